@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // Key is a full path below Root. docs/format/etcd-keys.md lists them all.
@@ -23,10 +25,10 @@ const (
 )
 
 // PeerKey of a peer's registration.
-func PeerKey(peer uint64) Key { return Peers + hex16(peer) }
+func PeerKey(peer topology.PeerID) Key { return Peers + hex16(uint64(peer)) }
 
 // SessionKey of a peer's running process.
-func SessionKey(peer uint64) Key { return Sessions + hex16(peer) }
+func SessionKey(peer topology.PeerID) Key { return Sessions + hex16(uint64(peer)) }
 
 // CollectionKey by name: names are unique, ids are not looked up.
 func CollectionKey(name string) Key { return Collections + Key(name) }
@@ -35,14 +37,16 @@ func CollectionKey(name string) Key { return Collections + Key(name) }
 func AliasKey(alias string) Key { return Aliases + Key(alias) }
 
 // ShardKey of one shard of the collection with this id.
-func ShardKey(collection, shard uint64) Key { return ShardsOf(collection) + hex16(shard) }
+func ShardKey(collection topology.CollectionID, shard topology.ShardID) Key {
+	return ShardsOf(collection) + hex16(uint64(shard))
+}
 
 // ShardsOf is the prefix of a collection's shards.
-func ShardsOf(collection uint64) Key { return Shards + hex16(collection) + "/" }
+func ShardsOf(collection topology.CollectionID) Key { return Shards + hex16(uint64(collection)) + "/" }
 
 // TransferKey of the one transfer of a shard to a peer.
-func TransferKey(collection, shard, to uint64) Key {
-	return Transfers + hex16(collection) + "/" + hex16(shard) + "/" + hex16(to)
+func TransferKey(collection topology.CollectionID, shard topology.ShardID, to topology.PeerID) Key {
+	return Transfers + hex16(uint64(collection)) + "/" + hex16(uint64(shard)) + "/" + hex16(uint64(to))
 }
 
 // AddressKey of a process in the address book.

@@ -1,6 +1,12 @@
 package store
 
-import "time"
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/pandodb/pando/services/internal/topology"
+)
 
 // Record is implemented by everything that is stored. The key follows from the value.
 type Record interface {
@@ -16,47 +22,47 @@ type Leader struct {
 
 // Peer is a registered data-plane process; the record outlives the process.
 type Peer struct {
-	ID          uint64    `json:"id"`          // below 2^53
-	Incarnation uint64    `json:"incarnation"` // of the peer's disk
-	URI         string    `json:"uri"`
-	Version     string    `json:"version"`
-	Zone        string    `json:"zone,omitempty"`
-	WireMin     uint32    `json:"wire_min"`
-	WireMax     uint32    `json:"wire_max"`
-	Registered  time.Time `json:"registered"`
+	ID          topology.PeerID `json:"id"`          // below 2^53
+	Incarnation Incarnation     `json:"incarnation"` // of the peer's disk
+	URI         string          `json:"uri"`
+	Version     string          `json:"version"`
+	Zone        string          `json:"zone,omitempty"`
+	WireMin     uint32          `json:"wire_min"`
+	WireMax     uint32          `json:"wire_max"`
+	Registered  time.Time       `json:"registered"`
 }
 
 // Session exists while a peer's process is alive and heard of; its key is bound to a lease.
 type Session struct {
-	Peer        uint64   `json:"peer"`
-	Incarnation uint64   `json:"incarnation"` // of the peer's disk
-	Process     uint64   `json:"process"`     // random per registration; C10 binds SetState to it
-	Lease       int64    `json:"lease"`
-	Replicas    []Report `json:"replicas,omitempty"` // sorted by (collection, shard)
+	Peer        topology.PeerID `json:"peer"`
+	Incarnation Incarnation     `json:"incarnation"` // of the peer's disk
+	Process     uint64          `json:"process"`     // random per registration; C10 binds SetState to it
+	Lease       int64           `json:"lease"`
+	Replicas    []Report        `json:"replicas,omitempty"` // sorted by (collection, shard)
 }
 
 // Report is one line of a peer's inventory: a replica that is on its disk.
 type Report struct {
-	Collection  uint64 `json:"collection"`
-	Shard       uint64 `json:"shard"`
-	Incarnation uint64 `json:"incarnation"`
-	Epoch       uint64 `json:"epoch"` // highest placement epoch seen
-	LastEpoch   uint64 `json:"last_epoch,omitempty"`
-	LastRun     uint64 `json:"last_run,omitempty"`
-	LastSeq     uint64 `json:"last_seq,omitempty"`
-	Loaded      bool   `json:"loaded"`
-	Reason      string `json:"reason,omitempty"` // why it is not loaded
+	Collection  topology.CollectionID `json:"collection"`
+	Shard       topology.ShardID      `json:"shard"`
+	Incarnation Incarnation           `json:"incarnation"`
+	Epoch       topology.Epoch        `json:"epoch"` // highest placement epoch seen
+	LastEpoch   topology.Epoch        `json:"last_epoch,omitempty"`
+	LastRun     topology.Run          `json:"last_run,omitempty"`
+	LastSeq     topology.Seq          `json:"last_seq,omitempty"`
+	Loaded      bool                  `json:"loaded"`
+	Reason      string                `json:"reason,omitempty"` // why it is not loaded
 }
 
 // Collection is a catalog entry.
 type Collection struct {
-	ID       uint64  `json:"id"` // random, never reused
-	Name     string  `json:"name"`
-	Revision uint64  `json:"revision"` // counts the changes of this entry, from 1
-	Wish     Wish    `json:"wish"`
-	Hash     Hash    `json:"hash"`
-	Config   []byte  `json:"config"` // the API's collection configuration, opaque here
-	Groups   []Group `json:"groups,omitempty"`
+	ID       topology.CollectionID `json:"id"` // random, never reused
+	Name     string                `json:"name"`
+	Revision uint64                `json:"revision"` // counts the changes of this entry, from 1
+	Wish     Wish                  `json:"wish"`
+	Hash     Hash                  `json:"hash"`
+	Config   []byte                `json:"config"` // the API's collection configuration, opaque here
+	Groups   []Group               `json:"groups,omitempty"`
 }
 
 // Wish is what placement needs to know of a collection's configuration. The factor keeps what was asked for, also
@@ -70,23 +76,38 @@ type Wish struct {
 
 // Hash fixes how point ids map onto shards: algorithm 1 is jump hash over splitmix64.
 type Hash struct {
-	Algorithm uint32 `json:"algorithm"`
-	N         uint32 `json:"n"`
-	Seed      uint64 `json:"seed"`
+	Algorithm topology.HashAlgorithm `json:"algorithm"`
+	N         uint32                 `json:"n"`
+	Seed      uint64                 `json:"seed"`
 }
 
 // Group is the ordered shard list of one user-defined shard key, or of the whole collection if the key is empty.
 type Group struct {
-	Key    string   `json:"key,omitempty"` // canonical form: "s:" text or "n:" decimal
-	Shards []uint64 `json:"shards"`
+	Key    string             `json:"key,omitempty"` // canonical form: "s:" text or "n:" decimal
+	Shards []topology.ShardID `json:"shards"`
 }
 
 // Alias is another name of a collection. It counts only while the collection with CollectionID exists, so a
 // deletion takes all aliases with it at once, however many there are.
 type Alias struct {
-	Name         string `json:"name"`
-	Collection   string `json:"collection"`
-	CollectionID uint64 `json:"collection_id"`
+	Name         string                `json:"name"`
+	Collection   string                `json:"collection"`
+	CollectionID topology.CollectionID `json:"collection_id"`
+}
+
+// Incarnation is topology.Incarnation, stored as 32 hexadecimal digits.
+type Incarnation topology.Incarnation
+
+// MarshalText implements encoding.TextMarshaler.
+func (i Incarnation) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, i[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *Incarnation) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(i) {
+		return fmt.Errorf("store: an incarnation has %d digits, not %d", 2*len(i), len(text))
+	}
+	_, err := hex.Decode(i[:], text)
+	return err
 }
 
 // State of a replica. The names are those of the public API.
@@ -102,36 +123,36 @@ const (
 
 // Shard is the placement of one shard: the record on whose epoch every change is compared.
 type Shard struct {
-	Collection uint64    `json:"collection"`
-	Shard      uint64    `json:"shard"`
-	Group      string    `json:"group,omitempty"` // user-defined shard key, as in Group.Key
-	Epoch      uint64    `json:"epoch"`
-	Primary    uint64    `json:"primary,omitempty"` // peer id; 0 = none
-	Replicas   []Replica `json:"replicas"`          // sorted by peer
-	Reasons    []string  `json:"reasons,omitempty"` // why fewer replicas than wished were placed
-	Forced     bool      `json:"forced,omitempty"`
-	Lost       bool      `json:"lost,omitempty"`
+	Collection topology.CollectionID `json:"collection"`
+	Shard      topology.ShardID      `json:"shard"`
+	Group      string                `json:"group,omitempty"` // user-defined shard key, as in Group.Key
+	Epoch      topology.Epoch        `json:"epoch"`
+	Primary    topology.PeerID       `json:"primary,omitempty"` // peer id; 0 = none
+	Replicas   []Replica             `json:"replicas"`          // sorted by peer
+	Reasons    []string              `json:"reasons,omitempty"` // why fewer replicas than wished were placed
+	Forced     bool                  `json:"forced,omitempty"`
+	Lost       bool                  `json:"lost,omitempty"`
 }
 
 // Replica of a shard on a peer.
 type Replica struct {
-	Peer        uint64    `json:"peer"`
-	State       State     `json:"state"`
-	Incarnation uint64    `json:"incarnation,omitempty"` // 0 until it was reported
-	Since       time.Time `json:"since"`
-	Why         string    `json:"why,omitempty"`
-	FloorLost   bool      `json:"floor_lost,omitempty"`
+	Peer        topology.PeerID `json:"peer"`
+	State       State           `json:"state"`
+	Incarnation Incarnation     `json:"incarnation,omitzero"` // zero until it was reported
+	Since       time.Time       `json:"since"`
+	Why         string          `json:"why,omitempty"`
+	FloorLost   bool            `json:"floor_lost,omitempty"`
 }
 
 // Transfer copies a shard to a peer.
 type Transfer struct {
-	Collection uint64    `json:"collection"`
-	Shard      uint64    `json:"shard"`
-	From       uint64    `json:"from"`
-	To         uint64    `json:"to"`
-	Method     string    `json:"method"`
-	Move       bool      `json:"move,omitempty"` // drop the source afterwards
-	Started    time.Time `json:"started"`
+	Collection topology.CollectionID `json:"collection"`
+	Shard      topology.ShardID      `json:"shard"`
+	From       topology.PeerID       `json:"from"`
+	To         topology.PeerID       `json:"to"`
+	Method     string                `json:"method"`
+	Move       bool                  `json:"move,omitempty"` // drop the source afterwards
+	Started    time.Time             `json:"started"`
 }
 
 // Address is an entry of the address book.
@@ -151,7 +172,7 @@ func (r Transfer) Key() Key   { return TransferKey(r.Collection, r.Shard, r.To) 
 func (r Address) Key() Key    { return AddressKey(r.Name) }
 
 // Replica returns the replica on the peer, or nil.
-func (r *Shard) Replica(peer uint64) *Replica {
+func (r *Shard) Replica(peer topology.PeerID) *Replica {
 	for i := range r.Replicas {
 		if r.Replicas[i].Peer == peer {
 			return &r.Replicas[i]
@@ -161,7 +182,7 @@ func (r *Shard) Replica(peer uint64) *Replica {
 }
 
 // Report returns the inventory line of a replica, or nil.
-func (r *Session) Report(collection, shard uint64) *Report {
+func (r *Session) Report(collection topology.CollectionID, shard topology.ShardID) *Report {
 	for i := range r.Replicas {
 		if r.Replicas[i].Collection == collection && r.Replicas[i].Shard == shard {
 			return &r.Replicas[i]

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
@@ -33,34 +34,36 @@ func sample[T store.Record](t *testing.T, rec T) string {
 	return fmt.Sprintf("%s\n    %s\n", rec.Key(), data)
 }
 
+func disk(n byte) store.Incarnation { return store.Incarnation{0: 0xab, 15: n} }
+
 // TestGolden holds the stored form of every kind: a change here is a change of the format.
 func TestGolden(t *testing.T) {
 	at := time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC)
 	var b strings.Builder
 	b.WriteString(sample(t, store.Leader{Term: 3, Member: 0xfedcba9876543210}))
 	b.WriteString(sample(t, store.Peer{
-		ID: 1<<53 - 1, Incarnation: 1<<64 - 1, URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
+		ID: 1<<53 - 1, Incarnation: disk(255), URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
 		WireMin: 1, WireMax: 1, Registered: at,
 	}))
 	b.WriteString(sample(t, store.Session{
-		Peer: 1<<53 - 1, Incarnation: 1<<64 - 1, Process: 9, Lease: 7587,
+		Peer: 1<<53 - 1, Incarnation: disk(255), Process: 9, Lease: 7587,
 		Replicas: []store.Report{
-			{Collection: 17, Shard: 0, Incarnation: 23, Epoch: 1, Loaded: true},
-			{Collection: 17, Shard: 1, Incarnation: 24, Epoch: 2, LastEpoch: 2, LastRun: 1, LastSeq: 99, Reason: "checksum"},
+			{Collection: 17, Shard: 0, Incarnation: disk(23), Epoch: 1, Loaded: true},
+			{Collection: 17, Shard: 1, Incarnation: disk(24), Epoch: 2, LastEpoch: 2, LastRun: 1, LastSeq: 99, Reason: "checksum"},
 		},
 	}))
 	b.WriteString(sample(t, store.Collection{
 		ID: 17, Name: "words", Revision: 2, Config: []byte("config"),
 		Wish:   store.Wish{ShardNumber: 2, ReplicationFactor: 3, WriteConsistencyFactor: 1},
 		Hash:   store.Hash{Algorithm: 1, N: 2},
-		Groups: []store.Group{{Shards: []uint64{0, 1}}},
+		Groups: []store.Group{{Shards: []topology.ShardID{0, 1}}},
 	}))
 	b.WriteString(sample(t, store.Alias{Name: "w", Collection: "words", CollectionID: 17}))
 	b.WriteString(sample(t, store.Shard{
 		Collection: 17, Shard: 1, Epoch: 2, Primary: 1<<53 - 1,
 		Replicas: []store.Replica{
-			{Peer: 5, State: store.Dead, Incarnation: 22, Since: at, Why: "did not report in time"},
-			{Peer: 1<<53 - 1, State: store.Active, Incarnation: 24, Since: at},
+			{Peer: 5, State: store.Dead, Incarnation: disk(22), Since: at, Why: "did not report in time"},
+			{Peer: 1<<53 - 1, State: store.Active, Incarnation: disk(24), Since: at},
 		},
 		Reasons: []string{"peer 7: same zone"},
 	}))

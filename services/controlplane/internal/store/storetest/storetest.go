@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // Harness is a store under test. Every case works below its own prefix, so all cases may share one store.
@@ -230,12 +231,9 @@ func (s *suite) endedContext() {
 }
 
 func (s *suite) typed() {
-	key := store.PeerKey(1<<52 + uint64(time.Now().UnixNano()%1000))
-	id, err := key.Number()
-	if err != nil {
-		s.Fatal(err)
-	}
-	peer := store.Peer{ID: id, Incarnation: 1<<63 + 1, URI: "http://h:6335", Registered: time.Unix(1, 0).UTC()}
+	const id topology.PeerID = 1<<53 - 1
+	key := store.PeerKey(id)
+	peer := store.Peer{ID: id, Incarnation: store.Incarnation{1, 15: 2}, URI: "http://h:6335", Registered: time.Unix(1, 0).UTC()}
 	rev := s.write(store.Put(peer))
 	got, err := store.Load[store.Peer](s.ctx(), s.Store, key)
 	if err != nil {
