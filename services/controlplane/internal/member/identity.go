@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pandodb/pando/services/controlplane/internal/book"
 )
 
 // formatVersion of the member folder; a folder of another one is refused, never converted silently.
@@ -63,23 +65,23 @@ func newIdentity(file, want string) (identity, error) {
 }
 
 // loadBook reads the persisted book; none is an empty one.
-func loadBook(file string) (Book, error) {
+func loadBook(file string) (book.Book, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Book{}, nil
+		return book.Book{}, nil
 	}
 	if err != nil {
-		return Book{}, err
+		return book.Book{}, err
 	}
-	var entries map[string]Address
+	var entries map[string]book.Address
 	if err := json.Unmarshal(data, &entries); err != nil {
-		return Book{}, fmt.Errorf("member: %s is damaged: %w", file, err)
+		return book.Book{}, fmt.Errorf("member: %s is damaged: %w", file, err)
 	}
-	return NewBook(entries), nil
+	return book.New(entries), nil
 }
 
-func saveBook(file string, b Book) error {
-	data, err := json.MarshalIndent(b.entries, "", "  ")
+func saveBook(file string, b book.Book) error {
+	data, err := json.MarshalIndent(b.Entries(), "", "  ")
 	if err != nil {
 		return err
 	}

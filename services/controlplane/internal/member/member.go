@@ -32,14 +32,18 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pandodb/pando/services/controlplane/internal/book"
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // Config of a member. The zero value of every field but Dir is usable.
 type Config struct {
 	Dir string // member folder; made absolute by New
 	ID  string // stable id; "" = the folder's own, or a random one in a new folder
-	// Addr is announced in the book as this member's address; "" announces nothing.
+	// Addr is announced in the book as this process's address, with Peer; "" announces nothing.
 	Addr string
+	Peer topology.PeerID // data-plane peer in this process; 0 = none
 	// Voters are the ids of all members of a new cluster, this one included; empty = this one alone.
 	// Only a folder without data looks at it.
 	Voters []string
@@ -74,7 +78,7 @@ type Member struct {
 
 	mu struct {
 		sync.Mutex
-		book Book
+		book book.Book
 	}
 }
 
@@ -92,13 +96,13 @@ func New(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{cfg: cfg, id: id.ID, name: NameOf(id.ID), ready: make(chan struct{}), cell: newCell()}
+	m := &Member{cfg: cfg, id: id.ID, name: book.NameOf(id.ID), ready: make(chan struct{}), cell: newCell()}
 	m.bookFile = filepath.Join(cfg.Dir, "book.json")
 	if m.mu.book, err = loadBook(m.bookFile); err != nil {
 		return nil, err
 	}
 	if cfg.Addr != "" {
-		m.mu.book = m.mu.book.Announce(m.name, cfg.Addr, uint64(time.Now().UnixMicro()))
+		m.mu.book = m.mu.book.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
 		if err := saveBook(m.bookFile, m.mu.book); err != nil {
 			return nil, err
 		}
@@ -114,10 +118,10 @@ func New(cfg Config) (*Member, error) {
 func exemptFromProxy() error {
 	for _, key := range []string{"NO_PROXY", "no_proxy"} {
 		old := os.Getenv(key)
-		if strings.Contains(old, Domain) || (key == "no_proxy" && old == "") {
+		if strings.Contains(old, book.Domain) || (key == "no_proxy" && old == "") {
 			continue
 		}
-		if err := os.Setenv(key, strings.TrimPrefix(old+","+Domain, ",")); err != nil {
+		if err := os.Setenv(key, strings.TrimPrefix(old+","+book.Domain, ",")); err != nil {
 			return err
 		}
 	}
@@ -227,7 +231,7 @@ func (m *Member) Defragment() error {
 }
 
 // Book answers the present address book.
-func (m *Member) Book() Book {
+func (m *Member) Book() book.Book {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.book
@@ -235,12 +239,12 @@ func (m *Member) Book() Book {
 
 // Learn merges a rumour into the book, persists what changed and names it. If somebody holds a newer entry of
 // this very process (an earlier life under another address), it is outbid.
-func (m *Member) Learn(other Book) ([]string, error) {
+func (m *Member) Learn(other book.Book) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	merged, changed := m.mu.book.Merge(other)
 	if m.cfg.Addr != "" {
-		merged = merged.Announce(m.name, m.cfg.Addr, uint64(time.Now().UnixMicro()))
+		merged = merged.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
 	}
 	if len(changed) == 0 {
 		return nil, nil
@@ -257,6 +261,10 @@ func (m *Member) Learn(other Book) ([]string, error) {
 		}
 	}
 	return changed, nil
+}
+
+func (m *Member) self() book.Address {
+	return book.Address{Addr: m.cfg.Addr, Peer: m.cfg.Peer, Member: m.id}
 }
 
 func (m *Member) dialName(ctx context.Context, name string) (net.Conn, error) {
@@ -322,7 +330,7 @@ func (m *Member) remotes() []string {
 	seen := map[string]bool{m.name: true}
 	names := m.Book().Names()
 	for _, id := range m.cfg.Voters {
-		names = append(names, NameOf(id))
+		names = append(names, book.NameOf(id))
 	}
 	for _, name := range names {
 		if !seen[name] {
@@ -346,7 +354,7 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	}
 	initial := make([]string, 0, len(voters))
 	for _, id := range voters {
-		initial = append(initial, id+"=unix://"+NameOf(id))
+		initial = append(initial, id+"=unix://"+book.NameOf(id))
 	}
 	cfg.InitialCluster, cfg.InitialClusterToken = strings.Join(initial, ","), m.cfg.Token
 	cfg.TickMs, cfg.ElectionMs = uint(m.cfg.Tick.Milliseconds()), uint(m.cfg.Election.Milliseconds())

@@ -20,6 +20,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
 )
 
@@ -30,7 +31,7 @@ const childEnv = "PANDO_TEST_MEMBER"
 type childConfig struct {
 	Dir, ID, Addr string
 	Voters        []string
-	Book          map[string]member.Address
+	Book          map[string]book.Address
 	NoFsync       bool
 }
 
@@ -61,7 +62,7 @@ func runChild(spec string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.Learn(member.NewBook(cc.Book)); err != nil {
+	if _, err := m.Learn(book.New(cc.Book)); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -82,11 +83,11 @@ func runChild(spec string) error {
 
 func obey(ctx context.Context, m *member.Member, words []string) string {
 	if words[0] == "learn" {
-		var book map[string]member.Address
-		if err := json.Unmarshal([]byte(words[1]), &book); err != nil {
+		var news map[string]book.Address
+		if err := json.Unmarshal([]byte(words[1]), &news); err != nil {
 			return err.Error()
 		}
-		changed, err := m.Learn(member.NewBook(book))
+		changed, err := m.Learn(book.New(news))
 		return fmt.Sprint(changed, err)
 	}
 	<-m.Ready()
@@ -260,18 +261,18 @@ func TestKillLosesNothing(t *testing.T) {
 func TestThreeMembers(t *testing.T) {
 	ids := []string{"m0", "m1", "m2"}
 	configs := map[string]childConfig{}
-	book := map[string]member.Address{}
+	known := map[string]book.Address{}
 	for _, id := range ids {
 		addr := freeAddr(t)
 		// A folder deeper than a socket path may be long.
 		dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 30), id)
 		configs[id] = childConfig{Dir: dir, ID: id, Addr: addr, Voters: ids, NoFsync: true}
-		book[member.NameOf(id)] = member.Address{Addr: addr, Generation: 1}
+		known[book.NameOf(id)] = book.Address{Addr: addr, Generation: 1}
 	}
 	running := map[string]*child{}
 	for _, id := range ids {
 		cc := configs[id]
-		cc.Book = book
+		cc.Book = known
 		running[id] = start(t, cc)
 	}
 	leader := ""
@@ -295,15 +296,15 @@ func TestThreeMembers(t *testing.T) {
 	}
 
 	moved := configs[leader]
-	moved.Addr, moved.Book = freeAddr(t), book
+	moved.Addr, moved.Book = freeAddr(t), known
 	back := start(t, moved)
-	news, err := json.Marshal(map[string]member.Address{member.NameOf(leader): {Addr: moved.Addr, Generation: 1 << 62}})
+	news, err := json.Marshal(map[string]book.Address{book.NameOf(leader): {Addr: moved.Addr, Generation: 1 << 62}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
 		if id != leader {
-			running[id].want("["+member.NameOf(leader)+"] <nil>", "learn %s", news)
+			running[id].want("["+book.NameOf(leader)+"] <nil>", "learn %s", news)
 		}
 	}
 	for _, id := range ids {

@@ -1,4 +1,4 @@
-package member
+package book
 
 import (
 	"testing"
@@ -8,11 +8,12 @@ import (
 )
 
 func drawBook(t *rapid.T, label string) Book {
-	return NewBook(rapid.MapOf(
+	return New(rapid.MapOf(
 		rapid.SampledFrom([]string{"a", "b", "c"}),
 		rapid.Custom(func(t *rapid.T) Address {
 			return Address{
 				Addr:       rapid.SampledFrom([]string{"h:1", "h:2", "h:3"}).Draw(t, "addr"),
+				Member:     rapid.SampledFrom([]string{"", "m"}).Draw(t, "member"),
 				Generation: rapid.Uint64Range(1, 4).Draw(t, "generation"),
 			}
 		}),
@@ -55,7 +56,7 @@ func TestMergeLaws(t *testing.T) {
 }
 
 func TestAnnounce(t *testing.T) {
-	b := Book{}.Announce("a", "h:1", 100)
+	b := Book{}.Announce("a", Address{Addr: "h:1"}, 100)
 	for _, tc := range []struct {
 		addr string
 		now  uint64
@@ -65,7 +66,7 @@ func TestAnnounce(t *testing.T) {
 		{"h:2", 200, 200},
 		{"h:3", 50, 101}, // the clock went back
 	} {
-		if got, _ := b.Announce("a", tc.addr, tc.now).Lookup("a"); got.Generation != tc.want || got.Addr != tc.addr {
+		if got, _ := b.Announce("a", Address{Addr: tc.addr, Generation: 7}, tc.now).Lookup("a"); got.Generation != tc.want || got.Addr != tc.addr {
 			t.Errorf("announce %s at %d: got %v, want generation %d", tc.addr, tc.now, got, tc.want)
 		}
 	}

@@ -1,9 +1,14 @@
-package member
+// Package book is the address book of the cluster's processes: where each one listens now. It is pure; who persists it and
+// who passes it on is the business of others.
+package book
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // Domain is the suffix of every stable process name. Names are never resolved by DNS.
@@ -14,8 +19,10 @@ func NameOf(id string) string { return id + Domain + ":6335" }
 
 // Address is where a process was last known to listen. The higher generation wins.
 type Address struct {
-	Addr       string `json:"addr"`
-	Generation uint64 `json:"generation"`
+	Addr       string          `json:"addr"` // host:port of the internal port
+	Generation uint64          `json:"generation"`
+	Peer       topology.PeerID `json:"peer,omitempty"`   // data-plane peer in the process; 0 = none
+	Member     string          `json:"member,omitempty"` // etcd member in the process; "" = none
 }
 
 // Book maps stable names to addresses. It is a value: every method returns a new one and changes nothing.
@@ -24,8 +31,8 @@ type Book struct {
 	entries map[string]Address
 }
 
-// NewBook makes a book of the entries.
-func NewBook(entries map[string]Address) Book { return Book{entries: maps.Clone(entries)} }
+// New makes a book of the entries.
+func New(entries map[string]Address) Book { return Book{entries: maps.Clone(entries)} }
 
 // Lookup answers the address of a name.
 func (b Book) Lookup(name string) (Address, bool) {
@@ -39,14 +46,21 @@ func (b Book) Names() []string { return slices.Sorted(maps.Keys(b.entries)) }
 // Entries copies the book into a map.
 func (b Book) Entries() map[string]Address { return maps.Clone(b.entries) }
 
-// Announce sets the address of a name under a generation above the one it has: now (microseconds of the
-// wall clock) or, if the clock went back, one more than the last. It changes nothing if the address is the same.
-func (b Book) Announce(name, addr string, now uint64) Book {
+// Announce sets what a process says of itself, under a generation above the one it has: now (microseconds of the wall
+// clock) or, if the clock went back, one more than the last. It changes nothing if nothing else differs.
+func (b Book) Announce(name string, self Address, now uint64) Book {
 	last, known := b.entries[name]
-	if known && last.Addr == addr {
+	self.Generation = last.Generation
+	if known && last == self {
 		return b
 	}
-	return b.with(name, Address{Addr: addr, Generation: max(now, last.Generation+1)})
+	self.Generation = max(now, last.Generation+1)
+	entries := maps.Clone(b.entries)
+	if entries == nil {
+		entries = map[string]Address{}
+	}
+	entries[name] = self
+	return Book{entries: entries}
 }
 
 // Merge takes every entry of other that is newer and names those that changed. Equal generations with unlike addresses,
@@ -71,18 +85,9 @@ func (b Book) Merge(other Book) (merged Book, changed []string) {
 	return merged, changed
 }
 
-func (b Book) with(name string, a Address) Book {
-	entries := maps.Clone(b.entries)
-	if entries == nil {
-		entries = map[string]Address{}
-	}
-	entries[name] = a
-	return Book{entries: entries}
-}
-
 func newer(a, b Address) bool {
 	if a.Generation != b.Generation {
 		return a.Generation > b.Generation
 	}
-	return strings.Compare(a.Addr, b.Addr) > 0
+	return cmp.Or(strings.Compare(a.Addr, b.Addr), cmp.Compare(a.Peer, b.Peer), strings.Compare(a.Member, b.Member)) > 0
 }
