@@ -19,9 +19,8 @@ type step struct {
 	args []any
 }
 
-// Bounds of one pass. What is left over is found again in the next one.
+// Records that one transaction writes at most.
 const (
-	maxSteps     = 64
 	birthsPerTxn = 30
 	dropsPerTxn  = 40
 )
@@ -31,6 +30,7 @@ type pass struct {
 	state     *view.State
 	now       time.Time
 	birthWait time.Duration
+	maxSteps  int
 
 	steps []step
 	// wake is when the passing of time alone will call for another look; zero = never.
@@ -57,7 +57,7 @@ func (p *pass) collection(id topology.CollectionID) (settled bool) {
 	return settled
 }
 
-func (p *pass) full() bool { return len(p.steps) >= maxSteps }
+func (p *pass) full() bool { return len(p.steps) >= p.maxSteps }
 
 // clear removes what a deleted collection left behind, in batches.
 func (p *pass) clear(id topology.CollectionID) (settled bool) {

@@ -35,8 +35,10 @@ type Config struct {
 	Office func() (Office, <-chan struct{})
 	// BirthWait is how long the birth of a shard waits for a replica that was not reported, if another one was. 0 = 5 s.
 	BirthWait time.Duration
-	Now       func() time.Time // nil = time.Now
-	Logger    *slog.Logger
+	// MaxSteps bounds the transactions of one pass; what is left over is found again in the next one. 0 = 64.
+	MaxSteps int
+	Now      func() time.Time // nil = time.Now
+	Logger   *slog.Logger
 }
 
 // Loop works while its process leads. Make it with New.
@@ -48,6 +50,9 @@ type Loop struct {
 func New(cfg Config) *Loop {
 	if cfg.BirthWait == 0 {
 		cfg.BirthWait = 5 * time.Second
+	}
+	if cfg.MaxSteps == 0 {
+		cfg.MaxSteps = 64
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -204,7 +209,7 @@ func (l *Loop) claim(ctx context.Context, office Office) (int64, error) {
 // look decides on everything that is not settled. settled remembers at which revision a collection was found so.
 func (l *Loop) look(office int64, settled map[topology.CollectionID]int64) (p *pass, deposed bool) {
 	p = &pass{
-		now: l.cfg.Now(), birthWait: l.cfg.BirthWait,
+		now: l.cfg.Now(), birthWait: l.cfg.BirthWait, maxSteps: l.cfg.MaxSteps,
 		primaries: map[topology.PeerID]int{}, replicas: map[topology.PeerID]int{},
 	}
 	l.cfg.View.Read(func(s *view.State) {

@@ -52,6 +52,9 @@ func (e *election) get() (Office, <-chan struct{}) {
 	return e.mu.office, e.mu.changed
 }
 
+// maxSteps is small, so that collections of some hundred shards need several passes.
+const maxSteps = 3
+
 // cluster is some members on one memory store, with peers that answer placements as real ones would.
 type cluster struct {
 	*testing.T
@@ -79,7 +82,7 @@ func run(t *testing.T, members int, seed uint64, fn func(ctx context.Context, c 
 		c.group.Go(func() error { return c.view.Run(ctx) })
 		for range members {
 			e, v := newElection(), view.New(c.store, log)
-			loop := New(Config{Store: c.store, View: v, Office: e.get, Logger: log})
+			loop := New(Config{Store: c.store, View: v, Office: e.get, MaxSteps: maxSteps, Logger: log})
 			c.elections = append(c.elections, e)
 			c.group.Go(func() error { return v.Run(ctx) })
 			c.group.Go(func() error { return loop.Run(ctx) })
@@ -151,6 +154,7 @@ func (c *cluster) session(ctx context.Context, id topology.PeerID, disk map[stor
 			}
 		})
 		if len(reports) != len(rec.Replicas) {
+			slices.SortFunc(reports, store.Report.Compare)
 			rec.Replicas = reports
 			key := store.SessionKey(id)
 			now, err := store.Load[store.Session](ctx, c.store, key)
@@ -357,7 +361,7 @@ func TestLargeCollection(t *testing.T) {
 			c.start(ctx, id+1, map[store.Key]store.Incarnation{})
 		}
 		c.elect(0)
-		c.create(ctx, "c", 3000, 1)
+		c.create(ctx, "c", 4*maxSteps*birthsPerTxn+7, 1)
 		c.wantWhole(ctx)
 		c.drop(ctx, "c")
 		c.wantWhole(ctx)
@@ -387,6 +391,31 @@ func TestDeposed(t *testing.T) {
 		c.elect(0)
 		c.wantWhole(ctx)
 	})
+}
+
+// TestStaleOffice: the store itself refuses a step of an old term, also while the loop's own view lags behind.
+func TestStaleOffice(t *testing.T) {
+	ctx, s := t.Context(), memstore.New()
+	l := New(Config{Store: s, Logger: slog.New(slog.DiscardHandler)})
+	old, err := l.claim(ctx, Office{Term: 1, Member: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	births := []step{{txn: store.Txn{Then: []store.Op{store.Put(store.Shard{Collection: 1, Epoch: 1})}}}}
+	if _, err := l.claim(ctx, Office{Term: 2, Member: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := l.perform(ctx, old, births); done != 0 || err != nil {
+		t.Fatalf("a step of term 1 was written at revision %d after term 2 began (%v)", done, err)
+	}
+	for _, o := range []Office{{Term: 1, Member: 1}, {Term: 2, Member: 1}} {
+		if _, err := l.claim(ctx, o); !errors.Is(err, errDeposed) {
+			t.Fatalf("office %+v was claimed: %v", o, err)
+		}
+	}
+	if _, err := l.claim(ctx, Office{Term: 2, Member: 2}); err != nil {
+		t.Fatalf("the same member takes the same term again after a restart of its loop: %v", err)
+	}
 }
 
 // TestChaos: leaders change, some without noticing, peers die and return, the store goes away; in the end all is whole, and

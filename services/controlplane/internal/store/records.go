@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandodb/pando/services/internal/topology"
@@ -194,12 +196,16 @@ func (r *Shard) Replica(peer topology.PeerID) *Replica {
 	return nil
 }
 
-// Report returns the inventory line of a replica, or nil.
+// Report returns the inventory line of a replica, or nil. It relies on the order of Replicas.
 func (r *Session) Report(collection topology.CollectionID, shard topology.ShardID) *Report {
-	for i := range r.Replicas {
-		if r.Replicas[i].Collection == collection && r.Replicas[i].Shard == shard {
-			return &r.Replicas[i]
-		}
+	i, found := slices.BinarySearchFunc(r.Replicas, Report{Collection: collection, Shard: shard}, Report.Compare)
+	if !found {
+		return nil
 	}
-	return nil
+	return &r.Replicas[i]
+}
+
+// Compare orders reports by collection and shard.
+func (r Report) Compare(o Report) int {
+	return cmp.Or(cmp.Compare(r.Collection, o.Collection), cmp.Compare(r.Shard, o.Shard))
 }
