@@ -351,7 +351,9 @@ func TestReadOfBadRequestIsNotRepeated(t *testing.T) {
 
 func TestConsistency(t *testing.T) {
 	w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11) }, 10, 11)
-	w.peers[10].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) { return &shardv1.ShardReadResult{}, nil }
+	w.peers[10].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+		return &shardv1.ShardReadResult{}, nil
+	}
 	factor := func(n uint64) *qdrant.ReadConsistency {
 		return &qdrant.ReadConsistency{Value: &qdrant.ReadConsistency_Factor{Factor: n}}
 	}
