@@ -25,17 +25,17 @@ type Start struct {
 }
 
 // PlacementSeen brings a placement, from the control plane or from disk, and the
-// settings that the collection's record holds.
+// settings that the collection's record holds. The placement is a value: nobody
+// changes its replicas after it was handed over.
 type PlacementSeen struct {
-	Placement Placement
+	Placement topology.Placement
 	Config    Config
 }
 
-// Config is what a config entry brings into effect (W11). Body is the encoded
-// operation; revision 0 means none.
+// Config is what a config entry brings into effect (W11); revision 0 means none.
 type Config struct {
 	Revision uint64
-	Body     []byte
+	Settings []byte
 }
 
 // Propose hands over writes whose bodies are resolved (W3, W3a).

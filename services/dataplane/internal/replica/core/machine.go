@@ -9,9 +9,9 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// boundAhead is how far the persisted clock bound runs ahead of the wall clock,
+// boundAheadMS is how far the persisted clock bound runs ahead of the wall clock,
 // so that it is written once in that time and not per entry.
-const boundAhead op.HLC = 2000 << 16
+const boundAheadMS = 2000
 
 // maxWallMS leaves the highest 48-bit times to the counter's overflow.
 const maxWallMS = 1<<48 - 1<<32
@@ -24,8 +24,6 @@ const maxHistory = 1024
 type Options struct {
 	Self        topology.PeerID
 	Incarnation topology.Incarnation
-	// EpochStart is the body of the entry that opens a term (C4).
-	EpochStart []byte
 }
 
 // mutations switch single rules off. Only tests set them, to show that the
@@ -59,7 +57,7 @@ type Machine struct {
 	applied topology.Seq
 	index   map[op.ID]topology.Seq // last parts in tail
 
-	clock     op.HLC
+	clock     op.Clock
 	boundLost bool   // the durable clock bound may be lower than the one in hard
 	wanted    Config // newest settings told
 	configRev uint64 // newest settings in the log
@@ -156,10 +154,7 @@ func (m *Machine) start(wallMS int64, e Start) {
 	}
 	m.fx.Sync = m.last.Seq > m.durable
 	m.told = m.applied
-	m.clock = max(e.MaxHLC, h.HLCBound)
-	if m.mut.wallClockOnly {
-		m.clock = 0
-	}
+	m.clock.Observe(max(e.MaxHLC, h.HLCBound))
 	m.configRev = e.ConfigRevision
 	m.hard.History = history(h.History, e.Last.Seq, m.tail)
 	if m.hard.Promised.Less(e.Last.Term) {
@@ -213,7 +208,7 @@ func (m *Machine) see(wallMS int64, e PlacementSeen) {
 // is not ours.
 func (m *Machine) take(wallMS int64) {
 	p := m.hard.Placement
-	me, ok := p.Member(m.opt.Self)
+	me, ok := p.Replica(m.opt.Self)
 	switch {
 	case !ok || me.State != topology.Active || me.Incarnation != m.opt.Incarnation:
 		m.stepDown(Idle)
@@ -264,11 +259,11 @@ func (m *Machine) open(wallMS int64) {
 	}
 	if m.opened == 0 {
 		m.announce()
-		m.append(wallMS, op.ID{Part: op.LastPart}, m.opt.EpochStart)
+		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.EpochStart}.Append(nil))
 		m.opened = m.last.Seq
 	}
 	if m.wanted.Revision > m.configRev {
-		m.append(wallMS, op.ID{Part: op.LastPart}, m.wanted.Body)
+		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Config, Revision: m.wanted.Revision, Settings: m.wanted.Settings}.Append(nil))
 		m.configWas, m.configRev, m.configSeq = m.configRev, m.wanted.Revision, m.last.Seq
 	}
 }
@@ -301,7 +296,7 @@ func (m *Machine) required() []topology.PeerID {
 			out = append(out, p)
 		}
 	}
-	for _, r := range m.hard.Placement.Members {
+	for _, r := range m.hard.Placement.Replicas {
 		if r.State == topology.Active {
 			add(r.Peer)
 		}
@@ -329,7 +324,7 @@ type Status struct {
 	Role      Role
 	Term      topology.Term // of the primary that this replica is
 	Promised  topology.Term
-	Placement Placement
+	Placement topology.Placement
 	Last      Position
 	Durable   topology.Seq
 	Commit    topology.Seq

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -11,17 +12,17 @@ import (
 
 const now = 1_700_000_000_000
 
-func placement(epoch topology.Epoch, primary topology.PeerID, states ...topology.ReplicaState) Placement {
-	p := Placement{Epoch: epoch, Primary: primary}
+func placement(epoch topology.Epoch, primary topology.PeerID, states ...topology.ReplicaState) topology.Placement {
+	p := topology.Placement{Epoch: epoch, Primary: primary}
 	for i, s := range states {
-		p.Members = append(p.Members, Member{Peer: topology.PeerID(i + 1), State: s, Incarnation: topology.Incarnation{byte(i + 1)}})
+		p.Replicas = append(p.Replicas, topology.Replica{Peer: topology.PeerID(i + 1), State: s, Incarnation: topology.Incarnation{byte(i + 1)}})
 	}
 	return p
 }
 
 func machine(t *testing.T, st Start) (*Machine, Effects) {
 	t.Helper()
-	m := New(Options{Self: 1, Incarnation: topology.Incarnation{1}, EpochStart: []byte{1}})
+	m := New(Options{Self: 1, Incarnation: topology.Incarnation{1}})
 	fx := m.Step(now, st)
 	if fx.Broken != "" {
 		t.Fatal(fx.Broken)
@@ -57,7 +58,7 @@ func TestBirthThenWrite(t *testing.T) {
 	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(fx.Hard.History, []TermStart{{want, 1}}) {
 		t.Fatalf("C4: %+v", fx.Hard)
 	}
-	if len(fx.Append) != 2 || string(fx.Append[1].Body) != "c3" || !fx.Sync || len(fx.Apply) != 0 {
+	if len(fx.Append) != 2 || !bytes.Equal(fx.Append[1].Body, op.Op{Kind: op.Config, Revision: 3, Settings: []byte("c3")}.Append(nil)) || !fx.Sync || len(fx.Apply) != 0 {
 		t.Fatalf("C4, W11: %+v", fx)
 	}
 	fx = m.Step(now, Propose{[]Proposal{write(2, 2, WaitCommitted, "p0", "p1", "p2"), write(3, 2, WaitApplied, "p0", "p1", "p2")}})
@@ -127,7 +128,7 @@ func TestStepDown(t *testing.T) {
 	other := placement(2, 2, topology.Active, topology.Active)
 	dead := placement(2, 2, topology.Dead, topology.Active)
 	reborn := placement(2, 1, topology.Active)
-	reborn.Members[0].Incarnation = topology.Incarnation{99}
+	reborn.Replicas[0].Incarnation = topology.Incarnation{99}
 	for _, c := range []struct {
 		name string
 		ev   Event

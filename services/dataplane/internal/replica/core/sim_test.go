@@ -60,15 +60,24 @@ func (e simEngine) clone() simEngine {
 func (e *simEngine) apply(en op.Entry) {
 	e.applied, e.maxHLC = en.Seq, max(e.maxHLC, en.HLC)
 	if en.ID.Request == [16]byte{} {
-		if len(en.Body) == 9 {
-			e.config = binary.BigEndian.Uint64(en.Body[1:])
-		}
+		e.config = max(e.config, simConfig(en))
 		return
 	}
 	e.seen[en.ID] = en.Seq
 	if p := &e.points[en.Body[0]]; en.HLC > p.hlc {
 		*p = simPoint{en.HLC, en.Body[1] == 0, simNumber(en.ID)}
 	}
+}
+
+func simConfig(e op.Entry) uint64 {
+	if e.ID.Request != [16]byte{} {
+		return 0
+	}
+	o, err := op.Decode(e.Body)
+	if err != nil {
+		panic(err)
+	}
+	return o.Revision
 }
 
 func simID(n uint32) (id op.ID) {
@@ -107,7 +116,7 @@ type world struct {
 	syncing, syncDue topology.Seq
 	failed           bool // an fsync failed: only a restart helps
 
-	place   Placement
+	place   topology.Placement
 	conf    uint64
 	ops     []simOp
 	waiting map[uint64]simWait
@@ -143,7 +152,7 @@ func newWorld(seed uint64, mut mutations, trace *strings.Builder) *world {
 		fold: simEngine{seen: map[op.ID]topology.Seq{}}, folds: make([][simPoints]simPoint, 1),
 	}
 	w.disk.state = simEngine{seen: map[op.ID]topology.Seq{}}
-	w.place = Placement{Epoch: 1, Primary: 7, Members: []Member{{Peer: 7, State: topology.Active, Incarnation: topology.Incarnation{1}}, {Peer: 9, State: topology.Dead}}}
+	w.place = topology.Placement{Epoch: 1, Primary: 7, Replicas: []topology.Replica{{Peer: 7, State: topology.Active, Incarnation: topology.Incarnation{1}}, {Peer: 9, State: topology.Dead}}}
 	w.conf = 1
 	return w
 }
@@ -227,7 +236,7 @@ func (w *world) around() {
 }
 
 func (w *world) seePlacement() {
-	w.do(PlacementSeen{Placement: w.place, Config: Config{w.conf, binary.BigEndian.AppendUint64([]byte{255}, w.conf)}})
+	w.do(PlacementSeen{Placement: w.place, Config: Config{w.conf, []byte("settings")}})
 }
 
 // do steps the machine and performs the effects; it may die between any two.
@@ -456,16 +465,14 @@ func (w *world) boot() {
 		st.MaxHLC = max(st.MaxHLC, e.HLC)
 		if e.Seq > w.eng.applied {
 			st.Entries = append(st.Entries, d.log[i])
-			if len(e.Body) == 9 {
-				st.ConfigRevision = max(st.ConfigRevision, binary.BigEndian.Uint64(e.Body[1:]))
-			}
+			st.ConfigRevision = max(st.ConfigRevision, simConfig(e))
 		}
 		st.Last.Term = e.Term
 	}
 	if len(d.log) == 0 {
 		st.Last.Term = lastTerm(d.hard, d.front)
 	}
-	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}, EpochStart: []byte{254}})
+	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}})
 	w.m.mut = w.mut
 	w.note("boot applied=%d last=%v synced=%d", st.Applied, st.Last, d.synced)
 	w.counts["starts"]++

@@ -15,54 +15,9 @@
 package core
 
 import (
-	"slices"
-
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// Member is one replica of a placement.
-type Member struct {
-	Peer        topology.PeerID
-	State       topology.ReplicaState
-	Incarnation topology.Incarnation
-}
-
-// Placement is the record of a shard's replicas as of one epoch. It is a value:
-// nobody changes Members after it was handed over.
-type Placement struct {
-	Epoch   topology.Epoch
-	Primary topology.PeerID // 0: the shard has none
-	Members []Member        // sorted by peer
-}
-
-// Member finds the replica on a peer.
-func (p Placement) Member(peer topology.PeerID) (Member, bool) {
-	i, ok := slices.BinarySearchFunc(p.Members, peer, func(m Member, id topology.PeerID) int {
-		switch {
-		case m.Peer < id:
-			return -1
-		case m.Peer > id:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		return Member{}, false
-	}
-	return p.Members[i], true
-}
-
-// Active counts the Active replicas.
-func (p Placement) Active() int {
-	n := 0
-	for _, m := range p.Members {
-		if m.State == topology.Active {
-			n++
-		}
-	}
-	return n
-}
 
 // Pending is the set of replicas that the primary of Epoch is promoting to
 // Active: they are required from before the request is sent (C8), and only a
@@ -90,7 +45,7 @@ type Hard struct {
 	Incarnation topology.Incarnation
 	Promised    topology.Term
 	Run         topology.Run
-	Placement   Placement
+	Placement   topology.Placement
 	Pending     Pending
 	// Commit is a lower bound of the commit index.
 	Commit topology.Seq

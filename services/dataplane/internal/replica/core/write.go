@@ -26,7 +26,7 @@ func (m *Machine) propose(wallMS int64, ps []Proposal) {
 			m.broken("operation without a body proposed as new")
 			return
 		}
-		if !m.mut.ignoreFactor && m.hard.Placement.Active() < min(p.Factor, len(m.hard.Placement.Members)) {
+		if !m.mut.ignoreFactor && m.hard.Placement.ActiveCount() < min(p.Factor, len(m.hard.Placement.Replicas)) {
 			m.answer(p.Ref, TooFewActive, 0) // W9
 			continue
 		}
@@ -67,14 +67,13 @@ func (m *Machine) Pending(id op.ID) bool {
 
 // append gives an entry its place and stamp (W4).
 func (m *Machine) append(wallMS int64, id op.ID, body []byte) {
-	wall := op.HLC(min(max(wallMS, 0), maxWallMS)) << 16
-	h := wall
-	if h <= m.clock && !m.mut.wallClockOnly {
-		h = m.clock + 1
+	wall := uint64(min(max(wallMS, 0), maxWallMS))
+	if m.mut.wallClockOnly {
+		m.clock = op.Clock{}
 	}
-	m.clock = h
-	if m.clock > m.hard.HLCBound || m.boundLost {
-		m.hard.HLCBound = max(m.clock+1<<16, wall+boundAhead, m.hard.HLCBound)
+	h := m.clock.Next(wall)
+	if h > m.hard.HLCBound || m.boundLost {
+		m.hard.HLCBound = max(m.hard.HLCBound, h+1<<16, op.MakeHLC(wall+boundAheadMS, 0))
 		m.boundLost = false
 		m.hardDue = m.hardDue || !m.mut.lateHard
 	}
