@@ -15,6 +15,8 @@ type Start struct {
 	Applied topology.Seq
 	// Last is the position of the last entry that the log holds or held.
 	Last Position
+	// History says where terms start in the log, truncated entries included.
+	History []TermStart
 	// Entries are those after Applied, dense up to Last. Being readable does not
 	// make them durable: a process that died may have left them in the page cache.
 	Entries []op.Entry
@@ -99,6 +101,8 @@ type Effects struct {
 	Apply []op.Entry
 	// Truncate: entries up to and including it may be removed from the log's front (C9).
 	Truncate topology.Seq
+	// Accepted tells the places of proposals that now wait; Answers follow later.
+	Accepted []Answer
 	Answers  []Answer
 	// Broken names a violated invariant. The replica must stop.
 	Broken string
@@ -107,6 +111,6 @@ type Effects struct {
 // Answer ends the waiting of one proposal.
 type Answer struct {
 	Ref     uint64
-	Outcome Outcome
+	Outcome Outcome      // 0 in Accepted
 	Seq     topology.Seq // of the last part; 0 if nothing was appended
 }

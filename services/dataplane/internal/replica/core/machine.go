@@ -16,10 +16,6 @@ const boundAheadMS = 2000
 // maxWallMS leaves the highest 48-bit times to the counter's overflow.
 const maxWallMS = 1<<48 - 1<<32
 
-// maxHistory bounds the terms that are remembered. A replica that has nothing
-// younger in common is copied whole (C6).
-const maxHistory = 1024
-
 // Options name the replica.
 type Options struct {
 	Self        topology.PeerID
@@ -50,7 +46,9 @@ type Machine struct {
 
 	// The log: entries after the applied position are held, the rest is on disk.
 	tail    []op.Entry // tail[0].Seq == applied+1
+	bytes   int        // of tail
 	last    Position
+	history []TermStart
 	durable topology.Seq
 	commit  topology.Seq
 	issued  topology.Seq // handed to the engine
@@ -126,7 +124,6 @@ func (m *Machine) Step(wallMS int64, ev Event) Effects {
 	if m.hardDue {
 		h := m.hard
 		h.Commit = m.commit
-		h.History = slices.Clone(h.History)
 		m.fx.Hard = &h
 	}
 	m.fx.Sync = m.fx.Sync || len(m.fx.Append) > 0
@@ -146,6 +143,7 @@ func (m *Machine) start(wallMS int64, e Start) {
 	m.tail = slices.Clone(e.Entries)
 	for _, en := range m.tail {
 		m.remember(en)
+		m.bytes += len(en.Body) + op.EntryOverhead
 	}
 	m.commit = max(e.Applied, h.Commit)
 	m.durable = m.commit
@@ -155,8 +153,8 @@ func (m *Machine) start(wallMS int64, e Start) {
 	m.fx.Sync = m.last.Seq > m.durable
 	m.told = m.applied
 	m.clock.Observe(max(e.MaxHLC, h.HLCBound))
-	m.configRev = e.ConfigRevision
-	m.hard.History = history(h.History, e.Last.Seq, m.tail)
+	m.configRev, m.configSeq = e.ConfigRevision, e.Last.Seq // where exactly does not matter
+	m.history = slices.Clone(e.History)
 	if m.hard.Promised.Less(e.Last.Term) {
 		m.hard.Promised = e.Last.Term // S2a
 	}
@@ -164,21 +162,6 @@ func (m *Machine) start(wallMS int64, e Start) {
 		m.hard.Incarnation, m.hardDue = m.opt.Incarnation, true
 	}
 	m.take(wallMS)
-}
-
-// history drops announced terms that never reached the log and adds those whose
-// announcement is missing.
-func history(stored []TermStart, last topology.Seq, tail []op.Entry) []TermStart {
-	h := slices.Clone(stored)
-	for len(h) > 0 && h[len(h)-1].First > last {
-		h = h[:len(h)-1]
-	}
-	for _, e := range tail {
-		if len(h) == 0 || h[len(h)-1].Less(e.Term) {
-			h = append(h, TermStart{e.Term, e.Seq})
-		}
-	}
-	return h
 }
 
 // see adopts a placement: only a higher epoch changes anything (C5), the settings
@@ -258,7 +241,6 @@ func (m *Machine) open(wallMS int64) {
 		return
 	}
 	if m.opened == 0 {
-		m.announce()
 		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.EpochStart}.Append(nil))
 		m.opened = m.last.Seq
 	}
@@ -266,20 +248,6 @@ func (m *Machine) open(wallMS int64) {
 		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Config, Revision: m.wanted.Revision, Settings: m.wanted.Settings}.Append(nil))
 		m.configWas, m.configRev, m.configSeq = m.configRev, m.wanted.Revision, m.last.Seq
 	}
-}
-
-// announce puts the term into the history before its first entry is in the log,
-// so that the history never needs a write of its own.
-func (m *Machine) announce() {
-	h := m.hard.History
-	for len(h) > 0 && h[len(h)-1].First > m.last.Seq {
-		h = h[:len(h)-1]
-	}
-	if len(h) >= maxHistory {
-		h = slices.Clone(h[len(h)-maxHistory/2:])
-	}
-	m.hard.History = append(h, TermStart{m.term, m.last.Seq + 1})
-	m.hardDue = !m.mut.lateHard
 }
 
 func (m *Machine) broken(format string, args ...any) {
@@ -329,7 +297,11 @@ type Status struct {
 	Durable   topology.Seq
 	Commit    topology.Seq
 	Applied   topology.Seq
-	Config    uint64
+	// Config is the newest revision in the log, Settled that the engine has it too.
+	Config  uint64
+	Settled bool
+	// Unapplied is how many bytes of entries are held in memory.
+	Unapplied int
 	// Ready: default reads may be answered (R2a).
 	Ready bool
 }
@@ -338,7 +310,8 @@ type Status struct {
 func (m *Machine) Status() Status {
 	return Status{
 		Role: m.role, Term: m.term, Promised: m.hard.Promised, Placement: m.hard.Placement, Last: m.last,
-		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.configRev, Ready: m.ready,
+		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.configRev, Settled: m.configSeq <= m.applied,
+		Unapplied: m.bytes, Ready: m.ready,
 	}
 }
 

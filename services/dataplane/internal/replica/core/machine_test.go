@@ -55,7 +55,7 @@ func TestBirthThenWrite(t *testing.T) {
 	}
 	fx = m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active), Config: Config{3, []byte("c3")}})
 	want := topology.Term{Epoch: 1, Run: 1}
-	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(fx.Hard.History, []TermStart{{want, 1}}) {
+	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(m.history, []TermStart{{want, 1}}) {
 		t.Fatalf("C4: %+v", fx.Hard)
 	}
 	if len(fx.Append) != 2 || !bytes.Equal(fx.Append[1].Body, op.Op{Kind: op.Config, Revision: 3, Settings: []byte("c3")}.Append(nil)) || !fx.Sync || len(fx.Apply) != 0 {
@@ -163,7 +163,7 @@ func TestRestart(t *testing.T) {
 	old := topology.Term{Epoch: 4, Run: 9}
 	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1}}
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(4, 1, topology.Active), Run: 9, Promised: topology.Term{Epoch: 4}, Commit: 11}
-	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2})
+	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2})
 	if fx.Hard.Promised != (topology.Term{Epoch: 4, Run: 10}) || len(fx.Apply) != 1 || !fx.Sync || len(fx.Append) != 1 {
 		t.Fatalf("S1, S2: %+v", fx)
 	}
@@ -186,7 +186,7 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("%+v", fx)
 	}
 	fx = m.Step(now, Tick{})
-	if len(fx.Append) != 1 || fx.Hard == nil || fx.Hard.History[len(fx.Hard.History)-1] != (TermStart{topology.Term{Epoch: 4, Run: 10}, 13}) {
+	if len(fx.Append) != 1 || fx.Hard == nil || m.history[len(m.history)-1] != (TermStart{topology.Term{Epoch: 4, Run: 10}, 13}) {
 		t.Fatalf("%+v", fx)
 	}
 }
@@ -196,7 +196,7 @@ func TestTruncation(t *testing.T) {
 	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
 	m.Step(now, Durable{1})
 	m.Step(now, AppliedTo{1})
-	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 1 || fx.Hard == nil || len(fx.Hard.History) != 1 {
+	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 1 {
 		t.Fatalf("C9: %+v", fx)
 	}
 	m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Active)})
@@ -220,16 +220,7 @@ func TestBrokenInvariantsAreNamed(t *testing.T) {
 	}
 }
 
-func TestHistoryDropsAnnouncedTerms(t *testing.T) {
-	a, b := topology.Term{Epoch: 1, Run: 1}, topology.Term{Epoch: 1, Run: 2}
-	got := history([]TermStart{{a, 1}, {b, 6}}, 5, nil)
-	if !slices.Equal(got, []TermStart{{a, 1}}) {
-		t.Errorf("%v", got)
-	}
-	got = history(nil, 3, []op.Entry{{Term: a, Seq: 1}, {Term: a, Seq: 2}, {Term: b, Seq: 3}})
-	if !slices.Equal(got, []TermStart{{a, 1}, {b, 3}}) {
-		t.Errorf("%v", got)
-	}
+func TestNames(t *testing.T) {
 	if s := Idle.String() + Role(9).String() + Applied.String() + Outcome(99).String(); s != "idleunknownappliedinvalid" {
 		t.Error(s)
 	}

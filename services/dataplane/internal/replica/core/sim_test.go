@@ -93,6 +93,7 @@ type simDisk struct {
 	log    []op.Entry
 	front  topology.Seq // truncated up to here
 	synced topology.Seq
+	terms  []TermStart
 	state  simEngine // last checkpoint
 	full   bool
 }
@@ -317,6 +318,9 @@ func (w *world) append(es []op.Entry, die bool) bool {
 			w.fail("I5: term %v after %v", e.Term, w.terms)
 		}
 		w.terms = e.Term
+		if n := len(w.disk.terms); n == 0 || w.disk.terms[n-1].Term != e.Term {
+			w.disk.terms = append(w.disk.terms, TermStart{e.Term, e.Seq})
+		}
 		w.disk.log = append(w.disk.log, e)
 	}
 	if die {
@@ -411,6 +415,9 @@ func (w *world) loseTail() {
 	if n := len(w.disk.log) - keep; n > 0 {
 		w.disk.log = slices.Clone(w.disk.log[:keep+w.rng.IntN(n+1)])
 	}
+	for n := len(w.disk.terms); n > 0 && w.disk.terms[n-1].First > w.disk.end(); n-- {
+		w.disk.terms = w.disk.terms[:n-1]
+	}
 }
 
 func (w *world) applySome() {
@@ -460,17 +467,16 @@ func (w *world) boot() {
 		w.fail("lost: log ends at %d, committed %d", d.end(), len(w.canon))
 	}
 	st := Start{Hard: d.hard, Applied: w.eng.applied, MaxHLC: w.eng.maxHLC, ConfigRevision: w.eng.config}
-	st.Last = Position{d.hard.Promised, d.end()}
+	st.Last.Seq, st.History = d.end(), slices.Clone(d.terms)
+	if n := len(d.terms); n > 0 {
+		st.Last.Term = d.terms[n-1].Term
+	}
 	for i, e := range d.log {
 		st.MaxHLC = max(st.MaxHLC, e.HLC)
 		if e.Seq > w.eng.applied {
 			st.Entries = append(st.Entries, d.log[i])
 			st.ConfigRevision = max(st.ConfigRevision, simConfig(e))
 		}
-		st.Last.Term = e.Term
-	}
-	if len(d.log) == 0 {
-		st.Last.Term = lastTerm(d.hard, d.front)
 	}
 	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}})
 	w.m.mut = w.mut
@@ -480,15 +486,6 @@ func (w *world) boot() {
 	if w.m != nil {
 		w.seePlacement()
 	}
-}
-
-func lastTerm(h Hard, s topology.Seq) (t topology.Term) {
-	for _, x := range h.History {
-		if x.First <= s {
-			t = x.Term
-		}
-	}
-	return t
 }
 
 // committed extends the committed log with what the machine believes in.

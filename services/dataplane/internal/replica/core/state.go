@@ -51,9 +51,6 @@ type Hard struct {
 	Commit topology.Seq
 	// HLCBound is at least every stamp that was issued or merged.
 	HLCBound op.HLC
-	// History is kept beyond the log's prefix truncation. Its last element may
-	// announce a term whose first entry never reached the log.
-	History []TermStart
 }
 
 // Role is what the replica does under the placement that it holds.

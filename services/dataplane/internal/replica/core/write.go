@@ -78,9 +78,13 @@ func (m *Machine) append(wallMS int64, id op.ID, body []byte) {
 		m.hardDue = m.hardDue || !m.mut.lateHard
 	}
 	e := op.Entry{Term: m.term, Seq: m.last.Seq + 1, HLC: h, Origin: m.opt.Self, ID: id, Body: body}
+	if m.last.Term != e.Term {
+		m.history = append(m.history, TermStart{e.Term, e.Seq})
+	}
 	m.last = Position{e.Term, e.Seq}
 	m.tail = append(m.tail, e)
 	m.remember(e)
+	m.bytes += len(e.Body) + op.EntryOverhead
 	m.fx.Append = append(m.fx.Append, e)
 }
 
@@ -98,10 +102,12 @@ func (m *Machine) await(p Proposal, s topology.Seq) {
 		m.answer(p.Ref, Applied, s)
 	case p.Wait == WaitApplied:
 		m.onApply[s] = append(m.onApply[s], p.Ref)
+		m.fx.Accepted = append(m.fx.Accepted, Answer{Ref: p.Ref, Seq: s})
 	case s <= m.commit:
 		m.answer(p.Ref, Committed, s)
 	default:
 		m.onCommit[s] = append(m.onCommit[s], p.Ref)
+		m.fx.Accepted = append(m.fx.Accepted, Answer{Ref: p.Ref, Seq: s})
 	}
 }
 
@@ -127,6 +133,7 @@ func (m *Machine) appliedTo(s topology.Seq) {
 	}
 	n := int(s - m.applied)
 	for i := range m.tail[:n] {
+		m.bytes -= len(m.tail[i].Body) + op.EntryOverhead
 		if e := &m.tail[i]; m.index[e.ID] == e.Seq {
 			delete(m.index, e.ID)
 		}
@@ -218,6 +225,7 @@ func (m *Machine) unappend(from topology.Seq) {
 	}
 	for s := from; s <= m.last.Seq; s++ {
 		e := m.tail[int(s-m.applied)-1]
+		m.bytes -= len(e.Body) + op.EntryOverhead
 		delete(m.index, e.ID)
 		m.tell(m.onCommit, s, NoSpace)
 		m.tell(m.onApply, s, NoSpace)
@@ -225,26 +233,20 @@ func (m *Machine) unappend(from topology.Seq) {
 	keep := int(from-m.applied) - 1
 	clear(m.tail[keep:])
 	m.tail = m.tail[:keep]
-	m.last.Seq = from - 1
-	m.last.Term = m.termOf(m.last.Seq)
+	for len(m.history) > 0 && m.history[len(m.history)-1].First >= from {
+		m.history = m.history[:len(m.history)-1]
+	}
+	m.last = Position{Seq: from - 1}
+	if n := len(m.history); n > 0 {
+		m.last.Term = m.history[n-1].Term
+	}
 	if m.opened >= from {
 		m.opened = 0
 	}
 	if m.configSeq >= from {
-		m.configRev, m.configSeq = m.configWas, 0
+		m.configRev, m.configSeq = m.configWas, from-1
 	}
 	m.boundLost = true // it may not have been written either
-}
-
-// termOf finds the term of a place in the history.
-func (m *Machine) termOf(s topology.Seq) topology.Term {
-	h := m.hard.History
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].First <= s {
-			return h[i].Term
-		}
-	}
-	return topology.Term{}
 }
 
 // checkpointed: C9. The log is kept after the lowest checkpoint of the Active
@@ -259,6 +261,6 @@ func (m *Machine) checkpointed(s topology.Seq) {
 	}
 	if t := m.reached(s, m.checkpoints); t > m.truncated {
 		m.truncated = t
-		m.fx.Truncate, m.hardDue = t, true // the history outlives the entries
+		m.fx.Truncate = t
 	}
 }
