@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 )
 
@@ -223,7 +224,7 @@ func (s *Sockets) Run(ctx context.Context, p Parts) error {
 		s.split.close()
 	}
 	loopErr := loops.Wait()
-	if errors.Is(planeErr, context.Canceled) && ctx.Err() != nil {
+	if ctx.Err() != nil && fault.OnlyCanceled(planeErr) {
 		planeErr = nil // the planes say that they were told to end
 	}
 	return errors.Join(planeErr, loopErr)
