@@ -268,7 +268,7 @@ func (s Suite) model(t *testing.T, d query.Distance) {
 // concurrent searches beside a writer: an answer is always whole vectors, either
 // old or new (both of every row have the same score by construction).
 func (s Suite) concurrent(t *testing.T, d query.Distance) {
-	const dim, n = 32, 2000
+	const dim, n = 300, 400
 	x := s.Open(t, dim, d)
 	vec := func(row uint32) []float32 {
 		v := make([]float32, dim)
