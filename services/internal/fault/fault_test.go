@@ -154,3 +154,19 @@ func TestForeignDomainIsIgnored(t *testing.T) {
 		t.Errorf("got %s %s", Name(got.Reason), got.Code)
 	}
 }
+
+func TestOnlyCanceled(t *testing.T) {
+	c := context.Canceled
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {c, true}, {fmt.Errorf("serving: %w", c), true}, {errors.Join(c, fmt.Errorf("x: %w", c)), true},
+		{io.EOF, false}, {errors.Join(c, io.EOF), false}, {fmt.Errorf("x: %w", errors.Join(io.EOF, c)), false},
+		{fmt.Errorf("%w, and %w", c, io.EOF), false}, {context.DeadlineExceeded, false},
+	} {
+		if got := OnlyCanceled(tc.err); got != tc.want {
+			t.Errorf("OnlyCanceled(%v) = %v", tc.err, got)
+		}
+	}
+}
