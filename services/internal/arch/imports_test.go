@@ -93,7 +93,9 @@ func ownImport(s source, own string, add func(rule, text string)) {
 
 func productImport(s source, imp, own string, isOwn bool, add func(rule, text string)) {
 	pkg := s.pkg()
-	if within(imp, "github.com/pandodb/pando/gen/go", "google.golang.org/grpc", "google.golang.org/protobuf", "github.com/grpc-ecosystem") && within(pkg, engine()...) {
+	wire := within(imp, "github.com/pandodb/pando/gen/go", "google.golang.org/protobuf", "github.com/grpc-ecosystem") ||
+		within(imp, "google.golang.org/grpc") && !within(pkg, "controlplane/internal/store/etcdstore") // etcd's client answers with its codes
+	if wire && within(pkg, engine()...) {
 		add("engine knows no protobuf", "the edges translate")
 	}
 	if within(pkg, pure()...) {
