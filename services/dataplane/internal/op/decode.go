@@ -26,7 +26,7 @@ func Decode(body []byte) (Op, error) {
 	r := Reader{b: body[2:]}
 	switch o.Kind {
 	case Upsert, UpdateVectors:
-		o.Points = make([]Point, r.count(topology.PointIDSize+1))
+		o.Points = make([]Point, r.Count(topology.PointIDSize+1))
 		for i := range o.Points {
 			p := &o.Points[i]
 			p.ID, p.Vectors = r.PointID(), r.Vectors()
@@ -38,7 +38,7 @@ func Decode(body []byte) (Op, error) {
 			}
 		}
 	case SetPayload, OverwritePayload:
-		o.Groups = make([]Group, r.count(2))
+		o.Groups = make([]Group, r.Count(2))
 		for i := range o.Groups {
 			o.Groups[i] = Group{IDs: r.ids(), Payload: r.Doc()}
 			if r.err != nil {
@@ -49,7 +49,7 @@ func Decode(body []byte) (Op, error) {
 		o.IDs = r.ids()
 	case DeletePayload, DeleteVectors:
 		o.IDs = r.ids()
-		o.Names = make([]string, r.count(1))
+		o.Names = make([]string, r.Count(1))
 		for i := range o.Names {
 			o.Names[i] = r.Text()
 		}
@@ -80,7 +80,7 @@ func NewReader(b []byte) *Reader { return &Reader{b: b} }
 // Close tells whether everything was well and nothing is left over.
 func (r *Reader) Close() error {
 	if r.err == nil && len(r.b) > 0 {
-		r.fail("bytes left over")
+		r.Fail("bytes left over")
 	}
 	return r.err
 }
@@ -88,7 +88,8 @@ func (r *Reader) Close() error {
 // Err is the first mistake so far.
 func (r *Reader) Err() error { return r.err }
 
-func (r *Reader) fail(what string) {
+// Fail records a mistake that the caller found, unless there was one before.
+func (r *Reader) Fail(what string) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: %s", ErrCorrupt, what)
 	}
@@ -97,7 +98,7 @@ func (r *Reader) fail(what string) {
 // take gives the next n bytes; none after a mistake.
 func (r *Reader) take(n uint64) []byte {
 	if r.err != nil || n > uint64(len(r.b)) {
-		r.fail("cut short")
+		r.Fail("cut short")
 		return nil
 	}
 	out := r.b[:n:n]
@@ -125,18 +126,18 @@ func (r *Reader) Uint64() uint64 {
 func (r *Reader) Uvarint() uint64 {
 	n, w := binary.Uvarint(r.b)
 	if r.err != nil || w <= 0 || (w > 1 && r.b[w-1] == 0) {
-		r.fail("malformed number")
+		r.Fail("malformed number")
 		return 0
 	}
 	r.b = r.b[w:]
 	return n
 }
 
-// count reads how many items of at least size bytes follow.
-func (r *Reader) count(size int) int {
+// Count reads how many items of at least size bytes follow.
+func (r *Reader) Count(size int) int {
 	n := r.Uvarint()
 	if n > uint64(len(r.b)/size) {
-		r.fail("count is larger than what follows")
+		r.Fail("count is larger than what follows")
 		return 0
 	}
 	return int(n)
@@ -154,7 +155,7 @@ func (r *Reader) Bytes() []byte {
 func (r *Reader) Text() string {
 	b := r.Bytes()
 	if !utf8.Valid(b) {
-		r.fail("name is not UTF-8")
+		r.Fail("name is not UTF-8")
 		return ""
 	}
 	return unsafe.String(unsafe.SliceData(b), len(b))
@@ -164,13 +165,13 @@ func (r *Reader) Text() string {
 func (r *Reader) PointID() topology.PointID {
 	id, err := topology.DecodePointID(r.take(topology.PointIDSize))
 	if err != nil {
-		r.fail("point id")
+		r.Fail("point id")
 	}
 	return id
 }
 
 func (r *Reader) ids() []topology.PointID {
-	ids := make([]topology.PointID, r.count(topology.PointIDSize))
+	ids := make([]topology.PointID, r.Count(topology.PointIDSize))
 	for i := range ids {
 		ids[i] = r.PointID()
 	}
@@ -179,7 +180,7 @@ func (r *Reader) ids() []topology.PointID {
 
 // Vectors reads what AppendVectors wrote; nil for none.
 func (r *Reader) Vectors() []Vector {
-	n := r.count(2)
+	n := r.Count(2)
 	if n == 0 {
 		return nil
 	}
@@ -187,7 +188,7 @@ func (r *Reader) Vectors() []Vector {
 	for i := range vs {
 		vs[i] = Vector{Name: r.Text(), Data: r.Floats()}
 		if i > 0 && vs[i-1].Name >= vs[i].Name {
-			r.fail("vector names out of order")
+			r.Fail("vector names out of order")
 		}
 		if r.err != nil {
 			return nil
@@ -198,16 +199,16 @@ func (r *Reader) Vectors() []Vector {
 
 // Floats reads what AppendFloats wrote into a slice of its own.
 func (r *Reader) Floats() []float32 {
-	n := r.count(4)
+	n := r.Count(4)
 	if n == 0 || n > MaxVectorSize {
-		r.fail("vector size")
+		r.Fail("vector size")
 		return nil
 	}
 	b, data := r.take(4*uint64(n)), make([]float32, n)
 	for i := range data {
 		bits := binary.LittleEndian.Uint32(b[4*i:])
 		if bits&0x7F800000 == 0x7F800000 {
-			r.fail("vector element is not finite")
+			r.Fail("vector element is not finite")
 			return nil
 		}
 		data[i] = math.Float32frombits(bits)

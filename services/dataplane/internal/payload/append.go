@@ -44,3 +44,27 @@ func shut(dst []byte, start, count int) []byte {
 	binary.LittleEndian.PutUint32(dst[start+prefixSize:], uint32(count))
 	return dst
 }
+
+// Writer makes a Doc out of fields that come in the order of their keys, as
+// those of other Docs do. It checks nothing. The zero Writer is ready.
+type Writer struct {
+	buf   []byte
+	count int
+}
+
+// Field adds a field; key is greater than the one before, v is canonical.
+func (w *Writer) Field(key string, v Value) {
+	if w.count == 0 {
+		w.buf = open(w.buf, Object)
+	}
+	w.buf = appendField(w.buf, key, v)
+	w.count++
+}
+
+// Doc gives the payload, which now owns the Writer's memory.
+func (w *Writer) Doc() Doc {
+	if w.count == 0 {
+		return nil
+	}
+	return Doc(shut(w.buf, 0, w.count))
+}

@@ -1,0 +1,112 @@
+package verdict
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+const tick = 250 * time.Millisecond
+
+// run feeds a script: '+' a success, '-' a failure, '.' a missed interval.
+func run(r Rules, s Subject, at *time.Duration, script string) (Subject, string) {
+	var out strings.Builder
+	for _, c := range script {
+		*at += r.Interval
+		if c == '.' {
+			out.WriteByte('.')
+			continue
+		}
+		s = Step(r, s, Observation{At: *at, OK: c == '+', Why: "timeout"})
+		out.WriteByte(s.State.String()[0])
+	}
+	return s, out.String()
+}
+
+func TestScripts(t *testing.T) {
+	for _, c := range []struct{ name, script, want string }{
+		{"one lost probe is only a suspicion", "++-++", "AASSA"},
+		{"dead after 1.5 s without a success", "+------+", "ASSSSSDD"},
+		{"a success in between starts the count anew", "+----+----++", "ASSSSSSSSSSA"},
+		{"two successes bring it back", "+------++", "ASSSSSDDA"},
+		{"the second return within a minute needs four", "+------++------++++", "ASSSSSDDASSSSSDDDDA"},
+		{"never seen alive", "------- ", "SSSSSSDD"},
+		{"a paused observer does not judge", "+......-----", "A......SSSSS"},
+	} {
+		at := time.Duration(0)
+		if _, got := run(DefaultRules(), Subject{}, &at, strings.TrimSpace(strings.ReplaceAll(c.script, " ", "-"))); got != c.want {
+			t.Errorf("%s: %s gives %s, want %s", c.name, c.script, got, c.want)
+		}
+	}
+}
+
+func TestDeadNeedsTimeNotCounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := DefaultRules()
+		var s Subject
+		at, lastOK := time.Duration(0), time.Duration(-1)
+		for range rapid.IntRange(1, 200).Draw(t, "n") {
+			at += time.Duration(rapid.IntRange(1, 600).Draw(t, "gap")) * time.Millisecond
+			ok := rapid.Float64().Draw(t, "p") < 0.3
+			if ok || lastOK < 0 {
+				lastOK = at
+			}
+			was := s.State
+			s = Step(r, s, Observation{At: at, OK: ok, Why: "x"})
+			if s.State == Dead && was != Dead && at-lastOK < r.DeadAfter {
+				t.Fatalf("dead %v after the last success", at-lastOK)
+			}
+			if !ok && s.State == Alive {
+				t.Fatal("alive on a failed probe")
+			}
+			if !ok && at-lastOK >= r.DeadAfter && s.State != Dead {
+				t.Fatalf("still %v, %v after the last success", s.State, at-lastOK)
+			}
+		}
+	})
+}
+
+func TestConclude(t *testing.T) {
+	d, a, s := Dead, Alive, Suspect
+	for _, c := range []struct {
+		name     string
+		assigned []uint64
+		opinions []Opinion
+		want     State
+	}{
+		{"nobody", nil, nil, Unknown},
+		{"one of one", []uint64{1}, []Opinion{{1, false, d}}, Dead},
+		{"own process never counts", []uint64{1}, []Opinion{{1, true, d}}, Unknown},
+		{"one of three", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {2, false, a}, {3, false, a}}, Alive},
+		{"two of three", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {2, false, d}, {3, false, a}}, Dead},
+		{"two of two that are elsewhere", []uint64{1, 2, 3}, []Opinion{{1, true, a}, {2, false, d}, {3, false, d}}, Dead},
+		{"half is not a majority", []uint64{1, 2}, []Opinion{{1, false, d}, {2, false, a}}, Suspect},
+		{"a silent observer counts as assigned", []uint64{1, 2, 3}, []Opinion{{1, false, d}}, Suspect},
+		{"not assigned, not counted", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {8, false, d}, {9, false, d}}, Suspect},
+		{"suspicion", []uint64{1, 2, 3}, []Opinion{{1, false, s}, {2, false, a}, {3, false, a}}, Alive},
+	} {
+		if got := Conclude(c.assigned, c.opinions); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestRulesValidate(t *testing.T) {
+	if err := DefaultRules().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Rules){
+		"interval":   func(r *Rules) { r.Interval = 0 },
+		"dead after": func(r *Rules) { r.DeadAfter = 2 * tick },
+		"recover":    func(r *Rules) { r.Recover = 0 },
+		"pause":      func(r *Rules) { r.Pause = tick },
+	} {
+		r := DefaultRules()
+		change(&r)
+		if err := r.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error %v does not name it", name, err)
+		}
+	}
+}

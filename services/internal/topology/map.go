@@ -1,0 +1,300 @@
+package topology
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Peer is a data-plane process as the control plane knows it.
+type Peer struct {
+	ID      PeerID
+	URI     string // advertised; what GET /cluster shows, never what is dialled
+	Version string
+	Zone    string
+}
+
+// Replica is one copy of a shard.
+type Replica struct {
+	Peer        PeerID
+	State       ReplicaState
+	Incarnation Incarnation
+	Reason      string // why it is not Active
+	SinceMs     int64  // when it entered its state, Unix milliseconds
+}
+
+// Placement is one shard's record: who holds it and who orders its writes.
+type Placement struct {
+	Shard    Shard
+	Epoch    Epoch
+	Primary  PeerID // 0: none
+	Replicas []Replica
+	Forced   bool // F1: an operator weakened the guarantees of this epoch
+	Lost     bool // C0: its last Active replica was taken out by force
+}
+
+// Replica finds the copy on a peer.
+func (p Placement) Replica(peer PeerID) (Replica, bool) {
+	for _, r := range p.Replicas {
+		if r.Peer == peer {
+			return r, true
+		}
+	}
+	return Replica{}, false
+}
+
+// ActiveCount counts the copies that are Active.
+func (p Placement) ActiveCount() int {
+	n := 0
+	for _, r := range p.Replicas {
+		if r.State == Active {
+			n++
+		}
+	}
+	return n
+}
+
+// Collection is a catalog entry. Settings are the API's own encoding of the
+// collection's configuration; this package does not look inside.
+type Collection struct {
+	ID                CollectionID
+	Name              string
+	Revision          uint64
+	Hash              HashRule
+	Groups            []ShardGroup // with automatic sharding exactly one
+	ReplicationFactor uint32       // the wish, kept even where fewer peers exist
+	WriteConsistency  uint32
+	Settings          []byte
+	Shards            []Placement // ordered by shard id
+}
+
+// ShardGroup is the ordered list of shards that the hash rule counts.
+type ShardGroup struct {
+	Key string // the API's own encoding of the shard key; empty with automatic sharding
+	IDs []ShardID
+}
+
+// ShardOf is the shard that a point belongs to within a group.
+func (c *Collection) ShardOf(g ShardGroup, id PointID) ShardID {
+	r := c.Hash
+	r.N = len(g.IDs)
+	return g.IDs[r.Slot(id)]
+}
+
+// Map is the whole cluster as one peer knows it at one revision. It is
+// immutable: Apply makes a new one that shares what did not change.
+type Map struct {
+	revision    uint64
+	collections map[CollectionID]*Collection
+	names       map[string]CollectionID
+	aliases     map[string]string // alias -> collection name
+	peers       map[PeerID]Peer
+}
+
+// Delta is what changed up to Revision. Reset says that it is a whole snapshot:
+// what it does not name is gone. Collections carry no shards of their own:
+// placements come in Placements.
+type Delta struct {
+	Revision        uint64
+	Reset           bool
+	Collections     []Collection
+	GoneCollections []CollectionID
+	Placements      []Placement
+	GonePlacements  []Shard
+	Aliases         map[string]string
+	GoneAliases     []string
+	Peers           []Peer
+	GonePeers       []PeerID
+}
+
+// NewMap is the empty map of revision 0.
+func NewMap() *Map {
+	return &Map{collections: map[CollectionID]*Collection{}, names: map[string]CollectionID{},
+		aliases: map[string]string{}, peers: map[PeerID]Peer{}}
+}
+
+// Apply gives the map after d. A placement whose epoch is lower than the one
+// held is ignored: the highest epoch wins whatever the order of arrival.
+func (m *Map) Apply(d Delta) *Map {
+	n := &Map{revision: max(m.revision, d.Revision)}
+	if d.Reset {
+		e := NewMap()
+		n.collections, n.names, n.aliases, n.peers = e.collections, e.names, e.aliases, e.peers
+	} else {
+		n.collections, n.names = maps.Clone(m.collections), maps.Clone(m.names)
+		n.aliases, n.peers = maps.Clone(m.aliases), maps.Clone(m.peers)
+	}
+	for _, id := range d.GoneCollections {
+		n.dropCollection(id)
+	}
+	for _, c := range d.Collections {
+		n.putCollection(m, c)
+	}
+	fresh := map[CollectionID]bool{}
+	for _, p := range d.Placements {
+		n.putPlacement(m, p, fresh)
+	}
+	for _, s := range d.GonePlacements {
+		n.dropPlacement(s, fresh)
+	}
+	for _, a := range d.GoneAliases {
+		delete(n.aliases, a)
+	}
+	maps.Copy(n.aliases, d.Aliases)
+	for _, p := range d.GonePeers {
+		delete(n.peers, p)
+	}
+	for _, p := range d.Peers {
+		n.peers[p.ID] = p
+	}
+	return n
+}
+
+func (m *Map) dropCollection(id CollectionID) {
+	c, ok := m.collections[id]
+	if !ok {
+		return
+	}
+	delete(m.collections, id)
+	if m.names[c.Name] == id {
+		delete(m.names, c.Name)
+	}
+}
+
+func (m *Map) putCollection(old *Map, c Collection) {
+	if was, ok := old.collections[c.ID]; ok {
+		if was.Revision > c.Revision {
+			c = *was
+		}
+		c.Shards = was.Shards
+	} else {
+		c.Shards = nil
+	}
+	m.collections[c.ID] = &c
+	m.names[c.Name] = c.ID
+}
+
+// own gives a collection that this map may change: a copy made once per Apply.
+func (m *Map) own(id CollectionID, fresh map[CollectionID]bool) *Collection {
+	c, ok := m.collections[id]
+	if !ok {
+		return nil
+	}
+	if !fresh[id] {
+		cp := *c
+		cp.Shards = slices.Clone(c.Shards)
+		c, fresh[id] = &cp, true
+		m.collections[id] = c
+	}
+	return c
+}
+
+func findShard(ps []Placement, id ShardID) (int, bool) {
+	return slices.BinarySearchFunc(ps, id, func(p Placement, id ShardID) int {
+		switch {
+		case p.Shard.ID < id:
+			return -1
+		case p.Shard.ID > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (m *Map) putPlacement(old *Map, p Placement, fresh map[CollectionID]bool) {
+	if was, ok := old.Placement(p.Shard); ok && was.Epoch > p.Epoch {
+		p = was
+	}
+	c := m.own(p.Shard.Collection, fresh)
+	if c == nil {
+		return
+	}
+	i, found := findShard(c.Shards, p.Shard.ID)
+	if found {
+		c.Shards[i] = p
+		return
+	}
+	c.Shards = slices.Insert(c.Shards, i, p)
+}
+
+func (m *Map) dropPlacement(s Shard, fresh map[CollectionID]bool) {
+	c := m.own(s.Collection, fresh)
+	if c == nil {
+		return
+	}
+	if i, found := findShard(c.Shards, s.ID); found {
+		c.Shards = slices.Delete(c.Shards, i, i+1)
+	}
+}
+
+// Revision is the control plane's revision that the map has seen.
+func (m *Map) Revision() uint64 { return m.revision }
+
+// Resolve finds a collection by its name or an alias of it.
+func (m *Map) Resolve(name string) (*Collection, bool) {
+	if to, ok := m.aliases[name]; ok {
+		name = to
+	}
+	id, ok := m.names[name]
+	if !ok {
+		return nil, false
+	}
+	return m.collections[id], true
+}
+
+// Collection finds a collection by id.
+func (m *Map) Collection(id CollectionID) (*Collection, bool) {
+	c, ok := m.collections[id]
+	return c, ok
+}
+
+// Collections lists all collections by name.
+func (m *Map) Collections() []*Collection {
+	out := slices.Collect(maps.Values(m.collections))
+	slices.SortFunc(out, func(a, b *Collection) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Placement finds a shard's record.
+func (m *Map) Placement(s Shard) (Placement, bool) {
+	c, ok := m.collections[s.Collection]
+	if !ok {
+		return Placement{}, false
+	}
+	i, found := findShard(c.Shards, s.ID)
+	if !found {
+		return Placement{}, false
+	}
+	return c.Shards[i], true
+}
+
+// Alias is a second name of a collection.
+type Alias struct{ Name, Collection string }
+
+// Aliases lists all aliases by name.
+func (m *Map) Aliases() []Alias {
+	out := make([]Alias, 0, len(m.aliases))
+	for a, c := range m.aliases {
+		out = append(out, Alias{a, c})
+	}
+	slices.SortFunc(out, func(a, b Alias) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Peer finds a peer by id.
+func (m *Map) Peer(id PeerID) (Peer, bool) {
+	p, ok := m.peers[id]
+	return p, ok
+}
+
+// Peers lists all peers by id.
+func (m *Map) Peers() []Peer {
+	out := slices.Collect(maps.Values(m.peers))
+	slices.SortFunc(out, func(a, b Peer) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
