@@ -2,14 +2,11 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-// hasAVX2 is what this CPU and operating system can do, asked once. The vector
-// code is written by tools/avo.
-var hasAVX2 = cpu.X86.HasAVX2
-
-// xxVector does the work of xxRows if the CPU has the instructions.
+// xxVector does the work of xxRows if CPU and operating system have AVX2. The
+// vector code is written by tools/avo.
 
 func dotVector(q, rows, out []float32) bool {
-	if !hasAVX2 || len(rows) == 0 {
+	if !cpu.X86.HasAVX2 || len(rows) == 0 {
 		return false
 	}
 	dotAVX2(&q[0], &rows[0], len(q), len(out), &out[0])
@@ -17,7 +14,7 @@ func dotVector(q, rows, out []float32) bool {
 }
 
 func l2Vector(q, rows, out []float32) bool {
-	if !hasAVX2 || len(rows) == 0 {
+	if !cpu.X86.HasAVX2 || len(rows) == 0 {
 		return false
 	}
 	l2AVX2(&q[0], &rows[0], len(q), len(out), &out[0])
@@ -25,7 +22,7 @@ func l2Vector(q, rows, out []float32) bool {
 }
 
 func l1Vector(q, rows, out []float32) bool {
-	if !hasAVX2 || len(rows) == 0 {
+	if !cpu.X86.HasAVX2 || len(rows) == 0 {
 		return false
 	}
 	l1AVX2(&q[0], &rows[0], len(q), len(out), &out[0])
