@@ -97,7 +97,7 @@ func TestGolden(t *testing.T) {
 			lines := strings.Split(d.Input, "\n")
 			verb, target, _ := strings.Cut(lines[0], " ")
 			for _, line := range lines[1:] {
-				if reply, ok := strings.CutPrefix(line, "reply: "); ok {
+				if reply, ok := strings.CutPrefix(line, "reply:"); ok {
 					conn.reply = reply
 				} else {
 					body = append(body, line)
