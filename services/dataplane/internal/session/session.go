@@ -189,6 +189,10 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 	if err != nil {
 		return err
 	}
+	if was := s.Cluster(); was != "" && was != r.GetClusterId() {
+		return fault.New(fault.WrongCluster, "this peer's folder belongs to cluster %s and the control plane to cluster %s: start it with the "+
+			"control plane of its own cluster, or with an empty folder", was, r.GetClusterId())
+	}
 	s.mu.Lock()
 	fresh := s.mu.id != r.GetSessionId()
 	s.mu.id, s.mu.cluster = r.GetSessionId(), r.GetClusterId()

@@ -302,6 +302,23 @@ func TestRefusedPeerEndsTheProcess(t *testing.T) {
 	})
 }
 
+func TestFolderOfAnotherClusterIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disk(t)
+		b, err := encode(keptPlacement{revision: 4, cluster: "shrub"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := vfs.WriteFileAtomic(fsys, "/d/placement", b); err != nil {
+			t.Fatal(err)
+		}
+		err = open(t, fsys, newControl()).Run(t.Context())
+		if fault.ReasonOf(err) != fault.WrongCluster || !strings.Contains(err.Error(), "shrub") || !strings.Contains(err.Error(), "tree") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestDamagedFileIsNamed(t *testing.T) {
 	list := []*placementv1.Change{collection(1, "a"), shard(1, 0, 3)}
 	good, err := encode(keptPlacement{revision: 4, cluster: "tree"}, list)
