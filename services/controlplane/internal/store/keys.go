@@ -22,6 +22,7 @@ const (
 	Shards      Key = Root + "shards/"
 	Transfers   Key = Root + "transfers/"
 	Book        Key = Root + "book/"
+	Metadatas   Key = Root + "metadata/"
 )
 
 // PeerKey of a peer's registration.
@@ -51,6 +52,9 @@ func TransferKey(collection topology.CollectionID, shard topology.ShardID, to to
 
 // AddressKey of a process in the address book.
 func AddressKey(name string) Key { return Book + Key(name) }
+
+// MetadataKey of a value of the cluster's metadata.
+func MetadataKey(name string) Key { return Metadatas + Key(name) }
 
 // Under tells whether the key lies below the prefix.
 func (k Key) Under(prefix Key) bool { return strings.HasPrefix(string(k), string(prefix)) }

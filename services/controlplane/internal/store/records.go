@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandodb/pando/services/internal/topology"
@@ -22,23 +24,21 @@ type Leader struct {
 
 // Peer is a registered data-plane process; the record outlives the process.
 type Peer struct {
-	ID          topology.PeerID `json:"id"`          // below 2^53
-	Incarnation Incarnation     `json:"incarnation"` // of the peer's disk
-	URI         string          `json:"uri"`
-	Version     string          `json:"version"`
-	Zone        string          `json:"zone,omitempty"`
-	WireMin     uint32          `json:"wire_min"`
-	WireMax     uint32          `json:"wire_max"`
-	Registered  time.Time       `json:"registered"`
+	ID         topology.PeerID `json:"id"` // below 2^53
+	URI        string          `json:"uri"`
+	Version    string          `json:"version"`
+	Zone       string          `json:"zone,omitempty"`
+	WireMin    uint32          `json:"wire_min"`
+	WireMax    uint32          `json:"wire_max"`
+	Registered time.Time       `json:"registered"`
 }
 
-// Session exists while a peer's process is alive and heard of; its key is bound to a lease.
+// Session exists while a peer's process is alive and heard of; its key is bound to a lease, whose id is the session's.
 type Session struct {
-	Peer        topology.PeerID `json:"peer"`
-	Incarnation Incarnation     `json:"incarnation"` // of the peer's disk
-	Process     uint64          `json:"process"`     // random per registration; C10 binds SetState to it
-	Lease       int64           `json:"lease"`
-	Replicas    []Report        `json:"replicas,omitempty"` // sorted by (collection, shard)
+	Peer     topology.PeerID `json:"peer"`
+	Process  string          `json:"process"` // random per start of the process
+	Lease    LeaseID         `json:"lease"`
+	Replicas []Report        `json:"replicas,omitempty"` // sorted by (collection, shard)
 }
 
 // Report is one line of a peer's inventory: a replica that is on its disk.
@@ -50,19 +50,24 @@ type Report struct {
 	LastEpoch   topology.Epoch        `json:"last_epoch,omitempty"`
 	LastRun     topology.Run          `json:"last_run,omitempty"`
 	LastSeq     topology.Seq          `json:"last_seq,omitempty"`
+	Applied     topology.Seq          `json:"applied,omitempty"`
 	Loaded      bool                  `json:"loaded"`
-	Reason      string                `json:"reason,omitempty"` // why it is not loaded
+	Reason      int32                 `json:"reason,omitempty"` // pando.cluster.v1.Reason: why it is not loaded
+	Detail      string                `json:"detail,omitempty"`
 }
 
-// Collection is a catalog entry.
+// Collection is a catalog entry. Its version is the revision at which it was last written.
 type Collection struct {
-	ID       topology.CollectionID `json:"id"` // random, never reused
-	Name     string                `json:"name"`
-	Revision uint64                `json:"revision"` // counts the changes of this entry, from 1
-	Wish     Wish                  `json:"wish"`
-	Hash     Hash                  `json:"hash"`
-	Config   []byte                `json:"config"` // the API's collection configuration, opaque here
-	Groups   []Group               `json:"groups,omitempty"`
+	ID      topology.CollectionID `json:"id"` // random, never reused
+	Name    string                `json:"name"`
+	Wish    Wish                  `json:"wish"`
+	Hash    Hash                  `json:"hash"`
+	Groups  []Group               `json:"groups,omitempty"`
+	Config  []byte                `json:"config"`            // qdrant.CollectionConfig, opaque here
+	Indexes map[string][]byte     `json:"indexes,omitempty"` // qdrant.PayloadIndexParams by payload key, opaque here
+	Created time.Time             `json:"created"`
+	// NextShard is the id of the next shard that is added. Ids of dropped shards are not used again.
+	NextShard topology.ShardID `json:"next_shard"`
 }
 
 // Wish is what placement needs to know of a collection's configuration. The factor keeps what was asked for, also
@@ -83,8 +88,10 @@ type Hash struct {
 
 // Group is the ordered shard list of one user-defined shard key, or of the whole collection if the key is empty.
 type Group struct {
-	Key    string             `json:"key,omitempty"` // canonical form: "s:" text or "n:" decimal
+	Key    string             `json:"key,omitempty"` // "s" and the text, or "n" and the decimal number
 	Shards []topology.ShardID `json:"shards"`
+	Factor uint32             `json:"factor,omitempty"` // replicas of each; 0 = the collection's wish
+	Peers  []topology.PeerID  `json:"peers,omitempty"`  // that may hold them; none = all
 }
 
 // Alias is another name of a collection. It counts only while the collection with CollectionID exists, so a
@@ -130,6 +137,7 @@ type Shard struct {
 	Primary    topology.PeerID       `json:"primary,omitempty"` // peer id; 0 = none
 	Replicas   []Replica             `json:"replicas"`          // sorted by peer
 	Reasons    []string              `json:"reasons,omitempty"` // why fewer replicas than wished were placed
+	Frozen     bool                  `json:"frozen,omitempty"`  // reads only
 	Forced     bool                  `json:"forced,omitempty"`
 	Lost       bool                  `json:"lost,omitempty"`
 }
@@ -162,6 +170,13 @@ type Address struct {
 	Generation uint64 `json:"generation"`
 }
 
+// Metadata is a value of the cluster's metadata.
+type Metadata struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // JSON text
+}
+
+func (r Metadata) Key() Key   { return MetadataKey(r.Name) }
 func (Leader) Key() Key       { return LeaderKey }
 func (r Peer) Key() Key       { return PeerKey(r.ID) }
 func (r Session) Key() Key    { return SessionKey(r.Peer) }
@@ -181,12 +196,16 @@ func (r *Shard) Replica(peer topology.PeerID) *Replica {
 	return nil
 }
 
-// Report returns the inventory line of a replica, or nil.
+// Report returns the inventory line of a replica, or nil. It relies on the order of Replicas.
 func (r *Session) Report(collection topology.CollectionID, shard topology.ShardID) *Report {
-	for i := range r.Replicas {
-		if r.Replicas[i].Collection == collection && r.Replicas[i].Shard == shard {
-			return &r.Replicas[i]
-		}
+	i, found := slices.BinarySearchFunc(r.Replicas, Report{Collection: collection, Shard: shard}, Report.Compare)
+	if !found {
+		return nil
 	}
-	return nil
+	return &r.Replicas[i]
+}
+
+// Compare orders reports by collection and shard.
+func (r Report) Compare(o Report) int {
+	return cmp.Or(cmp.Compare(r.Collection, o.Collection), cmp.Compare(r.Shard, o.Shard))
 }

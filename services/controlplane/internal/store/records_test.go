@@ -42,18 +42,18 @@ func TestGolden(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(sample(t, store.Leader{Term: 3, Member: 0xfedcba9876543210}))
 	b.WriteString(sample(t, store.Peer{
-		ID: 1<<53 - 1, Incarnation: disk(255), URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
+		ID: 1<<53 - 1, URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
 		WireMin: 1, WireMax: 1, Registered: at,
 	}))
 	b.WriteString(sample(t, store.Session{
-		Peer: 1<<53 - 1, Incarnation: disk(255), Process: 9, Lease: 7587,
+		Peer: 1<<53 - 1, Process: "9f", Lease: 7587,
 		Replicas: []store.Report{
 			{Collection: 17, Shard: 0, Incarnation: disk(23), Epoch: 1, Loaded: true},
-			{Collection: 17, Shard: 1, Incarnation: disk(24), Epoch: 2, LastEpoch: 2, LastRun: 1, LastSeq: 99, Reason: "checksum"},
+			{Collection: 17, Shard: 1, Incarnation: disk(24), Epoch: 2, LastEpoch: 2, LastRun: 1, LastSeq: 99, Reason: 24, Detail: "checksum"},
 		},
 	}))
 	b.WriteString(sample(t, store.Collection{
-		ID: 17, Name: "words", Revision: 2, Config: []byte("config"),
+		ID: 17, Name: "words", Config: []byte("config"), Indexes: map[string][]byte{"color": {8, 0}}, Created: at, NextShard: 2,
 		Wish:   store.Wish{ShardNumber: 2, ReplicationFactor: 3, WriteConsistencyFactor: 1},
 		Hash:   store.Hash{Algorithm: 1, N: 2},
 		Groups: []store.Group{{Shards: []topology.ShardID{0, 1}}},
@@ -69,6 +69,8 @@ func TestGolden(t *testing.T) {
 	}))
 	b.WriteString(sample(t, store.Transfer{Collection: 17, Shard: 1, From: 5, To: 7, Method: "stream_records", Move: true, Started: at}))
 	b.WriteString(sample(t, store.Address{Name: "0a1b.pando.internal:6335", Addr: "10.0.0.7:6335", Generation: 1}))
+
+	b.WriteString(sample(t, store.Metadata{Name: "k", Value: `{"a":1}`}))
 
 	const file = "testdata/records.golden"
 	if *rewrite {

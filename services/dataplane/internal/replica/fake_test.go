@@ -137,6 +137,7 @@ type fakeEngine struct {
 		applyTime time.Duration
 		applyErr  error
 		saved     topology.Seq
+		seenErr   error
 	}
 }
 
@@ -201,11 +202,11 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 	return nil
 }
 
-func (e *fakeEngine) Seen(id op.ID) (topology.Seq, bool) {
+func (e *fakeEngine) Seen(id op.ID) (topology.Seq, bool, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, ok := e.mu.seen[id]
-	return s, ok
+	return s, ok, e.mu.seenErr
 }
 
 func (e *fakeEngine) Position() Position {

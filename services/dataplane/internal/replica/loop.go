@@ -215,7 +215,13 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 		return core.Proposal{}, false
 	}
 	p := core.Proposal{ID: q.id, Wait: q.wait, Factor: q.factor}
-	p.Seen, _ = l.r.o.Engine.Seen(q.id)
+	var err error
+	if p.Seen, _, err = l.r.o.Engine.Seen(q.id); err != nil { // appending might repeat it
+		if q.take() {
+			q.finish(Result{}, fmt.Errorf("%w: look up the operation: %w", ErrFailed, err))
+		}
+		return p, false
+	}
 	s := l.m.Status()
 	if p.Seen == 0 && !l.m.Pending(q.id) && s.Role == core.Primary { // W2 before the evaluation: a repetition is not judged anew
 		hold := evaluated(q.write) && (s.Applied != s.Last.Seq || !quiet)

@@ -77,13 +77,15 @@ type Engine interface {
 	// Resolve turns a write into operations of explicit ids and stored values
 	// (W3, W3a), or refuses it. It may run beside all other methods.
 	Resolve(shard.Write) ([]op.Op, error)
-	// Apply folds entries in, in order, and skips those that it has.
+	// Apply folds entries in, in order, and skips those that it has. After
+	// ErrNoSpace the same entries may come again; any other error ends the replica.
 	Apply([]op.Entry) error
 	// Seen looks an operation's last part up in dedup (D1). It may run beside Apply.
-	Seen(op.ID) (topology.Seq, bool)
+	Seen(op.ID) (topology.Seq, bool, error)
 	// Position tells what the state covers.
 	Position() Position
 	// Checkpoint makes the state durable without the log and tells up to where.
+	// Errors are those of Apply.
 	Checkpoint() (topology.Seq, error)
 }
 
@@ -340,7 +342,7 @@ func (r *Replica) prepare(q *request) {
 		return
 	}
 	defer r.release()
-	if _, ok := r.o.Engine.Seen(q.id); ok {
+	if _, ok, err := r.o.Engine.Seen(q.id); ok || err != nil {
 		return
 	}
 	q.revision = r.config.Load()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +100,16 @@ func TestRefusedWriteTakesNoPlace(t *testing.T) {
 		if _, err := b.r.Propose(background, op.ID{Request: [16]byte{77}}, upsert(1), WaitApplied, 3); err != nil {
 			t.Errorf("a factor above the replicas that exist is capped: %v", err)
 		}
+	})
+}
+
+func TestUnknownPastIsNotRepeated(t *testing.T) {
+	bubble(t, Limits{}, func(b *bench) {
+		b.eng.set(func(e *fakeEngine) { e.mu.seenErr = errDisk })
+		if _, err := b.put(upsert(1), WaitApplied); !errors.Is(err, errDisk) || len(b.log.all()) != 2 {
+			t.Errorf("%v", err)
+		}
+		b.eng.set(func(e *fakeEngine) { e.mu.seenErr = nil })
 	})
 }
 
@@ -220,7 +229,7 @@ func TestFullDiskRefusesWritesAndKeepsReads(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		// The engine may be the first to notice.
-		b.eng.set(func(e *fakeEngine) { e.mu.applyErr = syscall.ENOSPC })
+		b.eng.set(func(e *fakeEngine) { e.mu.applyErr = ErrNoSpace })
 		if _, err := b.put(upsert(2), WaitCommitted); err != nil {
 			t.Error(err)
 		}

@@ -1,10 +1,10 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
-	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // applyBytes is about how much one call of Engine.Apply gets, so that waiting
@@ -51,7 +51,7 @@ func (l *loop) onJob(d jobDone) {
 	switch {
 	case d.err == nil:
 		l.setStalled(false, nil)
-	case vfs.IsNoSpace(d.err): // what is committed stays in memory until there is space
+	case errors.Is(d.err, ErrNoSpace): // what is committed stays in memory until there is space
 		l.setStalled(true, d.err)
 		if !d.checkpoint {
 			l.queue = append(d.entries, l.queue...)

@@ -233,7 +233,7 @@ func (s *suite) endedContext() {
 func (s *suite) typed() {
 	const id topology.PeerID = 1<<53 - 1
 	key := store.PeerKey(id)
-	peer := store.Peer{ID: id, Incarnation: store.Incarnation{1, 15: 2}, URI: "http://h:6335", Registered: time.Unix(1, 0).UTC()}
+	peer := store.Peer{ID: id, URI: "http://h:6335", Registered: time.Unix(1, 0).UTC()}
 	rev := s.write(store.Put(peer))
 	got, err := store.Load[store.Peer](s.ctx(), s.Store, key)
 	if err != nil {

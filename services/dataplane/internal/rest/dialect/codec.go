@@ -237,3 +237,8 @@ func (c *Codec) AppendField(dst []byte, m proto.Message, name protoreflect.Name,
 	}
 	return e.b
 }
+
+// TakesBody tells whether a request message has anything that JSON could say.
+func (c *Codec) TakesBody(m proto.Message) bool {
+	return len(c.messages[m.ProtoReflect().Descriptor().FullName()].fields) > 0
+}

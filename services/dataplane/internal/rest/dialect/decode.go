@@ -118,8 +118,8 @@ func (d *decoder) object(v scan.Value, m protoreflect.Message) error {
 func (p *message) names() string {
 	var names []string
 	for _, f := range p.order {
-		if !f.rule.inline {
-			names = append(names, "`"+f.name+"`")
+		if name := "`" + f.name + "`"; !f.rule.inline && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return strings.Join(names, ", ")

@@ -122,6 +122,7 @@ func messageRules() map[protoreflect.FullName]messageRule {
 		"qdrant.PayloadIncludeSelector":                sole("fields"),
 		"qdrant.PayloadExcludeSelector":                sole("fields"),
 		"qdrant.PointsUpdateOperation":                 {one: true, strict: true},
+		"qdrant.UpdateCollectionClusterSetupRequest":   {one: true, strict: true},
 		"qdrant.AliasOperations":                       {one: true, strict: true},
 		"qdrant.UpsertPoints":                          upsertRule(),
 		"qdrant.PointsUpdateOperation.PointStructList": upsertRule(),
@@ -275,6 +276,8 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.ContextInput.pairs":                    many,
 		"qdrant.LookupLocation.collection_name":        {name: "collection"},
 		"qdrant.LookupLocation.vector_name":            {name: "vector"},
+
+		"qdrant.TextQuery.bm25": {name: "scoring", decode: typed(decodeTextScoring), encode: typedOut(encodeTextScoring)},
 
 		// Collections.
 		"qdrant.CreateCollection.optimizers_config":                       {aliases: "optimizer_config"},
