@@ -44,6 +44,15 @@ type Server struct {
 	// Reader gives its state to read from until release is called; it fails
 	// unless the replica may answer default reads (R1, R2a).
 	Reader func(topology.Shard) (e Engine, release func(), err error)
+	// Span opens a span around the work of one shard; nil opens none.
+	Span func(ctx context.Context, name string, s topology.Shard) (context.Context, func(error))
+}
+
+func (s *Server) span(ctx context.Context, name string, r *shardv1.Route) (context.Context, func(error)) {
+	if s.Span == nil {
+		return ctx, func(error) {}
+	}
+	return s.Span(ctx, name, shardOf(r))
 }
 
 // parallel runs f for 0..n-1, as many at a time as there are processors.
@@ -74,7 +83,9 @@ func (s *Server) Read(ctx context.Context, r *shardv1.ReadRequest) (*shardv1.Rea
 	return out, nil
 }
 
-func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.ShardReadResult, err error) {
+	ctx, end := s.span(ctx, "replica.read", r.GetRoute())
+	defer func() { end(err) }()
 	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
 		return nil, notBuilt("linearizable read")
 	}
@@ -259,7 +270,9 @@ func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.Shar
 	return out
 }
 
-func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (replica.Result, error) {
+func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.Result, err error) {
+	ctx, end := s.span(ctx, "replica.write", w.GetRoute())
+	defer func() { end(err) }()
 	rep, err := s.find(w.GetRoute())
 	if err != nil {
 		return replica.Result{}, err

@@ -49,7 +49,7 @@ func (c *control) Register(context.Context, *placementv1.RegisterRequest) (*plac
 		return nil, c.refuse
 	}
 	c.registers++
-	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Ttl: durationpb.New(time.Second)}, nil
+	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Revision: 7, Ttl: durationpb.New(time.Second)}, nil
 }
 
 func (c *control) KeepAlive(s grpc.BidiStreamingServer[placementv1.KeepAliveRequest, placementv1.KeepAliveResponse]) error {
@@ -207,6 +207,29 @@ func TestFollowsKeepsAndStartsFromWhatItKept(t *testing.T) {
 			synctest.Wait()
 			if a := g.control.after; len(a) != 1 || a[0] != 8 {
 				t.Errorf("watches after %v, want 8", a)
+			}
+		})
+	})
+}
+
+// A map kept from before, or one still catching up, may lack a shard that was
+// placed just before the process ended.
+func TestMapIsConfirmedOnceItHasCaughtUpWithTheRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			<-f.control.told
+			for _, c := range []struct {
+				revision uint64
+				want     bool
+			}{{6, false}, {7, true}, {9, true}} {
+				f.control.events <- delta(c.revision)
+				if err := f.Await(t.Context(), c.revision); err != nil {
+					t.Fatal(err)
+				}
+				if got := f.Confirmed(f.Map()); got != c.want {
+					t.Errorf("confirmed at revision %d: %v", c.revision, got)
+				}
 			}
 		})
 	})
