@@ -2444,7 +2444,7 @@ type StrictModeConfig struct {
 	// Whether updates may.
 	UnindexedFilteringUpdate *bool   `protobuf:"varint,5,opt,name=unindexed_filtering_update,json=unindexedFilteringUpdate,proto3,oneof" json:"unindexed_filtering_update,omitempty"`
 	SearchMaxHnswEf          *uint32 `protobuf:"varint,6,opt,name=search_max_hnsw_ef,json=searchMaxHnswEf,proto3,oneof" json:"search_max_hnsw_ef,omitempty"`
-	// Whether exact search is allowed.
+	// false refuses SearchParams.exact.
 	SearchAllowExact      *bool    `protobuf:"varint,7,opt,name=search_allow_exact,json=searchAllowExact,proto3,oneof" json:"search_allow_exact,omitempty"`
 	SearchMaxOversampling *float32 `protobuf:"fixed32,8,opt,name=search_max_oversampling,json=searchMaxOversampling,proto3,oneof" json:"search_max_oversampling,omitempty"`
 	// Points.

@@ -166,3 +166,23 @@ func HTTPStatus(err error) int {
 	}
 	return httpOfCode(e.Code)
 }
+
+// OnlyCanceled says whether err tells nothing but that its maker was told to end: context.Canceled, wrapped or not,
+// or a join of nothing else. Any other error beside it makes the answer no.
+func OnlyCanceled(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, part := range e.Unwrap() {
+			if !OnlyCanceled(part) {
+				return false
+			}
+		}
+		return true
+	case interface{ Unwrap() error }:
+		return OnlyCanceled(e.Unwrap())
+	}
+	return err == context.Canceled
+}

@@ -91,12 +91,11 @@ type Scored struct {
 
 // Less tells whether a comes before b in a result of distance d: the better
 // score first, ties by id.
-func Less(d Distance, a, b Scored) bool {
+func Less(d Distance, a, b Scored) bool { return before(d, &a, &b) }
+
+func before(d Distance, a, b *Scored) bool {
 	if a.Score != b.Score {
-		if d == Euclid || d == Manhattan {
-			return a.Score < b.Score
-		}
-		return a.Score > b.Score
+		return (a.Score < b.Score) == d.SmallerIsBetter()
 	}
 	return a.ID.Compare(b.ID) < 0
 }

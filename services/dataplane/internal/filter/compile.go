@@ -1,0 +1,300 @@
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// ErrFilter reports a filter that cannot be evaluated; the wrapping text names
+// the key or condition. A malformed key wraps payload.ErrPath as well.
+var ErrFilter = errors.New("invalid filter")
+
+// MaxDepth is how deep sub-filters and nested conditions may go.
+const MaxDepth = 128
+
+// Subject is a point as a filter sees it. Match asks only for what the filter
+// needs, so Payload may read lazily; it is asked at most once in a Match.
+type Subject interface {
+	ID() topology.PointID
+	Payload() payload.Doc
+	HasVector(name string) bool
+}
+
+// Matcher is a compiled filter. It is immutable and may be used by many
+// goroutines at once.
+type Matcher struct {
+	root         group
+	ids          []topology.PointID
+	bounded      bool
+	needsPayload bool
+}
+
+// Compile checks f and prepares it; nil and the empty filter accept every point.
+// It keeps nothing of f. Errors: ErrFilter.
+func Compile(f *Filter) (*Matcher, error) {
+	m := &Matcher{}
+	if f == nil {
+		return m, nil
+	}
+	var err error
+	if m.root, err = compileGroup(f, 1); err != nil {
+		return nil, err
+	}
+	m.ids, m.bounded = m.root.bound()
+	m.needsPayload = m.root.payload
+	return m, nil
+}
+
+// Match tells whether p satisfies the filter. It allocates nothing itself.
+func (m *Matcher) Match(p Subject) bool {
+	s := scope{point: p}
+	return m.root.match(&s)
+}
+
+// All tells that every point matches, so that Match need not be asked.
+func (m *Matcher) All() bool { return m.root.empty() }
+
+// NeedsPayload tells whether Match may ask for the payload.
+func (m *Matcher) NeedsPayload() bool { return m.needsPayload }
+
+// IDs gives the ids outside which nothing can match, ascending and unique, if
+// the filter's Must holds has_id conditions (their intersection, those of
+// sub-filters in Must included). The rest of the filter still has to be asked
+// through Match. The slice belongs to the Matcher.
+func (m *Matcher) IDs() (ids []topology.PointID, ok bool) { return m.ids, m.bounded }
+
+// group is a compiled Filter. In each list the conditions that need no payload
+// come first.
+type group struct {
+	must, should, mustNot, min []node
+	minCount                   uint64
+	payload                    bool
+}
+
+func (g *group) empty() bool {
+	return len(g.must) == 0 && len(g.should) == 0 && len(g.mustNot) == 0 && g.minCount == 0
+}
+
+func compileGroup(f *Filter, depth int) (group, error) {
+	var g group
+	if depth > MaxDepth {
+		return g, fmt.Errorf("%w: nested deeper than %d", ErrFilter, MaxDepth)
+	}
+	clauses := []struct {
+		name string
+		from []Condition
+		to   *[]node
+	}{{"must", f.Must, &g.must}, {"should", f.Should, &g.should}, {"must_not", f.MustNot, &g.mustNot}, {"min_should", nil, &g.min}}
+	if f.MinShould != nil {
+		clauses[3].from, g.minCount = f.MinShould.Conditions, f.MinShould.Count
+	}
+	for _, c := range clauses {
+		for i, cond := range c.from {
+			n, err := compileNode(cond, depth)
+			if err != nil {
+				return g, fmt.Errorf("%s[%d]: %w", c.name, i, err)
+			}
+			g.payload = g.payload || n.needsPayload()
+			*c.to = append(*c.to, n)
+		}
+		slices.SortStableFunc(*c.to, func(a, b node) int { return a.cost() - b.cost() })
+	}
+	return g, nil
+}
+
+// bound is IDs for one group.
+func (g *group) bound() (ids []topology.PointID, ok bool) {
+	for i := range g.must {
+		var more []topology.PointID
+		switch n := &g.must[i]; n.kind {
+		case hasID:
+			more = n.ids
+		case sub:
+			var limited bool
+			if more, limited = n.group.bound(); !limited {
+				continue
+			}
+		default:
+			continue
+		}
+		if !ok {
+			ids, ok = more, true
+			continue
+		}
+		both := make([]topology.PointID, 0, min(len(ids), len(more)))
+		for _, id := range ids {
+			if containsID(more, id) {
+				both = append(both, id)
+			}
+		}
+		ids = both
+	}
+	return ids, ok
+}
+
+// kind tells what a node tests and which of its fields count.
+type kind uint8
+
+const (
+	matchString kind = iota // str
+	matchInt                // num
+	matchBool               // num != 0
+	anyString               // strs, except
+	anyInt                  // nums, except
+	inRange                 // bounds
+	isEmpty
+	isNull
+	hasID     // ids
+	hasVector // str
+	nested    // group
+	sub       // group
+)
+
+// node is a compiled condition. One struct for all kinds keeps the scope of a
+// Match on the stack, which calls through an interface would not.
+type node struct {
+	kind   kind
+	except bool
+	top    bool // path is nothing but the top-level key
+	path   payload.Path
+	key    string
+	str    string
+	num    int64
+	strs   []string // sorted
+	nums   []int64  // sorted
+	bounds Range
+	ids    []topology.PointID // sorted
+	group  *group
+}
+
+func (n *node) needsPayload() bool {
+	switch n.kind {
+	case hasID, hasVector:
+		return false
+	case sub:
+		return n.group.payload
+	default:
+		return true
+	}
+}
+
+func (n *node) cost() int {
+	switch {
+	case !n.needsPayload():
+		return 0
+	case n.kind == sub || n.kind == nested:
+		return 2
+	default:
+		return 1
+	}
+}
+
+func compileNode(c Condition, depth int) (node, error) {
+	switch c := c.(type) {
+	case Match:
+		return compileMatch(c)
+	case MatchAny:
+		return compileAny(c)
+	case Range:
+		n, err := keyed(inRange, c.Key)
+		n.bounds = c.copy()
+		return n, err
+	case IsEmpty:
+		return keyed(isEmpty, c.Key)
+	case IsNull:
+		return keyed(isNull, c.Key)
+	case HasID:
+		ids := slices.Clone(c.IDs)
+		slices.SortFunc(ids, topology.PointID.Compare)
+		return node{kind: hasID, ids: slices.Compact(ids)}, nil
+	case HasVector:
+		return node{kind: hasVector, str: c.Name}, nil
+	case Nested:
+		// `a` and `a[]` mean the same: the elements of the list at a.
+		n, err := keyed(nested, Key(strings.TrimSuffix(string(c.Key), "[]")))
+		if err != nil {
+			return n, err
+		}
+		g, err := compileGroup(&c.Filter, depth+1)
+		if err != nil {
+			return n, fmt.Errorf("nested %q: %w", c.Key, err)
+		}
+		n.group = &g
+		return n, nil
+	case *Filter:
+		if c == nil {
+			return node{}, fmt.Errorf("%w: sub-filter is missing", ErrFilter)
+		}
+		g, err := compileGroup(c, depth+1)
+		return node{kind: sub, group: &g}, err
+	default:
+		return node{}, fmt.Errorf("%w: condition of type %T is not supported", ErrFilter, c)
+	}
+}
+
+// keyed makes a node that reads the payload at key.
+func keyed(k kind, key Key) (node, error) {
+	p, err := payload.ParsePath(string(key))
+	if err != nil {
+		return node{}, fmt.Errorf("%w: key %q: %w", ErrFilter, key, err)
+	}
+	return node{kind: k, path: p, top: p.IsTop(), key: p.Top()}, nil
+}
+
+func compileMatch(c Match) (node, error) {
+	n, err := keyed(matchString, c.Key)
+	if err != nil {
+		return n, err
+	}
+	switch c.Value.Kind {
+	case StringScalar:
+		n.str = c.Value.Str
+	case IntScalar:
+		n.kind, n.num = matchInt, c.Value.Int
+	case BoolScalar:
+		n.kind = matchBool
+		if c.Value.Bool {
+			n.num = 1
+		}
+	default:
+		return n, fmt.Errorf("%w: key %q: match has no value", ErrFilter, c.Key)
+	}
+	return n, nil
+}
+
+func compileAny(c MatchAny) (node, error) {
+	n, err := keyed(anyString, c.Key)
+	if err != nil {
+		return n, err
+	}
+	n.except = c.Except
+	for _, v := range c.Values {
+		switch {
+		case v.Kind == StringScalar && n.nums == nil:
+			n.strs = append(n.strs, v.Str)
+		case v.Kind == IntScalar && n.strs == nil:
+			n.kind, n.nums = anyInt, append(n.nums, v.Int)
+		default:
+			return n, fmt.Errorf("%w: key %q: values must be all strings or all integers", ErrFilter, c.Key)
+		}
+	}
+	slices.Sort(n.strs)
+	slices.Sort(n.nums)
+	return n, nil
+}
+
+// copy detaches r from the caller's numbers.
+func (r Range) copy() Range {
+	for _, p := range []**float64{&r.GT, &r.GTE, &r.LT, &r.LTE} {
+		if *p != nil {
+			v := **p
+			*p = &v
+		}
+	}
+	return r
+}

@@ -1,0 +1,167 @@
+package filter
+
+import (
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// scope is what conditions are asked of: a point, or one element of a list of
+// the point (point is nil then: has_id and has_vector hold for no element).
+type scope struct {
+	point  Subject
+	root   payload.Value
+	loaded bool
+}
+
+// value is the payload, read on first use, or the element.
+func (s *scope) value() payload.Value {
+	if !s.loaded {
+		s.root, s.loaded = payload.Value(s.point.Payload()), true
+	}
+	return s.root
+}
+
+func (g *group) match(s *scope) bool {
+	for i := range g.must {
+		if !g.must[i].match(s) {
+			return false
+		}
+	}
+	for i := range g.mustNot {
+		if g.mustNot[i].match(s) {
+			return false
+		}
+	}
+	return (len(g.should) == 0 || atLeast(g.should, 1, s)) && atLeast(g.min, g.minCount, s)
+}
+
+func atLeast(ns []node, need uint64, s *scope) bool {
+	for i := 0; need > 0 && i < len(ns); i++ {
+		if ns[i].match(s) {
+			need--
+		}
+	}
+	return need == 0
+}
+
+func (n *node) match(s *scope) bool {
+	switch n.kind {
+	case sub:
+		return n.group.match(s)
+	case hasID:
+		return s.point != nil && containsID(n.ids, s.point.ID())
+	case hasVector:
+		return s.point != nil && s.point.HasVector(n.str)
+	case isEmpty:
+		return !n.some(s, notEmpty)
+	case isNull:
+		return n.some(s, null)
+	default:
+		return n.matchAt(s)
+	}
+}
+
+// some tells whether any value at the node's path passes.
+func (n *node) some(s *scope, pass func(payload.Value) bool) bool {
+	if n.top {
+		v, ok := s.value().Get(n.key)
+		return ok && pass(v)
+	}
+	return !n.path.WalkValue(s.value(), func(v payload.Value) bool { return !pass(v) })
+}
+
+// matchAt tells whether any value at the node's path satisfies it.
+func (n *node) matchAt(s *scope) bool {
+	if n.top {
+		v, ok := s.value().Get(n.key)
+		return ok && n.holds(v)
+	}
+	return !n.path.WalkValue(s.value(), func(v payload.Value) bool { return !n.holds(v) })
+}
+
+// holds tells whether v, or one of its elements if it is a list, satisfies the
+// node. Lists inside lists are not looked into.
+func (n *node) holds(v payload.Value) bool {
+	if n.kind == nested {
+		for e := range v.Elements() {
+			if e.Kind() != payload.Object {
+				continue
+			}
+			if inner := (scope{root: e, loaded: true}); n.group.match(&inner) {
+				return true
+			}
+		}
+		return false
+	}
+	if v.Kind() != payload.List {
+		return n.holdsScalar(v)
+	}
+	for e := range v.Elements() {
+		if n.holdsScalar(e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) holdsScalar(v payload.Value) bool {
+	k := v.Kind()
+	switch n.kind {
+	case matchString:
+		return k == payload.String && v.Str() == n.str
+	case matchInt:
+		return k == payload.Integer && v.Int() == n.num
+	case matchBool:
+		return k == payload.Bool && v.Bool() == (n.num != 0)
+	case anyString, anyInt:
+		if k == payload.Null {
+			return false // null is no value, so it is not "another" one either
+		}
+		return n.listed(v) != n.except
+	case inRange:
+		f, ok := v.Number()
+		return ok && n.bounds.holds(f)
+	default:
+		return false
+	}
+}
+
+// listed tells whether v is one of the node's values.
+func (n *node) listed(v payload.Value) bool {
+	var ok bool
+	switch {
+	case n.kind == anyString && v.Kind() == payload.String:
+		_, ok = slices.BinarySearch(n.strs, v.Str())
+	case n.kind == anyInt && v.Kind() == payload.Integer:
+		_, ok = slices.BinarySearch(n.nums, v.Int())
+	}
+	return ok
+}
+
+// holds tells whether f is inside all bounds; none holds for a NaN bound.
+func (r *Range) holds(f float64) bool {
+	return (r.GT == nil || f > *r.GT) && (r.GTE == nil || f >= *r.GTE) &&
+		(r.LT == nil || f < *r.LT) && (r.LTE == nil || f <= *r.LTE)
+}
+
+// notEmpty is false for null and the empty list.
+func notEmpty(v payload.Value) bool {
+	return v.Kind() != payload.Null && (v.Kind() != payload.List || v.Len() > 0)
+}
+
+// null is true for null and for a list that holds a null.
+func null(v payload.Value) bool {
+	for e := range v.Elements() {
+		if e.Kind() == payload.Null {
+			return true
+		}
+	}
+	return v.Kind() == payload.Null
+}
+
+func containsID(sorted []topology.PointID, id topology.PointID) bool {
+	_, ok := slices.BinarySearchFunc(sorted, id, topology.PointID.Compare)
+	return ok
+}
