@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -61,7 +60,7 @@ type Config struct {
 // Deps are the seams; the zero value is production.
 type Deps struct {
 	// DialMember reaches the internal port of another process for etcd's traffic; nil = plain TCP without a secret.
-	DialMember func(ctx context.Context, addr string) (net.Conn, error)
+	DialMember member.Dialer
 	// Confirm asks a peer what it holds of a shard; nil = swaps that need it answer NOT_BUILT.
 	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (incarnation topology.Incarnation, epoch topology.Epoch, err error)
 	// Memory replaces etcd, for tests with several control planes in one process.

@@ -56,9 +56,12 @@ type Config struct {
 	// UnsafeNoFsync gives up durability; tests only.
 	UnsafeNoFsync bool
 
-	Dial   func(ctx context.Context, addr string) (net.Conn, error) // nil = TCP
-	Logger *slog.Logger                                             // nil = discard
+	Dial   Dialer       // nil = TCP
+	Logger *slog.Logger // nil = discard
 }
+
+// Dialer reaches the internal port of another process, ready for etcd's HTTP.
+type Dialer = func(ctx context.Context, addr string) (net.Conn, error)
 
 // ErrFolderInUse reports that another process works in the member folder.
 var ErrFolderInUse = errors.New("member: the folder is in use by another process")
