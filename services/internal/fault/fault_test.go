@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +61,27 @@ func TestTable(t *testing.T) {
 	}
 	if len(want) != len(all()) {
 		t.Errorf("%d rows expected, the enum has %d", len(want), len(all()))
+	}
+}
+
+// TestProtoComments: what reason.proto tells its readers about code and status is what the table does.
+func TestProtoComments(t *testing.T) {
+	b, err := os.ReadFile("../../../proto/pando/cluster/v1/reason.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`// [^\n]* ([A-Z_]+), (\d+)\.\n  REASON_(\w+) = `).FindAllStringSubmatch(string(b), -1)
+	for _, r := range rows {
+		var code codes.Code
+		if err := code.UnmarshalJSON([]byte(strconv.Quote(r[1]))); err != nil {
+			t.Errorf("%s: %v", r[3], err)
+		}
+		if e := New(parseName(r[3]), ""); Name(e.Reason) != r[3] || e.Code != code || strconv.Itoa(HTTPStatus(e)) != r[2] {
+			t.Errorf("%s: the comment says %s, %s; the table %s, %d", r[3], r[1], r[2], e.Code, HTTPStatus(e))
+		}
+	}
+	if len(rows) != len(all()) {
+		t.Errorf("%d of %d reasons say what they become", len(rows), len(all()))
 	}
 }
 

@@ -8,9 +8,6 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/pandodb/pando/services/internal/fault"
 )
@@ -126,41 +123,26 @@ func keyOf(ctx context.Context) string {
 	return ""
 }
 
-// readMethods lists the methods that change nothing: those whose proto says idempotency_level = NO_SIDE_EFFECTS.
-// A method that says nothing counts as a write, so that a forgotten option refuses instead of letting through.
+// readMethods are the methods of the public services that change nothing. Whatever is not listed counts as a write, so
+// that a method somebody forgot refuses instead of letting through; a test holds the list against the services.
 func readMethods() map[string]bool {
 	reads := map[string]bool{}
-	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		for i := range f.Services().Len() {
-			ms := f.Services().Get(i).Methods()
-			for j := range ms.Len() {
-				m := ms.Get(j)
-				o, ok := m.Options().(*descriptorpb.MethodOptions)
-				if ok && o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
-					reads["/"+string(m.Parent().FullName())+"/"+string(m.Name())] = true
-				}
-			}
-		}
-		return true
-	})
-	for service, names := range qdrantReads() {
-		for n := range strings.FieldsSeq(names) {
-			reads["/"+service+"/"+n] = true
-		}
-	}
-	return reads
-}
-
-// qdrantReads is the same for the package whose definitions carry no options of ours. Every other method of those
-// services is a write.
-func qdrantReads() map[string]string {
-	return map[string]string{
+	for service, names := range map[string]string{
 		"qdrant.Collections": "Get List ListCollectionAliases ListAliases CollectionClusterInfo CollectionExists ListShardKeys",
 		"qdrant.Points": `Get Search SearchBatch SearchGroups Scroll Recommend RecommendBatch RecommendGroups Discover
 			DiscoverBatch Count Query QueryBatch QueryGroups Facet SearchMatrixPairs SearchMatrixOffsets`,
 		"qdrant.Snapshots": "List ListFull",
 		"qdrant.Qdrant":    "HealthCheck",
+		"pando.cluster.v1.Cluster": `GetPoint ClusterStatus ClusterTelemetry ListMetadataKeys GetMetadata Telemetry ListIssues GetQuotas
+			ListOptimizations CollectionMemory`,
+		"pando.cluster.v1.LocalShards": "GetShardPoints ScrollShardPoints CountShardPoints",
+		"pando.cluster.v1.Archives":    "ListShardSnapshots",
+	} {
+		for n := range strings.FieldsSeq(names) {
+			reads["/"+service+"/"+n] = true
+		}
 	}
+	return reads
 }
 
 // Cluster is what the processes of one cluster show each other on every internal call: the cluster_id, so that a

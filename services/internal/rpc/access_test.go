@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +12,10 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -58,6 +63,45 @@ func TestKeys(t *testing.T) {
 	}
 	if err := NewKeys("", "", "ro").Admit("", RightRead); fault.ReasonOf(err) != fault.Unauthenticated {
 		t.Errorf("an empty key must never match an unset one: %v", err)
+	}
+}
+
+// TestEveryPublicMethodIsAReadOrAWrite fails when a method is added to a public service and nobody has said which it is.
+func TestEveryPublicMethodIsAReadOrAWrite(t *testing.T) {
+	writes := map[string]string{
+		"qdrant.Collections": "Create Update Delete UpdateAliases UpdateCollectionClusterSetup CreateShardKey DeleteShardKey",
+		"qdrant.Points": `Upsert Delete UpdateVectors DeleteVectors SetPayload OverwritePayload DeletePayload ClearPayload CreateFieldIndex
+			DeleteFieldIndex CreateVectorName DeleteVectorName UpdateBatch`,
+		"qdrant.Snapshots":             "Create Delete CreateFull DeleteFull",
+		"pando.cluster.v1.Cluster":     "RemovePeer RecoverPeer SetMetadata DeleteMetadata Reshard ClearIssues SetQuotas",
+		"pando.cluster.v1.LocalShards": "CleanupShard",
+		"pando.cluster.v1.Archives":    "RecoverCollection CreateShardSnapshot DeleteShardSnapshot RecoverShard",
+	}
+	expected := readMethods()
+	for service, names := range writes {
+		for n := range strings.FieldsSeq(names) {
+			m := "/" + service + "/" + n
+			if expected[m] {
+				t.Errorf("%s is in both lists", m)
+			}
+			expected[m] = true
+		}
+	}
+	for _, f := range []protoreflect.FileDescriptor{qdrant.File_qdrant_collections_service_proto, qdrant.File_qdrant_points_service_proto,
+		qdrant.File_qdrant_snapshots_proto, qdrant.File_qdrant_service_proto, clusterv1.File_pando_cluster_v1_cluster_proto, clusterv1.File_pando_cluster_v1_shards_proto} {
+		for i := range f.Services().Len() {
+			ms := f.Services().Get(i).Methods()
+			for j := range ms.Len() {
+				m := fmt.Sprintf("/%s/%s", ms.Get(j).Parent().FullName(), ms.Get(j).Name())
+				if !expected[m] {
+					t.Errorf("%s is neither a read nor a write", m)
+				}
+				delete(expected, m)
+			}
+		}
+	}
+	for m := range expected {
+		t.Errorf("%s does not exist", m)
 	}
 }
 

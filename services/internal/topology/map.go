@@ -65,7 +65,9 @@ type Collection struct {
 	ReplicationFactor uint32       // the wish, kept even where fewer peers exist
 	WriteConsistency  uint32
 	Settings          []byte
-	Shards            []Placement // ordered by shard id
+	Indexes           map[string][]byte // payload indexes by key
+	CreatedMs         int64             // Unix milliseconds; 0: not known
+	Shards            []Placement       // ordered by shard id
 }
 
 // ShardGroup is the ordered list of shards that the hash rule counts.

@@ -103,7 +103,7 @@ func ProtoPlacement(p topology.Placement) *placementv1.Shard {
 }
 
 // Collection reads a catalog entry. Settings become the bytes of its
-// qdrant.CollectionConfig.
+// qdrant.CollectionConfig, an index those of its qdrant.PayloadIndexParams.
 func Collection(c *placementv1.Collection) (topology.Collection, error) {
 	settings, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.GetConfig())
 	if err != nil {
@@ -116,6 +116,19 @@ func Collection(c *placementv1.Collection) (topology.Collection, error) {
 		ReplicationFactor: c.GetConfig().GetParams().GetReplicationFactor(),
 		WriteConsistency:  c.GetConfig().GetParams().GetWriteConsistencyFactor(),
 		Settings:          settings,
+	}
+	if c.GetCreatedAt() != nil {
+		out.CreatedMs = c.GetCreatedAt().AsTime().UnixMilli()
+	}
+	for key, params := range c.GetPayloadIndexes() {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(params)
+		if err != nil {
+			return topology.Collection{}, fmt.Errorf("index %q of collection %q: %w", key, c.GetName(), err)
+		}
+		if out.Indexes == nil {
+			out.Indexes = map[string][]byte{}
+		}
+		out.Indexes[key] = b
 	}
 	for _, g := range c.GetGroups() {
 		group := topology.ShardGroup{}

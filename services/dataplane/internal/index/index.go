@@ -48,8 +48,9 @@ type Index interface {
 	Len() int
 }
 
-// Query is one search. The index keeps nothing of it after the call and calls
-// Accept and Before from one goroutine at a time.
+// Query is one search. The index keeps nothing of it after the call. It calls
+// Accept from one goroutine at a time, Before from several, neither under a lock
+// of its own, so both may take the shard's.
 type Query struct {
 	// Vector to be near to. Cosine: need not be normalised.
 	Vector []float32
