@@ -342,7 +342,15 @@ func (p *Point) Fold(floor op.HLC) (gone bool) {
 	}
 	p.Vectors = vs
 	p.foldPayload(old)
-	return !p.Alive && old(p.Base) && len(p.Vectors) == 0 && len(p.Payload) == 0 && len(p.Keys) == 0 && p.PayloadBase == Stamp{}
+	return old(p.Base) && p.bare()
+}
+
+// Blank tells whether the point is like one that was never heard of.
+func (p *Point) Blank() bool { return p.Base == Stamp{} && p.bare() }
+
+// bare: not alive, and nothing waits for it to come alive.
+func (p *Point) bare() bool {
+	return !p.Alive && p.PayloadBase == Stamp{} && len(p.Vectors)+len(p.Payload)+len(p.Keys) == 0
 }
 
 func (p *Point) foldPayload(old func(Stamp) bool) {

@@ -100,9 +100,12 @@ func usageOf(m proto.Message) proto.Message {
 }
 
 // handleError answers what a service or a decoder refused.
-func (g *gateway) handleError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+func (g *gateway) handleError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(ctx)
 	f := x.fault
+	if f == nil {
+		f = parseFault(r.Form, err)
+	}
 	if f == nil {
 		f = fault.From(err)
 	}

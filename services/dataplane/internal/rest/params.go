@@ -16,12 +16,28 @@ import (
 // queryParser fills requests that have no body.
 type queryParser struct{ g *gateway }
 
+// faultParam is where Parse leaves the reason of its error among the values,
+// which are the Form of the request: the gateway passes on the text alone. No
+// query can hold it, since Parse removes it first.
+const faultParam = "\x00fault"
+
 // Parse is called before path parameters are set; filter names those.
 func (p queryParser) Parse(m proto.Message, values url.Values, filter *utilities.DoubleArray) error {
+	values.Del(faultParam)
 	if f := p.g.fold(m, values, filter); f != nil {
+		values.Set(faultParam, strconv.Itoa(int(f.Reason)))
 		return f
 	}
 	return nil
+}
+
+// parseFault rebuilds the error of Parse from what the gateway made of it; nil if it is none.
+func parseFault(form url.Values, err error) *fault.Error {
+	reason, bad := strconv.Atoi(form.Get(faultParam))
+	if bad != nil {
+		return nil
+	}
+	return fault.New(fault.Reason(reason), "%s", fault.From(err).Msg)
 }
 
 // fold puts query parameters into the fields of the same name. Unknown ones

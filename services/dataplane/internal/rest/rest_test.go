@@ -97,7 +97,7 @@ func TestGolden(t *testing.T) {
 			lines := strings.Split(d.Input, "\n")
 			verb, target, _ := strings.Cut(lines[0], " ")
 			for _, line := range lines[1:] {
-				if reply, ok := strings.CutPrefix(line, "reply: "); ok {
+				if reply, ok := strings.CutPrefix(line, "reply:"); ok {
 					conn.reply = reply
 				} else {
 					body = append(body, line)
@@ -121,3 +121,8 @@ func TestNeedsConnection(t *testing.T) {
 }
 
 var errPlain = errors.New("broken")
+
+// direct is a connection that does nothing.
+type direct struct{ grpc.ClientConnInterface }
+
+func (*direct) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return nil }

@@ -102,6 +102,24 @@ func encodeQuery(e *encoder, q *qdrant.Query) {
 	}
 }
 
+// decodeTextScoring reads {"bm25": …}, which proto keeps in the query itself.
+func decodeTextScoring(d *decoder, v scan.Value, q *qdrant.TextQuery) error {
+	p, ok := v.Get("bm25")
+	if !ok || v.Len() != 1 {
+		return fail(v, "expected exactly one of `bm25`")
+	}
+	return in(d.member(p, q, "bm25"), "bm25")
+}
+
+func encodeTextScoring(e *encoder, q *qdrant.TextQuery) {
+	if q.GetBm25() != nil {
+		e.key("scoring")
+		e.b = append(e.b, `{"bm25":`...)
+		e.message(q.GetBm25().ProtoReflect())
+		e.b = append(e.b, '}')
+	}
+}
+
 // decodeIdf reads "global" or {"corpus": filter}.
 func decodeIdf(d *decoder, v scan.Value, p *qdrant.IdfParams) error {
 	if v.Is("global") {

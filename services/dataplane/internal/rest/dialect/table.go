@@ -44,6 +44,8 @@ type fieldRule struct {
 	bare bool
 	// null: printed as null in responses when unset.
 	null bool
+	// weak: another member of the oneof wins, in whatever order they come.
+	weak bool
 	// sparse: not printed when empty.
 	sparse bool
 	// fill is printed when the field is unset.
@@ -122,6 +124,7 @@ func messageRules() map[protoreflect.FullName]messageRule {
 		"qdrant.PayloadIncludeSelector":                sole("fields"),
 		"qdrant.PayloadExcludeSelector":                sole("fields"),
 		"qdrant.PointsUpdateOperation":                 {one: true, strict: true},
+		"qdrant.UpdateCollectionClusterSetupRequest":   {one: true, strict: true},
 		"qdrant.AliasOperations":                       {one: true, strict: true},
 		"qdrant.UpsertPoints":                          upsertRule(),
 		"qdrant.PointsUpdateOperation.PointStructList": upsertRule(),
@@ -234,6 +237,7 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.DeletePoints.points":                            inline,
 		"qdrant.ClearPayloadPoints.points":                      inline,
 		"qdrant.DeletePointVectors.vectors":                     {name: "vector", aliases: "vectors"},
+		"qdrant.PointsSelector.filter":                          {weak: true},
 		"qdrant.PointsUpdateOperation.DeletePoints.points":      inline,
 		"qdrant.PointsUpdateOperation.ClearPayload.points":      inline,
 		"qdrant.PointsUpdateOperation.DeleteVectors.vectors":    {name: "vector", aliases: "vectors"},
@@ -275,6 +279,9 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.ContextInput.pairs":                    many,
 		"qdrant.LookupLocation.collection_name":        {name: "collection"},
 		"qdrant.LookupLocation.vector_name":            {name: "vector"},
+
+		"qdrant.Rrf.weights":    sparse,
+		"qdrant.TextQuery.bm25": {name: "scoring", decode: typed(decodeTextScoring), encode: typedOut(encodeTextScoring)},
 
 		// Collections.
 		"qdrant.CreateCollection.optimizers_config":                       {aliases: "optimizer_config"},

@@ -1,0 +1,314 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// Resolve turns a write into operations of explicit ids and stored values (W3,
+// W3a), decided on the applied state; the caller has seen to it that all earlier
+// entries are applied. The operations are to be appended in their order; each
+// fits into an entry. None: there is nothing to do. The operations may alias w
+// and memory of the shard that is never written again.
+//
+// Errors: VectorNameError, DimensionError, ErrNotFinite, NoPointError (an update
+// names an id that does not exist), ErrWrite, payload.ErrPath, filter.ErrFilter,
+// payload.ErrTooLarge, payload.ErrDepth, op.ErrTooLarge, ctx's.
+func (s *Shard) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
+	m, err := filter.Compile(w.Filter)
+	if err != nil {
+		return nil, err
+	}
+	s.rows.RLock()
+	defer s.rows.RUnlock()
+	v := resolver{rows: s.rows, w: w, filter: m}
+	ops, err := v.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var parts []op.Op
+	for _, o := range ops {
+		cut, err := op.Split(o, op.MaxBody)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, cut...)
+	}
+	return parts, nil
+}
+
+// NeedsState tells whether Resolve decides anything on the state of points, so
+// that it must wait for earlier entries (W3). Writes that do not may pipeline.
+func (w *Write) NeedsState() bool {
+	return w.Filter != nil || w.Mode != UpsertAny || (w.Kind != op.Upsert && w.Kind != op.Delete)
+}
+
+type resolver struct {
+	*rows
+	w      *Write
+	filter *filter.Matcher
+}
+
+func (v *resolver) resolve(ctx context.Context) ([]op.Op, error) {
+	w := v.w
+	switch w.Kind {
+	case op.Upsert, op.UpdateVectors:
+		return v.points()
+	case op.Delete, op.SetPayload, op.OverwritePayload, op.DeletePayload, op.ClearPayload, op.DeleteVectors:
+	default:
+		return nil, fmt.Errorf("%w: kind %d", ErrWrite, w.Kind)
+	}
+	ids, err := v.targets(ctx)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	switch w.Kind {
+	case op.SetPayload:
+		return v.setPayload(ids)
+	case op.OverwritePayload:
+		return []op.Op{{Kind: op.OverwritePayload, Groups: []op.Group{{IDs: ids, Payload: w.Payload}}}}, nil
+	case op.DeletePayload:
+		return v.deletePayload(ids)
+	case op.DeleteVectors:
+		return v.deleteVectors(ids)
+	default:
+		return []op.Op{{Kind: w.Kind, IDs: ids}}, nil
+	}
+}
+
+// targets are the ids that a write acts on, each once. Explicit ids must exist,
+// but for deletions of points and of vectors.
+func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err error) {
+	if v.w.Filter != nil {
+		err = v.scan(ctx, v.filter, func(row uint32) { ids = append(ids, v.at[row]) })
+		slices.SortFunc(ids, topology.PointID.Compare)
+		return ids, err
+	}
+	seen := make(map[topology.PointID]struct{}, len(v.w.IDs))
+	for _, id := range v.w.IDs {
+		if _, twice := seen[id]; twice {
+			continue
+		}
+		seen[id] = struct{}{}
+		if _, ok := v.ids[id]; !ok {
+			switch v.w.Kind {
+			case op.Delete:
+				// Kept: it also hides what is still on its way (P5).
+			case op.DeleteVectors:
+				continue
+			default:
+				return nil, &NoPointError{ID: id}
+			}
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// points resolves upserts and updates of vectors. Of an id that comes twice the
+// last upsert counts; updates of one id are put together.
+func (v *resolver) points() ([]op.Op, error) {
+	place := make(map[topology.PointID]int, len(v.w.Points))
+	out := make([]op.Point, 0, len(v.w.Points))
+	sub := subject{rows: v.rows}
+	for i := range v.w.Points {
+		p := v.w.Points[i]
+		vs, err := v.stored(p.Vectors)
+		if err != nil {
+			return nil, fmt.Errorf("point %s: %w", p.ID, err)
+		}
+		row, exists := v.ids[p.ID]
+		switch {
+		case !exists && v.w.Kind == op.UpdateVectors:
+			return nil, &NoPointError{ID: p.ID}
+		case exists && v.w.Mode == InsertOnly, !exists && v.w.Mode == UpdateOnly:
+			continue
+		case exists && !sub.match(v.filter, row):
+			continue
+		}
+		p.Vectors = vs
+		at, twice := place[p.ID]
+		if !twice {
+			place[p.ID] = len(out)
+			out = append(out, p)
+			continue
+		}
+		if v.w.Kind == op.UpdateVectors {
+			p.Vectors = overlay(out[at].Vectors, p.Vectors)
+		}
+		out[at] = p
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return []op.Op{{Kind: v.w.Kind, Points: out}}, nil
+}
+
+// overlay joins two sorted lists of vectors; b's count where both have a name.
+func overlay(a, b []op.Vector) []op.Vector {
+	out := slices.Clone(b)
+	for _, x := range a {
+		if !slices.ContainsFunc(b, func(y op.Vector) bool { return y.Name == x.Name }) {
+			out = append(out, x)
+		}
+	}
+	slices.SortFunc(out, byName)
+	return out
+}
+
+func byName(a, b op.Vector) int { return strings.Compare(a.Name, b.Name) }
+
+// stored checks vectors and brings them into stored form, in memory of its own
+// where that changes them.
+func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
+	out := slices.Clone(vs)
+	slices.SortFunc(out, byName)
+	for i := range out {
+		f := v.field(out[i].Name)
+		if f == nil {
+			return nil, &VectorNameError{Name: out[i].Name}
+		}
+		if i > 0 && out[i-1].Name == out[i].Name {
+			return nil, fmt.Errorf("%w: vector %q occurs twice", ErrWrite, out[i].Name)
+		}
+		if err := f.check(out[i].Data); err != nil {
+			return nil, err
+		}
+		if f.Distance == query.Cosine {
+			// A zero vector stays one.
+			out[i].Data = slices.Clone(out[i].Data)
+			kernel.Normalize(out[i].Data)
+		}
+	}
+	return out, nil
+}
+
+// setPayload sets the payload's keys. A null removes its key, as the public
+// call has it. Under a path, whole top-level values are computed per point.
+func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
+	if v.w.Path != "" {
+		path, err := payload.ParsePath(string(v.w.Path))
+		if err != nil {
+			return nil, err
+		}
+		top := payload.KeyPath(path.Top())
+		return v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
+			return payload.SetAt(payload.Project(d, []payload.Path{top}, nil), path, v.w.Payload)
+		})
+	}
+	var set payload.Writer
+	var names []string
+	for key, value := range v.w.Payload.All() {
+		if value.Kind() == payload.Null {
+			names = append(names, key)
+		} else {
+			set.Field(key, value)
+		}
+	}
+	var ops []op.Op
+	if d := set.Doc(); len(d) > 0 {
+		ops = append(ops, op.Op{Kind: op.SetPayload, Groups: []op.Group{{IDs: ids, Payload: d}}})
+	}
+	if len(names) > 0 {
+		ops = append(ops, op.Op{Kind: op.DeletePayload, IDs: ids, Names: names})
+	}
+	return ops, nil
+}
+
+// deletePayload removes top-level keys by name, and rewrites the top-level
+// values in which paths go deeper.
+func (v *resolver) deletePayload(ids []topology.PointID) ([]op.Op, error) {
+	var names []string
+	var deeper, tops []payload.Path
+	for _, k := range v.w.Keys {
+		p, err := payload.ParsePath(k)
+		if err != nil {
+			return nil, err
+		}
+		if p.IsTop() {
+			names = append(names, p.Top())
+		} else {
+			deeper, tops = append(deeper, p), append(tops, payload.KeyPath(p.Top()))
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var ops []op.Op
+	if len(names) > 0 {
+		ops = append(ops, op.Op{Kind: op.DeletePayload, IDs: ids, Names: names})
+	}
+	if len(deeper) == 0 {
+		return ops, nil
+	}
+	gone := make([]payload.Path, len(names))
+	for i, n := range names {
+		gone[i] = payload.KeyPath(n)
+	}
+	more, err := v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
+		old := payload.Project(d, tops, gone)
+		return changed(old, payload.DeleteAt(old, deeper)), nil
+	})
+	return append(ops, more...), err
+}
+
+// changed keeps the fields of d whose values differ from those in old.
+func changed(old, d payload.Doc) payload.Doc {
+	var w payload.Writer
+	for key, value := range d.All() {
+		if was, _ := old.Get(key); !slices.Equal(was, value) {
+			w.Field(key, value)
+		}
+	}
+	return w.Doc()
+}
+
+// rewrite makes one SetPayload of what edit answers for each point; points with
+// equal answers share a group, an empty answer leaves the point alone.
+func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (payload.Doc, error)) ([]op.Op, error) {
+	groups := []op.Group(nil)
+	place := map[string]int{}
+	for _, id := range ids {
+		d, err := edit(v.payloads.get(v.ids[id]))
+		if err != nil {
+			return nil, fmt.Errorf("point %s: %w", id, err)
+		}
+		if len(d) == 0 {
+			continue
+		}
+		at, ok := place[string(d)]
+		if !ok {
+			at = len(groups)
+			place[string(d)] = at
+			groups = append(groups, op.Group{Payload: d})
+		}
+		groups[at].IDs = append(groups[at].IDs, id)
+	}
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	return []op.Op{{Kind: op.SetPayload, Groups: groups}}, nil
+}
+
+func (v *resolver) deleteVectors(ids []topology.PointID) ([]op.Op, error) {
+	names := slices.Clone(v.w.Keys)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	for _, n := range names {
+		if v.field(n) == nil {
+			return nil, &VectorNameError{Name: n}
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	return []op.Op{{Kind: op.DeleteVectors, IDs: ids, Names: names}}, nil
+}

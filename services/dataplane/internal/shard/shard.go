@@ -1,0 +1,237 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+)
+
+// Options of a shard.
+type Options struct {
+	// FS and Dir: the folder that holds nothing but this shard's state. Open makes
+	// it; its parent must be durable.
+	FS  vfs.FS
+	Dir string
+	// Schema is the collection's; Open reads stored vectors against it.
+	Schema query.Schema
+	// Index makes the index of a named vector.
+	Index func(query.VectorSchema) (index.Index, error)
+	// Cache may be nil: a small one of the shard's own.
+	Cache  *Cache
+	Events Events
+}
+
+// Events are called when something happens that somebody should hear of; any of
+// them may be nil. They must not call the Shard.
+type Events struct {
+	// Failed: the first failure that makes ErrFailed stick.
+	Failed func(error)
+	// Full: a flush found no space (true), or found some again (false).
+	Full func(bool)
+	// Corrupt: a file did not fit its checksum.
+	Corrupt func(path string)
+	// Overtaken: an operation changed a point only in part or not at all,
+	// because winner is later (P8).
+	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
+}
+
+// Shard is the state of one shard replica. Apply, Checkpoint and Close may be
+// called from one goroutine at a time each, reads from any number beside them.
+// The store keeps goroutines of its own from Open to Close.
+type Shard struct {
+	opts  Options
+	store *store
+	rows  *rows
+	apply applier
+}
+
+// applier is the writing side: what it has stored, ahead of what rows show.
+type applier struct {
+	sync.Mutex
+	meta   meta
+	closed bool
+	// hidden are the stored points that are not alive: tombstones, and points
+	// that got partial updates only. Who is in neither map is not stored.
+	hidden map[topology.PointID]struct{}
+	staged map[topology.PointID]*staged
+	order  []*staged
+	batch  *pebble.Batch
+	// Scratch memory.
+	key, val, hash []byte
+}
+
+// Open opens or creates the shard in its folder and loads it into memory. Every
+// stored byte is read and the digest is computed anew: it does not trust the one
+// on the disk. Errors: ErrInUse, ErrVersion, ErrCorrupt, ErrNoSpace, ErrFailed.
+func Open(o Options) (*Shard, error) {
+	r, err := newRows(o.Schema, o.Index)
+	if err != nil {
+		return nil, err
+	}
+	st, err := openStore(&o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Shard{opts: o, store: st, rows: r}
+	s.apply.hidden = map[topology.PointID]struct{}{}
+	s.apply.staged = map[topology.PointID]*staged{}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(st.classify(err), st.close())
+	}
+	return s, nil
+}
+
+func (s *Shard) load() error {
+	v, closer, err := s.store.Get(metaKey())
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		s.apply.meta, err = decodeMeta(v)
+		if err = errors.Join(err, closer.Close()); err != nil {
+			return err
+		}
+	}
+	digest, err := s.loadPoints()
+	if err != nil {
+		return err
+	}
+	if digest != s.apply.meta.digest {
+		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, digest, s.apply.meta.digest)
+	}
+	s.rows.publish(&s.apply.meta)
+	return nil
+}
+
+// loadPoints fills the memory and computes the digest.
+func (s *Shard) loadPoints() (d point.Digest, err error) {
+	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
+	if err != nil {
+		return d, err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if it.Key()[0] != pointSpace {
+			// Read for its checksum only.
+			continue
+		}
+		var one point.Digest
+		if one, err = s.loadPoint(it); err == nil {
+			d = d.Add(one)
+		}
+	}
+	return d, errors.Join(err, it.Error(), it.Close())
+}
+
+func (s *Shard) loadPoint(it *pebble.Iterator) (d point.Digest, err error) {
+	id, err := topology.DecodePointID(it.Key()[1:])
+	if err != nil {
+		return d, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return d, err
+	}
+	p, err := point.Decode(id, v)
+	if err != nil {
+		return d, storedError(err)
+	}
+	d, s.apply.hash = point.DigestOf(id, v, s.apply.hash)
+	if !p.Alive {
+		s.apply.hidden[id] = struct{}{}
+		return d, nil
+	}
+	if err := s.rows.show(&p); err != nil {
+		return d, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return d, nil
+}
+
+// storedError classifies an error of decoding stored bytes.
+func storedError(err error) error {
+	if errors.Is(err, op.ErrVersion) {
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+// publish shows the position and what belongs to it.
+func (r *rows) publish(m *meta) { r.pos, r.digest, r.config = m.Position, m.digest, *m }
+
+// Applied is the position of the state that reads see.
+func (s *Shard) Applied() Position {
+	s.rows.RLock()
+	defer s.rows.RUnlock()
+	return s.rows.pos
+}
+
+// Digest is the digest of all stored points, tombstones included, at seq.
+func (s *Shard) Digest() (topology.Seq, point.Digest) {
+	s.rows.RLock()
+	defer s.rows.RUnlock()
+	return s.rows.pos.Seq, s.rows.digest
+}
+
+// Config gives the last applied Config entry (W11); revision 0 if there is none.
+func (s *Shard) Config() (revision uint64, settings []byte) {
+	s.rows.RLock()
+	defer s.rows.RUnlock()
+	return s.rows.config.revision, s.rows.config.settings
+}
+
+// Err is why nothing can be applied at the moment: ErrFailed, ErrCorrupt (both
+// stick), ErrNoSpace or nil.
+func (s *Shard) Err() error { return s.store.err() }
+
+// Seen finds where an operation was applied (W2), until a Floor forgot it.
+func (s *Shard) Seen(id op.ID) (topology.Seq, bool, error) {
+	v, closer, err := s.store.Get(dedupKey(nil, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, s.store.classify(err)
+	}
+	r := op.NewReader(v)
+	seq := topology.Seq(r.Uint64())
+	r.Uint64()
+	if err := errors.Join(r.Close(), closer.Close()); err != nil {
+		return 0, false, storedError(err)
+	}
+	return seq, true, nil
+}
+
+// Checkpoint makes everything durable that was applied before the call, and
+// tells up to where: the operation log is not needed up to there any more.
+func (s *Shard) Checkpoint() (topology.Seq, error) {
+	s.apply.Lock()
+	seq, closed := s.apply.meta.Seq, s.apply.closed
+	s.apply.Unlock()
+	if closed {
+		return 0, ErrClosed
+	}
+	if err := s.store.flush(); err != nil {
+		return 0, err
+	}
+	return seq, nil
+}
+
+// Close ends the shard. It does not checkpoint; no call may be under way or
+// follow. Closing again does nothing.
+func (s *Shard) Close() error {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	if s.apply.closed {
+		return nil
+	}
+	s.apply.closed = true
+	return s.store.close()
+}
