@@ -209,8 +209,8 @@ func TestLifeOfReplicas(t *testing.T) {
 	if x.Incarnation != as[0].Placement.Replicas[0].Incarnation || x.Status.Term != (topology.Term{Epoch: 2, Run: 2}) || x.Status.Role != core.Primary {
 		t.Errorf("%+v", x)
 	}
-	h.n.Apply(Desired{Revision: 1}) // old news
-	h.n.Apply(Desired{Revision: 3, Assignments: as[1:]})
+	h.n.Apply(Desired{Revision: 1, Confirmed: true}) // old news
+	h.n.Apply(Desired{Revision: 3, Confirmed: true, Assignments: as[1:]})
 	await(t, "dropped", func() bool { _, ok := h.holding(shard0); return !ok })
 	if _, err := fsys.Stat("/data/collections/5/0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
@@ -226,10 +226,34 @@ func TestLifeOfReplicas(t *testing.T) {
 	if y.Incarnation == x.Incarnation {
 		t.Error("the new replica has the old incarnation")
 	}
-	h.n.Apply(Desired{Revision: 9})
+	h.n.Apply(Desired{Revision: 9, Confirmed: true})
 	await(t, "all dropped", func() bool { return len(h.n.Inventory()) == 0 })
 	if _, err := fsys.Stat("/data/collections/5"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+	h.leave()
+}
+
+// What a process knew of the placement when it ended may be older than a replica
+// on its disk: that one stays until the control plane has spoken.
+func TestNothingIsDroppedOnAnOldPlacement(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	as := h.birth(1, shard0, shard1)
+	if _, err := h.write(shard0, upsert(1, 7)); err != nil {
+		t.Fatal(err)
+	}
+	h.leave()
+	h = enter(t, fsys, replica.Limits{})
+	h.n.Apply(Desired{Revision: 1, Assignments: as[1:]})
+	h.ready(shard1)
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("%v", err)
+	}
+	h.n.Apply(Desired{Revision: 5, Confirmed: true, Assignments: as})
+	h.ready(shard0)
+	if v, ok := h.value(shard0, 1); !ok || v != 7 {
+		t.Errorf("%v %v", v, ok)
 	}
 	h.leave()
 }

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"hash/crc32"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -41,28 +40,25 @@ func goldenLog(t testing.TB) (*memfs.FS, []op.Entry) {
 func TestGolden(t *testing.T) {
 	m, want := goldenLog(t)
 	if *rewriteGolden {
-		ok(t, os.MkdirAll(goldenDir, 0o750))
+		ok(t, vfs.OS().MkdirAll(goldenDir, 0o750))
 		for _, name := range append(segments(t, m), chainName) {
 			data := used(name, readAll(t, m, "log/"+name))
-			ok(t, os.WriteFile(filepath.Join(goldenDir, name), data, 0o640))
+			ok(t, vfs.WriteFileAtomic(vfs.OS(), filepath.Join(goldenDir, name), data))
 		}
 	}
-	files, err := os.ReadDir(goldenDir)
+	names, err := vfs.OS().List(goldenDir)
 	ok(t, err)
 	old := memfs.New()
 	ok(t, old.MkdirAll("log", 0o750))
-	var names []string
-	for _, f := range files {
-		golden, err := os.ReadFile(filepath.Join(goldenDir, f.Name()))
-		ok(t, err)
-		if got := used(f.Name(), readAll(t, m, "log/"+f.Name())); !bytes.Equal(got, golden) {
-			t.Errorf("%s differs from what this version writes", f.Name())
+	for _, name := range names {
+		golden := readAll(t, vfs.OS(), filepath.Join(goldenDir, name))
+		if got := used(name, readAll(t, m, "log/"+name)); !bytes.Equal(got, golden) {
+			t.Errorf("%s differs from what this version writes", name)
 		}
-		if f.Name() != chainName {
+		if name != chainName {
 			golden = append(golden, make([]byte, 64)...)
 		}
-		ok(t, vfs.WriteFileAtomic(old, "log/"+f.Name(), golden))
-		names = append(names, f.Name())
+		ok(t, vfs.WriteFileAtomic(old, "log/"+name, golden))
 	}
 	if !slices.Equal(names, append(segments(t, m), chainName)) {
 		t.Fatalf("golden files %q", names)

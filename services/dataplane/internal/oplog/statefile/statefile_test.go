@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -117,7 +116,7 @@ func TestLoadedStateIsDurable(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	golden, err := os.ReadFile(filepath.Join("testdata", "v1.state"))
+	golden, err := vfs.ReadFile(vfs.OS(), filepath.Join("testdata", "v1.state"))
 	ok(t, err)
 	if got := appendFrame(nil, 1, []byte("pando")); !bytes.Equal(got, golden) {
 		t.Fatalf("wrote % x\nwant  % x", got, golden)

@@ -1,0 +1,13 @@
+// Command pando is the one binary of Pando: every service and the admin commands. It only joins them.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/pandodb/pando/services/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(context.Background(), cli.Runners{}, cli.IO{Args: os.Args[1:], Env: os.Environ(), Out: os.Stdout, Err: os.Stderr}))
+}
