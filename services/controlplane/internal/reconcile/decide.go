@@ -19,8 +19,10 @@ type step struct {
 	args []any
 }
 
-// Records that one transaction writes at most.
+// Bounds of one transaction.
 const (
+	// maxReplicas of a shard: all their sessions are compared in one transaction. A greater wish is kept and not fulfilled.
+	maxReplicas  = 64
 	birthsPerTxn = 30
 	dropsPerTxn  = 40
 )
@@ -46,7 +48,7 @@ func (p *pass) collection(id topology.CollectionID) (settled bool) {
 	if !live {
 		return p.clear(id)
 	}
-	settled = p.place(c)
+	settled = p.place(c) && p.prune(c)
 	for _, shard := range slices.Sorted(maps.Keys(p.state.Shards[id])) {
 		s := p.state.Shards[id][shard]
 		if unborn(s.Record) {
@@ -55,6 +57,28 @@ func (p *pass) collection(id topology.CollectionID) (settled bool) {
 		}
 	}
 	return settled
+}
+
+// prune removes the shards that no group lists any more: those of a dropped shard key. Their ids do not come back.
+func (p *pass) prune(c store.Versioned[store.Collection]) (settled bool) {
+	listed := map[topology.ShardID]bool{}
+	for _, g := range c.Record.Groups {
+		for _, id := range g.Shards {
+			listed[id] = true
+		}
+	}
+	var doomed []store.Cond
+	for id, s := range p.state.Shards[c.Record.ID] {
+		if !listed[id] {
+			doomed = append(doomed, s.Unchanged())
+		}
+	}
+	for _, t := range p.state.Transfers {
+		if t.Record.Collection == c.Record.ID && !listed[t.Record.Shard] {
+			doomed = append(doomed, t.Unchanged())
+		}
+	}
+	return p.drop(doomed, "cleared after a dropped shard key", c.Record.ID)
 }
 
 func (p *pass) full() bool { return len(p.steps) >= p.maxSteps }
@@ -75,6 +99,11 @@ func (p *pass) clear(id topology.CollectionID) (settled bool) {
 			doomed = append(doomed, t.Unchanged())
 		}
 	}
+	return p.drop(doomed, "cleared after a deleted collection", id)
+}
+
+// drop deletes the compared records in batches. It answers whether there were none.
+func (p *pass) drop(doomed []store.Cond, what string, id topology.CollectionID) (settled bool) {
 	slices.SortFunc(doomed, func(a, b store.Cond) int { return cmp.Compare(a.Key, b.Key) })
 	settled = len(doomed) == 0
 	for len(doomed) > 0 && !p.full() {
@@ -83,7 +112,7 @@ func (p *pass) clear(id topology.CollectionID) (settled bool) {
 		for _, c := range txn.If {
 			txn.Then = append(txn.Then, store.Delete(c.Key))
 		}
-		p.steps = append(p.steps, step{txn: txn, what: "cleared after a deleted collection", args: []any{"collection", id, "records", n}})
+		p.steps = append(p.steps, step{txn: txn, what: what, args: []any{"collection", uint64(id), "records", n}})
 		doomed = doomed[n:]
 	}
 	return settled
@@ -100,7 +129,7 @@ func (p *pass) place(c store.Versioned[store.Collection]) (settled bool) {
 		}
 	}
 	for _, g := range c.Record.Groups {
-		wish := placement.Wish{Collection: c.Record.ID, Factor: int(cmp.Or(g.Factor, c.Record.Wish.ReplicationFactor, 1))}
+		wish := placement.Wish{Collection: c.Record.ID, Factor: int(min(cmp.Or(g.Factor, c.Record.Wish.ReplicationFactor, 1), maxReplicas))}
 		for _, id := range g.Shards {
 			if _, placed := shards[id]; !placed {
 				wish.Shards = append(wish.Shards, id)
@@ -137,26 +166,47 @@ func (p *pass) candidates(g store.Group) []placement.Peer {
 	return out
 }
 
-// births writes the first record of each shard that got a replica at least, in batches.
+// births writes the first record of each shard that got a replica at least, in batches. A batch compares that the collection
+// and the peers that it names are still there.
 func (p *pass) births(c store.Versioned[store.Collection], g store.Group, assignments []placement.Assignment) {
-	assignments = slices.DeleteFunc(assignments, func(a placement.Assignment) bool { return len(a.Peers) == 0 })
-	for batch := range slices.Chunk(assignments, birthsPerTxn) {
+	var batch *step
+	shards := 0
+	flush := func() {
+		if batch != nil {
+			batch.args = []any{"collection", c.Record.Name, "shards", shards}
+			p.steps = append(p.steps, *batch)
+		}
+		batch, shards = nil, 0
+	}
+	named := map[topology.PeerID]bool{}
+	for _, a := range assignments {
+		if len(a.Peers) == 0 {
+			continue
+		}
 		if p.full() {
 			return
 		}
-		txn := store.Txn{If: []store.Cond{c.Alive()}}
-		for _, a := range batch {
-			rec := store.Shard{Collection: c.Record.ID, Shard: a.Shard, Group: g.Key, Epoch: 1}
-			for _, peer := range a.Peers {
-				rec.Replicas = append(rec.Replicas, store.Replica{Peer: peer, State: store.Initializing, Since: p.now, Why: "is being made"})
-			}
-			if a.Missing > 0 {
-				rec.Reasons = placement.Explain(a.Rejected)
-			}
-			txn.If, txn.Then = append(txn.If, store.Absent(rec.Key())), append(txn.Then, store.Put(rec))
+		if batch == nil {
+			batch = &step{txn: store.Txn{If: []store.Cond{c.Alive()}}, what: "shards placed"}
+			clear(named)
 		}
-		p.steps = append(p.steps, step{txn: txn, what: "shards placed", args: []any{"collection", c.Record.Name, "shards", len(batch)}})
+		rec := store.Shard{Collection: c.Record.ID, Shard: a.Shard, Group: g.Key, Epoch: 1}
+		for _, peer := range a.Peers {
+			rec.Replicas = append(rec.Replicas, store.Replica{Peer: peer, State: store.Initializing, Since: p.now, Why: "is being made"})
+			if !named[peer] {
+				named[peer] = true
+				batch.txn.If = append(batch.txn.If, p.state.Peers[peer].Alive())
+			}
+		}
+		if a.Missing > 0 {
+			rec.Reasons = placement.Explain(a.Rejected)
+		}
+		batch.txn.If, batch.txn.Then = append(batch.txn.If, store.Absent(rec.Key())), append(batch.txn.Then, store.Put(rec))
+		if shards++; shards == birthsPerTxn || len(batch.txn.If) > store.MaxOps-maxReplicas-3 {
+			flush()
+		}
 	}
+	flush()
 }
 
 // unborn tells a shard of which no replica was ever Active.

@@ -55,10 +55,12 @@ func TestOrder(t *testing.T) {
 			q, rows := buf[1:dim+1], buf[dim+1:]
 			out := []float32{7, 7, 7, 7, 7}
 			m.batch(q, rows, out)
+			law := make([]float32, n)
+			m.law(q, rows, law)
 			for i := range out {
 				row := rows[i*dim : (i+1)*dim]
-				if want := plain(m.term, q, row); !same(out[i], want) {
-					t.Errorf("%s dim %d row %d: %v, want %v", m.name, dim, i, out[i], want)
+				if want := plain(m.term, q, row); !same(out[i], want) || !same(law[i], want) {
+					t.Errorf("%s dim %d row %d: %v, law %v, want %v", m.name, dim, i, out[i], law[i], want)
 				}
 				for name, code := range vectorCode() {
 					got := make([]float32, n)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
@@ -16,7 +16,6 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // staleError carries the newer placement back to the sender.
@@ -34,7 +33,8 @@ var sentinels = [...]struct {
 	err    error
 	reason fault.Reason
 }{
-	{ErrNotHeld, fault.NotFound},
+	{node.ErrNoReplica, fault.NotFound},
+	{node.ErrNotLoaded, fault.ShardUnavailable},
 	{replica.ErrNotPrimary, fault.NotPrimary},
 	{replica.ErrTooFewActive, fault.ShardUnavailable},
 	{replica.ErrBusy, fault.ShardUnavailable},
@@ -73,8 +73,6 @@ func failure(err error, s topology.Shard) *shardv1.Failure {
 	}
 	return &shardv1.Failure{Reason: clusterv1.Reason_REASON_REPLICA_FAILED, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 }
-
-func durationOf(d time.Duration) *durationpb.Duration { return durationpb.New(d) }
 
 // refusal names what is wrong with a request, in the words that clients know.
 func refusal(err error) (string, fault.Reason, bool) {

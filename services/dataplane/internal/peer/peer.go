@@ -6,7 +6,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"time"
 
@@ -20,14 +19,12 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Replica is what the loop of a replica offers.
 type Replica interface {
 	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
-	// Acquire fails unless the replica may answer default reads (R1, R2a); the
-	// engine stays open until release.
-	Acquire() (release func(), err error)
 	Status() replica.Status
 }
 
@@ -39,21 +36,23 @@ type Engine interface {
 	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
 }
 
-// Held is a replica on this peer.
-type Held struct {
-	Replica Replica
-	Engine  Engine
-}
-
-// ErrNotHeld says that this peer has no replica of a shard.
-var ErrNotHeld = errors.New("this peer holds no replica of the shard")
-
-// Server answers pando.shard.v1.Shard.
+// Server answers pando.shard.v1.Shard. Both seams must be set.
 type Server struct {
 	shardv1.UnimplementedShardServer
-	// Find gives a replica on this peer; ErrNotHeld if there is none, any other
-	// error says why it cannot be used.
-	Find func(topology.Shard) (Held, error)
+	// Replica gives a replica on this peer.
+	Replica func(topology.Shard) (Replica, error)
+	// Reader gives its state to read from until release is called; it fails
+	// unless the replica may answer default reads (R1, R2a).
+	Reader func(topology.Shard) (e Engine, release func(), err error)
+	// Span opens a span around the work of one shard; nil opens none.
+	Span func(ctx context.Context, name string, s topology.Shard) (context.Context, func(error))
+}
+
+func (s *Server) span(ctx context.Context, name string, r *shardv1.Route) (context.Context, func(error)) {
+	if s.Span == nil {
+		return ctx, func(error) {}
+	}
+	return s.Span(ctx, name, shardOf(r))
 }
 
 // parallel runs f for 0..n-1, as many at a time as there are processors.
@@ -84,11 +83,13 @@ func (s *Server) Read(ctx context.Context, r *shardv1.ReadRequest) (*shardv1.Rea
 	return out, nil
 }
 
-func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.ShardReadResult, err error) {
+	ctx, end := s.span(ctx, "replica.read", r.GetRoute())
+	defer func() { end(err) }()
 	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
 		return nil, notBuilt("linearizable read")
 	}
-	h, err := s.find(r.GetRoute())
+	rep, err := s.find(r.GetRoute())
 	if err != nil {
 		return nil, err
 	}
@@ -97,29 +98,29 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (*shardv1.Shard
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	release, err := h.Replica.Acquire()
+	engine, release, err := s.Reader(shardOf(r.GetRoute()))
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	res, err := answer(ctx, h.Engine, r)
+	res, err := answer(ctx, engine, r)
 	if err != nil {
 		return nil, err
 	}
-	res.AppliedSeq = uint64(h.Replica.Status().Applied)
+	res.AppliedSeq = uint64(rep.Status().Applied)
 	return res, nil
 }
 
 // find looks the replica up and fences senders of an older epoch.
-func (s *Server) find(r *shardv1.Route) (Held, error) {
-	h, err := s.Find(shardOf(r))
+func (s *Server) find(r *shardv1.Route) (Replica, error) {
+	rep, err := s.Replica(shardOf(r))
 	if err != nil {
-		return Held{}, err
+		return nil, err
 	}
-	if pl := h.Replica.Status().Placement; uint64(pl.Epoch) > r.GetEpoch() && r.GetEpoch() != 0 {
-		return Held{}, &staleError{placement: pl, sent: r.GetEpoch()}
+	if pl := rep.Status().Placement; uint64(pl.Epoch) > r.GetEpoch() && r.GetEpoch() != 0 {
+		return nil, &staleError{placement: pl, sent: r.GetEpoch()}
 	}
-	return h, nil
+	return rep, nil
 }
 
 // answer asks the engine.
@@ -269,8 +270,10 @@ func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.Shar
 	return out
 }
 
-func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (replica.Result, error) {
-	h, err := s.find(w.GetRoute())
+func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.Result, err error) {
+	ctx, end := s.span(ctx, "replica.write", w.GetRoute())
+	defer func() { end(err) }()
+	rep, err := s.find(w.GetRoute())
 	if err != nil {
 		return replica.Result{}, err
 	}
@@ -291,23 +294,32 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (replica.Re
 	if w.GetWait() {
 		wait = replica.WaitApplied
 	}
-	return h.Replica.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
+	return rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
 }
 
 // Health says how one replica is, by a read through its own loop.
-func (h Held) Health(ctx context.Context, sh topology.Shard) *shardv1.ReplicaHealth {
+func (s *Server) Health(ctx context.Context, sh topology.Shard) *shardv1.ReplicaHealth {
 	start := time.Now()
-	st := h.Replica.Status()
-	out := &shardv1.ReplicaHealth{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID),
-		Epoch: uint64(st.Placement.Epoch), AppliedSeq: uint64(st.Applied)}
-	release, err := h.Replica.Acquire()
+	out := &shardv1.ReplicaHealth{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID)}
+	rep, err := s.Replica(sh)
 	if err == nil {
-		_, _, err = h.Engine.Scroll(ctx, query.Scroll{Limit: 1})
-		release()
+		st := rep.Status()
+		out.Epoch, out.AppliedSeq = uint64(st.Placement.Epoch), uint64(st.Applied)
+		err = s.touch(ctx, sh)
 	}
 	if err != nil {
 		out.Failure = failure(err, sh)
 	}
-	out.Latency = durationOf(time.Since(start))
+	out.Latency = durationpb.New(time.Since(start))
 	return out
+}
+
+func (s *Server) touch(ctx context.Context, sh topology.Shard) error {
+	engine, release, err := s.Reader(sh)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, _, err = engine.Scroll(ctx, query.Scroll{Limit: 1})
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
@@ -49,14 +50,6 @@ func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.
 	return f.result, f.err
 }
 
-func (f *fake) Acquire() (func(), error) {
-	if f.readErr != nil {
-		return nil, f.readErr
-	}
-	f.held++
-	return func() { f.held-- }, nil
-}
-
 func (f *fake) Status() replica.Status {
 	var s replica.Status
 	s.Placement.Epoch, s.Applied = f.epoch, 9
@@ -88,11 +81,21 @@ func (f *fake) Nearest(_ context.Context, qs []query.Nearest) ([][]query.Scored,
 }
 
 func serverOf(shards map[topology.ShardID]*fake) *Server {
-	return &Server{Find: func(s topology.Shard) (Held, error) {
+	return &Server{Replica: func(s topology.Shard) (Replica, error) {
 		if f, ok := shards[s.ID]; ok {
-			return Held{f, f}, nil
+			return f, nil
 		}
-		return Held{}, ErrNotHeld
+		return nil, node.ErrNoReplica
+	}, Reader: func(s topology.Shard) (Engine, func(), error) {
+		f, ok := shards[s.ID]
+		if !ok {
+			return nil, nil, node.ErrNoReplica
+		}
+		if f.readErr != nil {
+			return nil, nil, f.readErr
+		}
+		f.held++
+		return f, func() { f.held-- }, nil
 	}}
 }
 
@@ -232,7 +235,7 @@ func TestReads(t *testing.T) {
 	if got := one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}}).GetFailure().GetReason(); got != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
 		t.Errorf("a replica that may not serve answers %v", got)
 	}
-	h := Held{f, f}.Health(t.Context(), topology.Shard{Collection: 1})
+	h := s.Health(t.Context(), topology.Shard{Collection: 1})
 	if h.GetFailure().GetReason() != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
 		t.Errorf("health: %v", h)
 	}

@@ -29,6 +29,7 @@ type fakeLog struct {
 		entries   []op.Entry
 		front     topology.Seq
 		syncs     int
+		marks     int
 		syncTime  time.Duration
 		syncErr   error
 		appendErr error
@@ -105,14 +106,11 @@ func (l *fakeLog) TruncateFront(to topology.Seq) error {
 	return nil
 }
 
-func (l *fakeLog) Size() int64 {
+func (l *fakeLog) Mark() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for _, e := range l.mu.entries {
-		n += len(e.Body)
-	}
-	return int64(n)
+	l.mu.marks++
+	return ErrNoSpace
 }
 
 func (l *fakeLog) all() []op.Entry {
@@ -149,7 +147,7 @@ func newEngine() *fakeEngine {
 
 var errRefused = errors.New("refused by the engine")
 
-func (e *fakeEngine) Resolve(w shard.Write) ([]op.Op, error) {
+func (e *fakeEngine) Resolve(_ context.Context, w *shard.Write) ([]op.Op, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.mu.at.Config == 0 {

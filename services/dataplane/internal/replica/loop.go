@@ -10,25 +10,26 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// tickEvery is the pace of retries on a full disk and of the checkpoint policy.
-const tickEvery = 500 * time.Millisecond
 
 // loop is what the owning goroutine works with.
 type loop struct {
 	r *Replica
 	m *core.Machine
 
+	resolve func(*shard.Write) ([][]byte, error)
 	refs    map[uint64]*request
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
 
-	sync    chan struct{}
-	synced  chan syncDone
-	syncing bool // the log is the syncer's: nothing is appended, a batch collects
-	syncDue bool
+	sync     chan bool // true: mark only
+	synced   chan syncDone
+	syncing  bool // the log is the syncer's: nothing is appended, a batch collects
+	syncDue  bool
+	appended bool // since the last tick
+	unmarked bool // appended since the log was marked
 
 	jobs     chan job
 	finished chan jobDone
@@ -36,7 +37,7 @@ type loop struct {
 	stalled  bool       // the engine found the disk full; the next tick tries again
 	queue    []op.Entry // committed, not handed to the worker yet
 
-	checkpointSize int64 // of the log after the last checkpoint
+	grown          int64 // bytes appended since the last checkpoint
 	checkpointTime time.Time
 	checkpointSeq  topology.Seq
 	checkpointDue  bool
@@ -49,8 +50,9 @@ type loop struct {
 }
 
 type syncDone struct {
-	seq topology.Seq
-	err error
+	mark bool
+	seq  topology.Seq
+	err  error
 }
 
 // job is for the worker: entries to apply, or a checkpoint.
@@ -72,15 +74,14 @@ func (r *Replica) Run(ctx context.Context) error {
 	defer r.end()
 	l := &loop{
 		r: r, m: core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation}), refs: map[uint64]*request{},
-		sync: make(chan struct{}, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
+		sync: make(chan bool, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
 		checkpointTime: r.o.Now(),
 	}
-	start, err := load(ctx, r.o)
+	ld, start, err := load(ctx, r.o)
 	if err != nil {
 		return fmt.Errorf("load shard %d of collection %d: %w", r.o.Shard.ID, r.o.Shard.Collection, err)
 	}
-	l.checkpointSize = r.o.Log.Size()
-	l.checkpointSeq = start.Applied
+	l.grown, l.checkpointSeq = ld.read, ld.from
 	r.config.Store(r.o.Engine.Position().Config)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.syncer(ctx) })
@@ -115,9 +116,13 @@ func (l *loop) syncer(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.sync:
+		case d := <-l.sync:
+			if d {
+				l.synced <- syncDone{mark: true, err: l.r.o.Log.Mark()}
+				continue
+			}
 			seq, err := l.r.o.Log.Sync()
-			l.synced <- syncDone{seq, err}
+			l.synced <- syncDone{seq: seq, err: err}
 		}
 	}
 }
@@ -141,7 +146,8 @@ func (l *loop) worker(ctx context.Context) error {
 }
 
 func (l *loop) run(ctx context.Context, start core.Start) error {
-	tick := time.NewTicker(tickEvery)
+	l.resolve = func(w *shard.Write) ([][]byte, error) { return resolve(ctx, l.r.o.Engine, w) }
+	tick := time.NewTicker(l.r.o.Limits.Tick)
 	defer tick.Stop()
 	l.step(start)
 	for {
@@ -224,13 +230,13 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 	}
 	s := l.m.Status()
 	if p.Seen == 0 && !l.m.Pending(q.id) && s.Role == core.Primary { // W2 before the evaluation: a repetition is not judged anew
-		hold := evaluated(q.write) && (s.Applied != s.Last.Seq || !quiet)
+		hold := q.write.NeedsState() && (s.Applied != s.Last.Seq || !quiet)
 		if hold || !s.Settled {
 			l.parked = q
 			return p, false
 		}
 		if q.bodies == nil && q.refused == nil || q.revision != l.r.config.Load() {
-			q.bodies, q.refused = resolve(l.r.o.Engine, q.write)
+			q.bodies, q.refused = l.resolve(&q.write)
 		}
 		if q.refused != nil {
 			if q.take() {
@@ -265,12 +271,15 @@ func (l *loop) step(ev core.Event) {
 		if err != nil && !refused {
 			failed = fmt.Errorf("append to log at %d: %w", fx.Append[0].Seq, err)
 		}
+		if err == nil {
+			l.noteAppend(fx.Append)
+		}
 		l.setFull(refused, err)
 	}
 	l.syncDue = l.syncDue || fx.Sync && failed == nil
 	l.queue = append(l.queue, fx.Apply...)
 	if fx.Truncate > 0 && failed == nil {
-		if err := l.r.o.Log.TruncateFront(fx.Truncate); err != nil {
+		if err := l.r.o.Log.TruncateFront(fx.Truncate); err != nil && !errors.Is(err, ErrNoSpace) {
 			failed = fmt.Errorf("truncate log up to %d: %w", fx.Truncate, err)
 		}
 	}
@@ -285,6 +294,13 @@ func (l *loop) step(ev core.Event) {
 		l.fail(failed)
 	case refused:
 		l.step(core.AppendFailed{From: fx.Append[0].Seq})
+	}
+}
+
+func (l *loop) noteAppend(es []op.Entry) {
+	l.appended, l.unmarked = true, true
+	for i := range es {
+		l.grown += int64(len(es[i].Body)) + op.EntryOverhead
 	}
 }
 

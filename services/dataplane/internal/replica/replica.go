@@ -50,7 +50,7 @@ var (
 	ErrNotReady = errors.New("replica does not serve reads")
 )
 
-// Log is the shard's operation log. All methods but Size are called one at a time.
+// Log is the shard's operation log. Its methods are called one at a time.
 type Log interface {
 	// Append adds entries at the end, in order. ErrNoSpace promises that none of
 	// them is in the log, now or after a crash; any other error ends the replica.
@@ -60,10 +60,12 @@ type Log interface {
 	Tail() Tail
 	// Iterate calls fn for the entries from a place on. Bodies are fn's to keep.
 	Iterate(from topology.Seq, fn func(op.Entry) error) error
-	// TruncateFront lets entries up to and including a place be removed.
+	// TruncateFront lets entries up to and including a place be removed. ErrNoSpace
+	// means that it did not for now.
 	TruncateFront(topology.Seq) error
-	// Size is the log's size on disk in bytes.
-	Size() int64
+	// Mark notes on the disk how far the log is durable; called in idle moments.
+	// ErrNoSpace as for TruncateFront.
+	Mark() error
 }
 
 // Tail tells where a log ends.
@@ -75,8 +77,9 @@ type Tail struct {
 // Engine is the shard's state.
 type Engine interface {
 	// Resolve turns a write into operations of explicit ids and stored values
-	// (W3, W3a), or refuses it. It may run beside all other methods.
-	Resolve(shard.Write) ([]op.Op, error)
+	// (W3, W3a), each of which fits into an entry, or refuses it. It may run beside
+	// all other methods.
+	Resolve(context.Context, *shard.Write) ([]op.Op, error)
 	// Apply folds entries in, in order, and skips those that it has. After
 	// ErrNoSpace the same entries may come again; any other error ends the replica.
 	Apply([]op.Entry) error
@@ -110,10 +113,12 @@ type Limits struct {
 	Batch   int // writes in one step; 256
 	// Unapplied is how many bytes of entries are held before new writes wait; 128 MiB.
 	Unapplied int
-	// A checkpoint is taken when the log has grown by CheckpointBytes (64 MiB), or
-	// is CheckpointEvery old (5 min) and something was applied since.
+	// A checkpoint is taken when the log has grown by CheckpointBytes (64 MiB) since
+	// the last one, or when that is CheckpointEvery old (5 min) and there is news.
 	CheckpointBytes int64
 	CheckpointEvery time.Duration
+	// Tick is the pace of retries on a full disk and of the checkpoint policy; 500 ms.
+	Tick time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -130,6 +135,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.CheckpointEvery == 0 {
 		l.CheckpointEvery = 5 * time.Minute
+	}
+	if l.Tick == 0 {
+		l.Tick = 500 * time.Millisecond
 	}
 	return l
 }
@@ -319,7 +327,7 @@ func (q *request) finish(res Result, err error) { q.done <- answer{res, err} }
 func (r *Replica) Propose(ctx context.Context, id op.ID, w shard.Write, wait WaitMode, factor int) (Result, error) {
 	q := &request{id: id, write: w, wait: wait, factor: factor, done: make(chan answer, 1)}
 	q.id.Part = op.LastPart
-	r.prepare(q)
+	r.prepare(ctx, q)
 	select {
 	case r.mailbox <- q:
 	default:
@@ -337,8 +345,8 @@ func (r *Replica) Propose(ctx context.Context, id op.ID, w shard.Write, wait Wai
 
 // prepare resolves in the caller's goroutine what depends on no earlier entry
 // (W3). The loop decides whether it can use the outcome.
-func (r *Replica) prepare(q *request) {
-	if evaluated(q.write) || !r.enter() {
+func (r *Replica) prepare(ctx context.Context, q *request) {
+	if q.write.NeedsState() || !r.enter() {
 		return
 	}
 	defer r.release()
@@ -346,7 +354,7 @@ func (r *Replica) prepare(q *request) {
 		return
 	}
 	q.revision = r.config.Load()
-	q.bodies, q.refused = resolve(r.o.Engine, q.write)
+	q.bodies, q.refused = resolve(ctx, r.o.Engine, &q.write)
 }
 
 // enter is Acquire for writes: the replica need not be readable.
@@ -376,38 +384,19 @@ func (r *Replica) leave(q *request, why error) (Result, error) {
 	return Result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, why)
 }
 
-// evaluated tells whether what a write does depends on the state before it: then
-// it waits for all earlier entries (W3). Existence counts as a condition.
-func evaluated(w shard.Write) bool {
-	switch w.Kind {
-	case op.Upsert:
-		return w.Mode != shard.UpsertAny || w.Filter != nil
-	case op.Delete:
-		return w.Filter != nil
-	default:
-		return true
-	}
-}
-
 // resolve gives the bodies of a write's parts. A write that touches nothing
 // still takes a place, so that its repetition finds it.
-func resolve(e Engine, w shard.Write) ([][]byte, error) {
-	ops, err := e.Resolve(w)
+func resolve(ctx context.Context, e Engine, w *shard.Write) ([][]byte, error) {
+	ops, err := e.Resolve(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	if len(ops) == 0 {
 		ops = []op.Op{{Kind: op.Delete}}
 	}
-	var bodies [][]byte
-	for _, o := range ops {
-		parts, err := op.Split(o, op.MaxBody)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range parts {
-			bodies = append(bodies, p.Append(nil))
-		}
+	bodies := make([][]byte, len(ops))
+	for i, o := range ops {
+		bodies[i] = o.Append(nil)
 	}
 	return bodies, nil
 }

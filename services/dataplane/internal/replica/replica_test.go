@@ -274,15 +274,18 @@ func TestBackpressure(t *testing.T) {
 }
 
 func TestCheckpointTruncatesTheLog(t *testing.T) {
-	bubble(t, Limits{CheckpointBytes: 200, CheckpointEvery: time.Hour}, func(b *bench) {
+	bubble(t, Limits{CheckpointBytes: 1000, CheckpointEvery: time.Hour}, func(b *bench) {
 		for i := range uint64(12) {
 			if _, err := b.put(upsert(i), WaitApplied); err != nil {
 				t.Fatal(err)
 			}
 		}
-		later(2 * tickEvery)
+		later(time.Second)
 		if b.log.mu.front != 14 || b.eng.mu.saved != 14 {
 			t.Errorf("truncated to %d, checkpoint %d", b.log.mu.front, b.eng.mu.saved)
+		}
+		if b.log.mu.marks != 1 {
+			t.Errorf("marked %d times while idle", b.log.mu.marks)
 		}
 		if _, err := b.put(upsert(99), WaitApplied); err != nil {
 			t.Error(err)
@@ -384,18 +387,18 @@ func TestLoadAppliesWhatIsCommitted(t *testing.T) {
 		}
 		l.mu.entries = append(l.mu.entries, en)
 	}
-	st, err := load(background, Options{Log: l, Engine: e, Hard: core.Hard{Commit: 3}})
+	_, st, err := load(background, Options{Log: l, Engine: e, Hard: core.Hard{Commit: 3}})
 	if err != nil || st.Applied != 3 || len(st.Entries) != 2 || st.ConfigRevision != 4 || st.MaxHLC != 5 {
 		t.Fatalf("%+v %v", st, err)
 	}
 	l.mu.entries = slices.Delete(l.mu.entries, 3, 4)
-	if _, err := load(background, Options{Log: l, Engine: newEngine()}); err == nil {
+	if _, _, err := load(background, Options{Log: l, Engine: newEngine()}); err == nil {
 		t.Error("a hole in the log loads")
 	}
-	if _, err := load(background, Options{Log: &fakeLog{}, Engine: e}); err == nil {
+	if _, _, err := load(background, Options{Log: &fakeLog{}, Engine: e}); err == nil {
 		t.Error("a log behind the state loads")
 	}
-	if _, err := load(background, Options{Log: &fakeLog{}, Engine: newEngine(), Hard: core.Hard{Commit: 1}}); err == nil {
+	if _, _, err := load(background, Options{Log: &fakeLog{}, Engine: newEngine(), Hard: core.Hard{Commit: 1}}); err == nil {
 		t.Error("a log behind the commit loads")
 	}
 }

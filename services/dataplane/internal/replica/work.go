@@ -15,7 +15,7 @@ const applyBytes = 8 << 20
 func (l *loop) feed() {
 	if l.syncDue && !l.syncing && l.failed == nil {
 		l.syncDue, l.syncing = false, true
-		l.sync <- struct{}{}
+		l.sync <- false
 	}
 	if l.working || l.stalled || l.unsound != nil {
 		return
@@ -37,11 +37,13 @@ func (l *loop) feed() {
 
 func (l *loop) onSync(d syncDone) {
 	l.syncing = false
-	if d.err != nil {
+	switch {
+	case d.err != nil && !(d.mark && errors.Is(d.err, ErrNoSpace)):
 		l.fail(fmt.Errorf("sync log: %w", d.err))
 		return
+	case !d.mark:
+		l.step(core.Durable{Seq: d.seq})
 	}
-	l.step(core.Durable{Seq: d.seq})
 	l.idle()
 }
 
@@ -63,7 +65,7 @@ func (l *loop) onJob(d jobDone) {
 	}
 	l.step(core.AppliedTo{Seq: d.at.Applied})
 	if d.checkpoint && d.err == nil {
-		l.checkpointSeq, l.checkpointSize, l.checkpointTime = d.seq, l.r.o.Log.Size(), l.r.o.Now()
+		l.checkpointSeq, l.grown, l.checkpointTime = d.seq, 0, l.r.o.Now()
 		l.truncateTo = d.seq
 	}
 	l.idle()
@@ -102,10 +104,15 @@ func (l *loop) onTick() {
 		l.step(core.Tick{})
 	}
 	s, lim := l.m.Status(), l.r.o.Limits
-	grown := l.r.o.Log.Size()-l.checkpointSize > lim.CheckpointBytes
+	grown := l.grown > lim.CheckpointBytes
 	old := l.r.o.Now().Sub(l.checkpointTime) > lim.CheckpointEvery
 	if s.Applied > l.checkpointSeq && (grown || old) {
 		l.checkpointDue = true
 	}
 	l.idle()
+	if !l.appended && l.unmarked && !l.syncing && !l.syncDue && l.failed == nil {
+		l.unmarked, l.syncing = false, true
+		l.sync <- true
+	}
+	l.appended = false
 }

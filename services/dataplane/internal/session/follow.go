@@ -143,8 +143,7 @@ func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Chang
 		s.mu.records.apply(c)
 	}
 	s.mu.m = s.mu.m.Apply(d)
-	close(s.mu.changed)
-	s.mu.changed = make(chan struct{})
+	s.wake()
 	if reset || len(changes) > 0 {
 		s.mu.dirty = true
 		select {
@@ -153,6 +152,12 @@ func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Chang
 		}
 	}
 	return nil
+}
+
+// wake tells those who wait that something is new. The lock must be held.
+func (s *Session) wake() {
+	close(s.mu.changed)
+	s.mu.changed = make(chan struct{})
 }
 
 // inventory is what the control plane was told last.

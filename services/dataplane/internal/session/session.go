@@ -47,6 +47,7 @@ type Session struct {
 		records records
 		changed chan struct{} // closed and made anew with each map
 		id      uint64
+		joined  uint64 // the control plane's revision when this process registered first
 		cluster string
 		dirty   bool // records are newer than the file
 	}
@@ -107,6 +108,15 @@ func (s *Session) Changed() (*topology.Map, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.m, s.mu.changed
+}
+
+// Confirmed tells whether m holds everything that the control plane had decided
+// when this process registered. Before that a map may lack what was decided just
+// before the process ended, so nothing may be dropped for not being in it.
+func (s *Session) Confirmed(m *topology.Map) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.joined != 0 && m.Revision() >= s.mu.joined
 }
 
 // Await waits for a map of at least this revision.
@@ -189,9 +199,17 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 	if err != nil {
 		return err
 	}
+	if was := s.Cluster(); was != "" && was != r.GetClusterId() {
+		return fault.New(fault.WrongCluster, "this peer's folder belongs to cluster %s and the control plane to cluster %s: start it with the "+
+			"control plane of its own cluster, or with an empty folder", was, r.GetClusterId())
+	}
 	s.mu.Lock()
 	fresh := s.mu.id != r.GetSessionId()
 	s.mu.id, s.mu.cluster = r.GetSessionId(), r.GetClusterId()
+	if s.mu.joined == 0 {
+		s.mu.joined = max(r.GetRevision(), 1)
+		s.wake() // the map may just have become confirmed
+	}
 	s.mu.Unlock()
 	up()
 	if fresh {

@@ -49,7 +49,7 @@ func (c *control) Register(context.Context, *placementv1.RegisterRequest) (*plac
 		return nil, c.refuse
 	}
 	c.registers++
-	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Ttl: durationpb.New(time.Second)}, nil
+	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Revision: 7, Ttl: durationpb.New(time.Second)}, nil
 }
 
 func (c *control) KeepAlive(s grpc.BidiStreamingServer[placementv1.KeepAliveRequest, placementv1.KeepAliveResponse]) error {
@@ -212,6 +212,29 @@ func TestFollowsKeepsAndStartsFromWhatItKept(t *testing.T) {
 	})
 }
 
+// A map kept from before, or one still catching up, may lack a shard that was
+// placed just before the process ended.
+func TestMapIsConfirmedOnceItHasCaughtUpWithTheRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			<-f.control.told
+			for _, c := range []struct {
+				revision uint64
+				want     bool
+			}{{6, false}, {7, true}, {9, true}} {
+				f.control.events <- delta(c.revision)
+				if err := f.Await(t.Context(), c.revision); err != nil {
+					t.Fatal(err)
+				}
+				if got := f.Confirmed(f.Map()); got != c.want {
+					t.Errorf("confirmed at revision %d: %v", c.revision, got)
+				}
+			}
+		})
+	})
+}
+
 func TestAwaitEndsWithItsContext(t *testing.T) {
 	f := open(t, disk(t), newControl())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -297,6 +320,23 @@ func TestRefusedPeerEndsTheProcess(t *testing.T) {
 		f := open(t, disk(t), newControl())
 		f.control.refuse = fault.New(fault.WrongCluster, "this peer belongs to another cluster")
 		if err := f.Run(t.Context()); fault.ReasonOf(err) != fault.WrongCluster {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestFolderOfAnotherClusterIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disk(t)
+		b, err := encode(keptPlacement{revision: 4, cluster: "shrub"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := vfs.WriteFileAtomic(fsys, "/d/placement", b); err != nil {
+			t.Fatal(err)
+		}
+		err = open(t, fsys, newControl()).Run(t.Context())
+		if fault.ReasonOf(err) != fault.WrongCluster || !strings.Contains(err.Error(), "shrub") || !strings.Contains(err.Error(), "tree") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 // TestSim runs PANDO_SIM_SEEDS seeds of PANDO_SIM_STEPS steps from PANDO_SIM_SEED
 // on. PANDO_SIM_TRACE=1 prints what one seed does.
 func TestSim(t *testing.T) {
-	seed, seeds, steps := setting(t, "PANDO_SIM_SEED", 1), setting(t, "PANDO_SIM_SEEDS", 200), setting(t, "PANDO_SIM_STEPS", 2000)
+	seed, seeds, steps := setting(t, "PANDO_SIM_SEED", 1), setting(t, "PANDO_SIM_SEEDS", 100), setting(t, "PANDO_SIM_STEPS", 2000)
 	if os.Getenv("PANDO_SIM_SEED") != "" && os.Getenv("PANDO_SIM_SEEDS") == "" {
 		seeds = 1
 	}
@@ -39,7 +39,7 @@ func TestSim(t *testing.T) {
 		t.Logf("%-24s %d", k, total[k])
 	}
 	for _, k := range []string{"crashes", "power losses", "failed fsyncs", "refused", "truncations", "repetitions", "committed", "applied", "unknown", "no space", "too few active replicas"} {
-		if total[k] == 0 && seeds >= 200 {
+		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
 		}
 	}

@@ -46,6 +46,9 @@ func expected(v scan.Value, what string) *mismatch {
 
 // in adds where the error happened, seen from one level up.
 func in(err error, name string) error {
+	if name == "" {
+		name = `""` // a vector without a name
+	}
 	if e, ok := errors.AsType[*mismatch](err); ok && len(e.path) <= 2*scan.MaxDepth {
 		e.path = append(e.path, name)
 	}
@@ -91,6 +94,9 @@ func (d *decoder) object(v scan.Value, m protoreflect.Message) error {
 		at := m
 		if f.within != nil {
 			at = m.Mutable(f.within).Message()
+		}
+		if f.rule.weak && at.WhichOneof(f.fd.ContainingOneof()) != nil {
+			at = at.New() // read all the same, since it has to be of the right form
 		}
 		if e.Kind() == scan.Null && f.fd != nil && !f.null() {
 			at.Clear(f.fd)

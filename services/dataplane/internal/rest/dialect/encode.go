@@ -73,7 +73,7 @@ func AppendFloat(b []byte, f float64, bits int) []byte {
 	from := len(b)
 	large := 1e16
 	if bits == 32 {
-		large = 1e13
+		large = float64(float32(1e13))
 	}
 	if a := math.Abs(f); a != 0 && (a < 1e-5 || a >= large) {
 		b = strconv.AppendFloat(b, f, 'e', -1, bits)
@@ -131,7 +131,7 @@ func (e *encoder) members(m protoreflect.Message) {
 			if m.Has(f.fd) {
 				e.members(m.Get(f.fd).Message())
 			}
-		case f.fd == nil:
+		case f.fd == nil, f.fd.Kind() == protoreflect.EnumKind && !f.fd.IsList() && !e.c.enums[f.fd.Enum().FullName()].real(m.Get(f.fd).Enum()):
 		case m.Has(f.fd):
 			e.key(f.name)
 			e.value(f, m.Get(f.fd))

@@ -22,7 +22,7 @@ func (c *Codec) addEnums(list protoreflect.EnumDescriptors) {
 			v := ed.Values().Get(j)
 			token := tokenOf(ed.FullName(), string(v.Name()))
 			e.tokens[v.Number()] = token
-			if !placeholder(string(v.Name())) {
+			if !placeholder(ed.FullName(), string(v.Name())) {
 				e.numbers[token] = v.Number()
 			}
 		}
@@ -50,8 +50,11 @@ func tokenOf(enum protoreflect.FullName, value string) string {
 	return snake(value)
 }
 
-// placeholder tells the zero values that stand for none.
-func placeholder(value string) bool {
+// placeholder tells the zero values that stand for none: they are neither read nor printed.
+func placeholder(enum protoreflect.FullName, value string) bool {
+	if enum == "qdrant.Datatype" && value == "Default" {
+		return true
+	}
 	switch value {
 	case "UnknownDistance", "MemoryUnknown", "UnknownType", "Unknown", "UnknownCollectionStatus", "UnknownQuantization",
 		"UnknownUpdateStatus":
@@ -79,6 +82,12 @@ func pascal(s string) string {
 		b.WriteString(word[:1] + strings.ToLower(word[1:]))
 	}
 	return b.String()
+}
+
+// real tells whether a value has a token.
+func (e *enum) real(n protoreflect.EnumNumber) bool {
+	_, ok := e.numbers[e.tokens[n]]
+	return ok
 }
 
 // token is the text of a value; a number that a newer peer knows is spelt as unknown.

@@ -44,6 +44,8 @@ type fieldRule struct {
 	bare bool
 	// null: printed as null in responses when unset.
 	null bool
+	// weak: another member of the oneof wins, in whatever order they come.
+	weak bool
 	// sparse: not printed when empty.
 	sparse bool
 	// fill is printed when the field is unset.
@@ -235,6 +237,7 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.DeletePoints.points":                            inline,
 		"qdrant.ClearPayloadPoints.points":                      inline,
 		"qdrant.DeletePointVectors.vectors":                     {name: "vector", aliases: "vectors"},
+		"qdrant.PointsSelector.filter":                          {weak: true},
 		"qdrant.PointsUpdateOperation.DeletePoints.points":      inline,
 		"qdrant.PointsUpdateOperation.ClearPayload.points":      inline,
 		"qdrant.PointsUpdateOperation.DeleteVectors.vectors":    {name: "vector", aliases: "vectors"},
@@ -277,6 +280,7 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.LookupLocation.collection_name":        {name: "collection"},
 		"qdrant.LookupLocation.vector_name":            {name: "vector"},
 
+		"qdrant.Rrf.weights":    sparse,
 		"qdrant.TextQuery.bm25": {name: "scoring", decode: typed(decodeTextScoring), encode: typedOut(encodeTextScoring)},
 
 		// Collections.

@@ -291,6 +291,9 @@ func decodeTime(v scan.Value, out *timestamppb.Timestamp) error {
 	} {
 		if t, err := time.Parse(layout, text); err == nil {
 			ts := timestamppb.New(t)
+			if !ts.IsValid() {
+				break
+			}
 			out.Seconds, out.Nanos = ts.Seconds, ts.Nanos
 			return nil
 		}
