@@ -25,7 +25,7 @@ go:
 	@command -v $(GO) >/dev/null || { echo 'Pando needs Go 1.26 or newer: https://go.dev/dl/'; exit 1; }
 
 build: go ## build ./pando
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o pando ./services/cmd/pando
+	$(GO) build -ldflags '$(LDFLAGS)' -o pando ./services/cmd/pando
 
 run: build ## build and start one peer: REST 6333, gRPC 6334, data in ./storage (ARGS='--config-path my.yaml')
 	./pando serve $(ARGS)
