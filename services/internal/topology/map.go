@@ -61,10 +61,26 @@ type Collection struct {
 	Name              string
 	Revision          uint64
 	Hash              HashRule
-	ReplicationFactor uint32 // the wish, kept even where fewer peers exist
+	Groups            []ShardGroup // with automatic sharding exactly one
+	ReplicationFactor uint32       // the wish, kept even where fewer peers exist
 	WriteConsistency  uint32
 	Settings          []byte
-	Shards            []Placement // ordered by shard id
+	Indexes           map[string][]byte // payload indexes by key
+	CreatedMs         int64             // Unix milliseconds; 0: not known
+	Shards            []Placement       // ordered by shard id
+}
+
+// ShardGroup is the ordered list of shards that the hash rule counts.
+type ShardGroup struct {
+	Key string // the API's own encoding of the shard key; empty with automatic sharding
+	IDs []ShardID
+}
+
+// ShardOf is the shard that a point belongs to within a group.
+func (c *Collection) ShardOf(g ShardGroup, id PointID) ShardID {
+	r := c.Hash
+	r.N = len(g.IDs)
+	return g.IDs[r.Slot(id)]
 }
 
 // Map is the whole cluster as one peer knows it at one revision. It is

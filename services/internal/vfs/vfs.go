@@ -13,6 +13,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 
 // ErrLocked is returned by Lock when another process, or this one, holds it.
 var ErrLocked = errors.New("vfs: file is locked by another process")
+
+// ErrUncertain marks a replacement that happened but may not survive a crash.
+var ErrUncertain = errors.New("vfs: the directory could not be synced")
 
 // FS is a tree of files. Names are filepath names; a relative one is taken
 // from the process's working directory (memfs: from the root). Errors satisfy
@@ -116,9 +120,10 @@ func ReadFile(fsys FS, name string) ([]byte, error) {
 
 // WriteFileAtomic replaces path by data: after a crash at any point path has
 // its old contents or the new ones, and after a nil return the new ones. On an
-// error before the rename the old contents stay; after a failed sync of the
-// directory it is open which of the two a crash leaves. The name path+".tmp" is
-// used on the way; callers must not run two at once on one path.
+// error before the rename the old contents stay. When the directory could not be
+// synced it is open which of the two a crash leaves: the error is ErrUncertain.
+// The name path+".tmp" is used on the way; callers must not run two at once on
+// one path.
 func WriteFileAtomic(fsys FS, path string, data []byte) error {
 	tmp := path + ".tmp"
 	if err := writeSynced(fsys, tmp, data); err != nil {
@@ -127,7 +132,10 @@ func WriteFileAtomic(fsys FS, path string, data []byte) error {
 	if err := fsys.Rename(tmp, path); err != nil {
 		return errors.Join(err, ignoreNotExist(fsys.Remove(tmp)))
 	}
-	return SyncDir(fsys, filepath.Dir(path))
+	if err := SyncDir(fsys, filepath.Dir(path)); err != nil {
+		return fmt.Errorf("replace %s: %w: %w", path, ErrUncertain, err)
+	}
+	return nil
 }
 
 func writeSynced(fsys FS, name string, data []byte) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -44,7 +45,7 @@ var dims = []int{1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 25, 31, 32, 33,
 
 func TestOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, m := range metrics {
+	for k, m := range metrics {
 		for _, dim := range dims {
 			const n = 5
 			buf := make([]float32, dim*(n+1)+1)
@@ -54,10 +55,18 @@ func TestOrder(t *testing.T) {
 			q, rows := buf[1:dim+1], buf[dim+1:]
 			out := []float32{7, 7, 7, 7, 7}
 			m.batch(q, rows, out)
+			law := make([]float32, n)
+			m.law(q, rows, law)
 			for i := range out {
 				row := rows[i*dim : (i+1)*dim]
-				if want := plain(m.term, q, row); !same(out[i], want) {
-					t.Errorf("%s dim %d row %d: %v, want %v", m.name, dim, i, out[i], want)
+				if want := plain(m.term, q, row); !same(out[i], want) || !same(law[i], want) {
+					t.Errorf("%s dim %d row %d: %v, law %v, want %v", m.name, dim, i, out[i], law[i], want)
+				}
+				for name, code := range vectorCode() {
+					got := make([]float32, n)
+					if code[k](q, rows, got); !same(got[i], out[i]) {
+						t.Errorf("%s %s dim %d row %d: %v, want %v", m.name, name, dim, i, got[i], out[i])
+					}
 				}
 				if got := m.pair(q, row); !same(got, out[i]) {
 					t.Errorf("%s dim %d: pair %v, batch %v", m.name, dim, got, out[i])
@@ -151,12 +160,17 @@ func FuzzBatch(f *testing.F) {
 		}
 		q, rows := buf[s:s+d], buf[s+d:]
 		got, want := make([]float32, n), make([]float32, n)
-		for _, m := range metrics {
-			m.batch(q, rows, got)
+		for k, m := range metrics {
 			m.law(q, rows, want)
-			for i := range got {
-				if p := plain(m.term, q, rows[i*d:(i+1)*d]); !same(got[i], want[i]) || !same(want[i], p) {
-					t.Fatalf("%s dim %d row %d: batch %v, law %v, plain %v", m.name, d, i, got[i], want[i], p)
+			for i := range want {
+				if p := plain(m.term, q, rows[i*d:(i+1)*d]); !same(want[i], p) {
+					t.Fatalf("%s dim %d row %d: law %v, plain %v", m.name, d, i, want[i], p)
+				}
+			}
+			for name, code := range vectorCode() {
+				code[k](q, rows, got)
+				if !slices.EqualFunc(got, want, same) {
+					t.Fatalf("%s %s dim %d: %v, law %v", m.name, name, d, got, want)
 				}
 			}
 		}
@@ -166,7 +180,7 @@ func FuzzBatch(f *testing.F) {
 // BenchmarkKernel gives GB/s of row data, rows in cache, for this CPU's code and
 // for the law.
 func BenchmarkKernel(b *testing.B) {
-	for _, m := range metrics {
+	for k, m := range metrics {
 		for _, dim := range []int{100, 128, 384, 784, 1536} {
 			n := 8192/dim + 1
 			q, rows, out := make([]float32, dim), make([]float32, dim*n), make([]float32, n)
@@ -174,13 +188,41 @@ func BenchmarkKernel(b *testing.B) {
 				rows[i] = float32(i%13) - 6
 			}
 			copy(q, rows[3:])
-			for name, f := range map[string]func(q, rows, out []float32){"batch": m.batch, "law": m.law} {
+			codes := map[string]func(q, rows, out []float32){"law": m.law}
+			for name, code := range vectorCode() {
+				codes[name] = code[k]
+			}
+			for name, f := range codes {
 				b.Run(fmt.Sprintf("%s/%d/%s", m.name, dim, name), func(b *testing.B) {
 					b.SetBytes(int64(len(rows) * 4))
 					for b.Loop() {
 						f(q, rows, out)
 					}
 				})
+			}
+		}
+	}
+}
+
+// TestPageEnd puts query and rows right before a page that must not be read.
+func TestPageEnd(t *testing.T) {
+	for k, m := range metrics {
+		for _, dim := range dims {
+			const n = 3
+			q, rows := beforeFault(t, dim), beforeFault(t, n*dim)
+			for i := range rows {
+				rows[i] = float32(i%11) - 5
+			}
+			for i := range q {
+				q[i] = float32(i%3) - 1
+			}
+			want := make([]float32, n)
+			m.law(q, rows, want)
+			for name, code := range vectorCode() {
+				got := make([]float32, n)
+				if code[k](q, rows, got); !slices.Equal(got, want) {
+					t.Errorf("%s %s dim %d: %v, want %v", m.name, name, dim, got, want)
+				}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"go.uber.org/goleak"
@@ -257,6 +258,39 @@ func BenchmarkStream(b *testing.B) {
 					sum += readAll(c.vecs)
 				}
 			}
+			b.ReportMetric(float64(sum&1), "parity")
+		})
+	}
+}
+
+// BenchmarkScanOfStream takes turns at both, so that a busy machine disturbs
+// them alike: medians in GB/s and their ratio.
+func BenchmarkScanOfStream(b *testing.B) {
+	for _, s := range shapes {
+		x := open(b, s.dim, s.d, Options{})
+		fill(b, x, s.rows)
+		q := index.Query{Vector: make([]float32, s.dim), K: 10}
+		q.Vector[0] = 1
+		b.Run(fmt.Sprintf("%dx%d", s.rows, s.dim), func(b *testing.B) {
+			var scan, stream []time.Duration
+			var sum uint64
+			var dst []index.Hit
+			for b.Loop() {
+				start := time.Now()
+				for _, c := range *x.chunks.Load() {
+					sum += readAll(c.vecs)
+				}
+				middle := time.Now()
+				dst, _ = x.Search(b.Context(), &q, dst[:0])
+				stream, scan = append(stream, middle.Sub(start)), append(scan, time.Since(middle))
+			}
+			slices.Sort(scan)
+			slices.Sort(stream)
+			gb := float64(s.rows) * float64(s.dim) * 4 / 1e9
+			a, c := gb/scan[len(scan)/2].Seconds(), gb/stream[len(stream)/2].Seconds()
+			b.ReportMetric(a, "scan-GB/s")
+			b.ReportMetric(c, "stream-GB/s")
+			b.ReportMetric(a/c, "ratio")
 			b.ReportMetric(float64(sum&1), "parity")
 		})
 	}

@@ -149,17 +149,17 @@ func (s Suite) cosineScale(t *testing.T) {
 
 // search runs queries of all kinds over enough rows for several blocks.
 func (s Suite) search(t *testing.T, d query.Distance) {
-	const dim, n = 100, 3000
+	const dim, n = 100, 1500
 	rng := rand.New(rand.NewPCG(7, uint64(d)))
 	x, m := s.Open(t, dim, d), newModel(d)
 	for row := range uint32(n) {
 		m.put(t, x, row*3/2, randomVector(rng, dim, d)) // gaps
 	}
-	for range 300 {
+	for range 150 {
 		m.delete(t, x, uint32(rng.IntN(n)))
 	}
 	var qs []index.Query
-	for i := range 40 {
+	for i := range 30 {
 		q := index.Query{Vector: randomVector(rng, dim, d), K: []int{1, 10, 100, 0, -1, 5000}[i%6]}
 		if i%5 == 1 {
 			q.Accept = func(row uint32) bool { return row%7 == 0 }
@@ -268,7 +268,7 @@ func (s Suite) model(t *testing.T, d query.Distance) {
 // concurrent searches beside a writer: an answer is always whole vectors, either
 // old or new (both of every row have the same score by construction).
 func (s Suite) concurrent(t *testing.T, d query.Distance) {
-	const dim, n = 32, 2000
+	const dim, n = 300, 400
 	x := s.Open(t, dim, d)
 	vec := func(row uint32) []float32 {
 		v := make([]float32, dim)

@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package kernel
 
 // Without vector code of its own, a platform takes the law itself.

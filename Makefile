@@ -1,0 +1,75 @@
+# Two commands are enough to begin: `make run` and `make test`. Each sets up what it needs; `make help` shows the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CGO_ENABLED := 0
+GO       ?= go
+COMMIT   := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X github.com/pandodb/pando/services/internal/release.linked=$(COMMIT)
+CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+# The race detector needs a C compiler. Packages without goroutines, locks or atomics have nothing for it to find.
+RACE     := $(if $(shell command -v gcc clang),-race)
+RACED     = $(sort $(dir $(shell cd services && grep -rlE '^[[:space:]]*go [a-z]|errgroup|sync\.|atomic\.' --include='*.go' .)))
+ALL       = $(sort $(dir $(shell cd services && find . -name '*_test.go' -not -path '*/testdata/*')))
+
+include tools/tools.mk
+
+.PHONY: help build run check test lint demo image cluster sim chaos bench bench-peers differential conformance go fmt staticcheck clean
+
+help: ## show this
+	@echo 'Pando: targets (begin with `make run` or `make test`)'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
+
+go:
+	@command -v $(GO) >/dev/null || { echo 'Pando needs Go 1.26 or newer: https://go.dev/dl/'; exit 1; }
+
+build: go ## build ./pando
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o pando ./services/cmd/pando
+
+run: build ## build and start one peer: REST 6333, gRPC 6334, data in ./storage (ARGS='--config-path my.yaml')
+	./pando serve $(ARGS)
+
+check: go fmt staticcheck ## everything that needs no test run: format, vet, staticcheck, proto lint, house rules, links
+	$(GO) vet work
+	cd services && $(GO) test -count=1 ./internal/arch
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory proto-lint; else echo 'left out: proto lint (no npm)'; fi
+
+fmt: go
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "not formatted (gofmt -w): $$out"; exit 1; }
+
+$(BIN)/staticcheck: tools/qa/go.mod tools/qa/go.sum
+	GOWORK=off $(GO) -C tools/qa build -trimpath -o $(BIN)/ honnef.co/go/tools/cmd/staticcheck
+
+staticcheck: go $(BIN)/staticcheck
+	cd services && $(BIN)/staticcheck ./...
+
+test: go ## all tests, seeds of the fuzzers included; the race detector where there is concurrency
+	@test -n '$(RACE)' || echo 'no C compiler: the race detector is left out'
+	cd services && CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 10m $(filter $(ALL),$(RACED))
+	cd services && $(GO) test -timeout 10m $(filter-out $(RACED),$(ALL))
+	cd clients/go && GOWORK=off $(GO) test -timeout 5m -run 'TestDescriptors' ./descriptors
+
+$(BIN)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	GOWORK=off $(GO) -C tools/lint build -trimpath -o $(BIN)/ tool
+
+lint: check $(BIN)/golangci-lint ## the long form of check (builds golangci-lint the first time: minutes)
+	cd services && $(BIN)/golangci-lint run --config ../tools/lint/golangci.yaml ./...
+
+image: ## build the container image pando:dev
+	docker build -f deploy/Dockerfile --build-arg COMMIT=$(COMMIT) -t pando:dev .
+
+clean: ## remove what was built; data stays
+	rm -rf .bin pando
+
+# Names are kept free for what is to come, so that scripts and habits need not change.
+demo: ## load real vectors, query them against the exact answer, kill -9, audit (not there yet)
+cluster: ## three peers on this machine (not there yet)
+sim: ## replication under seeded faults (not there yet)
+chaos: ## real processes in network namespaces (not there yet)
+bench: ## recall and speed (not there yet)
+bench-peers: ## the same beside other databases (not there yet)
+differential: ## the same requests to Qdrant and to Pando (not there yet)
+conformance: ## published clients against a running peer (not there yet)
+demo cluster sim chaos bench bench-peers differential conformance:
+	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

@@ -1,0 +1,215 @@
+// Package api serves pando.placement.v1: Session, Catalog, Decisions and Book.
+//
+// Every member of the control plane serves all of it, whoever leads: a mutation is a transaction on the store, reads and
+// waits use the member's view. It places no shards (reconcile does) and holds no state of its own but calls under way.
+// This is the edge of the plane: here the sentinels of the packages below become faults.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/controlplane/internal/book"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// AddressBook is what Book/Exchange needs of the member.
+type AddressBook interface {
+	Book() book.Book
+	// Learn merges a rumour, persists it and names the entries that changed.
+	Learn(book.Book) ([]string, error)
+}
+
+// Confirmation is a replica's answer to Confirm (C2a).
+type Confirmation struct {
+	Incarnation store.Incarnation
+	Epoch       topology.Epoch // of the placement that it holds
+}
+
+// Config holds what the services work on.
+type Config struct {
+	Store store.Store
+	View  *view.View
+	Book  AddressBook
+	// ClusterID was minted when the cluster was founded.
+	ClusterID func() string
+	// Status answers what this member knows of the control plane.
+	Status func() *placementv1.StatusResponse
+	// Confirm asks a peer, with a fresh nonce, what it holds of a shard. nil: no swap that needs one is built.
+	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (Confirmation, error)
+	// ConfirmWithin is T_confirm: a swap is issued within it of the sending of the Confirm. 0 = 300 ms.
+	ConfirmWithin time.Duration
+	// SessionTTL is how long a session outlives its last KeepAlive. 0 = 1 s.
+	SessionTTL time.Duration
+	// NewID mints collection ids; random numbers that are never repeated.
+	NewID  func() uint64
+	Now    func() time.Time // nil = time.Now
+	Logger *slog.Logger
+}
+
+// Server implements all services of the package.
+type Server struct {
+	cfg     Config
+	flights singleflight.Group
+	duties  duties
+}
+
+// New makes a server. It starts nothing.
+func New(cfg Config) *Server {
+	if cfg.SessionTTL == 0 {
+		cfg.SessionTTL = time.Second
+	}
+	if cfg.ConfirmWithin == 0 {
+		cfg.ConfirmWithin = 300 * time.Millisecond
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Server{cfg: cfg}
+}
+
+// One type per service, since methods of different services may be named alike.
+type (
+	session struct {
+		placementv1.UnimplementedSessionServer
+		*Server
+	}
+	catalog struct {
+		placementv1.UnimplementedCatalogServer
+		*Server
+	}
+	decisions struct {
+		placementv1.UnimplementedDecisionsServer
+		*Server
+	}
+	addresses struct {
+		placementv1.UnimplementedBookServer
+		*Server
+	}
+)
+
+// Register adds the services to a server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	placementv1.RegisterSessionServer(r, session{Server: s})
+	placementv1.RegisterCatalogServer(r, catalog{Server: s})
+	placementv1.RegisterDecisionsServer(r, decisions{Server: s})
+	placementv1.RegisterBookServer(r, addresses{Server: s})
+}
+
+// maxCall bounds a call that names no timeout of its own.
+const maxCall = 10 * time.Second
+
+// retryPause is the wait before a transaction that lost a race or found no quorum is decided anew.
+const retryPause = 20 * time.Millisecond
+
+// coalesce runs identical mutations that are under way at the same time once. The work is cut loose from the callers' contexts,
+// so that one caller who goes away does not fail the others; it ends within the timeout and a grace.
+func coalesce[Req, Resp proto.Message](ctx context.Context, s *Server, method string, req Req, timeout time.Duration,
+	fn func(ctx context.Context, req Req) (Resp, error),
+) (Resp, error) {
+	var none Resp
+	if err := s.ready(ctx); err != nil {
+		return none, err
+	}
+	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	if err != nil {
+		return none, fault.Wrap(fault.Malformed, err, "the request cannot be encoded")
+	}
+	answer, err, shared := s.flights.Do(method+"\x00"+string(key), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout+time.Second)
+		defer cancel()
+		return fn(ctx, req)
+	})
+	if err != nil {
+		return none, edge(err)
+	}
+	resp, ok := answer.(Resp)
+	if !ok {
+		return none, fault.New(fault.Unspecified, "two methods share the name %s", method)
+	}
+	if shared { // each caller owns its answer
+		resp, ok = proto.Clone(resp).(Resp)
+		if !ok {
+			return none, fault.New(fault.Unspecified, "clone of %s has another type", method)
+		}
+	}
+	return resp, nil
+}
+
+// ready waits until this member knows the cluster.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	defer cancel()
+	select {
+	case <-s.cfg.View.Ready():
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(fault.NoLeader, ctx.Err(), "this member of the control plane has not caught up yet")
+	}
+}
+
+// errUnknown marks a transaction that may or may not have happened.
+var errUnknown = errors.New("api: the outcome of the change is unknown")
+
+// settle repeats try while it loses races. A try reads what it needs, decides, and commits. repeatable says that a try
+// recognises its own earlier success, so that it may run again after an unknown outcome; otherwise that ends with errUnknown.
+func (s *Server) settle(ctx context.Context, repeatable bool, try func(ctx context.Context) error) error {
+	var last error // why it was tried again, which says more than that time ran out
+	for {
+		err := try(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrUnavailable) && repeatable:
+			last = err
+		case last != nil && ctx.Err() != nil:
+			return last
+		default:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+// commit is the last act of a try that is not repeatable: from here on, no answer means an unknown outcome.
+func (s *Server) commit(ctx context.Context, txn store.Txn) (int64, error) {
+	revision, err := s.cfg.Store.Commit(ctx, txn)
+	if errors.Is(err, store.ErrUnavailable) || (err != nil && ctx.Err() != nil) {
+		return 0, errors.Join(errUnknown, err)
+	}
+	return revision, err
+}
+
+// edge turns what the packages below answer into faults. Faults pass unchanged.
+func edge(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errUnknown):
+		return fault.Wrap(fault.WriteOutcomeUnknown, err, "no answer from the control plane's quorum in time: the change may or may not have happened")
+	case errors.Is(err, store.ErrUnavailable):
+		return fault.Wrap(fault.NoLeader, err, "the control plane has no leader or no quorum")
+	case errors.Is(err, store.ErrConflict):
+		return fault.Wrap(fault.Timeout, err, "Timeout error: other changes of the same record kept winning")
+	case errors.Is(err, store.ErrTooLarge):
+		return fault.Wrap(fault.InvalidArgument, err, "Wrong input: the change is too large for one transaction")
+	}
+	return fault.From(err)
+}

@@ -1,0 +1,239 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+)
+
+// ChangePayloadIndex sets or removes the index of a payload key in the catalog entry.
+func (s catalog) ChangePayloadIndex(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
+	return coalesce(ctx, s.Server, "ChangePayloadIndex", req, maxCall,
+		func(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
+			if req.GetFieldName() == "" {
+				return nil, fault.New(fault.Validation, "Validation error in body: field_name must not be empty")
+			}
+			resp := &placementv1.ChangePayloadIndexResponse{}
+			revision, err := s.modify(ctx, req.GetCollectionName(), func(rec *store.Collection, _ *qdrant.CollectionConfig) error {
+				was, had := rec.Indexes[req.GetFieldName()]
+				rec.Indexes = maps.Clone(rec.Indexes)
+				if req.Params == nil {
+					delete(rec.Indexes, req.GetFieldName())
+					resp.Changed = had
+					return nil
+				}
+				raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(req.GetParams())
+				if err != nil {
+					return fault.Wrap(fault.Malformed, err, "the index parameters cannot be encoded")
+				}
+				if rec.Indexes == nil {
+					rec.Indexes = map[string][]byte{}
+				}
+				rec.Indexes[req.GetFieldName()] = raw
+				resp.Changed = !had || string(was) != string(raw)
+				return nil
+			})
+			resp.Revision = uint64(revision)
+			return resp, err
+		})
+}
+
+// ChangeShardKey adds a shard key with its shards, or removes both.
+func (s catalog) ChangeShardKey(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
+	timeout := maxCall
+	if d := req.GetTimeout().AsDuration(); d > 0 {
+		timeout = d
+	}
+	return coalesce(ctx, s.Server, "ChangeShardKey", req, timeout,
+		func(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
+			deadline, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			key, err := wire.ShardKey(req.GetShardKey())
+			if err != nil {
+				return nil, fault.BadInput("%v", err)
+			}
+			var revision int64
+			var id topology.CollectionID
+			err = s.settle(deadline, false, func(ctx context.Context) error {
+				id, revision, err = s.changeGroups(ctx, key, req)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			last, err := s.awaitBirth(deadline, id, revision)
+			if err != nil {
+				last = max(last, revision) // the key is there: its replicas go on being made
+			}
+			return &placementv1.ChangeShardKeyResponse{Revision: uint64(last)}, nil
+		})
+}
+
+func (s catalog) changeGroups(ctx context.Context, key string, req *placementv1.ChangeShardKeyRequest) (topology.CollectionID, int64, error) {
+	old, err := s.resolve(ctx, req.GetCollectionName())
+	if err != nil {
+		return 0, 0, err
+	}
+	rec := old.Record
+	if !rec.Wish.Custom {
+		return 0, 0, fault.BadInput("collection %s has automatic sharding: it takes no shard keys", rec.Name)
+	}
+	at := slices.IndexFunc(rec.Groups, func(g store.Group) bool { return g.Key == key })
+	rec.Groups = slices.Clone(rec.Groups)
+	txn := store.Txn{If: []store.Cond{old.Unchanged()}}
+	switch o := req.GetChange().(type) {
+	case *placementv1.ChangeShardKeyRequest_Create_:
+		if at >= 0 {
+			return 0, 0, fault.BadInput("shard key %s exists already", key[1:])
+		}
+		group, err := s.newGroup(&rec, key, o.Create)
+		if err != nil {
+			return 0, 0, err
+		}
+		rec.Groups = append(rec.Groups, group)
+	case *placementv1.ChangeShardKeyRequest_Delete_:
+		if at < 0 {
+			return 0, 0, fault.BadInput("shard key %s does not exist", key[1:])
+		}
+		rec.Groups = slices.Delete(rec.Groups, at, at+1)
+	default:
+		return 0, 0, fault.BadInput("the change of the shard key is empty")
+	}
+	txn.Then = []store.Op{store.Put(rec)}
+	revision, err := s.commit(ctx, txn)
+	return rec.ID, revision, err
+}
+
+func (s catalog) newGroup(rec *store.Collection, key string, c *placementv1.ChangeShardKeyRequest_Create) (store.Group, error) {
+	if st := c.GetInitialState(); c.InitialState != nil && st != qdrant.ReplicaState_Active {
+		if st != qdrant.ReplicaState_Partial {
+			return store.Group{}, fault.BadInput("initial_state of a shard key is Active or Partial, not %s", st)
+		}
+		return store.Group{}, fault.Missing("pando.placement.v1.Catalog/ChangeShardKey with initial_state Partial")
+	}
+	g := store.Group{Key: key, Factor: c.GetReplicationFactor()}
+	n := rec.Wish.ShardNumber
+	if c.ShardsNumber != nil {
+		n = c.GetShardsNumber()
+	}
+	if n < 1 || n > maxShards || (c.ReplicationFactor != nil && g.Factor < 1) {
+		return g, fault.New(fault.Validation, "Validation error in body: shards_number must be between 1 and %d, replication_factor at least 1", maxShards)
+	}
+	var unknown topology.PeerID
+	s.cfg.View.Read(func(st *view.State) {
+		for _, id := range c.GetPlacement() {
+			if _, known := st.Peers[topology.PeerID(id)]; !known {
+				unknown = topology.PeerID(id)
+			}
+			g.Peers = append(g.Peers, topology.PeerID(id))
+		}
+	})
+	if unknown != 0 {
+		return g, fault.BadInput("Peer %d does not exist", unknown)
+	}
+	for range n {
+		g.Shards = append(g.Shards, rec.NextShard)
+		rec.NextShard++
+	}
+	return g, nil
+}
+
+// ChangeMetadata sets or removes one value.
+func (s catalog) ChangeMetadata(ctx context.Context, req *placementv1.ChangeMetadataRequest) (*placementv1.ChangeMetadataResponse, error) {
+	return coalesce(ctx, s.Server, "ChangeMetadata", req, maxCall,
+		func(ctx context.Context, req *placementv1.ChangeMetadataRequest) (*placementv1.ChangeMetadataResponse, error) {
+			if req.GetKey() == "" || len(req.GetKey()) > 255 || len(req.GetValue()) > 1<<20 {
+				return nil, fault.New(fault.Validation, "Validation error in body: a metadata key has 1 to 255 bytes, its value at most 1 MiB")
+			}
+			op := store.Delete(store.MetadataKey(req.GetKey()))
+			if req.Value != nil {
+				op = store.Put(store.Metadata{Name: req.GetKey(), Value: req.GetValue()})
+			}
+			var revision int64
+			err := s.settle(ctx, true, func(ctx context.Context) (err error) {
+				revision, err = s.cfg.Store.Commit(ctx, store.Txn{Then: []store.Op{op}})
+				return err
+			})
+			return &placementv1.ChangeMetadataResponse{Revision: uint64(revision)}, err
+		})
+}
+
+// RemovePeer takes a peer without replicas out. One that holds replicas is refused without force.
+func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequest) (*placementv1.RemovePeerResponse, error) {
+	return coalesce(ctx, s.Server, "RemovePeer", req, maxCall,
+		func(ctx context.Context, req *placementv1.RemovePeerRequest) (*placementv1.RemovePeerResponse, error) {
+			id, resp := topology.PeerID(req.GetPeerId()), &placementv1.RemovePeerResponse{}
+			err := s.settle(ctx, false, func(ctx context.Context) error {
+				peer, err := store.Load[store.Peer](ctx, s.cfg.Store, store.PeerKey(id))
+				if errors.Is(err, store.ErrNotFound) {
+					resp.Revision = uint64(s.cfg.View.Revision())
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				load := 0
+				if load, err = s.replicasOn(ctx, id); err != nil {
+					return err
+				}
+				switch {
+				case load > 0 && !req.GetForce():
+					return fault.BadInput("Cannot remove peer %d as there are shards on it", id)
+				case load > 0:
+					return fault.Missing("pando.placement.v1.Catalog/RemovePeer with force")
+				}
+				revision, err := s.commit(ctx, store.Txn{
+					If:   []store.Cond{peer.Unchanged()},
+					Then: []store.Op{store.Delete(store.PeerKey(id)), store.Delete(store.SessionKey(id))},
+				})
+				resp.Revision, resp.Existed = uint64(revision), err == nil
+				return err
+			})
+			return resp, err
+		})
+}
+
+// replicasOn counts the replicas of a peer in a view that is as new as this call.
+func (s catalog) replicasOn(ctx context.Context, id topology.PeerID) (int, error) {
+	page, err := s.cfg.Store.List(ctx, store.Range{Prefix: store.Shards, Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Second) // the newest revision may lie outside what the view sees
+	defer cancel()
+	if err := s.cfg.View.Wait(wait, page.Revision); err != nil && ctx.Err() != nil {
+		return 0, err
+	}
+	n := 0
+	s.cfg.View.Read(func(st *view.State) { n = st.Load[id].Replicas })
+	return n, nil
+}
+
+// ChangeVectorName is not built.
+func (s catalog) ChangeVectorName(context.Context, *placementv1.ChangeVectorNameRequest) (*placementv1.ChangeVectorNameResponse, error) {
+	return nil, fault.Missing("pando.placement.v1.Catalog/ChangeVectorName")
+}
+
+// ChangeReplicas is not built.
+func (s catalog) ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest) (*placementv1.ChangeReplicasResponse, error) {
+	return nil, fault.Missing("pando.placement.v1.Catalog/ChangeReplicas")
+}
+
+// Status answers what this member knows; it asks nobody.
+func (s catalog) Status(context.Context, *placementv1.StatusRequest) (*placementv1.StatusResponse, error) {
+	resp := s.cfg.Status()
+	resp.Revision, resp.ClusterId = uint64(s.cfg.View.Revision()), s.cfg.ClusterID()
+	return resp, nil
+}

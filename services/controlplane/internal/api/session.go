@@ -1,0 +1,234 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// Wire versions that this control plane speaks, both included.
+const (
+	wireMin = 1
+	wireMax = 1
+)
+
+// Register makes a peer known and opens its session. A repetition by the same process answers the session that is open.
+func (s session) Register(ctx context.Context, req *placementv1.RegisterRequest) (*placementv1.RegisterResponse, error) {
+	peer, err := s.registrant(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	defer cancel()
+	resp := &placementv1.RegisterResponse{Ttl: durationpb.New(s.cfg.SessionTTL), ClusterId: s.cfg.ClusterID()}
+	err = s.settle(ctx, true, func(ctx context.Context) error {
+		rec := store.Session{Peer: peer.ID, Process: req.GetProcessId()}
+		rec.Replicas = applyInventory(nil, req.GetInventory())
+		lease, revision, err := s.open(ctx, peer, rec)
+		resp.SessionId, resp.Revision = uint64(lease), uint64(revision)
+		return err
+	})
+	if err != nil {
+		return nil, edge(err)
+	}
+	s.cfg.Logger.Info("session opened", "peer", uint64(peer.ID), "uri", peer.URI, "version", peer.Version)
+	return resp, nil
+}
+
+// registrant checks what a peer says of itself.
+func (s session) registrant(req *placementv1.RegisterRequest) (store.Peer, error) {
+	p := req.GetPeer()
+	id := topology.PeerID(p.GetPeerId())
+	switch {
+	case id == 0 || id > topology.MaxPeerID:
+		return store.Peer{}, fault.BadInput("peer id %d is not between 1 and 2^53-1", p.GetPeerId())
+	case req.GetProcessId() == "":
+		return store.Peer{}, fault.BadInput("peer %d names no process_id", id)
+	case p.GetWire().GetMin() > wireMax || p.GetWire().GetMax() < wireMin:
+		return store.Peer{}, fault.BadInput("peer %d speaks internal versions %d to %d, this control plane %d to %d: upgrade the older one",
+			id, p.GetWire().GetMin(), p.GetWire().GetMax(), wireMin, wireMax)
+	}
+	return store.Peer{
+		ID: id, URI: p.GetUri(), Version: p.GetVersion(), Zone: p.GetZone(),
+		WireMin: p.GetWire().GetMin(), WireMax: p.GetWire().GetMax(), Registered: s.stamp(),
+	}, nil
+}
+
+// open writes peer and session. A session of an earlier process of the peer is replaced, an open one of this process is kept.
+func (s session) open(ctx context.Context, peer store.Peer, rec store.Session) (store.LeaseID, int64, error) {
+	txn := store.Txn{}
+	known, err := store.Load[store.Peer](ctx, s.cfg.Store, peer.Key())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		txn.If, txn.Then = append(txn.If, store.Absent(peer.Key())), append(txn.Then, store.Put(peer))
+	case err != nil:
+		return 0, 0, err
+	default:
+		peer.Registered = known.Record.Registered
+		if peer != known.Record {
+			txn.If, txn.Then = append(txn.If, known.Unchanged()), append(txn.Then, store.Put(peer))
+		}
+	}
+	old, err := store.Load[store.Session](ctx, s.cfg.Store, rec.Key())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		txn.If = append(txn.If, store.Absent(rec.Key()))
+	case err != nil:
+		return 0, 0, err
+	default:
+		txn.If = append(txn.If, old.Unchanged())
+		if old.Record.Process == rec.Process && s.cfg.Store.Renew(ctx, old.Record.Lease) == nil {
+			rec.Lease = old.Record.Lease
+		}
+	}
+	if rec.Lease == 0 {
+		if rec.Lease, err = s.cfg.Store.Grant(ctx, s.cfg.SessionTTL); err != nil {
+			return 0, 0, err
+		}
+	}
+	txn.Then = append(txn.Then, store.PutLeased(rec, rec.Lease))
+	revision, err := s.cfg.Store.Commit(ctx, txn)
+	if errors.Is(err, store.ErrLeaseGone) { // it ran out in between: decide anew
+		err = store.ErrConflict
+	}
+	return rec.Lease, revision, err
+}
+
+// KeepAlive renews the session once per message and takes inventories in.
+func (s session) KeepAlive(stream grpc.BidiStreamingServer[placementv1.KeepAliveRequest, placementv1.KeepAliveResponse]) error {
+	ctx := stream.Context()
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.renew(ctx, req); err != nil {
+			return edge(err)
+		}
+		err = stream.Send(&placementv1.KeepAliveResponse{
+			Sequence: req.GetSequence(), Ttl: durationpb.New(s.cfg.SessionTTL), Revision: uint64(s.cfg.View.Revision()),
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s session) renew(ctx context.Context, req *placementv1.KeepAliveRequest) error {
+	peer, lease := topology.PeerID(req.GetPeerId()), store.LeaseID(req.GetSessionId())
+	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	defer cancel()
+	if err := s.current(ctx, peer, lease); err != nil {
+		return err
+	}
+	if err := s.cfg.Store.Renew(ctx, lease); err != nil {
+		if errors.Is(err, store.ErrLeaseGone) {
+			return ended(peer, lease)
+		}
+		return err
+	}
+	if req.GetInventory() == nil {
+		return nil
+	}
+	return s.settle(ctx, true, func(ctx context.Context) error { return s.inventory(ctx, peer, lease, req.GetInventory()) })
+}
+
+// current refuses a session that another process of the peer has replaced, whose own lease may still be alive. The view
+// answers mostly; only where it disagrees is the store asked.
+func (s session) current(ctx context.Context, peer topology.PeerID, lease store.LeaseID) error {
+	rec, err := s.sessionOf(ctx, peer, lease)
+	if err != nil {
+		return err
+	}
+	if rec.Record.Lease != lease {
+		return ended(peer, lease)
+	}
+	return nil
+}
+
+// inventory writes the peer's replicas into its session, if they differ in more than log positions: those are a preference
+// (C3) and asked for afresh where they matter.
+func (s session) inventory(ctx context.Context, peer topology.PeerID, lease store.LeaseID, inv *placementv1.Inventory) error {
+	old, err := store.Load[store.Session](ctx, s.cfg.Store, store.SessionKey(peer))
+	if errors.Is(err, store.ErrNotFound) || (err == nil && old.Record.Lease != lease) {
+		return ended(peer, lease)
+	}
+	if err != nil {
+		return err
+	}
+	rec := old.Record
+	base := rec.Replicas
+	if inv.GetFull() {
+		base = nil
+	}
+	rec.Replicas = applyInventory(base, inv)
+	if slices.EqualFunc(rec.Replicas, old.Record.Replicas, sameButPosition) {
+		return nil
+	}
+	_, err = s.cfg.Store.Commit(ctx, store.Txn{If: []store.Cond{old.Unchanged()}, Then: []store.Op{store.PutLeased(rec, lease)}})
+	if errors.Is(err, store.ErrLeaseGone) {
+		return ended(peer, lease)
+	}
+	return err
+}
+
+func sameButPosition(a, b store.Report) bool {
+	a.LastEpoch, a.LastRun, a.LastSeq, a.Applied = b.LastEpoch, b.LastRun, b.LastSeq, b.Applied
+	return a == b
+}
+
+// sessionOf finds the session record of a peer; the zero record if it has none.
+func (s *Server) sessionOf(ctx context.Context, peer topology.PeerID, lease store.LeaseID) (store.Versioned[store.Session], error) {
+	var rec store.Versioned[store.Session]
+	if s.cfg.View.Read(func(st *view.State) { rec = st.Sessions[peer] }); rec.Record.Lease == lease {
+		return rec, nil
+	}
+	rec, err := store.Load[store.Session](ctx, s.cfg.Store, store.SessionKey(peer))
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Versioned[store.Session]{}, nil
+	}
+	return rec, err
+}
+
+func ended(peer topology.PeerID, lease store.LeaseID) error {
+	return fault.New(fault.NotFound, "session %d of peer %d has ended: register again", lease, peer)
+}
+
+// applyInventory merges an inventory into the reports; the result is a new sorted list.
+func applyInventory(base []store.Report, inv *placementv1.Inventory) []store.Report {
+	out := slices.Clone(base)
+	put := func(r store.Report, remove bool) {
+		i, found := slices.BinarySearchFunc(out, r, store.Report.Compare)
+		switch {
+		case found && remove:
+			out = slices.Delete(out, i, i+1)
+		case found:
+			out[i] = r
+		case !remove:
+			out = slices.Insert(out, i, r)
+		}
+	}
+	for _, r := range inv.GetReplicas() {
+		put(reportOf(r), false)
+	}
+	for _, g := range inv.GetGone() {
+		put(store.Report{Collection: topology.CollectionID(g.GetCollectionId()), Shard: topology.ShardID(g.GetShardId())}, true)
+	}
+	return out
+}

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+)
+
+// changeOf translates one change of the view; nil if no peer needs to hear of it.
+func changeOf(c view.Change) (*placementv1.Change, error) {
+	if c.Now == nil {
+		return goneOf(c.Was), nil
+	}
+	switch now := c.Now.(type) {
+	case store.Versioned[store.Peer]:
+		return &placementv1.Change{Change: &placementv1.Change_Peer{Peer: peerOf(now)}}, nil
+	case store.Versioned[store.Collection]:
+		rec, err := collectionOf(now)
+		return &placementv1.Change{Change: &placementv1.Change_Collection{Collection: rec}}, err
+	case store.Versioned[store.Alias]:
+		return &placementv1.Change{Change: &placementv1.Change_Alias{Alias: &placementv1.Alias{
+			Name: now.Record.Name, CollectionName: now.Record.Collection, Revision: uint64(now.Modified),
+		}}}, nil
+	case store.Versioned[store.Shard]:
+		return &placementv1.Change{Change: &placementv1.Change_Shard{Shard: shardOf(now.Record)}}, nil
+	case store.Versioned[store.Transfer]:
+		return &placementv1.Change{Change: &placementv1.Change_Transfer{Transfer: transferOf(now)}}, nil
+	case store.Versioned[store.Metadata]:
+		return &placementv1.Change{Change: &placementv1.Change_Metadata{Metadata: &placementv1.MetadataEntry{
+			Key: now.Record.Name, Value: now.Record.Value, Revision: uint64(now.Modified),
+		}}}, nil
+	}
+	return nil, nil
+}
+
+func goneOf(was any) *placementv1.Change {
+	switch was := was.(type) {
+	case store.Versioned[store.Peer]:
+		return &placementv1.Change{Change: &placementv1.Change_PeerGone{PeerGone: uint64(was.Record.ID)}}
+	case store.Versioned[store.Collection]:
+		return &placementv1.Change{Change: &placementv1.Change_CollectionGone{CollectionGone: uint64(was.Record.ID)}}
+	case store.Versioned[store.Alias]:
+		return &placementv1.Change{Change: &placementv1.Change_AliasGone{AliasGone: was.Record.Name}}
+	case store.Versioned[store.Shard]:
+		return &placementv1.Change{Change: &placementv1.Change_ShardGone{ShardGone: &placementv1.ShardRef{
+			CollectionId: uint64(was.Record.Collection), ShardId: uint64(was.Record.Shard),
+		}}}
+	case store.Versioned[store.Transfer]:
+		r := was.Record
+		return &placementv1.Change{Change: &placementv1.Change_TransferGone{TransferGone: &placementv1.TransferRef{
+			CollectionId: uint64(r.Collection), ShardId: uint64(r.Shard), From: uint64(r.From), To: uint64(r.To),
+		}}}
+	case store.Versioned[store.Metadata]:
+		return &placementv1.Change{Change: &placementv1.Change_MetadataGone{MetadataGone: was.Record.Name}}
+	}
+	return nil
+}
+
+func peerOf(p store.Versioned[store.Peer]) *placementv1.Peer {
+	r := p.Record
+	return &placementv1.Peer{
+		PeerId: uint64(r.ID), Uri: r.URI, Version: r.Version, Zone: r.Zone,
+		Wire: &placementv1.WireRange{Min: r.WireMin, Max: r.WireMax}, Revision: uint64(p.Modified),
+	}
+}
+
+func collectionOf(c store.Versioned[store.Collection]) (*placementv1.Collection, error) {
+	r := c.Record
+	out := &placementv1.Collection{
+		CollectionId: uint64(r.ID), Name: r.Name, Revision: uint64(c.Modified), Config: &qdrant.CollectionConfig{},
+		Hash:      &placementv1.HashRule{Algorithm: uint32(r.Hash.Algorithm), N: r.Hash.N, Seed: r.Hash.Seed},
+		CreatedAt: timestamppb.New(r.Created),
+	}
+	if err := proto.Unmarshal(r.Config, out.Config); err != nil {
+		return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored configuration of collection %q cannot be read", r.Name)
+	}
+	for _, g := range r.Groups {
+		group := &placementv1.ShardGroup{ShardKey: shardKeyOf(g.Key)}
+		for _, id := range g.Shards {
+			group.ShardIds = append(group.ShardIds, uint64(id))
+		}
+		out.Groups = append(out.Groups, group)
+	}
+	for key, raw := range r.Indexes {
+		params := &qdrant.PayloadIndexParams{}
+		if err := proto.Unmarshal(raw, params); err != nil {
+			return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored payload index of collection %q cannot be read", r.Name)
+		}
+		if out.PayloadIndexes == nil {
+			out.PayloadIndexes = map[string]*qdrant.PayloadIndexParams{}
+		}
+		out.PayloadIndexes[key] = params
+	}
+	return out, nil
+}
+
+// shardKeyOf reads the canonical form of wire.ShardKey; nil for the group of an auto-sharded collection.
+func shardKeyOf(key string) *qdrant.ShardKey {
+	if key == "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(key[1:], 10, 64); key[0] == 'n' && err == nil {
+		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}}
+	}
+	return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: key[1:]}}
+}
+
+func shardOf(r store.Shard) *placementv1.Shard {
+	out := &placementv1.Shard{
+		CollectionId: uint64(r.Collection), ShardId: uint64(r.Shard), Epoch: uint64(r.Epoch), Primary: uint64(r.Primary),
+		Forced: r.Forced, Lost: r.Lost, Frozen: r.Frozen,
+	}
+	for _, rep := range r.Replicas {
+		out.Replicas = append(out.Replicas, &placementv1.Replica{
+			PeerId: uint64(rep.Peer), State: stateOf(rep.State), Incarnation: wire.ProtoIncarnation(topology.Incarnation(rep.Incarnation)),
+			Reason: rep.Why, Since: timestamppb.New(rep.Since), FloorLost: rep.FloorLost,
+		})
+	}
+	return out
+}
+
+// stateOf and stateFrom translate by the public names, which the stored form uses.
+func stateOf(s store.State) qdrant.ReplicaState {
+	return qdrant.ReplicaState(qdrant.ReplicaState_value[string(s)])
+}
+
+func stateFrom(s qdrant.ReplicaState) store.State { return store.State(s.String()) }
+
+func transferOf(t store.Versioned[store.Transfer]) *placementv1.Transfer {
+	r := t.Record
+	return &placementv1.Transfer{
+		CollectionId: uint64(r.Collection), ShardId: uint64(r.Shard), From: uint64(r.From), To: uint64(r.To),
+		Method:     qdrant.ShardTransferMethod(qdrant.ShardTransferMethod_value[r.Method]),
+		KeepSource: !r.Move, StartedAt: timestamppb.New(r.Started), Revision: uint64(t.Modified),
+	}
+}
+
+func reportOf(r *placementv1.ReplicaInventory) store.Report {
+	return store.Report{
+		Collection: topology.CollectionID(r.GetCollectionId()), Shard: topology.ShardID(r.GetShardId()),
+		Incarnation: store.Incarnation(wire.Incarnation(r.GetIncarnation())), Epoch: topology.Epoch(r.GetPlacementEpoch()),
+		LastEpoch: topology.Epoch(r.GetLast().GetEpoch()), LastRun: topology.Run(r.GetLast().GetRun()),
+		LastSeq: topology.Seq(r.GetLast().GetSeq()), Applied: topology.Seq(r.GetAppliedSeq()),
+		Loaded: r.GetLoaded(), Reason: reasonOf(r), Detail: clip(r.GetDetail()),
+	}
+}
+
+func reasonOf(r *placementv1.ReplicaInventory) int32 {
+	if r.GetReason() == clusterv1.Reason_REASON_UNSPECIFIED {
+		return 0
+	}
+	return int32(r.GetReason())
+}
+
+// clip bounds a text that a peer sends for people.
+func clip(s string) string {
+	const most = 300
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// stamp is the time as records hold it.
+func (s *Server) stamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,380 @@
+package member_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/pandodb/pando/services/controlplane/internal/book"
+	"github.com/pandodb/pando/services/controlplane/internal/member"
+)
+
+// A member owns the working directory and the environment of its process, so each one under test is this binary, started
+// again. It obeys one command a line on its standard input and answers one line each.
+const childEnv = "PANDO_TEST_MEMBER"
+
+type childConfig struct {
+	Dir, ID, Addr string
+	Voters        []string
+	Book          map[string]book.Address
+	NoFsync       bool
+}
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(childEnv); spec != "" {
+		if err := runChild(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func runChild(spec string) error {
+	var cc childConfig
+	if err := json.Unmarshal([]byte(spec), &cc); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", cc.Addr)
+	if err != nil {
+		return err
+	}
+	m, err := member.New(member.Config{
+		Dir: cc.Dir, ID: cc.ID, Addr: l.Addr().String(), Voters: cc.Voters, UnsafeNoFsync: cc.NoFsync,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := m.Learn(book.New(cc.Book)); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	srv := &http.Server{Handler: m.Handler()}
+	go func() { _ = srv.Serve(l) }()
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			fmt.Println(obey(ctx, m, strings.Fields(in.Text())))
+		}
+		stop()
+	}()
+	return <-done
+}
+
+func obey(ctx context.Context, m *member.Member, words []string) string {
+	if words[0] == "learn" {
+		var news map[string]book.Address
+		if err := json.Unmarshal([]byte(words[1]), &news); err != nil {
+			return err.Error()
+		}
+		changed, err := m.Learn(book.New(news))
+		return fmt.Sprint(changed, err)
+	}
+	<-m.Ready()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	switch words[0] {
+	case "ready":
+		return fmt.Sprint("ready ", m.ClusterID())
+	case "fill": // puts without end; each acknowledged one is announced
+		for i := 0; ; i++ {
+			if _, err := m.Client().Put(context.Background(), fmt.Sprintf("fill/%08d", i), "x"); err != nil {
+				return err.Error()
+			}
+			fmt.Println(i)
+		}
+	case "put":
+		var err error
+		for ctx.Err() == nil {
+			try, end := context.WithTimeout(ctx, 700*time.Millisecond)
+			_, err = m.Client().Put(try, words[1], words[2])
+			end()
+			if err == nil {
+				return "ok"
+			}
+		}
+		return err.Error()
+	case "get":
+		resp, err := m.Client().Get(ctx, words[1])
+		if err != nil || len(resp.Kvs) == 0 {
+			return fmt.Sprint("none ", err)
+		}
+		return string(resp.Kvs[0].Value)
+	case "count":
+		resp, err := m.Client().Get(ctx, words[1], clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(resp.Count)
+	case "leader":
+		for {
+			office, changed := m.Leader()
+			if office.Leader != 0 {
+				return fmt.Sprint(office.Mine)
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return "no leader"
+			}
+		}
+	case "defragment":
+		return fmt.Sprint(m.Defragment())
+	}
+	return "unknown command"
+}
+
+// child is a running member process.
+type child struct {
+	*testing.T
+	cmd *exec.Cmd
+	in  interface{ Write([]byte) (int, error) }
+	out *bufio.Scanner
+}
+
+func start(t *testing.T, cc childConfig) *child {
+	t.Helper()
+	spec, err := json.Marshal(cc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+string(spec), "HTTP_PROXY=http://10.255.255.1:3128")
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	t.Cleanup(func() { c.kill() })
+	return c
+}
+
+// kill is SIGKILL, then waits for the end.
+func (c *child) kill() {
+	if c.cmd.ProcessState == nil {
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	}
+}
+
+func (c *child) stop() error {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.cmd.Wait()
+}
+
+func (c *child) line() string {
+	c.Helper()
+	if !c.out.Scan() {
+		c.Fatalf("the member ended: %v", c.out.Err())
+	}
+	return c.out.Text()
+}
+
+func (c *child) tell(format string, args ...any) {
+	c.Helper()
+	if _, err := fmt.Fprintf(c.in, format+"\n", args...); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *child) ask(format string, args ...any) string {
+	c.Helper()
+	c.tell(format, args...)
+	return c.line()
+}
+
+func (c *child) want(want, format string, args ...any) {
+	c.Helper()
+	if got := c.ask(format, args...); got != want {
+		c.Fatalf("%s: got %q, want %q", fmt.Sprintf(format, args...), got, want)
+	}
+}
+
+// TestKillLosesNothing: with fsync on, whatever was acknowledged before SIGKILL is there afterwards.
+func TestKillLosesNothing(t *testing.T) {
+	cc := childConfig{Dir: t.TempDir(), Addr: "127.0.0.1:0"}
+	acknowledged := -1
+	var cluster string
+	for round, puts := range []int{150, 1, 400} {
+		c := start(t, cc)
+		if id := c.ask("ready"); cluster != "" && id != cluster {
+			t.Fatalf("round %d: cluster %s became %s", round, cluster, id)
+		} else {
+			cluster = id
+		}
+		c.tell("fill")
+		for range puts {
+			var n int
+			if _, err := fmt.Sscan(c.line(), &n); err != nil {
+				t.Fatal(err)
+			}
+			acknowledged = max(acknowledged, n)
+		}
+		c.kill()
+		c = start(t, cc)
+		var count int
+		if _, err := fmt.Sscan(c.ask("count fill/"), &count); err != nil {
+			t.Fatal(err)
+		}
+		if count < acknowledged+1 {
+			t.Fatalf("round %d: %d keys are left of %d acknowledged ones", round, count, acknowledged+1)
+		}
+		c.want("<nil>", "defragment")
+		if err := c.stop(); err != nil {
+			t.Fatalf("graceful end: %v", err)
+		}
+	}
+}
+
+// TestThreeMembers: three processes with one listener each form a cluster by stable names, survive the leader's kill,
+// and find it again at another address.
+func TestThreeMembers(t *testing.T) {
+	ids := []string{"m0", "m1", "m2"}
+	configs := map[string]childConfig{}
+	known := map[string]book.Address{}
+	for _, id := range ids {
+		addr := freeAddr(t)
+		// A folder deeper than a socket path may be long.
+		dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 30), id)
+		configs[id] = childConfig{Dir: dir, ID: id, Addr: addr, Voters: ids, NoFsync: true}
+		known[book.NameOf(id)] = book.Address{Addr: addr, Generation: 1}
+	}
+	running := map[string]*child{}
+	for _, id := range ids {
+		cc := configs[id]
+		cc.Book = known
+		running[id] = start(t, cc)
+	}
+	leader := ""
+	for _, id := range ids {
+		if running[id].ask("leader") == "true" {
+			leader = id
+		}
+	}
+	if leader == "" {
+		t.Fatal("no member says that it leads")
+	}
+	for i, id := range ids {
+		running[id].want("ok", "put from/%s %d", id, i)
+	}
+	running[leader].kill()
+	for _, id := range ids {
+		if id != leader {
+			running[id].want("ok", "put after/%s 1", id)
+			running[id].want("0", "get from/m0")
+		}
+	}
+
+	moved := configs[leader]
+	moved.Addr, moved.Book = freeAddr(t), known
+	back := start(t, moved)
+	news, err := json.Marshal(map[string]book.Address{book.NameOf(leader): {Addr: moved.Addr, Generation: 1 << 62}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if id != leader {
+			running[id].want("["+book.NameOf(leader)+"] <nil>", "learn %s", news)
+		}
+	}
+	for _, id := range ids {
+		if id != leader {
+			back.want("1", "get after/%s", id)
+		}
+	}
+	back.want("ok", "put back 1")
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestFolderRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file, id string
+		is       error
+	}{
+		"newer format": {`{"format":2,"id":"a"}`, "", member.ErrFolderVersion},
+		"another id":   {`{"format":1,"id":"a"}`, "b", nil},
+		"damaged":      {`{"format":`, "", nil},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "member.json"), []byte(tc.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := member.New(member.Config{Dir: dir, ID: tc.id})
+		if err == nil || (tc.is != nil && !errors.Is(err, tc.is)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestFolderInUse: a second process is told, and the first goes on.
+func TestFolderInUse(t *testing.T) {
+	cc := childConfig{Dir: t.TempDir(), Addr: "127.0.0.1:0", NoFsync: true}
+	first := start(t, cc)
+	first.ask("ready")
+	second := start(t, cc)
+	if err := second.cmd.Wait(); err == nil {
+		t.Error("the second process ran")
+	}
+	first.want("ok", "put k v")
+}
+
+func TestHandlerBeforeRun(t *testing.T) {
+	m, err := member.New(member.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &statusWriter{}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/raft", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Handler().ServeHTTP(w, req)
+	if w.status != http.StatusServiceUnavailable {
+		t.Fatalf("status %d", w.status)
+	}
+}
+
+type statusWriter struct{ status int }
+
+func (w *statusWriter) Header() http.Header         { return http.Header{} }
+func (w *statusWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (w *statusWriter) WriteHeader(status int)      { w.status = status }

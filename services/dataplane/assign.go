@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/session"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/proto"
+)
+
+// wireVersion is the version of the internal messages that this build speaks.
+const wireVersion = 1
+
+func (s *Service) openSession() (*session.Session, error) {
+	id := make([]byte, 16)
+	if _, err := s.deps.Random.Read(id); err != nil {
+		return nil, fmt.Errorf("process id: %w", err)
+	}
+	return session.Open(session.Options{
+		FS: s.deps.FS, Dir: s.cfg.Dir, ProcessID: fmt.Sprintf("%x", id),
+		Peer: &placementv1.Peer{PeerId: uint64(s.Self()), Uri: s.cfg.URI, Version: s.cfg.Version, Zone: s.cfg.Zone,
+			Wire: &placementv1.WireRange{Min: wireVersion, Max: wireVersion}},
+		Control:   placementv1.NewSessionClient(s.deps.Control),
+		Inventory: s.inventory, Changed: s.node.Changed(), Log: s.deps.Log,
+	})
+}
+
+// inventory says what this peer holds.
+func (s *Service) inventory() []*placementv1.ReplicaInventory {
+	var out []*placementv1.ReplicaInventory
+	for _, h := range s.node.Inventory() {
+		r := &placementv1.ReplicaInventory{CollectionId: uint64(h.Shard.Collection), ShardId: uint64(h.Shard.ID),
+			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded,
+			Last: &placementv1.LogPosition{Epoch: uint64(h.Last.Term.Epoch), Run: uint64(h.Last.Term.Run), Seq: uint64(h.Last.Seq)}}
+		if h.Why != nil {
+			r.Reason, r.Detail = clusterv1.Reason_REASON_REPLICA_FAILED, h.Why.Error()
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// assign tells the node what this peer is to hold, with every new map.
+func (s *Service) assign(ctx context.Context) error {
+	for {
+		m, changed := s.session.Changed()
+		if m.Revision() > 0 {
+			d, err := s.desired(m)
+			if err != nil {
+				return err
+			}
+			s.node.Apply(d)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// desired is this peer's share of the placement. Only a confirmed one lets
+// replicas be dropped.
+func (s *Service) desired(m *topology.Map) (node.Desired, error) {
+	d := node.Desired{Revision: m.Revision(), Confirmed: s.session.Confirmed(m)}
+	for _, c := range m.Collections() {
+		var schema *query.Schema
+		for _, p := range c.Shards {
+			if _, ok := p.Replica(s.Self()); !ok {
+				continue
+			}
+			if schema == nil {
+				got, err := schemaOf(c)
+				if err != nil {
+					return node.Desired{}, err
+				}
+				schema = &got
+			}
+			d.Assignments = append(d.Assignments, node.Assignment{Placement: p, Schema: *schema, Settings: c.Settings})
+		}
+	}
+	return d, nil
+}
+
+// schemaOf reads what a collection's settings say about the contents of a shard.
+func schemaOf(c *topology.Collection) (query.Schema, error) {
+	var cfg qdrant.CollectionConfig
+	if err := proto.Unmarshal(c.Settings, &cfg); err != nil {
+		return query.Schema{}, fmt.Errorf("settings of collection %q: %w", c.Name, err)
+	}
+	out := query.Schema{Revision: c.Revision}
+	add := func(name string, p *qdrant.VectorParams) {
+		out.Vectors = append(out.Vectors, query.VectorSchema{Name: name, Size: int(p.GetSize()), Distance: query.Distance(p.GetDistance())})
+	}
+	switch v := cfg.GetParams().GetVectorsConfig().GetConfig().(type) {
+	case *qdrant.VectorsConfig_Params:
+		add("", v.Params)
+	case *qdrant.VectorsConfig_ParamsMap:
+		for name, p := range v.ParamsMap.GetMap() {
+			add(name, p)
+		}
+	}
+	slices.SortFunc(out.Vectors, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Ready is nil once the peer belongs to the cluster, has caught up with its
+// placement, and its own replicas serve.
+func (s *Service) Ready() error {
+	m := s.session.Map()
+	if !s.session.Confirmed(m) {
+		return fmt.Errorf("not caught up with the control plane yet")
+	}
+	for _, c := range m.Collections() {
+		for _, p := range c.Shards {
+			r, ok := p.Replica(s.Self())
+			if !ok {
+				continue
+			}
+			if r.State != topology.Active {
+				return fmt.Errorf("shard %d of collection %s is %v here: %s", p.Shard.ID, c.Name, r.State, r.Reason)
+			}
+			if _, release, err := s.node.Reader(p.Shard); err != nil {
+				return fmt.Errorf("shard %d of collection %s: %w", p.Shard.ID, c.Name, err)
+			} else {
+				release()
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+// Package dataplane is the facade of a data peer: the public API and the
+// replicas behind it. The two towers meet here, and only here: requests (rest,
+// api, coordinator) and shards (peer, node, replica, shard) know each other
+// through the shard client that this package makes.
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/api"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
+	"github.com/pandodb/pando/services/dataplane/internal/peer"
+	"github.com/pandodb/pando/services/dataplane/internal/rest"
+	"github.com/pandodb/pando/services/dataplane/internal/session"
+	"github.com/pandodb/pando/services/internal/rpc"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+)
+
+// Config is plain data.
+type Config struct {
+	// Dir is the data folder.
+	Dir string
+	// PeerID is the wish for a new folder; 0 takes a random one.
+	PeerID topology.PeerID
+	// URI, Zone and Version go into the peer's record.
+	URI, Zone, Version string
+	// Commit of this build, 40 characters, for GET /.
+	Commit string
+	// ClusterEnabled false gives the answers of a standalone server.
+	ClusterEnabled bool
+	// MaxBody of a REST request in bytes; 0: the default. CORS: any origin may call.
+	MaxBody int64
+	CORS    bool
+	// LogSegment is the size in bytes of a segment of an operation log; 0: the default.
+	LogSegment int64
+}
+
+// Deps are the seams. All must be set but Metrics and Keys.
+type Deps struct {
+	FS vfs.FS
+	// Control reaches the control plane.
+	Control grpc.ClientConnInterface
+	// Dial reaches another peer by its address in the book.
+	Dial    func(topology.PeerID) (grpc.ClientConnInterface, error)
+	Random  io.Reader
+	Log     *slog.Logger
+	Tracer  trace.TracerProvider
+	Meter   metric.MeterProvider
+	Metrics http.Handler
+	Keys    *rpc.Keys
+}
+
+// What keeps a peer from starting. The text says what to do.
+var (
+	// ErrFolder: the data folder cannot be used.
+	ErrFolder = errors.New("data folder cannot be used")
+	// ErrDamaged: stored bytes are not what was written.
+	ErrDamaged = errors.New("stored data is damaged")
+)
+
+// Service is a data peer. Close it if Run was never called.
+type Service struct {
+	cfg     Config
+	deps    Deps
+	folder  *node.Folder
+	node    *node.Node
+	session *session.Session
+	shards  *peer.Server
+	probe   *peer.Prober
+	api     *api.API
+	local   *rpc.Local
+	handler http.Handler
+}
+
+// New acquires in the order of the architecture, from the disk up; it starts
+// nothing. On error everything is given back.
+func New(cfg Config, deps Deps) (_ *Service, err error) {
+	s := &Service{cfg: cfg, deps: deps}
+	if s.folder, err = node.OpenFolder(deps.FS, cfg.Dir, cfg.PeerID, deps.Random); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.folder.Close())
+		}
+	}()
+	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Random: deps.Random, Logger: deps.Log})
+	if s.session, err = s.openSession(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	s.shards = &peer.Server{Replica: s.replica, Reader: s.reader, Span: s.shardSpan}
+	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
+		Session: s.session.ID, Incarnation: s.incarnation}
+	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
+	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
+		AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled})
+	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
+		return nil, err
+	}
+	s.api.Register(s.local)
+	s.handler, err = rest.New(rest.Deps{Conn: s.local, Metrics: deps.Metrics, Admit: s.admit, Ready: s.Ready,
+		MaxBody: cfg.MaxBody, CORS: cfg.CORS, Tracer: deps.Tracer})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.observe()
+}
+
+// Self is this peer's id.
+func (s *Service) Self() topology.PeerID { return s.folder.Peer }
+
+// Cluster is the id of the cluster that the peer belongs to; empty before it
+// first belonged to one.
+func (s *Service) Cluster() string { return s.session.Cluster() }
+
+// RegisterPublic offers the public API.
+func (s *Service) RegisterPublic(r grpc.ServiceRegistrar) { s.api.Register(r) }
+
+// RegisterInternal offers what other processes of the cluster call.
+func (s *Service) RegisterInternal(r grpc.ServiceRegistrar) {
+	shardv1.RegisterShardServer(r, s.shards)
+	shardv1.RegisterProbeServer(r, s.probe)
+	shardv1.RegisterConfirmServer(r, s.probe)
+}
+
+// Handler is the REST port.
+func (s *Service) Handler() http.Handler { return s.handler }
+
+// Local is the in-process connection under Handler; it is drained with the servers.
+func (s *Service) Local() *rpc.Local { return s.local }
+
+// Close gives the folder back.
+func (s *Service) Close() error { return s.folder.Close() }
+
+// Run holds the session and the replicas until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.session.Run(ctx) })
+	g.Go(func() error { return s.node.Run(ctx) })
+	g.Go(func() error { return s.assign(ctx) })
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("data plane: %w", err)
+	}
+	return nil
+}

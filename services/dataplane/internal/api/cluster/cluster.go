@@ -1,0 +1,168 @@
+// Package cluster is what Qdrant offers over REST alone, as the services of
+// package pando.cluster.v1: the cluster as this peer sees it, and single points
+// by their path. What it does not have yet is NOT_BUILT (package expose).
+package cluster
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// statusTimeout bounds the question to the control plane, so that the view of
+// the cluster is there also while nobody answers.
+const statusTimeout = 2 * time.Second
+
+// Catalog tells who leads.
+type Catalog interface {
+	Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error)
+}
+
+// Getter reads points as qdrant.Points does.
+type Getter interface {
+	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
+}
+
+// Deps are the seams of a Service; all must be set.
+type Deps struct {
+	View    *view.Cluster
+	Catalog Catalog
+	Points  Getter
+	Self    topology.PeerID
+	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
+	ClusterEnabled bool
+}
+
+// Service implements clusterv1.ClusterServer.
+type Service struct {
+	clusterv1.UnimplementedClusterServer
+	d Deps
+}
+
+// New makes the service.
+func New(d Deps) *Service { return &Service{d: d} }
+
+// GetPoint reads one point with payload and vectors. COLLECTION_NOT_FOUND,
+// POINT_NOT_FOUND, MALFORMED, VALIDATION, SHARD_UNAVAILABLE, TIMEOUT.
+func (s *Service) GetPoint(ctx context.Context, r *clusterv1.GetPointRequest) (*clusterv1.GetPointResponse, error) {
+	id, err := parseID(r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	all := &qdrant.WithVectorsSelector{SelectorOptions: &qdrant.WithVectorsSelector_Enable{Enable: true}}
+	resp, err := s.d.Points.Get(ctx, &qdrant.GetPoints{
+		CollectionName: r.GetCollectionName(), Ids: []*qdrant.PointId{wire.ProtoID(id)},
+		WithPayload: &qdrant.WithPayloadSelector{SelectorOptions: &qdrant.WithPayloadSelector_Enable{Enable: true}}, WithVectors: all,
+		ReadConsistency: r.GetReadConsistency(), ShardKeySelector: r.GetShardKeySelector(), Timeout: r.Timeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.GetResult()) == 0 {
+		return nil, fault.New(fault.PointNotFound, "Not found: Point with id %s does not exists!", id)
+	}
+	return &clusterv1.GetPointResponse{Result: resp.GetResult()[0]}, nil
+}
+
+// parseID reads an id as it stands in a path: digits are a number.
+func parseID(s string) (topology.PointID, error) {
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil && s[0] != '+' {
+		return topology.NumberID(n), nil
+	}
+	id, err := wire.UUID(s)
+	if err != nil {
+		return id, fault.Wrap(fault.Malformed, err, "Can not recognize %.64q as point id: it must be an unsigned integer or a UUID", s)
+	}
+	return id, nil
+}
+
+// ClusterStatus is the cluster as this peer knows it. It does not fail: while
+// the control plane does not answer, the leader is unset and the reason given.
+func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusRequest) (*clusterv1.ClusterStatusResponse, error) {
+	if !s.d.ClusterEnabled {
+		return &clusterv1.ClusterStatusResponse{Result: &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_DISABLED}}, nil
+	}
+	m := s.d.View.Map()
+	out := &clusterv1.ClusterStatus{
+		Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: uint64(s.d.Self), Peers: map[uint64]*clusterv1.PeerInfo{},
+		RaftInfo: &clusterv1.RaftInfo{Commit: m.Revision()},
+	}
+	for _, p := range m.Peers() {
+		out.Peers[uint64(p.ID)] = &clusterv1.PeerInfo{Uri: strings.TrimRight(p.URI, "/") + "/"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	st, err := s.d.Catalog.Status(ctx, &placementv1.StatusRequest{})
+	if err != nil {
+		out.ConsensusThreadStatus = &clusterv1.ConsensusThreadStatus{
+			ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_STOPPED_WITH_ERR, Err: new(fault.From(err).Msg)}
+		return &clusterv1.ClusterStatusResponse{Result: out}, nil
+	}
+	out.ConsensusThreadStatus = &clusterv1.ConsensusThreadStatus{
+		ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING, LastUpdate: timestamppb.Now()}
+	s.raft(out.RaftInfo, st)
+	return &clusterv1.ClusterStatusResponse{Result: out}, nil
+}
+
+func (s *Service) raft(info *clusterv1.RaftInfo, st *placementv1.StatusResponse) {
+	info.Term = st.GetTerm()
+	if st.GetRevision() > info.GetCommit() {
+		info.PendingOperations = st.GetRevision() - info.GetCommit()
+	}
+	role := clusterv1.RaftInfo_ROLE_FOLLOWER
+	if st.GetLeader() != 0 {
+		info.Leader = new(st.GetLeader())
+		if st.GetLeader() == uint64(s.d.Self) {
+			role = clusterv1.RaftInfo_ROLE_LEADER
+		}
+	}
+	info.Role = &role
+	for _, m := range st.GetMembers() {
+		if m.GetPeerId() == uint64(s.d.Self) {
+			info.IsVoter = !m.GetLearner()
+		}
+	}
+}
+
+// RemovePeer takes a peer out. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest) (*clusterv1.RemovePeerResponse, error) {
+	if !s.d.ClusterEnabled {
+		return nil, fault.Standalone(clusterv1.Cluster_RemovePeer_FullMethodName[1:])
+	}
+	return s.UnimplementedClusterServer.RemovePeer(ctx, r)
+}
+
+// RecoverPeer fetches the cluster's state anew. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) RecoverPeer(ctx context.Context, r *clusterv1.RecoverPeerRequest) (*clusterv1.RecoverPeerResponse, error) {
+	if !s.d.ClusterEnabled {
+		return nil, fault.Standalone(clusterv1.Cluster_RecoverPeer_FullMethodName[1:])
+	}
+	return s.UnimplementedClusterServer.RecoverPeer(ctx, r)
+}
+
+// ClusterTelemetry gathers the state of all peers. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) ClusterTelemetry(ctx context.Context, r *clusterv1.ClusterTelemetryRequest) (*clusterv1.ClusterTelemetryResponse, error) {
+	if !s.d.ClusterEnabled {
+		return nil, fault.Standalone(clusterv1.Cluster_ClusterTelemetry_FullMethodName[1:])
+	}
+	return s.UnimplementedClusterServer.ClusterTelemetry(ctx, r)
+}
+
+// Reshard does one step of a resharding. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) Reshard(ctx context.Context, r *clusterv1.ReshardRequest) (*clusterv1.ReshardResponse, error) {
+	if !s.d.ClusterEnabled {
+		return nil, fault.Standalone(clusterv1.Cluster_Reshard_FullMethodName[1:])
+	}
+	return s.UnimplementedClusterServer.Reshard(ctx, r)
+}

@@ -1,0 +1,211 @@
+// Package collections is the service qdrant.Collections: it checks requests,
+// forwards changes to the control plane's Catalog and answers reads from the
+// cluster map that this peer holds.
+//
+// It decides nothing about placement. A change is answered once this peer has
+// seen it, so that the caller's next request here finds it.
+package collections
+
+import (
+	"context"
+	"time"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// defaultTimeout is how long a change of the catalog may take when the request
+// does not say.
+const defaultTimeout = 10 * time.Second
+
+// grace is added to the deadline of a call to the control plane, so that its
+// own word on a timeout arrives.
+const grace = 2 * time.Second
+
+// Catalog is what this service needs of the control plane.
+type Catalog interface {
+	CreateCollection(context.Context, *placementv1.CreateCollectionRequest, ...grpc.CallOption) (*placementv1.CreateCollectionResponse, error)
+	UpdateCollection(context.Context, *placementv1.UpdateCollectionRequest, ...grpc.CallOption) (*placementv1.UpdateCollectionResponse, error)
+	DeleteCollection(context.Context, *placementv1.DeleteCollectionRequest, ...grpc.CallOption) (*placementv1.DeleteCollectionResponse, error)
+	ChangeAliases(context.Context, *placementv1.ChangeAliasesRequest, ...grpc.CallOption) (*placementv1.ChangeAliasesResponse, error)
+}
+
+// Counter counts points.
+type Counter interface {
+	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
+}
+
+// Deps are the seams of a Service; all must be set.
+type Deps struct {
+	View    *view.Cluster
+	Catalog Catalog
+	Counter Counter
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
+	Self          topology.PeerID
+	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
+	ClusterEnabled bool
+}
+
+// Service implements qdrant.CollectionsServer.
+type Service struct {
+	qdrant.UnimplementedCollectionsServer
+	d Deps
+}
+
+// New makes the service.
+func New(d Deps) *Service { return &Service{d: d} }
+
+// change is one call to the control plane: within the request's timeout, and
+// followed by waiting until this peer has seen the revision that it gives. The
+// change has happened by then, so a timeout of the waiting is no error.
+func (s *Service) change(ctx context.Context, seconds *uint64, call func(context.Context, time.Duration) (uint64, error)) error {
+	timeout := defaultTimeout
+	if seconds != nil {
+		timeout = time.Duration(min(*seconds, 1<<31)) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
+	defer cancel()
+	revision, err := call(ctx, timeout)
+	if err != nil {
+		return err
+	}
+	_ = s.d.AwaitRevision(ctx, revision) // see above
+	return nil
+}
+
+// Create makes a collection with the defaults filled in. COLLECTION_EXISTS,
+// ALIAS_CLASH, VALIDATION, INVALID_ARGUMENT, NOT_BUILT, NO_LEADER, TIMEOUT.
+func (s *Service) Create(ctx context.Context, r *qdrant.CreateCollection) (*qdrant.CollectionOperationResponse, error) {
+	if err := validate.Create(r); err != nil {
+		return nil, err
+	}
+	err := s.change(ctx, r.Timeout, func(ctx context.Context, timeout time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.CreateCollection(ctx, &placementv1.CreateCollectionRequest{
+			Name: r.GetCollectionName(), Config: withDefaults(r), Timeout: durationpb.New(timeout)})
+		return resp.GetRevision(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.CollectionOperationResponse{Result: true}, nil
+}
+
+// Update changes settings; what is not named stays. COLLECTION_NOT_FOUND,
+// VALIDATION, INVALID_ARGUMENT, VECTOR_NAME_UNKNOWN, NOT_BUILT, NO_LEADER, TIMEOUT.
+func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdrant.CollectionOperationResponse, error) {
+	if err := validate.Update(r); err != nil {
+		return nil, err
+	}
+	if c, err := s.d.View.Resolve(r.GetCollectionName()); err == nil {
+		for name := range validate.DiffVectors(r.GetVectorsConfig()) {
+			if err := c.Schema.Names([]string{name}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.UpdateCollection(ctx, &placementv1.UpdateCollectionRequest{
+			Name: r.GetCollectionName(), Params: r.GetParams(), HnswConfig: r.GetHnswConfig(), OptimizersConfig: r.GetOptimizersConfig(),
+			VectorsConfig: r.GetVectorsConfig(), QuantizationConfig: r.GetQuantizationConfig(),
+			StrictModeConfig: r.GetStrictModeConfig(), Metadata: r.GetMetadata()})
+		return resp.GetRevision(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.CollectionOperationResponse{Result: true}, nil
+}
+
+// Delete removes a collection; result is false when there was none.
+// VALIDATION, NO_LEADER, TIMEOUT.
+func (s *Service) Delete(ctx context.Context, r *qdrant.DeleteCollection) (*qdrant.CollectionOperationResponse, error) {
+	if err := validate.Collection(r.GetCollectionName(), r.Timeout); err != nil {
+		return nil, err
+	}
+	existed := false
+	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: r.GetCollectionName()})
+		existed = resp.GetExisted()
+		return resp.GetRevision(), err
+	})
+	if fault.ReasonOf(err) == fault.CollectionNotFound {
+		return &qdrant.CollectionOperationResponse{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.CollectionOperationResponse{Result: existed}, nil
+}
+
+// UpdateAliases applies changes of aliases in order, all or none.
+// COLLECTION_NOT_FOUND, NOT_FOUND, ALIAS_CLASH, COLLECTION_EXISTS, VALIDATION, NO_LEADER, TIMEOUT.
+func (s *Service) UpdateAliases(ctx context.Context, r *qdrant.ChangeAliases) (*qdrant.CollectionOperationResponse, error) {
+	if err := validate.Aliases(r); err != nil {
+		return nil, err
+	}
+	if len(r.GetActions()) == 0 {
+		return &qdrant.CollectionOperationResponse{Result: true}, nil
+	}
+	req := &placementv1.ChangeAliasesRequest{}
+	for _, a := range r.GetActions() {
+		c := &placementv1.AliasChange{}
+		switch o := a.GetAction().(type) {
+		case *qdrant.AliasOperations_CreateAlias:
+			c.Change = &placementv1.AliasChange_Create_{Create: &placementv1.AliasChange_Create{
+				AliasName: o.CreateAlias.GetAliasName(), CollectionName: o.CreateAlias.GetCollectionName()}}
+		case *qdrant.AliasOperations_RenameAlias:
+			c.Change = &placementv1.AliasChange_Rename_{Rename: &placementv1.AliasChange_Rename{
+				OldAliasName: o.RenameAlias.GetOldAliasName(), NewAliasName: o.RenameAlias.GetNewAliasName()}}
+		case *qdrant.AliasOperations_DeleteAlias:
+			c.Change = &placementv1.AliasChange_Delete_{Delete: &placementv1.AliasChange_Delete{AliasName: o.DeleteAlias.GetAliasName()}}
+		}
+		req.Changes = append(req.Changes, c)
+	}
+	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.ChangeAliases(ctx, req)
+		return resp.GetRevision(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.CollectionOperationResponse{Result: true}, nil
+}
+
+// UpdateCollectionClusterSetup moves, copies and drops replicas. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) (*qdrant.UpdateCollectionClusterSetupResponse, error) {
+	if err := s.clustered(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName); err != nil {
+		return nil, err
+	}
+	return s.UnimplementedCollectionsServer.UpdateCollectionClusterSetup(ctx, r)
+}
+
+// CreateShardKey adds a shard key. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) CreateShardKey(ctx context.Context, r *qdrant.CreateShardKeyRequest) (*qdrant.CreateShardKeyResponse, error) {
+	if err := s.clustered(qdrant.Collections_CreateShardKey_FullMethodName); err != nil {
+		return nil, err
+	}
+	return s.UnimplementedCollectionsServer.CreateShardKey(ctx, r)
+}
+
+// DeleteShardKey removes a shard key and its points. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) DeleteShardKey(ctx context.Context, r *qdrant.DeleteShardKeyRequest) (*qdrant.DeleteShardKeyResponse, error) {
+	if err := s.clustered(qdrant.Collections_DeleteShardKey_FullMethodName); err != nil {
+		return nil, err
+	}
+	return s.UnimplementedCollectionsServer.DeleteShardKey(ctx, r)
+}
+
+func (s *Service) clustered(method string) error {
+	if s.d.ClusterEnabled {
+		return nil
+	}
+	return fault.Standalone(method[1:])
+}

@@ -1,0 +1,206 @@
+package collections
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// countTimeout bounds the counts inside of CollectionClusterInfo.
+const countTimeout = 2 * time.Second
+
+// find checks a name and looks it up.
+func (s *Service) find(name string) (*view.Collection, error) {
+	if err := validate.Collection(name, nil); err != nil {
+		return nil, err
+	}
+	return s.d.View.Resolve(name)
+}
+
+// Get describes a collection: settings as stored, and its points counted over
+// all shards. COLLECTION_NOT_FOUND, VALIDATION, SHARD_UNAVAILABLE, TIMEOUT.
+func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (*qdrant.GetCollectionInfoResponse, error) {
+	c, err := s.find(r.GetCollectionName())
+	if err != nil {
+		return nil, err
+	}
+	info := &qdrant.CollectionInfo{
+		Status:              status(c),
+		OptimizerStatus:     &qdrant.OptimizerStatus{Ok: true},
+		SegmentsCount:       uint64(len(c.Shards)),
+		Config:              proto.CloneOf(c.Config),
+		PayloadSchema:       schema(c.Indexes),
+		IndexedVectorsCount: new(uint64(0)), // search is exact: no vector is in an index
+		UpdateQueue:         &qdrant.UpdateQueueInfo{},
+	}
+	if c.CreatedMs != 0 {
+		info.CreatedAt = timestamppb.New(time.UnixMilli(c.CreatedMs))
+	}
+	if info.Status != qdrant.CollectionStatus_Red {
+		n, err := s.d.Counter.Count(ctx, coordinator.Read{Target: c.All()}, nil, true)
+		if err != nil {
+			return nil, err
+		}
+		info.PointsCount = &n
+	}
+	return &qdrant.GetCollectionInfoResponse{Result: info}, nil
+}
+
+// status is red where a shard has lost its last Active replica, yellow while
+// one is being born, else green.
+func status(c *view.Collection) qdrant.CollectionStatus {
+	out := qdrant.CollectionStatus_Green
+	for _, p := range c.Shards {
+		if p.ActiveCount() > 0 {
+			continue
+		}
+		if slices.ContainsFunc(p.Replicas, func(r topology.Replica) bool { return r.State != topology.Initializing }) {
+			return qdrant.CollectionStatus_Red
+		}
+		out = qdrant.CollectionStatus_Yellow
+	}
+	return out
+}
+
+// schema describes payload indexes as recorded. They are not built yet, so they
+// hold no points; filters work without them.
+func schema(indexes map[string]*qdrant.PayloadIndexParams) map[string]*qdrant.PayloadSchemaInfo {
+	out := make(map[string]*qdrant.PayloadSchemaInfo, len(indexes))
+	for key, p := range indexes {
+		out[key] = &qdrant.PayloadSchemaInfo{DataType: dataType(p), Params: proto.CloneOf(p), Points: new(uint64(0))}
+	}
+	return out
+}
+
+func dataType(p *qdrant.PayloadIndexParams) qdrant.PayloadSchemaType {
+	switch p.GetIndexParams().(type) {
+	case *qdrant.PayloadIndexParams_KeywordIndexParams:
+		return qdrant.PayloadSchemaType_Keyword
+	case *qdrant.PayloadIndexParams_IntegerIndexParams:
+		return qdrant.PayloadSchemaType_Integer
+	case *qdrant.PayloadIndexParams_FloatIndexParams:
+		return qdrant.PayloadSchemaType_Float
+	case *qdrant.PayloadIndexParams_GeoIndexParams:
+		return qdrant.PayloadSchemaType_Geo
+	case *qdrant.PayloadIndexParams_TextIndexParams:
+		return qdrant.PayloadSchemaType_Text
+	case *qdrant.PayloadIndexParams_BoolIndexParams:
+		return qdrant.PayloadSchemaType_Bool
+	case *qdrant.PayloadIndexParams_DatetimeIndexParams:
+		return qdrant.PayloadSchemaType_Datetime
+	case *qdrant.PayloadIndexParams_UuidIndexParams:
+		return qdrant.PayloadSchemaType_Uuid
+	}
+	return qdrant.PayloadSchemaType_UnknownType
+}
+
+// List names all collections. It does not fail.
+func (s *Service) List(context.Context, *qdrant.ListCollectionsRequest) (*qdrant.ListCollectionsResponse, error) {
+	out := &qdrant.ListCollectionsResponse{}
+	for _, c := range s.d.View.Map().Collections() {
+		out.Collections = append(out.Collections, &qdrant.CollectionDescription{Name: c.Name})
+	}
+	return out, nil
+}
+
+// CollectionExists tells whether a name or alias is known. VALIDATION.
+func (s *Service) CollectionExists(_ context.Context, r *qdrant.CollectionExistsRequest) (*qdrant.CollectionExistsResponse, error) {
+	if err := validate.Collection(r.GetCollectionName(), nil); err != nil {
+		return nil, err
+	}
+	_, ok := s.d.View.Map().Resolve(r.GetCollectionName())
+	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: ok}}, nil
+}
+
+// ListAliases names all aliases. It does not fail.
+func (s *Service) ListAliases(context.Context, *qdrant.ListAliasesRequest) (*qdrant.ListAliasesResponse, error) {
+	return s.aliases(func(topology.Alias) bool { return true }), nil
+}
+
+// ListCollectionAliases names the aliases of one collection.
+// COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) ListCollectionAliases(_ context.Context, r *qdrant.ListCollectionAliasesRequest) (*qdrant.ListAliasesResponse, error) {
+	c, err := s.find(r.GetCollectionName())
+	if err != nil {
+		return nil, err
+	}
+	return s.aliases(func(a topology.Alias) bool { return a.Collection == c.Name }), nil
+}
+
+func (s *Service) aliases(want func(topology.Alias) bool) *qdrant.ListAliasesResponse {
+	out := &qdrant.ListAliasesResponse{}
+	for _, a := range s.d.View.Map().Aliases() {
+		if want(a) {
+			out.Aliases = append(out.Aliases, &qdrant.AliasDescription{AliasName: a.Name, CollectionName: a.Collection})
+		}
+	}
+	return out
+}
+
+// CollectionClusterInfo is the collection as this peer sees it: what it holds
+// itself, and what others hold. Points are counted in its own Active replicas;
+// one that does not answer in time shows 0, since this view is most needed when
+// something is wrong. Transfers are not part of the map yet and are not shown.
+// COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
+	c, err := s.find(r.GetCollectionName())
+	if err != nil {
+		return nil, err
+	}
+	keys := map[topology.ShardID]string{}
+	for _, g := range c.Groups {
+		for _, id := range g.IDs {
+			keys[id] = g.Key
+		}
+	}
+	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards))}
+	for _, p := range c.Shards {
+		for _, rep := range p.Replicas {
+			state := qdrant.ReplicaState(rep.State)
+			if rep.Peer != s.d.Self {
+				out.RemoteShards = append(out.RemoteShards, &qdrant.RemoteShardInfo{ShardId: uint32(p.Shard.ID), PeerId: uint64(rep.Peer),
+					State: state, ShardKey: view.ShardKey(keys[p.Shard.ID])})
+				continue
+			}
+			local := &qdrant.LocalShardInfo{ShardId: uint32(p.Shard.ID), State: state, ShardKey: view.ShardKey(keys[p.Shard.ID])}
+			if rep.State == topology.Active {
+				n, err := s.d.Counter.Count(ctx, coordinator.Read{Target: c.One(p.Shard.ID), Timeout: countTimeout}, nil, true)
+				if err == nil {
+					local.PointsCount = n
+				}
+			}
+			out.LocalShards = append(out.LocalShards, local)
+		}
+	}
+	return out, nil
+}
+
+// ListShardKeys names the shard keys; there are none with automatic sharding.
+// COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) ListShardKeys(_ context.Context, r *qdrant.ListShardKeysRequest) (*qdrant.ListShardKeysResponse, error) {
+	c, err := s.find(r.GetCollectionName())
+	if err != nil {
+		return nil, err
+	}
+	keys := map[string]bool{}
+	for _, g := range c.Groups {
+		keys[g.Key] = true
+	}
+	out := &qdrant.ListShardKeysResponse{}
+	for _, k := range slices.SortedFunc(maps.Keys(keys), strings.Compare) {
+		if key := view.ShardKey(k); key != nil {
+			out.ShardKeys = append(out.ShardKeys, &qdrant.ShardKeyDescription{Key: key})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,83 @@
+// Package expose registers the services of the public API and gives all of
+// their methods what is the same everywhere: the seconds spent, and an honest
+// answer of methods that are not built.
+//
+// Implementations embed the generated Unimplemented types, so that a method of
+// a newer definition compiles; what those types answer is turned into NOT_BUILT
+// with the method's name here and nowhere else.
+package expose
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/pandodb/pando/services/internal/fault"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Registrar wraps r: services registered with it get their unary methods
+// surrounded as the package says.
+func Registrar(r grpc.ServiceRegistrar) grpc.ServiceRegistrar { return registrar{r} }
+
+type registrar struct{ to grpc.ServiceRegistrar }
+
+// RegisterService is what generated RegisterXServer functions call.
+func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
+	own := *d
+	own.Methods = make([]grpc.MethodDesc, len(d.Methods))
+	for i, m := range d.Methods {
+		own.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: around(m.Handler)}
+	}
+	r.to.RegisterService(&own, impl)
+}
+
+// around puts the common part inside of the server's interceptors, next to the
+// method.
+func around(inner grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, dec func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
+		return inner(srv, ctx, dec, func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			inside := func(ctx context.Context, req any) (any, error) { return answer(ctx, req, info.FullMethod, h) }
+			if outer == nil {
+				return inside(ctx, req)
+			}
+			return outer(ctx, req, info, inside)
+		})
+	}
+}
+
+func answer(ctx context.Context, req any, method string, h grpc.UnaryHandler) (any, error) {
+	begin := time.Now()
+	resp, err := h(ctx, req)
+	if err != nil {
+		return nil, named(err, method)
+	}
+	if m, ok := resp.(proto.Message); ok {
+		stamp(m.ProtoReflect(), time.Since(begin))
+	}
+	return resp, nil
+}
+
+// named says which method is not built, where the error does not say anything
+// about it itself.
+func named(err error, method string) error {
+	if _, ours := errors.AsType[*fault.Error](err); ours {
+		return err
+	}
+	if e := fault.From(err); e.Reason == fault.Unspecified && e.Code == codes.Unimplemented && status.Code(err) == codes.Unimplemented {
+		return fault.Missing(strings.TrimPrefix(method, "/"))
+	}
+	return err
+}
+
+// stamp fills the field `time`, in seconds, of answers that have one.
+func stamp(m protoreflect.Message, d time.Duration) {
+	if f := m.Descriptor().Fields().ByName("time"); f != nil && f.Kind() == protoreflect.DoubleKind && m.IsValid() {
+		m.Set(f, protoreflect.ValueOfFloat64(d.Seconds()))
+	}
+}

@@ -1,0 +1,179 @@
+// Package points is the service qdrant.Points: it checks a request against the
+// collection's schema, turns it into operations or reads of shards, and hands
+// them to the coordinator.
+//
+// It knows nothing of shards' places, retries or merging. Methods that it does
+// not have yet are answered as NOT_BUILT by package expose.
+package points
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// HeaderOperationID is the metadata key by which a client names its operation,
+// so that a repetition has no second effect. Its value is a UUID.
+const HeaderOperationID = "pando-op-id"
+
+// catalogTimeout is how long a change of the catalog may take when the request
+// does not say.
+const catalogTimeout = 10 * time.Second
+
+// Coordinator carries requests over the shards; coordinator.Coordinator is one.
+type Coordinator interface {
+	Write(ctx context.Context, w coordinator.Write) (coordinator.Outcome, error)
+	Get(ctx context.Context, r coordinator.Read, ids []*qdrant.PointId, sel coordinator.Select) ([]*qdrant.RetrievedPoint, error)
+	Scroll(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, offset *qdrant.PointId, limit uint32, sel coordinator.Select) (coordinator.Page, error)
+	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
+	Rank(ctx context.Context, r coordinator.Read, queries []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error)
+}
+
+// Catalog records payload indexes.
+type Catalog interface {
+	ChangePayloadIndex(context.Context, *placementv1.ChangePayloadIndexRequest, ...grpc.CallOption) (*placementv1.ChangePayloadIndexResponse, error)
+}
+
+// Deps are the seams of a Service; all must be set.
+type Deps struct {
+	View        *view.Cluster
+	Coordinator Coordinator
+	Catalog     Catalog
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
+}
+
+// Service implements qdrant.PointsServer.
+type Service struct {
+	qdrant.UnimplementedPointsServer
+	d Deps
+}
+
+// New makes the service.
+func New(d Deps) *Service { return &Service{d: d} }
+
+func duration(seconds *uint64) time.Duration {
+	if seconds == nil {
+		return 0
+	}
+	return time.Duration(min(*seconds, 1<<31)) * time.Second
+}
+
+// target chooses the shards that a selector names. Without one, a read covers
+// all shards, and so does a write with automatic sharding.
+func target(c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
+	t := c.All()
+	keys := sel.GetShardKeys()
+	if sel.GetFallback() != nil {
+		return t, fault.Missing("shard key fallback")
+	}
+	if len(keys) == 0 {
+		if write && c.Custom() {
+			return t, fault.BadInput("Shard key not specified")
+		}
+		return t, nil
+	}
+	t.Groups = nil
+	for _, k := range keys {
+		key, err := wire.ShardKey(k)
+		if err != nil {
+			return t, fault.Wrap(fault.Malformed, err, "Malformed shard key: %v", err)
+		}
+		found := false
+		for _, g := range c.Groups {
+			if g.Key == key && c.Custom() {
+				t.Groups, found = append(t.Groups, g), true
+			}
+		}
+		if !found {
+			return t, fault.BadInput("Shard key %s not found", show(k))
+		}
+	}
+	return t, nil
+}
+
+func show(k *qdrant.ShardKey) string {
+	if n, ok := k.GetKey().(*qdrant.ShardKey_Number); ok {
+		return fmt.Sprint(n.Number)
+	}
+	return fmt.Sprintf("%.64q", k.GetKeyword())
+}
+
+// reading is what all reads have in common.
+type reading interface {
+	GetCollectionName() string
+	GetReadConsistency() *qdrant.ReadConsistency
+	GetTimeout() uint64
+}
+
+// reader checks the common part of a read, together with what more has found,
+// and looks the collection up.
+func (s *Service) reader(r reading, timeout *uint64, keys *qdrant.ShardKeySelector, more func(*validate.Check)) (*view.Collection, coordinator.Read, error) {
+	var c validate.Check
+	c.Name("collection_name", r.GetCollectionName())
+	c.Timeout(timeout)
+	c.Consistency(r.GetReadConsistency())
+	if more != nil {
+		more(&c)
+	}
+	if err := c.Err(); err != nil {
+		return nil, coordinator.Read{}, err
+	}
+	col, err := s.d.View.Resolve(r.GetCollectionName())
+	if err != nil {
+		return nil, coordinator.Read{}, err
+	}
+	t, err := target(col, keys, false)
+	if err != nil {
+		return nil, coordinator.Read{}, err
+	}
+	read := coordinator.Read{Target: t, Timeout: duration(timeout)}
+	if rc := r.GetReadConsistency(); rc.GetValue() != nil {
+		read.Consistency = rc
+	}
+	return col, read, nil
+}
+
+// selection checks what to answer of each point and fills in the default.
+func selection(schema validate.Schema, p *qdrant.WithPayloadSelector, v *qdrant.WithVectorsSelector, payloadByDefault bool) (coordinator.Select, error) {
+	if err := validate.WithPayload(p); err != nil {
+		return coordinator.Select{}, err
+	}
+	if err := schema.WithVectors(v); err != nil {
+		return coordinator.Select{}, err
+	}
+	if p == nil && payloadByDefault {
+		p = &qdrant.WithPayloadSelector{SelectorOptions: &qdrant.WithPayloadSelector_Enable{Enable: true}}
+	}
+	return coordinator.Select{Payload: p, Vectors: v}, nil
+}
+
+// operationID reads the client's own id of its operation; nil if there is none.
+func operationID(ctx context.Context) (*[16]byte, error) {
+	v := metadata.ValueFromIncomingContext(ctx, HeaderOperationID)
+	if len(v) == 0 || v[0] == "" {
+		return nil, nil
+	}
+	id, err := wire.UUID(strings.TrimSpace(v[0]))
+	if err != nil {
+		return nil, fault.New(fault.Malformed, "%s must be a UUID", HeaderOperationID)
+	}
+	b := id.UUID()
+	return &b, nil
+}
+
+// smallerIsBetter tells distances from similarities.
+func smallerIsBetter(d qdrant.Distance) bool {
+	return d == qdrant.Distance_Euclid || d == qdrant.Distance_Manhattan
+}

@@ -1,0 +1,201 @@
+package validate
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/wire"
+)
+
+// Filter checks a condition tree. A nil filter passes.
+func Filter(f *qdrant.Filter) error {
+	var c Check
+	if err := conditions(&c, f, 0); err != nil {
+		return err
+	}
+	return c.Err()
+}
+
+func conditions(c *Check, f *qdrant.Filter, depth int) error {
+	if f == nil {
+		return nil
+	}
+	if depth > filter.MaxDepth {
+		return fault.BadInput("the filter is nested deeper than %d levels", filter.MaxDepth)
+	}
+	if m := f.GetMinShould(); m != nil {
+		atLeast(c, "filter.min_should.min_count", m.GetMinCount(), 1)
+	}
+	for _, list := range [][]*qdrant.Condition{f.GetMust(), f.GetShould(), f.GetMustNot(), f.GetMinShould().GetConditions()} {
+		for _, cond := range list {
+			if err := condition(c, cond, depth); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func condition(c *Check, cond *qdrant.Condition, depth int) error {
+	switch o := cond.GetConditionOneOf().(type) {
+	case *qdrant.Condition_Field:
+		return fieldCondition(c, o.Field)
+	case *qdrant.Condition_IsEmpty:
+		return Key(o.IsEmpty.GetKey())
+	case *qdrant.Condition_IsNull:
+		return Key(o.IsNull.GetKey())
+	case *qdrant.Condition_HasId:
+		return IDs(o.HasId.GetHasId())
+	case *qdrant.Condition_Filter:
+		return conditions(c, o.Filter, depth+1)
+	case *qdrant.Condition_Nested:
+		if err := Key(o.Nested.GetKey()); err != nil {
+			return err
+		}
+		return nested(c, o.Nested.GetFilter(), depth+1)
+	case *qdrant.Condition_HasVector:
+		return nil
+	case *qdrant.Condition_Slice:
+		return fault.Missing("filter condition `slice`")
+	}
+	return unable("Malformed condition: it holds none of the known kinds")
+}
+
+// nested filters look at one element of a list: what is about the whole point
+// makes no sense there.
+func nested(c *Check, f *qdrant.Filter, depth int) error {
+	for _, list := range [][]*qdrant.Condition{f.GetMust(), f.GetShould(), f.GetMustNot(), f.GetMinShould().GetConditions()} {
+		for _, cond := range list {
+			switch cond.GetConditionOneOf().(type) {
+			case *qdrant.Condition_HasId, *qdrant.Condition_HasVector:
+				return fault.BadInput("a nested filter cannot hold has_id or has_vector")
+			}
+		}
+	}
+	return conditions(c, f, depth)
+}
+
+// fieldCondition checks the conditions on one key; several are alternatives.
+func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
+	if err := Key(f.GetKey()); err != nil {
+		return err
+	}
+	for _, later := range []struct {
+		name string
+		set  bool
+	}{
+		{"geo_bounding_box", f.GetGeoBoundingBox() != nil}, {"geo_radius", f.GetGeoRadius() != nil}, {"geo_polygon", f.GetGeoPolygon() != nil},
+		{"values_count", f.GetValuesCount() != nil}, {"datetime range", f.GetDatetimeRange() != nil},
+	} {
+		if later.set {
+			return fault.Missing(fmt.Sprintf("filter condition `%s`", later.name))
+		}
+	}
+	m, r := f.GetMatch(), f.GetRange()
+	if m == nil && r == nil && f.IsEmpty == nil && f.IsNull == nil {
+		c.Add("filter", "At least one field condition must be specified")
+	}
+	if r != nil {
+		for _, b := range []*float64{r.Gt, r.Gte, r.Lt, r.Lte} {
+			if b != nil && math.IsNaN(*b) {
+				return fault.BadInput("a bound of a range is not a number")
+			}
+		}
+	}
+	if m != nil {
+		return match(m)
+	}
+	return nil
+}
+
+func match(m *qdrant.Match) error {
+	switch m.GetMatchValue().(type) {
+	case *qdrant.Match_Keyword, *qdrant.Match_Integer, *qdrant.Match_Boolean, *qdrant.Match_Keywords, *qdrant.Match_Integers,
+		*qdrant.Match_ExceptKeywords, *qdrant.Match_ExceptIntegers:
+		return nil
+	case *qdrant.Match_Text:
+		return fault.Missing("filter condition `match.text`")
+	case *qdrant.Match_TextAny:
+		return fault.Missing("filter condition `match.text_any`")
+	case *qdrant.Match_Phrase:
+		return fault.Missing("filter condition `match.phrase`")
+	case *qdrant.Match_Prefix:
+		return fault.Missing("filter condition `match.prefix`")
+	case *qdrant.Match_Substring:
+		return fault.Missing("filter condition `match.substring`")
+	}
+	return unable("Malformed Match condition: it holds no value")
+}
+
+// ID checks one point id.
+func ID(id *qdrant.PointId) error {
+	if _, err := wire.PointID(id); err != nil {
+		return fault.Wrap(fault.Malformed, err, "Unable to parse UUID: %v", err)
+	}
+	return nil
+}
+
+// IDs checks several point ids.
+func IDs(ids []*qdrant.PointId) error {
+	for _, id := range ids {
+		if err := ID(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Selector checks which points an operation is about.
+func Selector(s *qdrant.PointsSelector) error {
+	switch o := s.GetPointsSelectorOneOf().(type) {
+	case *qdrant.PointsSelector_Points:
+		if len(o.Points.GetIds()) == 0 {
+			return empty()
+		}
+		return IDs(o.Points.GetIds())
+	case *qdrant.PointsSelector_Filter:
+		return Filter(o.Filter)
+	}
+	return unable("PointsSelector is missing: give ids or a filter")
+}
+
+// empty is an operation that names no points.
+func empty() error { return fault.New(fault.InvalidArgument, "Bad request: Empty update request") }
+
+// WithPayload checks which payload is to be answered.
+func WithPayload(s *qdrant.WithPayloadSelector) error {
+	if s == nil {
+		return nil
+	}
+	switch o := s.GetSelectorOptions().(type) {
+	case *qdrant.WithPayloadSelector_Enable:
+		return nil
+	case *qdrant.WithPayloadSelector_Include:
+		return Keys(o.Include.GetFields())
+	case *qdrant.WithPayloadSelector_Exclude:
+		return Keys(o.Exclude.GetFields())
+	}
+	return unable("No PayloadSelector")
+}
+
+// Consistency checks the wish of a reader.
+func (c *Check) Consistency(rc *qdrant.ReadConsistency) {
+	switch o := rc.GetValue().(type) {
+	case *qdrant.ReadConsistency_Factor:
+		atLeast(c, "consistency", o.Factor, 1)
+	case *qdrant.ReadConsistency_Type:
+		if o.Type < qdrant.ReadConsistencyType_All || o.Type > qdrant.ReadConsistencyType_Quorum {
+			c.Add("consistency", "value %d invalid, must be all, majority, quorum or a number", int32(o.Type))
+		}
+	}
+}
+
+// Ordering checks the wish of a writer.
+func (c *Check) Ordering(o *qdrant.WriteOrdering) {
+	if t := o.GetType(); t < qdrant.WriteOrderingType_Weak || t > qdrant.WriteOrderingType_Strong {
+		c.Add("ordering", "value %d invalid, must be weak, medium or strong", int32(t))
+	}
+}

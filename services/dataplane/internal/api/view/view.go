@@ -1,0 +1,131 @@
+// Package view is what the public API knows of collections at one moment: the
+// cluster map with the configuration of its collections decoded. It decodes
+// each revision of a collection once and decides nothing.
+package view
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/protobuf/proto"
+)
+
+// Collection is a collection with its settings decoded. It is shared by all
+// requests: nobody changes it, and answers carry copies of its messages.
+type Collection struct {
+	*topology.Collection
+	Config  *qdrant.CollectionConfig
+	Indexes map[string]*qdrant.PayloadIndexParams
+	Schema  validate.Schema
+}
+
+// Cluster finds collections by name. It is safe for concurrent use.
+type Cluster struct {
+	newest func() *topology.Map
+
+	mu      sync.Mutex
+	decoded map[topology.CollectionID]decoded // of the newest revision seen
+}
+
+// decoded are the parts of a Collection that depend on its revision alone.
+type decoded struct {
+	revision uint64
+	config   *qdrant.CollectionConfig
+	indexes  map[string]*qdrant.PayloadIndexParams
+	schema   validate.Schema
+}
+
+// New makes a Cluster over a map that others keep new.
+func New(newest func() *topology.Map) *Cluster {
+	return &Cluster{newest: newest, decoded: map[topology.CollectionID]decoded{}}
+}
+
+// Map is the newest map.
+func (c *Cluster) Map() *topology.Map { return c.newest() }
+
+// Resolve finds a collection by name or alias; COLLECTION_NOT_FOUND otherwise.
+func (c *Cluster) Resolve(name string) (*Collection, error) {
+	m := c.newest()
+	tc, ok := m.Resolve(name)
+	if !ok {
+		return nil, fault.NoCollection(name)
+	}
+	d, err := c.decode(m, tc)
+	if err != nil {
+		return nil, err
+	}
+	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema}, nil
+}
+
+func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, error) {
+	c.mu.Lock()
+	d, ok := c.decoded[tc.ID]
+	c.mu.Unlock()
+	if ok && d.revision == tc.Revision {
+		return d, nil
+	}
+	d, err := read(tc)
+	if err != nil {
+		return d, fault.Wrap(fault.Unspecified, err, "Service internal error: the settings of collection `%s` cannot be read", tc.Name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.decoded[tc.ID].revision < d.revision {
+		c.decoded[tc.ID] = d
+		for id := range c.decoded { // forget dropped ones while something changes anyway
+			if _, there := m.Collection(id); !there && id != tc.ID {
+				delete(c.decoded, id)
+			}
+		}
+	}
+	return d, nil
+}
+
+func read(tc *topology.Collection) (decoded, error) {
+	d := decoded{revision: tc.Revision, config: &qdrant.CollectionConfig{}, indexes: make(map[string]*qdrant.PayloadIndexParams, len(tc.Indexes))}
+	if err := proto.Unmarshal(tc.Settings, d.config); err != nil {
+		return d, fmt.Errorf("settings of collection %d: %w", tc.ID, err)
+	}
+	for key, b := range tc.Indexes {
+		p := &qdrant.PayloadIndexParams{}
+		if err := proto.Unmarshal(b, p); err != nil {
+			return d, fmt.Errorf("index %q of collection %d: %w", key, tc.ID, err)
+		}
+		d.indexes[key] = p
+	}
+	d.schema = validate.SchemaOf(d.config.GetParams().GetVectorsConfig())
+	return d, nil
+}
+
+// ShardKey reads a group's key back; nil with automatic sharding.
+func ShardKey(key string) *qdrant.ShardKey {
+	if text, ok := strings.CutPrefix(key, "s"); ok {
+		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: text}}
+	}
+	if n, err := strconv.ParseUint(strings.TrimPrefix(key, "n"), 10, 64); err == nil {
+		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}}
+	}
+	return nil
+}
+
+// Custom tells custom sharding from automatic.
+func (c *Collection) Custom() bool {
+	return c.Config.GetParams().GetShardingMethod() == qdrant.ShardingMethod_Custom
+}
+
+// All is the target of everything in the collection.
+func (c *Collection) All() coordinator.Target {
+	return coordinator.Target{Collection: c.Collection, Groups: c.Groups}
+}
+
+// One is the target of one shard alone.
+func (c *Collection) One(s topology.ShardID) coordinator.Target {
+	return coordinator.Target{Collection: c.Collection, Groups: []topology.ShardGroup{{IDs: []topology.ShardID{s}}}}
+}

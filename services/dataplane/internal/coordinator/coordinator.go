@@ -1,0 +1,162 @@
+// Package coordinator carries one request of a client over the shards that it
+// concerns: it finds the shards, sends one RPC to each peer, follows moved
+// primaries, tries other replicas, and merges the answers. It knows shards only
+// through the Shards interface: for it there is no difference between this
+// peer's own shards and others'.
+//
+// It is a role that lasts for one request. It holds no state but its seams.
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"golang.org/x/sync/errgroup"
+)
+
+// MaxRetry bounds how long a request is retried. It stays below the 2 min that
+// primaries remember operation ids for (D2a, D3).
+const MaxRetry = 60 * time.Second
+
+// DefaultTimeout applies to a request that names none.
+const DefaultTimeout = 30 * time.Second
+
+// grace is added to the deadline of an RPC, so that the peer's own word on a
+// timeout arrives before the connection gives up.
+const grace = 500 * time.Millisecond
+
+// Shards is what a peer offers to coordinators. The local peer is called
+// directly, others over a connection.
+type Shards interface {
+	Read(ctx context.Context, r *shardv1.ReadRequest) (*shardv1.ReadResponse, error)
+	Write(ctx context.Context, r *shardv1.WriteRequest) (*shardv1.WriteResponse, error)
+}
+
+// Options are the seams of a Coordinator. All but Span must be set.
+type Options struct {
+	// Self is preferred for reads.
+	Self topology.PeerID
+	// Map gives the newest cluster map.
+	Map func() *topology.Map
+	// Newer waits until the map's revision is above the given one.
+	Newer func(ctx context.Context, revision uint64) error
+	// Peer finds the way to a peer.
+	Peer func(topology.PeerID) (Shards, error)
+	// Span opens a span around the RPC to one peer; nil opens none.
+	Span func(ctx context.Context, name string, peer topology.PeerID, shards int) (context.Context, func(error))
+}
+
+// Coordinator is safe for concurrent use.
+type Coordinator struct{ o Options }
+
+// New makes a coordinator; it starts nothing.
+func New(o Options) *Coordinator {
+	if o.Span == nil {
+		o.Span = func(ctx context.Context, _ string, _ topology.PeerID, _ int) (context.Context, func(error)) {
+			return ctx, func(error) {}
+		}
+	}
+	return &Coordinator{o: o}
+}
+
+// Target is the collection and the shards of it that a request is about. The
+// groups are those that its shard keys select; with automatic sharding all.
+type Target struct {
+	Collection *topology.Collection
+	Groups     []topology.ShardGroup
+}
+
+// shards lists the target's shards in a fixed order.
+func (t Target) shards() []topology.Shard {
+	var out []topology.Shard
+	for _, g := range t.Groups {
+		for _, id := range g.IDs {
+			out = append(out, topology.Shard{Collection: t.Collection.ID, ID: id})
+		}
+	}
+	return out
+}
+
+// deadline turns a request's timeout into a context. What is left of it is sent
+// along with every RPC.
+func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return context.WithTimeout(ctx, min(timeout, MaxRetry))
+}
+
+func left(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return max(time.Until(d), time.Millisecond)
+	}
+	return DefaultTimeout
+}
+
+// rpcContext outlives ctx by the grace; it still ends when the client goes away.
+func rpcContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithTimeout(context.WithoutCancel(ctx), left(ctx)+grace)
+	stop := context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == context.Canceled {
+			cancel()
+		}
+	})
+	return out, func() { stop(); cancel() }
+}
+
+// each calls f for every peer of tasks at once, the only one directly.
+func each[T any](tasks map[topology.PeerID]T, f func(topology.PeerID, T)) {
+	if len(tasks) == 1 {
+		for p, t := range tasks {
+			f(p, t)
+		}
+		return
+	}
+	var g errgroup.Group
+	for p, t := range tasks {
+		g.Go(func() error { f(p, t); return nil })
+	}
+	_ = g.Wait() // f reports through its tasks
+}
+
+// await waits for a map newer than m, at most pause, so that a peer that comes
+// back under the same placement is tried again too.
+func (c *Coordinator) await(ctx context.Context, m *topology.Map, pause time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	if err := c.o.Newer(short, m.Revision()); err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func newRequestID() (id [16]byte, err error) {
+	if _, err = rand.Read(id[:]); err != nil {
+		return id, fmt.Errorf("operation id: %w", err)
+	}
+	return id, nil
+}
+
+// located adds who and where to a failure.
+func located(e *fault.Error, s topology.Shard, p topology.PeerID) *fault.Error {
+	e = e.With("shard", strconv.FormatUint(uint64(s.ID), 10))
+	if p != 0 {
+		e = e.With("peer", strconv.FormatUint(uint64(p), 10))
+	}
+	return e
+}
+
+// failureOf turns a shard's answer into an error.
+func failureOf(f *shardv1.Failure, s topology.Shard, p topology.PeerID) *fault.Error {
+	e := fault.New(fault.Reason(f.GetReason()), "%s", f.GetMessage())
+	for k, v := range f.GetMeta() {
+		e = e.With(k, v)
+	}
+	return located(e, s, p)
+}

@@ -1,0 +1,214 @@
+package coordinator
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Read says how a client wants to be answered.
+type Read struct {
+	Target      Target
+	Consistency *qdrant.ReadConsistency // nil: one replica
+	Timeout     time.Duration           // 0: DefaultTimeout
+}
+
+// ask is the read of one shard, until a replica has answered it.
+type ask struct {
+	shard  topology.Shard
+	read   *shardv1.ShardRead
+	tried  []topology.PeerID
+	result *shardv1.ShardReadResult
+	err    *fault.Error
+	final  bool // another replica would say the same
+}
+
+// read asks every shard that body gives a read for, one RPC to each peer, and
+// goes on to other replicas where one fails, until the time is over. Results
+// come in the order of the target's shards; shards without a read are left out.
+func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard) *shardv1.ShardRead) ([]*shardv1.ShardReadResult, error) {
+	ctx, cancel := deadline(ctx, r.Timeout)
+	defer cancel()
+	var asks []*ask
+	for _, s := range r.Target.shards() {
+		if b := body(s); b != nil {
+			b.SchemaRevision = r.Target.Collection.Revision
+			asks = append(asks, &ask{shard: s, read: b})
+		}
+	}
+	for {
+		m := c.o.Map()
+		if err := c.tryReads(ctx, m, r, asks); err != nil {
+			return nil, err
+		}
+		open, err := unanswered(asks)
+		if !open {
+			return results(asks), err
+		}
+		if c.await(ctx, m, retryPause) != nil {
+			if err == nil {
+				err = fault.New(fault.Timeout, "Timeout: the read was not answered in time")
+			}
+			return nil, err
+		}
+	}
+}
+
+// unanswered tells whether a shard is still open, and why; an error that no
+// other replica will mend closes the whole read.
+func unanswered(asks []*ask) (open bool, err error) {
+	for _, a := range asks {
+		switch {
+		case a.result != nil:
+		case a.final:
+			return false, a.err
+		default:
+			open, err = true, a.err
+		}
+	}
+	return open, err
+}
+
+func results(asks []*ask) []*shardv1.ShardReadResult {
+	out := make([]*shardv1.ShardReadResult, len(asks))
+	for i, a := range asks {
+		out[i] = a.result
+	}
+	return out
+}
+
+// tryReads goes through the replicas of the open shards until each has answered
+// or has no replica left to try under this map.
+func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, asks []*ask) error {
+	for _, a := range asks {
+		a.tried = nil
+	}
+	for {
+		byPeer := map[topology.PeerID][]*ask{}
+		for _, a := range asks {
+			if a.result != nil || a.final {
+				continue
+			}
+			peer, epoch, err := c.choose(m, r, a)
+			if err != nil {
+				return err
+			}
+			if peer == 0 {
+				continue
+			}
+			a.tried = append(a.tried, peer)
+			a.read.Route = &shardv1.Route{CollectionId: uint64(a.shard.Collection), ShardId: uint64(a.shard.ID), Epoch: uint64(epoch)}
+			byPeer[peer] = append(byPeer[peer], a)
+		}
+		if len(byPeer) == 0 || ctx.Err() != nil {
+			return nil
+		}
+		each(byPeer, func(peer topology.PeerID, as []*ask) { c.fetch(ctx, peer, as) })
+	}
+}
+
+// choose picks the replica to ask next: this peer's own, else any Active one
+// that was not tried. Peer 0 means none is left; a shard that is being born has
+// no data yet and is answered as empty.
+func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, topology.Epoch, error) {
+	pl, ok := m.Placement(a.shard)
+	if !ok {
+		return 0, 0, located(fault.New(fault.CollectionNotFound, "Not found: shard %d of the collection is gone", a.shard.ID), a.shard, 0)
+	}
+	active := make([]topology.PeerID, 0, len(pl.Replicas))
+	born := len(pl.Replicas) == 0
+	for _, rep := range pl.Replicas {
+		born = born || rep.State != topology.Initializing
+		if rep.State == topology.Active {
+			active = append(active, rep.Peer)
+		}
+	}
+	if !born {
+		a.result = &shardv1.ShardReadResult{}
+		return 0, 0, nil
+	}
+	if err := enough(r.Consistency, len(active), a.shard); err != nil {
+		return 0, 0, err
+	}
+	left := slices.DeleteFunc(active, func(p topology.PeerID) bool { return slices.Contains(a.tried, p) })
+	if len(left) == 0 {
+		if a.err == nil {
+			a.err = located(fault.New(fault.ShardUnavailable, "shard %d has no active replica at the moment", a.shard.ID), a.shard, 0)
+		}
+		return 0, 0, nil
+	}
+	if slices.Contains(left, c.o.Self) {
+		return c.o.Self, pl.Epoch, nil
+	}
+	return left[rand.IntN(len(left))], pl.Epoch, nil
+}
+
+// enough checks a wished read consistency against the readable replicas (R6).
+// Comparing several replicas is not built yet, and says so.
+func enough(rc *qdrant.ReadConsistency, active int, s topology.Shard) error {
+	want := 1
+	switch v := rc.GetValue().(type) {
+	case *qdrant.ReadConsistency_Factor:
+		want = int(min(v.Factor, 1<<20))
+	case *qdrant.ReadConsistency_Type:
+		want = active
+		if v.Type != qdrant.ReadConsistencyType_All {
+			want = active/2 + 1
+		}
+	}
+	switch {
+	case want <= 1:
+		return nil
+	case want > active:
+		return located(fault.New(fault.ShardUnavailable, "shard %d has %d readable replicas, the read consistency asks for %d", s.ID, active, want), s, 0)
+	}
+	return located(fault.New(fault.NotBuilt, "read consistency over several replicas is not built yet"), s, 0)
+}
+
+// fetch is one RPC to one peer.
+func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask) {
+	shards, err := c.o.Peer(peer)
+	var resp *shardv1.ReadResponse
+	if err == nil {
+		req := &shardv1.ReadRequest{}
+		timeout := durationpb.New(left(ctx))
+		for _, a := range as {
+			a.read.Timeout = timeout
+			req.Reads = append(req.Reads, a.read)
+		}
+		rctx, cancel := rpcContext(ctx)
+		rctx, end := c.o.Span(rctx, "shard.read", peer, len(as))
+		resp, err = shards.Read(rctx, req)
+		end(err)
+		cancel()
+	}
+	for i, a := range as {
+		switch {
+		case err != nil && refused(err):
+			a.err, a.final = located(fault.From(err), a.shard, peer), true
+		case err != nil || i >= len(resp.GetResults()):
+			a.err = located(fault.Wrap(fault.ShardUnavailable, err, "peer %d did not answer for shard %d", peer, a.shard.ID), a.shard, peer)
+		case resp.GetResults()[i].GetFailure() != nil:
+			a.err = failureOf(resp.GetResults()[i].GetFailure(), a.shard, peer)
+			a.final = !elsewhere(a.err.Reason)
+		default:
+			a.result = resp.GetResults()[i]
+		}
+	}
+}
+
+// elsewhere tells a failure of the replica from a failure of the request.
+func elsewhere(r fault.Reason) bool {
+	switch r {
+	case fault.ReplicaFailed, fault.StorageCorrupt, fault.NotFound, fault.Unspecified:
+		return true
+	}
+	return transient(r)
+}

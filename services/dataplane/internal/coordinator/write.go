@@ -1,0 +1,257 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// retryPause is the longest wait between two tries when no newer map arrives.
+const retryPause = 200 * time.Millisecond
+
+// Write is one operation of a client. Op is a ShardWrite whose operation is
+// set and whose routing is not; it is not changed.
+type Write struct {
+	Target   Target
+	Op       *shardv1.ShardWrite
+	Wait     bool
+	Ordering qdrant.WriteOrderingType
+	Timeout  time.Duration // 0: DefaultTimeout
+	// ID is the client's `pando-op-id`, if it sent one; Index tells the
+	// operations of one request apart.
+	ID    *[16]byte
+	Index uint32
+}
+
+// Outcome of a write that did not fail.
+type Outcome struct {
+	Seq    uint64 // the highest place in a log; 0 if no shard was concerned
+	Status qdrant.UpdateStatus
+}
+
+// part is the share of one shard in a write.
+type part struct {
+	shard  topology.Shard
+	write  *shardv1.ShardWrite
+	done   bool
+	sent   bool // an RPC with it left this process
+	result *shardv1.ShardWriteResult
+	err    *fault.Error // why it is not done
+}
+
+// Write carries an operation out on all shards that it concerns. The id is made
+// once and kept over all tries (W1), so a repetition has no second effect. An
+// error of reason WRITE_OUTCOME_UNKNOWN says that the operation may still take
+// effect; any other error says that on the shard it names nothing happened.
+func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
+	id, clientBit, err := w.requestID()
+	if err != nil {
+		return Outcome{}, fault.Wrap(fault.Unspecified, err, "cannot make an operation id")
+	}
+	parts, err := split(w.Target, w.Op)
+	if err != nil {
+		return Outcome{}, err
+	}
+	ctx, cancel := deadline(ctx, w.Timeout)
+	defer cancel()
+	for _, p := range parts {
+		p.write.Id = &shardv1.OperationId{Request: id[:], Index: w.Index | clientBit}
+		p.write.Ordering, p.write.Wait = w.Ordering, w.Wait
+		p.write.WriteConsistencyFactor = w.Target.Collection.WriteConsistency
+		p.write.SchemaRevision = w.Target.Collection.Revision
+	}
+	for {
+		m := c.o.Map()
+		c.try(ctx, m, parts)
+		open, final := pending(parts)
+		if final != nil {
+			return Outcome{}, final
+		}
+		if !open {
+			return outcome(parts, w.Wait), nil
+		}
+		if c.await(ctx, m, retryPause) != nil {
+			return Outcome{}, giveUp(parts)
+		}
+	}
+}
+
+func (w Write) requestID() (id [16]byte, bit uint32, err error) {
+	if w.ID != nil {
+		return *w.ID, 1 << 31, nil
+	}
+	id, err = newRequestID()
+	return id, 0, err
+}
+
+// try sends every open part to its primary, one RPC to each peer.
+func (c *Coordinator) try(ctx context.Context, m *topology.Map, parts []*part) {
+	byPeer := map[topology.PeerID][]*part{}
+	for _, p := range parts {
+		if p.done {
+			continue
+		}
+		pl, ok := m.Placement(p.shard)
+		switch {
+		case !ok:
+			p.err = located(fault.New(fault.CollectionNotFound, "Not found: shard %d of the collection is gone", p.shard.ID), p.shard, 0)
+			p.done = !p.sent
+		case pl.Primary == 0:
+			p.err = located(fault.New(fault.ShardUnavailable, "shard %d has no primary at the moment", p.shard.ID), p.shard, 0)
+		default:
+			p.write.Route = &shardv1.Route{CollectionId: uint64(p.shard.Collection), ShardId: uint64(p.shard.ID), Epoch: uint64(pl.Epoch)}
+			byPeer[pl.Primary] = append(byPeer[pl.Primary], p)
+		}
+	}
+	each(byPeer, func(peer topology.PeerID, ps []*part) { c.send(ctx, peer, ps) })
+}
+
+// send is one RPC to one peer.
+func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part) {
+	shards, err := c.o.Peer(peer)
+	if err != nil {
+		for _, p := range ps {
+			p.err = located(fault.Wrap(fault.ShardUnavailable, err, "peer %d of shard %d cannot be reached", peer, p.shard.ID), p.shard, peer)
+		}
+		return
+	}
+	req := &shardv1.WriteRequest{}
+	timeout := durationpb.New(left(ctx))
+	for _, p := range ps {
+		p.write.Timeout, p.sent = timeout, true
+		req.Writes = append(req.Writes, p.write)
+	}
+	rctx, cancel := rpcContext(ctx)
+	defer cancel()
+	rctx, end := c.o.Span(rctx, "shard.write", peer, len(ps))
+	resp, err := shards.Write(rctx, req)
+	end(err)
+	if err == nil && len(resp.GetResults()) != len(ps) {
+		err = errors.New("the answer has another number of results than the request has writes")
+	}
+	if err != nil && refused(err) {
+		for _, p := range ps {
+			p.err, p.done = located(fault.From(err), p.shard, peer), true
+		}
+		return
+	}
+	for i, p := range ps {
+		if err != nil {
+			p.result = &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_UNKNOWN}
+			p.err = located(fault.Wrap(fault.WriteOutcomeUnknown, err, "peer %d did not answer for shard %d", peer, p.shard.ID), p.shard, peer)
+			continue
+		}
+		p.take(resp.GetResults()[i], peer)
+	}
+}
+
+// refused tells that a peer turned the whole RPC away before doing any of it.
+func refused(err error) bool {
+	switch fault.From(err).Reason {
+	case fault.WrongCluster, fault.Unauthenticated, fault.Forbidden, fault.NotBuilt, fault.TooLarge, fault.Malformed, fault.Validation:
+		return true
+	}
+	return false
+}
+
+// take judges the answer of one shard: finished, to be tried again, or refused.
+func (p *part) take(r *shardv1.ShardWriteResult, peer topology.PeerID) {
+	was := p.result
+	p.result, p.err = r, nil
+	switch r.GetStatus() {
+	case shardv1.WriteStatus_WRITE_STATUS_APPLIED, shardv1.WriteStatus_WRITE_STATUS_COMMITTED:
+		p.done = true
+		return
+	case shardv1.WriteStatus_WRITE_STATUS_REFUSED:
+		p.err = failureOf(r.GetFailure(), p.shard, peer)
+		p.done = !transient(p.err.Reason)
+	case shardv1.WriteStatus_WRITE_STATUS_NOT_PRIMARY:
+		p.err = failureOf(r.GetFailure(), p.shard, peer)
+	default:
+		p.err = located(fault.New(fault.WriteOutcomeUnknown, "%s", r.GetFailure().GetMessage()), p.shard, peer)
+	}
+	// An earlier try whose outcome is unknown keeps the whole part unknown
+	// until a primary says what became of it.
+	if was.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_UNKNOWN && !p.done {
+		p.result = was
+	}
+}
+
+// transient reasons go away by themselves or with a newer placement.
+func transient(r fault.Reason) bool {
+	switch r {
+	case fault.NotPrimary, fault.StaleEpoch, fault.ShardUnavailable, fault.ShuttingDown:
+		return true
+	}
+	return false
+}
+
+// pending tells whether parts are open, or the first error that no try will mend.
+func pending(parts []*part) (open bool, final error) {
+	for _, p := range parts {
+		if p.done && p.err != nil && final == nil {
+			final = p.err
+		}
+		open = open || !p.done
+	}
+	return open, final
+}
+
+// giveUp says what is known when time is over: if any part may have happened,
+// the outcome is unknown and must not be called a failure (W10).
+func giveUp(parts []*part) error {
+	var err *fault.Error
+	for _, p := range parts {
+		if p.done {
+			continue
+		}
+		if p.result.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_UNKNOWN {
+			return located(fault.Wrap(fault.WriteOutcomeUnknown, p.err,
+				"Timeout: the outcome of the write on shard %d is unknown, it may still take effect", p.shard.ID), p.shard, 0)
+		}
+		if err == nil {
+			err = p.err
+		}
+	}
+	if err == nil {
+		err = fault.New(fault.Timeout, "Timeout: the write was not sent in time")
+	}
+	return err
+}
+
+func outcome(parts []*part, wait bool) Outcome {
+	o := Outcome{Status: qdrant.UpdateStatus_Acknowledged}
+	if wait {
+		o.Status = qdrant.UpdateStatus_Completed
+	}
+	for _, p := range parts {
+		o.Seq = max(o.Seq, p.result.GetSeq())
+		if wait && p.result.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_COMMITTED {
+			o.Status = qdrant.UpdateStatus_WaitTimeout
+		}
+	}
+	return o
+}
+
+// clone copies the frame of a write without its operation.
+func clone(op *shardv1.ShardWrite) *shardv1.ShardWrite {
+	return &shardv1.ShardWrite{Traceparent: op.GetTraceparent()}
+}
+
+// whole gives every shard of the target the same operation: those that select
+// by a filter. The operation is shared, nobody changes it.
+func whole(t Target, op *shardv1.ShardWrite) []*part {
+	var parts []*part
+	for _, s := range t.shards() {
+		w := clone(op)
+		w.Operation = op.GetOperation()
+		parts = append(parts, &part{shard: s, write: w})
+	}
+	return parts
+}

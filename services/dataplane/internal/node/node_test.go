@@ -1,0 +1,313 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+	"github.com/pandodb/pando/services/internal/vfs/memfs"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	schema  = query.Schema{Revision: 1, Vectors: []query.VectorSchema{{Size: 2, Distance: query.Euclid}}}
+	shard0  = topology.Shard{Collection: 5, ID: 0}
+	shard1  = topology.Shard{Collection: 5, ID: 1}
+	timeout = 20 * time.Second
+)
+
+// house is a node with its folder, running.
+type house struct {
+	t     *testing.T
+	fs    vfs.FS
+	n     *Node
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
+	t.Helper()
+	h, err := tryEnter(t, fsys, lim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func tryEnter(t *testing.T, fsys vfs.FS, lim replica.Limits) (*house, error) {
+	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	st := Storage{SegmentBytes: 16 << 10, Shard: shard.Options{
+		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
+	}}
+	h := &house{t: t, fs: fsys, ended: make(chan error, 1)}
+	h.n = New(Options{Folder: f, Open: st.Open, Limits: lim, Random: rand.Reader, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stop = cancel
+	go func() { h.ended <- errors.Join(h.n.Run(ctx), f.Close()) }()
+	return h, nil
+}
+
+func (h *house) leave() {
+	h.t.Helper()
+	h.stop()
+	if err := <-h.ended; err != nil {
+		h.t.Errorf("Run: %v", err)
+	}
+}
+
+// await waits until cond holds.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick, late := time.NewTicker(time.Millisecond), time.NewTimer(timeout)
+	defer tick.Stop()
+	defer late.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-late.C:
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// assign makes the assignment of a shard with the one replica here.
+func assign(id topology.Shard, e topology.Epoch, s topology.ReplicaState, inc topology.Incarnation) Assignment {
+	a := Assignment{Schema: schema, Settings: []byte("{}")}
+	a.Placement = topology.Placement{Shard: id, Epoch: e, Replicas: []topology.Replica{{Peer: 7, State: s, Incarnation: inc}}}
+	if s == topology.Active {
+		a.Placement.Primary = 7
+	}
+	return a
+}
+
+func (h *house) holding(id topology.Shard) (Holding, bool) {
+	inv := h.n.Inventory()
+	i := slices.IndexFunc(inv, func(x Holding) bool { return x.Shard == id })
+	if i < 0 {
+		return Holding{}, false
+	}
+	return inv[i], true
+}
+
+// birth brings shards to life as C0 says: made and told under epoch 1, Active
+// under epoch 2.
+func (h *house) birth(revision uint64, ids ...topology.Shard) []Assignment {
+	h.t.Helper()
+	var first, second []Assignment
+	for _, id := range ids {
+		first = append(first, assign(id, 1, topology.Initializing, topology.Incarnation{}))
+	}
+	h.n.Apply(Desired{Revision: revision, Assignments: first})
+	for _, id := range ids {
+		await(h.t, "made", func() bool { x, ok := h.holding(id); return ok && x.Loaded && x.Epoch == 1 })
+		x, _ := h.holding(id)
+		second = append(second, assign(id, 2, topology.Active, x.Incarnation))
+	}
+	h.n.Apply(Desired{Revision: revision + 1, Assignments: second})
+	h.ready(ids...)
+	return second
+}
+
+func (h *house) ready(ids ...topology.Shard) {
+	h.t.Helper()
+	for _, id := range ids {
+		await(h.t, "ready", func() bool {
+			_, release, err := h.n.Reader(id)
+			if err == nil {
+				release()
+			}
+			x, _ := h.holding(id)
+			return err == nil && x.Status.Settled
+		})
+	}
+}
+
+func upsert(id uint64, v float32) shard.Write {
+	return shard.Write{Kind: op.Upsert, Points: []op.Point{{ID: topology.NumberID(id), Vectors: []op.Vector{{Data: []float32{v, 1}}}}}}
+}
+
+func (h *house) write(id topology.Shard, w shard.Write) (replica.Result, error) {
+	r, err := h.n.Replica(id)
+	if err != nil {
+		return replica.Result{}, err
+	}
+	return r.Propose(context.Background(), newID(), w, replica.WaitApplied, 1)
+}
+
+func newID() (id op.ID) {
+	if _, err := rand.Read(id.Request[:]); err != nil {
+		panic(err)
+	}
+	return id
+}
+
+// value reads the first element of a point's vector; false if it is not there.
+func (h *house) value(id topology.Shard, p uint64) (float32, bool) {
+	h.t.Helper()
+	sh, release, err := h.n.Reader(id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer release()
+	got, err := sh.Get(context.Background(), query.Get{IDs: []topology.PointID{topology.NumberID(p)}, Want: query.Want{Vectors: true}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if len(got) == 0 {
+		return 0, false
+	}
+	return got[0].Vectors[0].Data[0], true
+}
+
+func TestLifeOfReplicas(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("%v", err)
+	}
+	as := h.birth(1, shard0, shard1)
+	for p := range uint64(20) {
+		if _, err := h.write(shard0, upsert(p, float32(p))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, ok := h.value(shard0, 13); !ok || v != 13 {
+		t.Errorf("%v %v", v, ok)
+	}
+	h.leave()
+	if _, err := h.write(shard0, upsert(1, 1)); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("%v", err)
+	}
+
+	h = enter(t, fsys, replica.Limits{})
+	h.n.Apply(Desired{Revision: 2, Assignments: as})
+	h.ready(shard0, shard1)
+	if v, ok := h.value(shard0, 13); !ok || v != 13 {
+		t.Errorf("after a restart: %v %v", v, ok)
+	}
+	x, _ := h.holding(shard0)
+	if x.Incarnation != as[0].Placement.Replicas[0].Incarnation || x.Status.Term != (topology.Term{Epoch: 2, Run: 2}) || x.Status.Role != core.Primary {
+		t.Errorf("%+v", x)
+	}
+	h.n.Apply(Desired{Revision: 1, Confirmed: true}) // old news
+	h.n.Apply(Desired{Revision: 3, Confirmed: true, Assignments: as[1:]})
+	await(t, "dropped", func() bool { _, ok := h.holding(shard0); return !ok })
+	if _, err := fsys.Stat("/data/collections/5/0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if _, ok := h.value(shard1, 13); ok {
+		t.Error("shards share points")
+	}
+	h.birth(4, shard0) // a new life, empty
+	if _, ok := h.value(shard0, 13); ok {
+		t.Error("the dropped replica's points are back")
+	}
+	y, _ := h.holding(shard0)
+	if y.Incarnation == x.Incarnation {
+		t.Error("the new replica has the old incarnation")
+	}
+	h.n.Apply(Desired{Revision: 9, Confirmed: true})
+	await(t, "all dropped", func() bool { return len(h.n.Inventory()) == 0 })
+	if _, err := fsys.Stat("/data/collections/5"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	h.leave()
+}
+
+// What a process knew of the placement when it ended may be older than a replica
+// on its disk: that one stays until the control plane has spoken.
+func TestNothingIsDroppedOnAnOldPlacement(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	as := h.birth(1, shard0, shard1)
+	if _, err := h.write(shard0, upsert(1, 7)); err != nil {
+		t.Fatal(err)
+	}
+	h.leave()
+	h = enter(t, fsys, replica.Limits{})
+	h.n.Apply(Desired{Revision: 1, Assignments: as[1:]})
+	h.ready(shard1)
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("%v", err)
+	}
+	h.n.Apply(Desired{Revision: 5, Confirmed: true, Assignments: as})
+	h.ready(shard0)
+	if v, ok := h.value(shard0, 1); !ok || v != 7 {
+		t.Errorf("%v %v", v, ok)
+	}
+	h.leave()
+}
+
+func TestUnloadableReplicaStopsNobody(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	as := h.birth(1, shard0, shard1)
+	h.leave()
+	if err := fsys.Rename("/data/collections/5/0/meta", "/data/meta"); err != nil {
+		t.Fatal(err)
+	}
+	h = enter(t, fsys, replica.Limits{})
+	h.n.Apply(Desired{Revision: 2, Assignments: as})
+	h.ready(shard1)
+	await(t, "told why", func() bool { x, _ := h.holding(shard0); return errors.Is(x.Why, errMetaLost) })
+	if x, _ := h.holding(shard0); x.Loaded || x.Since.IsZero() {
+		t.Errorf("%+v", x)
+	}
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNotLoaded) || !errors.Is(err, errMetaLost) {
+		t.Errorf("%v", err)
+	}
+	h.leave()
+}
+
+// S3: the placement knows another incarnation, so the disk was lost: the replica
+// is made anew, empty, and serves nothing.
+func TestLostDisk(t *testing.T) {
+	h := enter(t, memfs.New(), replica.Limits{})
+	h.n.Apply(Desired{Revision: 8, Assignments: []Assignment{assign(shard0, 6, topology.Active, topology.Incarnation{1})}})
+	await(t, "made", func() bool { x, _ := h.holding(shard0); return x.Loaded && x.Epoch == 6 })
+	if _, _, err := h.n.Reader(shard0); !errors.Is(err, replica.ErrNotReady) {
+		t.Errorf("%v", err)
+	}
+	if _, err := h.write(shard0, upsert(1, 1)); !errors.Is(err, replica.ErrNotPrimary) {
+		t.Errorf("%v", err)
+	}
+	h.leave()
+}
+
+func TestDropIsFinishedAfterACrash(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	h.birth(1, shard0)
+	h.leave()
+	if err := errors.Join(fsys.MkdirAll("/data/trash", 0o700), fsys.Rename("/data/collections/5/0", "/data/trash/5-0-1"),
+		vfs.SyncDir(fsys, "/data"), vfs.SyncDir(fsys, "/data/trash"), vfs.SyncDir(fsys, "/data/collections/5")); err != nil {
+		t.Fatal(err)
+	}
+	again := fsys.StrictClone()
+	h = enter(t, again, replica.Limits{})
+	await(t, "trash emptied", func() bool { l, _ := again.List("/data/trash"); return len(l) == 0 })
+	if inv := h.n.Inventory(); len(inv) != 0 {
+		t.Errorf("%+v", inv)
+	}
+	h.leave()
+}

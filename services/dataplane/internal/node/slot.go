@@ -1,0 +1,299 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+)
+
+// Parts are what a replica is opened from.
+type Parts struct {
+	Log    replica.Log
+	Engine replica.Engine
+	// Reads is the engine's reading side, as Node.Reader hands it out.
+	Reads Reads
+	Close func() error
+}
+
+// Opener opens or makes log and engine in a replica's folder, which exists. hard
+// is the replica's small state.
+type Opener func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error)
+
+var (
+	errLoading  = errors.New("it is being opened")
+	errPanic    = errors.New("opening it panicked")
+	errMetaLost = errors.New("meta is missing beside log or state: restore it, or remove the folder and let it fill from another replica")
+)
+
+// slot is the life of one shard's replica on this peer: its goroutine makes,
+// opens, runs, closes and drops it.
+type slot struct {
+	n    *Node
+	id   topology.Shard
+	dir  string
+	log  *slog.Logger
+	wake chan struct{} // cap 1: what is wanted has changed
+
+	mu struct {
+		sync.Mutex
+		wanted *Assignment        // nil: to be dropped
+		cancel context.CancelFunc // ends the running replica
+		reads  Reads
+		rep    *replica.Replica // nil: not loaded
+		hard   core.Hard        // as of the last opening
+		why    error            // why not loaded
+		since  time.Time
+	}
+}
+
+func newSlot(n *Node, id topology.Shard) *slot {
+	s := &slot{
+		n: n, id: id, wake: make(chan struct{}, 1),
+		dir: filepath.Join(n.o.Folder.Dir, collectionsDir, strconv.FormatUint(uint64(id.Collection), 10), strconv.FormatUint(uint64(id.ID), 10)),
+		log: n.o.Logger.With("collection", uint64(id.Collection), "shard", uint64(id.ID)),
+	}
+	s.mu.why, s.mu.since = errLoading, n.o.Now()
+	return s
+}
+
+// tell says what is wanted; nil: the replica is to be dropped.
+func (s *slot) tell(a *Assignment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.mu.wanted
+	s.mu.wanted = a
+	if a != nil && old != nil && a.Placement.Epoch == old.Placement.Epoch && a.Schema.Revision == old.Schema.Revision {
+		return
+	}
+	switch {
+	case a == nil && s.mu.cancel != nil:
+		s.mu.cancel()
+	case a != nil && s.mu.rep != nil:
+		s.mu.rep.See(seen(a))
+		return
+	}
+	poke(s.wake)
+}
+
+func seen(a *Assignment) core.PlacementSeen {
+	return core.PlacementSeen{Placement: a.Placement, Config: core.Config{Revision: a.Schema.Revision, Settings: a.Settings}}
+}
+
+func (s *slot) wanted() *Assignment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.wanted
+}
+
+// live runs until the replica is dropped or ctx ends.
+func (s *slot) live(ctx context.Context) error {
+	for {
+		var err error
+		if a := s.wanted(); a != nil {
+			err = s.serve(ctx, a)
+		} else if err = s.remove(); err == nil {
+			s.log.Info("replica dropped")
+			s.n.gone(s)
+			return nil
+		}
+		if err != nil {
+			s.log.Error("replica not loaded", "reason", err)
+			s.settle(nil, Parts{}, err)
+		}
+		retry := time.NewTimer(retryAfter)
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return nil
+		case <-s.wake:
+		case <-retry.C:
+		}
+		retry.Stop()
+	}
+}
+
+// settle shows a running replica, or why there is none.
+func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
+	s.mu.Lock()
+	s.mu.rep, s.mu.reads, s.mu.why, s.mu.since = rep, p.Reads, why, s.n.o.Now()
+	s.mu.Unlock()
+	poke(s.n.changed)
+}
+
+// serve opens the replica and runs it. nil: ctx has ended or it is to be dropped.
+func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
+	select {
+	case s.n.loads <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	state, parts, hard, err := s.open(a)
+	<-s.n.loads
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, parts.Close(), state.Close()) }()
+	o := s.n.o
+	rep := replica.New(replica.Options{
+		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
+		Log: parts.Log, Engine: parts.Engine, State: state, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+	})
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.mu.cancel, s.mu.hard = cancel, hard
+	now := s.mu.wanted
+	s.mu.Unlock()
+	if now == nil {
+		return nil
+	}
+	rep.See(seen(now))
+	s.settle(rep, parts, nil)
+	err = rep.Run(run)
+	s.settle(nil, Parts{}, errors.Join(errLoading, err))
+	if failed := rep.Status().Reason; err == nil && failed == "" {
+		_, err = parts.Engine.Checkpoint() // a start that replays nothing
+	}
+	return err
+}
+
+// open makes the replica if the folder is new, and opens its parts.
+func (s *slot) open(a *Assignment) (_ *replica.StateFile, _ Parts, _ core.Hard, err error) {
+	fsys := s.n.o.Folder.FS
+	if err := fsys.MkdirAll(s.dir, 0o750); err != nil {
+		return nil, Parts{}, core.Hard{}, err
+	}
+	for d := s.dir; d != s.n.o.Folder.Dir; d = filepath.Dir(d) {
+		if err := vfs.SyncDir(fsys, filepath.Dir(d)); err != nil {
+			return nil, Parts{}, core.Hard{}, err
+		}
+	}
+	state, hard, err := replica.OpenState(fsys, filepath.Join(s.dir, "meta"))
+	if err != nil {
+		return nil, Parts{}, hard, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, state.Close())
+		}
+	}()
+	if hard.Incarnation == (topology.Incarnation{}) {
+		if hard, err = s.bear(state); err != nil {
+			return nil, Parts{}, hard, err
+		}
+	}
+	parts, err := s.openParts(*a, hard)
+	return state, parts, hard, err
+}
+
+// openParts turns a panic into an error: the engine's store panics when the disk
+// fails while it is opened, and one replica must not stop the others.
+func (s *slot) openParts(a Assignment, hard core.Hard) (p Parts, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: %w: %v", s.dir, errPanic, r)
+		}
+	}()
+	return s.n.o.Open(s.n.o.Folder.FS, s.dir, a, hard)
+}
+
+// bear gives a new replica its incarnation, durably before anything else is in its
+// folder (C0, S3).
+func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
+	for _, name := range []string{"log", "state"} {
+		if _, err := s.n.o.Folder.FS.Stat(filepath.Join(s.dir, name)); err == nil {
+			return hard, fmt.Errorf("%s: %w", s.dir, errMetaLost)
+		}
+	}
+	if _, err := io.ReadFull(s.n.o.Random, hard.Incarnation[:]); err != nil {
+		return hard, err
+	}
+	s.log.Info("replica made", "incarnation", fmt.Sprintf("%x", hard.Incarnation))
+	return hard, state.Save(hard)
+}
+
+// remove takes the replica's folder away: out of the way first, in one step, so
+// that a crash leaves it whole or gone.
+func (s *slot) remove() error {
+	f := s.n.o.Folder
+	trash := filepath.Join(f.Dir, trashDir)
+	if err := f.FS.MkdirAll(trash, 0o750); err != nil {
+		return err
+	}
+	to := filepath.Join(trash, fmt.Sprintf("%d-%d-%d", s.id.Collection, s.id.ID, s.n.o.Now().UnixNano()))
+	err := f.FS.Rename(s.dir, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	parent := filepath.Dir(s.dir)
+	err = errors.Join(err, vfs.SyncDir(f.FS, trash), vfs.SyncDir(f.FS, parent))
+	if err != nil {
+		return err
+	}
+	if left, err := s.n.list(parent); err == nil && len(left) == 0 {
+		_ = f.FS.Remove(parent) // another shard of the collection may just be made there
+	}
+	return f.FS.RemoveAll(to)
+}
+
+// list is the names in a folder, none if it is missing.
+func (n *Node) list(dir string) ([]string, error) {
+	names, err := n.o.Folder.FS.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// emptyTrash finishes removals that a crash cut short.
+func (n *Node) emptyTrash() error {
+	trash := filepath.Join(n.o.Folder.Dir, trashDir)
+	names, err := n.list(trash)
+	for _, name := range names {
+		err = errors.Join(err, n.o.Folder.FS.RemoveAll(filepath.Join(trash, name)))
+	}
+	return err
+}
+
+// use gives what a caller works with.
+func (s *slot) use() (*replica.Replica, Reads, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.rep == nil {
+		return nil, nil, fmt.Errorf("shard %d of collection %d: %w: %w", s.id.ID, s.id.Collection, ErrNotLoaded, s.mu.why)
+	}
+	return s.mu.rep, s.mu.reads, nil
+}
+
+func (s *slot) holding() Holding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := Holding{
+		Shard: s.id, Incarnation: s.mu.hard.Incarnation, Epoch: s.mu.hard.Placement.Epoch,
+		Last: core.Position{Term: s.mu.hard.Promised, Seq: s.mu.hard.Commit}, Why: s.mu.why, Since: s.mu.since,
+	}
+	if s.mu.rep == nil {
+		return h
+	}
+	st := s.mu.rep.Status()
+	h.Status = st
+	switch st.Phase {
+	case replica.Loading:
+		h.Why = errLoading
+	default:
+		h.Loaded, h.Epoch, h.Last, h.Applied, h.Since = true, st.Placement.Epoch, st.Last, st.Applied, st.Since
+	}
+	return h
+}

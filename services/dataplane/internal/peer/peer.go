@@ -1,0 +1,325 @@
+// Package peer serves the shards of this peer to coordinators: its own, which
+// call it directly, and those of other peers. It is the one place where the
+// messages of pando.shard.v1 become engine types and engine errors become
+// reasons.
+package peer
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Replica is what the loop of a replica offers.
+type Replica interface {
+	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
+	Status() replica.Status
+}
+
+// Engine is what the state of a replica offers to readers.
+type Engine interface {
+	Get(context.Context, query.Get) ([]query.Record, error)
+	Scroll(context.Context, query.Scroll) ([]query.Record, *topology.PointID, error)
+	Count(context.Context, query.Count) (uint64, error)
+	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
+}
+
+// Server answers pando.shard.v1.Shard. Both seams must be set.
+type Server struct {
+	shardv1.UnimplementedShardServer
+	// Replica gives a replica on this peer.
+	Replica func(topology.Shard) (Replica, error)
+	// Reader gives its state to read from until release is called; it fails
+	// unless the replica may answer default reads (R1, R2a).
+	Reader func(topology.Shard) (e Engine, release func(), err error)
+	// Span opens a span around the work of one shard; nil opens none.
+	Span func(ctx context.Context, name string, s topology.Shard) (context.Context, func(error))
+}
+
+func (s *Server) span(ctx context.Context, name string, r *shardv1.Route) (context.Context, func(error)) {
+	if s.Span == nil {
+		return ctx, func(error) {}
+	}
+	return s.Span(ctx, name, shardOf(r))
+}
+
+// parallel runs f for 0..n-1, as many at a time as there are processors.
+func parallel(n int, f func(int)) {
+	if n == 1 {
+		f(0)
+		return
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		g.Go(func() error { f(i); return nil })
+	}
+	_ = g.Wait() // f reports through its result
+}
+
+// Read answers each read from what its replica has applied.
+func (s *Server) Read(ctx context.Context, r *shardv1.ReadRequest) (*shardv1.ReadResponse, error) {
+	out := &shardv1.ReadResponse{Results: make([]*shardv1.ShardReadResult, len(r.GetReads()))}
+	parallel(len(r.GetReads()), func(i int) {
+		one := r.GetReads()[i]
+		res, err := s.read(ctx, one)
+		if err != nil {
+			res = &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Failure{Failure: failure(err, shardOf(one.GetRoute()))}}
+		}
+		out.Results[i] = res
+	})
+	return out, nil
+}
+
+func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.ShardReadResult, err error) {
+	ctx, end := s.span(ctx, "replica.read", r.GetRoute())
+	defer func() { end(err) }()
+	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
+		return nil, notBuilt("linearizable read")
+	}
+	rep, err := s.find(r.GetRoute())
+	if err != nil {
+		return nil, err
+	}
+	if d := r.GetTimeout().AsDuration(); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	engine, release, err := s.Reader(shardOf(r.GetRoute()))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	res, err := answer(ctx, engine, r)
+	if err != nil {
+		return nil, err
+	}
+	res.AppliedSeq = uint64(rep.Status().Applied)
+	return res, nil
+}
+
+// find looks the replica up and fences senders of an older epoch.
+func (s *Server) find(r *shardv1.Route) (Replica, error) {
+	rep, err := s.Replica(shardOf(r))
+	if err != nil {
+		return nil, err
+	}
+	if pl := rep.Status().Placement; uint64(pl.Epoch) > r.GetEpoch() && r.GetEpoch() != 0 {
+		return nil, &staleError{placement: pl, sent: r.GetEpoch()}
+	}
+	return rep, nil
+}
+
+// answer asks the engine.
+func answer(ctx context.Context, e Engine, r *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+	switch o := r.GetRead().(type) {
+	case *shardv1.ShardRead_Get:
+		ids, err := idsOf(o.Get.GetIds())
+		if err != nil {
+			return nil, err
+		}
+		want := wantOf(o.Get.GetWithPayload(), o.Get.GetWithVectors())
+		recs, err := e.Get(ctx, query.Get{IDs: ids, Want: want})
+		return recordsOf(recs, want), err
+	case *shardv1.ShardRead_Scroll:
+		return scroll(ctx, e, o.Scroll)
+	case *shardv1.ShardRead_Count:
+		f, err := filterOf(o.Count.GetFilter())
+		if err != nil {
+			return nil, err
+		}
+		n, err := e.Count(ctx, query.Count{Filter: f})
+		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: n}}, err
+	case *shardv1.ShardRead_Query:
+		return rank(ctx, e, o.Query)
+	}
+	return nil, notBuilt("this read")
+}
+
+func recordsOf(recs []query.Record, want query.Want) *shardv1.ShardReadResult {
+	out := &shardv1.Records{Records: make([]*shardv1.Record, 0, len(recs))}
+	for _, rec := range recs {
+		out.Records = append(out.Records, &shardv1.Record{Point: retrieved(rec, want), Version: rec.Version})
+	}
+	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Records{Records: out}}
+}
+
+func scroll(ctx context.Context, e Engine, s *shardv1.ScrollPoints) (*shardv1.ShardReadResult, error) {
+	if s.GetOrderBy() != nil {
+		return nil, notBuilt("order_by")
+	}
+	f, err := filterOf(s.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	q := query.Scroll{Filter: f, Limit: int(s.GetLimit()), Want: wantOf(s.GetWithPayload(), s.GetWithVectors())}
+	if s.GetOffset() != nil {
+		id, err := wire.PointID(s.GetOffset())
+		if err != nil {
+			return nil, fault.Wrap(fault.Malformed, err, "Unable to parse UUID: %v", err)
+		}
+		q.Offset = &id
+	}
+	recs, _, err := e.Scroll(ctx, q)
+	return recordsOf(recs, q.Want), err
+}
+
+func rank(ctx context.Context, e Engine, q *shardv1.QueryPoints) (*shardv1.ShardReadResult, error) {
+	qs := make([]query.Nearest, 0, len(q.GetQueries()))
+	for _, one := range q.GetQueries() {
+		n, err := nearestOf(one)
+		if err != nil {
+			return nil, err
+		}
+		qs = append(qs, n)
+	}
+	res, err := e.Nearest(ctx, qs)
+	if err != nil {
+		return nil, err
+	}
+	out := &shardv1.Rankings{Rankings: make([]*shardv1.Ranking, 0, len(res))}
+	for i, hits := range res {
+		ranking := &shardv1.Ranking{}
+		for _, h := range hits {
+			ranking.Points = append(ranking.Points, scored(h, qs[i].Want))
+		}
+		out.Rankings = append(out.Rankings, ranking)
+	}
+	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Rankings{Rankings: out}}, nil
+}
+
+// most keeps a wish for many results inside an int on every platform.
+const most = 1 << 30
+
+func nearestOf(q *shardv1.ShardQuery) (query.Nearest, error) {
+	f, err := filterOf(q.GetFilter())
+	if err != nil {
+		return query.Nearest{}, err
+	}
+	if len(q.GetPrefetch()) > 0 {
+		return query.Nearest{}, notBuilt("prefetch")
+	}
+	dense := q.GetQuery().GetNearest().GetDense()
+	if dense == nil {
+		return query.Nearest{}, notBuilt("this kind of query")
+	}
+	return query.Nearest{Using: q.GetUsing(), Vector: dense.GetData(), Filter: f, ScoreThreshold: q.ScoreThreshold,
+		Limit: int(min(q.GetLimit(), most)), Want: wantOf(q.GetWithPayload(), q.GetWithVectors())}, nil
+}
+
+// Write hands operations to the primaries here. Those of one shard are
+// proposed in their order; different shards go on beside each other.
+func (s *Server) Write(ctx context.Context, r *shardv1.WriteRequest) (*shardv1.WriteResponse, error) {
+	out := &shardv1.WriteResponse{Results: make([]*shardv1.ShardWriteResult, len(r.GetWrites()))}
+	byShard := map[topology.Shard][]int{}
+	var order []topology.Shard
+	for i, w := range r.GetWrites() {
+		sh := shardOf(w.GetRoute())
+		if byShard[sh] == nil {
+			order = append(order, sh)
+		}
+		byShard[sh] = append(byShard[sh], i)
+	}
+	var g errgroup.Group
+	for _, sh := range order {
+		run := func() error {
+			for _, i := range byShard[sh] {
+				out.Results[i] = s.write(ctx, r.GetWrites()[i])
+			}
+			return nil
+		}
+		if len(order) == 1 {
+			_ = run()
+			break
+		}
+		g.Go(run)
+	}
+	_ = g.Wait() // each result carries its own error
+	return out, nil
+}
+
+func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.ShardWriteResult {
+	res, err := s.propose(ctx, w)
+	if err == nil {
+		out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_COMMITTED, Seq: uint64(res.Seq)}
+		if res.Applied {
+			out.Status = shardv1.WriteStatus_WRITE_STATUS_APPLIED
+		}
+		return out
+	}
+	out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_REFUSED, Failure: failure(err, shardOf(w.GetRoute()))}
+	switch out.GetFailure().GetReason() {
+	case clusterv1.Reason_REASON_WRITE_OUTCOME_UNKNOWN:
+		out.Status = shardv1.WriteStatus_WRITE_STATUS_UNKNOWN
+	case clusterv1.Reason_REASON_NOT_PRIMARY, clusterv1.Reason_REASON_STALE_EPOCH:
+		out.Status = shardv1.WriteStatus_WRITE_STATUS_NOT_PRIMARY
+	}
+	return out
+}
+
+func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.Result, err error) {
+	ctx, end := s.span(ctx, "replica.write", w.GetRoute())
+	defer func() { end(err) }()
+	rep, err := s.find(w.GetRoute())
+	if err != nil {
+		return replica.Result{}, err
+	}
+	id, err := opID(w.GetId())
+	if err != nil {
+		return replica.Result{}, err
+	}
+	what, err := writeOf(w)
+	if err != nil {
+		return replica.Result{}, err
+	}
+	if d := w.GetTimeout().AsDuration(); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	wait := replica.WaitCommitted
+	if w.GetWait() {
+		wait = replica.WaitApplied
+	}
+	return rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
+}
+
+// Health says how one replica is, by a read through its own loop.
+func (s *Server) Health(ctx context.Context, sh topology.Shard) *shardv1.ReplicaHealth {
+	start := time.Now()
+	out := &shardv1.ReplicaHealth{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID)}
+	rep, err := s.Replica(sh)
+	if err == nil {
+		st := rep.Status()
+		out.Epoch, out.AppliedSeq = uint64(st.Placement.Epoch), uint64(st.Applied)
+		err = s.touch(ctx, sh)
+	}
+	if err != nil {
+		out.Failure = failure(err, sh)
+	}
+	out.Latency = durationpb.New(time.Since(start))
+	return out
+}
+
+func (s *Server) touch(ctx context.Context, sh topology.Shard) error {
+	engine, release, err := s.Reader(sh)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, _, err = engine.Scroll(ctx, query.Scroll{Limit: 1})
+	return err
+}

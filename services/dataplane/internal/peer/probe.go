@@ -1,0 +1,120 @@
+package peer
+
+import (
+	"context"
+	"encoding/binary"
+	"path/filepath"
+	"sync"
+	"time"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// probeFile is rewritten with fsync to see that the disk does real work.
+const probeFile = "probe"
+
+// Prober answers the health plane and the control plane's Confirm.
+type Prober struct {
+	shardv1.UnimplementedProbeServer
+	shardv1.UnimplementedConfirmServer
+	Server *Server
+	Self   topology.PeerID
+	// FS and Dir: the data folder.
+	FS  vfs.FS
+	Dir string
+	// Shards lists the replicas on this peer.
+	Shards func() []topology.Shard
+	// Revision of the placement that this peer has seen.
+	Revision func() uint64
+	// Session names this peer's session with the control plane.
+	Session func() uint64
+	// Incarnation of a replica's disk.
+	Incarnation func(topology.Shard) (topology.Incarnation, bool)
+
+	mu struct {
+		sync.Mutex
+		count uint64
+		disk  *shardv1.DiskHealth
+		at    time.Time
+	}
+}
+
+// Probe reads through the loop of each shard asked for, and tries the disk.
+func (p *Prober) Probe(ctx context.Context, r *shardv1.ProbeRequest) (*shardv1.ProbeResponse, error) {
+	out := &shardv1.ProbeResponse{PeerId: uint64(p.Self), PlacementRevision: p.Revision()}
+	shards := p.Shards()
+	if len(r.GetShards()) > 0 {
+		shards = shards[:0:0]
+		for _, s := range r.GetShards() {
+			shards = append(shards, topology.Shard{Collection: topology.CollectionID(s.GetCollectionId()), ID: topology.ShardID(s.GetShardId())})
+		}
+	}
+	out.Replicas = make([]*shardv1.ReplicaHealth, len(shards))
+	parallel(len(shards), func(i int) { out.Replicas[i] = p.Server.Health(ctx, shards[i]) })
+	if r.GetDisk() {
+		out.Disk = p.tryDisk()
+	}
+	return out, nil
+}
+
+// diskEvery keeps probes of many observers from wearing the disk: in between
+// they share the last result.
+const diskEvery = time.Second
+
+func (p *Prober) tryDisk() *shardv1.DiskHealth {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.disk != nil && time.Since(p.mu.at) < diskEvery {
+		out := &shardv1.DiskHealth{Fsync: p.mu.disk.GetFsync(), FreeBytes: p.mu.disk.GetFreeBytes(), Failure: p.mu.disk.GetFailure()}
+		out.Age = durationpb.New(time.Since(p.mu.at))
+		return out
+	}
+	p.mu.count++
+	start := time.Now()
+	d := &shardv1.DiskHealth{}
+	err := vfs.WriteFileAtomic(p.FS, filepath.Join(p.Dir, probeFile), binary.LittleEndian.AppendUint64(nil, p.mu.count))
+	d.Fsync = durationpb.New(time.Since(start))
+	if u, uerr := p.FS.DiskUsage(p.Dir); uerr == nil {
+		d.FreeBytes = u.Avail
+	} else if err == nil {
+		err = uerr
+	}
+	// A full disk refuses writes and keeps reads: it is no reason to call the
+	// peer dead.
+	if err != nil && !vfs.IsNoSpace(err) {
+		d.Failure = &shardv1.Failure{Reason: clusterv1.Reason_REASON_REPLICA_FAILED, Message: err.Error()}
+	}
+	p.mu.disk, p.mu.at = d, time.Now()
+	return d
+}
+
+// Confirm proves that a replica lives now and says what it knows (C2a).
+func (p *Prober) Confirm(_ context.Context, r *shardv1.ConfirmRequest) (*shardv1.ConfirmResponse, error) {
+	s := topology.Shard{Collection: topology.CollectionID(r.GetCollectionId()), ID: topology.ShardID(r.GetShardId())}
+	rep, err := p.Server.Replica(s)
+	if err != nil {
+		return nil, fault.Wrap(fault.NotFound, err, "shard %d: %v", s.ID, err)
+	}
+	in, ok := p.Incarnation(s)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "shard %d: its replica here has not been made yet", s.ID)
+	}
+	st := rep.Status()
+	if st.Phase == replica.Failed || st.Phase == replica.Ended {
+		return nil, fault.New(fault.ReplicaFailed, "shard %d: %s", s.ID, st.Reason)
+	}
+	return &shardv1.ConfirmResponse{Nonce: r.GetNonce(), Incarnation: wire.ProtoIncarnation(in), SessionId: p.Session(),
+		PlacementEpoch: uint64(st.Placement.Epoch), Promised: protoTerm(st.Promised),
+		Last: &shardv1.Position{Term: protoTerm(st.Last.Term), Seq: uint64(st.Last.Seq)}}, nil
+}
+
+func protoTerm(t topology.Term) *shardv1.Term {
+	return &shardv1.Term{Epoch: uint64(t.Epoch), Run: uint64(t.Run)}
+}

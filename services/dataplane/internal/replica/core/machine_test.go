@@ -1,0 +1,227 @@
+package core
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+const now = 1_700_000_000_000
+
+func placement(epoch topology.Epoch, primary topology.PeerID, states ...topology.ReplicaState) topology.Placement {
+	p := topology.Placement{Epoch: epoch, Primary: primary}
+	for i, s := range states {
+		p.Replicas = append(p.Replicas, topology.Replica{Peer: topology.PeerID(i + 1), State: s, Incarnation: topology.Incarnation{byte(i + 1)}})
+	}
+	return p
+}
+
+func machine(t *testing.T, st Start) (*Machine, Effects) {
+	t.Helper()
+	m := New(Options{Self: 1, Incarnation: topology.Incarnation{1}})
+	fx := m.Step(now, st)
+	if fx.Broken != "" {
+		t.Fatal(fx.Broken)
+	}
+	return m, fx
+}
+
+func write(ref uint64, n byte, wait WaitMode, bodies ...string) Proposal {
+	p := Proposal{Ref: ref, ID: op.ID{Request: [16]byte{n}}, Wait: wait}
+	for _, b := range bodies {
+		p.Bodies = append(p.Bodies, []byte(b))
+	}
+	return p
+}
+
+func outcomes(as []Answer) (out []Outcome) {
+	for _, a := range as {
+		out = append(out, a.Outcome)
+	}
+	return out
+}
+
+func TestBirthThenWrite(t *testing.T) {
+	m, fx := machine(t, Start{})
+	if m.Status().Role != Idle || fx.Hard == nil || fx.Hard.Incarnation != (topology.Incarnation{1}) {
+		t.Fatalf("%+v %+v", m.Status(), fx)
+	}
+	if as := m.Step(now, Propose{[]Proposal{write(1, 1, WaitCommitted, "a")}}).Answers; !slices.Equal(outcomes(as), []Outcome{NotPrimary}) {
+		t.Fatalf("before the birth: %v", as)
+	}
+	fx = m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active), Config: Config{3, []byte("c3")}})
+	want := topology.Term{Epoch: 1, Run: 1}
+	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(m.history, []TermStart{{want, 1}}) {
+		t.Fatalf("C4: %+v", fx.Hard)
+	}
+	if len(fx.Append) != 2 || !bytes.Equal(fx.Append[1].Body, op.Op{Kind: op.Config, Revision: 3, Settings: []byte("c3")}.Append(nil)) || !fx.Sync || len(fx.Apply) != 0 {
+		t.Fatalf("C4, W11: %+v", fx)
+	}
+	fx = m.Step(now, Propose{[]Proposal{write(2, 2, WaitCommitted, "p0", "p1", "p2"), write(3, 2, WaitApplied, "p0", "p1", "p2")}})
+	var parts []uint32
+	for _, e := range fx.Append {
+		parts = append(parts, e.ID.Part)
+	}
+	if !slices.Equal(parts, []uint32{0, 1, op.LastPart}) || len(fx.Answers) != 0 {
+		t.Fatalf("parts %v answers %v", parts, fx.Answers)
+	}
+	if !m.Pending(op.ID{Request: [16]byte{2}}) {
+		t.Fatal("W2: not found in the log")
+	}
+	fx = m.Step(now, Durable{4})
+	if len(fx.Apply) != 4 || len(fx.Answers) != 0 {
+		t.Fatalf("half an operation answered: %+v", fx)
+	}
+	fx = m.Step(now, Durable{5})
+	if diff := cmp.Diff([]Answer{{2, Committed, 5}}, fx.Answers); diff != "" {
+		t.Fatal(diff)
+	}
+	fx = m.Step(now, AppliedTo{5})
+	if diff := cmp.Diff([]Answer{{3, Applied, 5}}, fx.Answers); diff != "" {
+		t.Fatal(diff)
+	}
+	dup := write(4, 2, WaitApplied)
+	dup.Seen = 5
+	if fx = m.Step(now, Propose{[]Proposal{dup}}); len(fx.Append) != 0 || !slices.Equal(fx.Answers, []Answer{{4, Applied, 5}}) {
+		t.Fatalf("W2: %+v", fx)
+	}
+}
+
+// W6: with another Active replica that reports nothing, nothing commits; a new
+// epoch without it lets the same waiting clients be answered (C5).
+func TestRequiredReplicaBlocksUntilNewEpoch(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Active)})
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a"), write(2, 2, WaitCommitted, "b")}})
+	if fx := m.Step(now, Durable{3}); len(fx.Apply) != 0 || len(fx.Answers) != 0 || m.Status().Commit != 0 {
+		t.Fatalf("W6: %+v", fx)
+	}
+	fx := m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Dead)})
+	if fx.Hard.Promised != (topology.Term{Epoch: 2, Run: 2}) || len(fx.Append) != 1 || fx.Append[0].Seq != 4 {
+		t.Fatalf("C5: %+v", fx)
+	}
+	if len(fx.Apply) != 3 || !slices.Equal(fx.Answers, []Answer{{2, Committed, 3}}) {
+		t.Fatalf("C5: %+v", fx)
+	}
+	if fx = m.Step(now, AppliedTo{3}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) || !m.Status().Ready {
+		t.Fatalf("C5: %+v", fx)
+	}
+}
+
+func TestPendingIsRequired(t *testing.T) {
+	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 1, topology.Active, topology.Partial), Pending: Pending{5, []topology.PeerID{2}}}
+	m, _ := machine(t, Start{Hard: h})
+	if fx := m.Step(now, Durable{1}); m.Status().Commit != 0 {
+		t.Fatalf("C8: pending replica not required after a restart: %+v", fx)
+	}
+	fx := m.Step(now, PlacementSeen{Placement: placement(6, 1, topology.Active, topology.Dead)})
+	if m.Status().Commit != 1 || fx.Hard.Pending.Epoch != 0 {
+		t.Fatalf("C8: %+v", m.Status())
+	}
+}
+
+func TestStepDown(t *testing.T) {
+	other := placement(2, 2, topology.Active, topology.Active)
+	dead := placement(2, 2, topology.Dead, topology.Active)
+	reborn := placement(2, 1, topology.Active)
+	reborn.Replicas[0].Incarnation = topology.Incarnation{99}
+	for _, c := range []struct {
+		name string
+		ev   Event
+		role Role
+	}{
+		{"C5 another primary", PlacementSeen{Placement: other}, Follower},
+		{"C5 marked Dead", PlacementSeen{Placement: dead}, Idle},
+		{"S3 another incarnation", PlacementSeen{Placement: reborn}, Idle},
+		{"taken out", PlacementSeen{Placement: placement(2, 0)}, Idle},
+		{"stopped", Stop{}, Stopped},
+	} {
+		m, _ := machine(t, Start{})
+		m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
+		m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a"), write(2, 2, WaitCommitted, "b")}})
+		fx := m.Step(now, c.ev)
+		if got := outcomes(fx.Answers); !slices.Equal(got, []Outcome{Unknown, Unknown}) {
+			t.Errorf("%s: W10: %v", c.name, fx.Answers)
+		}
+		if s := m.Status(); s.Role != c.role || s.Ready || s.Last.Seq != 3 {
+			t.Errorf("%s: %+v", c.name, s)
+		}
+		if fx := m.Step(now, Durable{3}); len(fx.Apply) != 0 {
+			t.Errorf("%s: commits by itself", c.name)
+		}
+		if fx := m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)}); fx.Hard != nil {
+			t.Errorf("%s: obeys a lower epoch", c.name)
+		}
+	}
+}
+
+func TestRestart(t *testing.T) {
+	old := topology.Term{Epoch: 4, Run: 9}
+	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1}}
+	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(4, 1, topology.Active), Run: 9, Promised: topology.Term{Epoch: 4}, Commit: 11}
+	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2})
+	if fx.Hard.Promised != (topology.Term{Epoch: 4, Run: 10}) || len(fx.Apply) != 1 || !fx.Sync || len(fx.Append) != 1 {
+		t.Fatalf("S1, S2: %+v", fx)
+	}
+	if fx.Append[0].HLC <= 1<<62+1 {
+		t.Fatalf("W4: %d", fx.Append[0].HLC)
+	}
+	if fx = m.Step(now, AppendFailed{13}); m.Status().Last != (Position{old, 12}) {
+		t.Fatalf("%+v", m.Status())
+	}
+	// The disk is full: what was there is synced, committed and readable, writes are refused.
+	fx = m.Step(now, Durable{12})
+	if m.Step(now, AppliedTo{12}); len(fx.Apply) != 1 || !m.Status().Ready {
+		t.Fatalf("R2a: %+v", m.Status())
+	}
+	fx = m.Step(now, Propose{[]Proposal{write(1, 7, WaitApplied, "x")}})
+	if len(fx.Append) != 2 || fx.Append[0].Seq != 13 {
+		t.Fatalf("C4: %+v", fx.Append)
+	}
+	if fx = m.Step(now, AppendFailed{13}); !slices.Equal(fx.Answers, []Answer{{1, NoSpace, 14}}) || m.Pending(op.ID{Request: [16]byte{7}}) {
+		t.Fatalf("%+v", fx)
+	}
+	fx = m.Step(now, Tick{})
+	if len(fx.Append) != 1 || fx.Hard == nil || m.history[len(m.history)-1] != (TermStart{topology.Term{Epoch: 4, Run: 10}, 13}) {
+		t.Fatalf("%+v", fx)
+	}
+}
+
+func TestTruncation(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
+	m.Step(now, Durable{1})
+	m.Step(now, AppliedTo{1})
+	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 1 {
+		t.Fatalf("C9: %+v", fx)
+	}
+	m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Active)})
+	m.checkpoints[1] = 2
+	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 0 {
+		t.Fatalf("C9: an Active replica whose checkpoint is unknown: %+v", fx)
+	}
+}
+
+func TestBrokenInvariantsAreNamed(t *testing.T) {
+	for _, ev := range []Event{Durable{9}, AppliedTo{1}, Checkpointed{1}, nil, Propose{[]Proposal{write(1, 1, 0)}}} {
+		m, _ := machine(t, Start{})
+		m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
+		if fx := m.Step(now, ev); fx.Broken == "" {
+			t.Errorf("%T accepted", ev)
+		}
+	}
+	m := New(Options{Self: 1})
+	if fx := m.Step(now, Start{Applied: 5, Last: Position{Seq: 4}}); fx.Broken == "" {
+		t.Error("I3: a log shorter than the state accepted")
+	}
+}
+
+func TestNames(t *testing.T) {
+	if s := Idle.String() + Role(9).String() + Applied.String() + Outcome(99).String(); s != "idleunknownappliedinvalid" {
+		t.Error(s)
+	}
+}

@@ -1,0 +1,110 @@
+package core
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestSim runs PANDO_SIM_SEEDS seeds of PANDO_SIM_STEPS steps from PANDO_SIM_SEED
+// on. PANDO_SIM_TRACE=1 prints what one seed does.
+func TestSim(t *testing.T) {
+	seed, seeds, steps := setting(t, "PANDO_SIM_SEED", 1), setting(t, "PANDO_SIM_SEEDS", 100), setting(t, "PANDO_SIM_STEPS", 2000)
+	if os.Getenv("PANDO_SIM_SEED") != "" && os.Getenv("PANDO_SIM_SEEDS") == "" {
+		seeds = 1
+	}
+	total := map[string]int{}
+	for s := seed; s < seed+seeds; s++ {
+		var trace *strings.Builder
+		if os.Getenv("PANDO_SIM_TRACE") != "" {
+			trace = &strings.Builder{}
+		}
+		w := newWorld(s, mutations{}, trace)
+		v := w.run(int(steps))
+		if trace != nil {
+			t.Log(trace)
+		}
+		if v != "" {
+			t.Fatalf("seed %d, step %d: %s\nreplay: PANDO_SIM_SEED=%d PANDO_SIM_STEPS=%d PANDO_SIM_TRACE=1", s, w.step, v, s, steps)
+		}
+		for k, n := range w.counts {
+			total[k] += n
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(total)) {
+		t.Logf("%-24s %d", k, total[k])
+	}
+	for _, k := range []string{"crashes", "power losses", "failed fsyncs", "refused", "truncations", "repetitions", "committed", "applied", "unknown", "no space", "too few active replicas"} {
+		if total[k] == 0 && seeds >= 100 {
+			t.Errorf("the runs never saw: %s", k)
+		}
+	}
+}
+
+func setting(t *testing.T, name string, def uint64) uint64 {
+	v := os.Getenv(name)
+	if v == "" {
+		return def
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func TestSimReplays(t *testing.T) {
+	for s := uint64(1); s <= 5; s++ {
+		var got [2]string
+		for i := range got {
+			var b strings.Builder
+			if v := newWorld(s, mutations{}, &b).run(800); v != "" {
+				t.Fatal(v)
+			}
+			got[i] = b.String()
+		}
+		if got[0] != got[1] || got[0] == "" {
+			t.Fatalf("seed %d gives two different runs", s)
+		}
+	}
+}
+
+// TestMutations switches single rules off: the simulator must notice each.
+func TestMutations(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mut  mutations
+		want []string // one of these must be in the report
+	}{
+		{"W7 apply before commit", mutations{applyUncommitted: true}, []string{"W7", "broken", "I3"}},
+		{"W6 own fsync not awaited", mutations{answerUnsynced: true}, []string{"W6", "lost"}},
+		{"S2 run not incremented", mutations{keepRun: true}, []string{"I4"}},
+		{"W2 no dedup", mutations{noDedup: true}, []string{"I6"}},
+		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},
+		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6", "lost"}},
+		{"W4 wall clock only", mutations{wallClockOnly: true}, []string{"W4", "I7"}},
+		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
+		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
+		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I5"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for s := uint64(1); s <= 200; s++ {
+				w := newWorld(s, c.mut, nil)
+				v := w.run(2000)
+				if v == "" {
+					continue
+				}
+				if !slices.ContainsFunc(c.want, func(x string) bool { return strings.HasPrefix(v, x) }) {
+					t.Fatalf("reported as %q", v)
+				}
+				t.Log(fmt.Sprintf("seed %d, step %d: %s", s, w.step, v))
+				return
+			}
+			t.Fatal("not noticed")
+		})
+	}
+}

@@ -1,0 +1,289 @@
+// Package session is a data peer's tie to the control plane: it registers the
+// peer, keeps its session alive, tells what replicas the peer holds, and follows
+// the placement. The newest cluster map is read from here by everybody else.
+//
+// It is not needed to serve: the last placement seen is kept on the peer's disk
+// and is the map after a start, until the control plane answers.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+	"golang.org/x/sync/errgroup"
+)
+
+// Options are what a session needs. All must be set.
+type Options struct {
+	// FS and Dir: where the last placement is kept.
+	FS  vfs.FS
+	Dir string
+	// Peer is this peer's own record.
+	Peer *placementv1.Peer
+	// ProcessID is random for each start of the process.
+	ProcessID string
+	// Control is the control plane.
+	Control placementv1.SessionClient
+	// Inventory lists all replicas on this peer; Changed ticks when it changed.
+	Inventory func() []*placementv1.ReplicaInventory
+	Changed   <-chan struct{}
+	Log       *slog.Logger
+}
+
+// Session is safe for concurrent use. Its loops run inside Run.
+type Session struct {
+	o  Options
+	mu struct {
+		sync.Mutex
+		m       *topology.Map
+		records records
+		changed chan struct{} // closed and made anew with each map
+		id      uint64
+		joined  uint64 // the control plane's revision when this process registered first
+		cluster string
+		dirty   bool // records are newer than the file
+	}
+	save chan struct{}
+}
+
+// Open reads the last placement from the disk; there may be none. A damaged
+// file is an error that names it.
+func Open(o Options) (*Session, error) {
+	s := &Session{o: o, save: make(chan struct{}, 1)}
+	s.mu.changed, s.mu.m, s.mu.records = make(chan struct{}), topology.NewMap(), records{}
+	kept, err := load(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil {
+		return s, nil
+	}
+	s.mu.records, s.mu.cluster = kept.records, kept.cluster
+	if s.mu.m, err = kept.records.mapAt(kept.revision); err != nil {
+		return nil, fmt.Errorf("placement kept in %s: %w", o.Dir, err)
+	}
+	return s, nil
+}
+
+// Map is the newest map.
+func (s *Session) Map() *topology.Map {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.m
+}
+
+// ID names the session with the control plane; 0 before the first Register.
+func (s *Session) ID() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.id
+}
+
+// Cluster is the cluster's id; empty before the peer ever belonged to one.
+func (s *Session) Cluster() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.cluster
+}
+
+// Collection gives the control plane's record of a collection as it was sent.
+// The caller must not change it.
+func (s *Session) Collection(id topology.CollectionID) (*placementv1.Collection, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.mu.records[key{kind: kindCollection, a: uint64(id)}]
+	return c.GetCollection(), ok
+}
+
+// Changed is closed when a newer map than the one returned with it is there.
+func (s *Session) Changed() (*topology.Map, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.m, s.mu.changed
+}
+
+// Confirmed tells whether m holds everything that the control plane had decided
+// when this process registered. Before that a map may lack what was decided just
+// before the process ended, so nothing may be dropped for not being in it.
+func (s *Session) Confirmed(m *topology.Map) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.joined != 0 && m.Revision() >= s.mu.joined
+}
+
+// Await waits for a map of at least this revision.
+func (s *Session) Await(ctx context.Context, revision uint64) error {
+	if revision == 0 {
+		return nil
+	}
+	return s.Newer(ctx, revision-1)
+}
+
+// Newer waits for a map above this revision.
+func (s *Session) Newer(ctx context.Context, revision uint64) error {
+	for {
+		m, ch := s.Changed()
+		if m.Revision() > revision {
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for placement revision %d, have %d: %w", revision+1, m.Revision(), ctx.Err())
+		}
+	}
+}
+
+// Run keeps the session and follows the placement until ctx ends.
+func (s *Session) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.retry(ctx, "session", s.hold) })
+	g.Go(func() error { return s.retry(ctx, "placement", s.follow) })
+	g.Go(func() error { return s.keep(ctx) })
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Pauses between tries: short, since a peer without a session counts as gone.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// retry runs f again and again. It logs when the state changes, not each try.
+// An error that no repetition can mend ends the process.
+func (s *Session) retry(ctx context.Context, what string, f func(context.Context, func()) error) error {
+	pause, down := firstPause, false
+	for {
+		err := f(ctx, func() {
+			if down {
+				s.o.Log.Info("control plane answers again", "stream", what)
+			}
+			pause, down = firstPause, false
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		switch fault.ReasonOf(err) {
+		case fault.WrongCluster, fault.InvalidArgument, fault.Validation:
+			return fmt.Errorf("the control plane refuses this peer: %w", err)
+		}
+		if !down && err != nil {
+			s.o.Log.Warn("control plane does not answer", "stream", what, "error", err)
+			down = true
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// hold registers and keeps the session alive until its stream breaks.
+func (s *Session) hold(ctx context.Context, up func()) error {
+	all := s.o.Inventory()
+	r, err := s.o.Control.Register(ctx, &placementv1.RegisterRequest{Peer: s.o.Peer, ProcessId: s.o.ProcessID,
+		Inventory: &placementv1.Inventory{Full: true, Replicas: all}})
+	if err != nil {
+		return err
+	}
+	if was := s.Cluster(); was != "" && was != r.GetClusterId() {
+		return fault.New(fault.WrongCluster, "this peer's folder belongs to cluster %s and the control plane to cluster %s: start it with the "+
+			"control plane of its own cluster, or with an empty folder", was, r.GetClusterId())
+	}
+	s.mu.Lock()
+	fresh := s.mu.id != r.GetSessionId()
+	s.mu.id, s.mu.cluster = r.GetSessionId(), r.GetClusterId()
+	if s.mu.joined == 0 {
+		s.mu.joined = max(r.GetRevision(), 1)
+		s.wake() // the map may just have become confirmed
+	}
+	s.mu.Unlock()
+	up()
+	if fresh {
+		s.o.Log.Info("registered with the control plane", "session", r.GetSessionId(), "cluster", r.GetClusterId())
+	}
+	return s.beat(ctx, r)
+}
+
+// beat sends a sign of life three times in each TTL, and at once when the
+// inventory changed. It ends when the control plane no longer answers in time.
+func (s *Session) beat(ctx context.Context, r *placementv1.RegisterResponse) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := s.o.Control.KeepAlive(ctx)
+	if err != nil {
+		return err
+	}
+	answers, failed := make(chan *placementv1.KeepAliveResponse), make(chan error, 1)
+	var g errgroup.Group
+	defer func() { cancel(); _ = g.Wait() }()
+	g.Go(func() error {
+		for {
+			a, err := stream.Recv()
+			if err != nil {
+				failed <- err
+				return nil
+			}
+			select {
+			case answers <- a:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	ttl := r.GetTtl().AsDuration()
+	tick := time.NewTicker(max(ttl/3, time.Millisecond))
+	defer tick.Stop()
+	silent := time.NewTimer(ttl)
+	defer silent.Stop()
+	sent := inventory{}
+	for n := uint64(1); ; n++ {
+		inv := sent.update(s.o.Inventory(), n == 1)
+		err := stream.Send(&placementv1.KeepAliveRequest{SessionId: r.GetSessionId(), PeerId: s.o.Peer.GetPeerId(), Sequence: n, Inventory: inv})
+		if err != nil {
+			return errors.Join(err, drained(failed))
+		}
+	wait:
+		for {
+			select {
+			case <-tick.C:
+				break wait
+			case <-s.o.Changed:
+				break wait
+			case a := <-answers:
+				if a.GetMoved() {
+					return fault.New(fault.NoLeader, "the session moves to another member")
+				}
+				silent.Reset(ttl)
+			case <-silent.C:
+				return fault.New(fault.Timeout, "no answer to signs of life for %v", ttl)
+			case err := <-failed:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+func drained(ch <-chan error) error {
+	select {
+	case err := <-ch:
+		return err
+	default:
+		return nil
+	}
+}

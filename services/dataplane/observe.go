@@ -1,0 +1,66 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pandodb/pando/services/internal/topology"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// observe registers the gauges of this peer; they are read when scraped.
+func (s *Service) observe() error {
+	m := s.deps.Meter.Meter(tracerName)
+	replicas, err := m.Int64ObservableGauge("pando_data_replicas", metric.WithDescription("Replicas that the placement gives this peer, by state and by whether they are loaded."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	single, err := m.Int64ObservableGauge("pando_data_single_copy_shards", metric.WithDescription("Shards held here of which only one copy is Active."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	revision, err := m.Int64ObservableGauge("pando_data_placement_revision", metric.WithDescription("Revision of the placement that this peer has seen."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		count, alone := s.replicaCounts()
+		for k, n := range count {
+			o.ObserveInt64(replicas, n, metric.WithAttributes(attribute.String("state", k.state.String()), attribute.Bool("loaded", k.loaded)))
+		}
+		o.ObserveInt64(single, alone)
+		o.ObserveInt64(revision, int64(s.revision()))
+		return nil
+	}, replicas, single, revision)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+type replicaKind struct {
+	state  topology.ReplicaState
+	loaded bool
+}
+
+func (s *Service) replicaCounts() (count map[replicaKind]int64, alone int64) {
+	loaded := map[topology.Shard]bool{}
+	for _, h := range s.node.Inventory() {
+		loaded[h.Shard] = h.Loaded
+	}
+	count = map[replicaKind]int64{{topology.Active, true}: 0}
+	for _, c := range s.session.Map().Collections() {
+		for _, p := range c.Shards {
+			r, ok := p.Replica(s.Self())
+			if !ok {
+				continue
+			}
+			count[replicaKind{r.State, loaded[p.Shard]}]++
+			if r.State == topology.Active && p.ActiveCount() == 1 {
+				alone++
+			}
+		}
+	}
+	return count, alone
+}

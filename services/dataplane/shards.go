@@ -1,0 +1,125 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
+	"github.com/pandodb/pando/services/dataplane/internal/peer"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
+	"github.com/pandodb/pando/services/internal/rpc"
+	"github.com/pandodb/pando/services/internal/topology"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+)
+
+// tracerName is the scope of the spans of this plane.
+const tracerName = "github.com/pandodb/pando/services/dataplane"
+
+// storage opens replicas on the operation log and the shard engine.
+func (s *Service) storage() node.Storage {
+	exact := func(v query.VectorSchema) (index.Index, error) {
+		return flat.New(v.Size, v.Distance, flat.Options{})
+	}
+	return node.Storage{Shard: shard.Options{Index: exact}, SegmentBytes: s.cfg.LogSegment}
+}
+
+func (s *Service) replica(id topology.Shard) (peer.Replica, error) {
+	r, err := s.node.Replica(id)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *Service) reader(id topology.Shard) (peer.Engine, func(), error) {
+	e, release, err := s.node.Reader(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, release, nil
+}
+
+// held lists the replicas of this peer.
+func (s *Service) held() []topology.Shard {
+	var out []topology.Shard
+	for _, h := range s.node.Inventory() {
+		out = append(out, h.Shard)
+	}
+	return out
+}
+
+// incarnation of a replica's disk, once it has been made.
+func (s *Service) incarnation(id topology.Shard) (topology.Incarnation, bool) {
+	for _, h := range s.node.Inventory() {
+		if h.Shard == id {
+			return h.Incarnation, h.Incarnation != topology.Incarnation{}
+		}
+	}
+	return topology.Incarnation{}, false
+}
+
+func (s *Service) revision() uint64 { return s.session.Map().Revision() }
+
+// peer finds the shards of a peer: its own by a direct call, others over a
+// connection.
+func (s *Service) peer(p topology.PeerID) (coordinator.Shards, error) {
+	if p == s.Self() {
+		return s.shards, nil
+	}
+	c, err := s.deps.Dial(p)
+	if err != nil {
+		return nil, fmt.Errorf("peer %d: %w", p, err)
+	}
+	return remote{shardv1.NewShardClient(c)}, nil
+}
+
+// remote is the shard client of another peer.
+type remote struct{ c shardv1.ShardClient }
+
+func (r remote) Read(ctx context.Context, in *shardv1.ReadRequest) (*shardv1.ReadResponse, error) {
+	return r.c.Read(ctx, in, grpc.WaitForReady(false))
+}
+
+func (r remote) Write(ctx context.Context, in *shardv1.WriteRequest) (*shardv1.WriteResponse, error) {
+	return r.c.Write(ctx, in, grpc.WaitForReady(false))
+}
+
+// admit tells whether the holder of a key may read what is not behind a service.
+func (s *Service) admit(key string) error {
+	if s.deps.Keys == nil {
+		return nil
+	}
+	return s.deps.Keys.Admit(key, rpc.RightRead)
+}
+
+// span wraps the call to one peer, local or remote alike.
+func (s *Service) span(ctx context.Context, name string, p topology.PeerID, shards int) (context.Context, func(error)) {
+	return s.open(ctx, name, attribute.Int64("pando.peer", int64(p)), attribute.Int("pando.shards", shards))
+}
+
+// shardSpan wraps the work of one replica.
+func (s *Service) shardSpan(ctx context.Context, name string, id topology.Shard) (context.Context, func(error)) {
+	return s.open(ctx, name, attribute.Int64("pando.collection", int64(id.Collection)), attribute.Int64("pando.shard", int64(id.ID)))
+}
+
+// open costs nothing where nobody traces.
+func (s *Service) open(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, func(error)) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx, func(error) {}
+	}
+	ctx, span := s.deps.Tracer.Tracer(tracerName).Start(ctx, name, trace.WithAttributes(attrs...))
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}

@@ -1,0 +1,50 @@
+# Code generation. Tools are built once into .bin, from the lists pinned under tools/; after that everything here works offline.
+# Needs npm (for buf) and go. Nothing else in the Makefile depends on it: generated code is committed.
+
+BIN    := $(CURDIR)/.bin
+TOOLS  := $(BIN)/.stamp
+BUF     = PATH="$(BIN):$$PATH" buf
+
+# The published protos that must stay readable: the last release, if there is one.
+PROTO_BASE ?= $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null)
+
+$(TOOLS): tools/buf/package.json tools/buf/package-lock.json tools/gen/go.mod tools/gen/go.sum
+	@mkdir -p $(BIN)
+	npm --prefix tools/buf ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	ln -sf ../tools/buf/node_modules/.bin/buf $(BIN)/buf
+	GOWORK=off go -C tools/gen build -trimpath -o $(BIN)/ tool
+	@touch $@
+
+.PHONY: generate generate-check proto-lint
+
+# gen/go/go.mod is ours: only the folders that plugins fill are removed.
+generate: $(TOOLS) ## regenerate gen/ from proto/
+	$(BUF) format -w
+	rm -rf gen/go/qdrant gen/go/pando gen/descriptors.binpb
+	$(BUF) generate
+	$(BUF) build --as-file-descriptor-set --exclude-source-info -o gen/descriptors.binpb
+
+generate-check: generate ## fail if gen/ is not what proto/ says
+	@git diff --stat --exit-code -- proto gen || { echo 'proto/ or gen/ changed: run make generate and commit'; exit 1; }
+	@test -z "$$(git ls-files --others --exclude-standard -- gen)" || { echo 'gen/ has files that are not committed'; exit 1; }
+
+proto-lint: $(TOOLS) ## lint proto/, and compare it with the last release
+	$(BUF) lint
+	$(BUF) format -d --exit-code
+ifeq ($(strip $(PROTO_BASE)),)
+	@echo 'no release to compare proto/ with'
+else
+	@rm -rf $(BIN)/base && mkdir -p $(BIN)/base && git archive $(PROTO_BASE) proto buf.yaml | tar -x -C $(BIN)/base
+	$(BUF) breaking --against $(BIN)/base
+endif
+
+.PHONY: descriptors
+
+# Every client that this machine has a tool chain for; the others are named. Needs a package registry the first time.
+descriptors: ## compare our API, element by element, with those inside the published clients
+	@cd clients/go && GOWORK=off go test -count=1 -v -run 'TestDescriptors' ./descriptors
+	@if python3 -c "import ensurepip" 2>/dev/null; then cd clients/python && { test -x .venv/bin/pytest || \
+	  { python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -r requirements.txt; }; } && \
+	  .venv/bin/pytest -q -p no:cacheprovider test_descriptors.py; else echo 'left out: python (no python3 with venv)'; fi
+	@if command -v npm >/dev/null; then cd clients/typescript && { test -d node_modules || \
+	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; } && npm test --silent; else echo 'left out: typescript (no npm)'; fi
