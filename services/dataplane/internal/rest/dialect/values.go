@@ -145,12 +145,14 @@ func (e *encoder) fields(fields map[string]*qdrant.Value) {
 	e.b = append(e.b, '}')
 }
 
-// payloadOf finds the payload of the messages that answer points.
+// payloadOf finds the payload of the messages that are points.
 func payloadOf(m protoreflect.Message) *map[string]*qdrant.Value {
 	switch p := m.Interface().(type) {
 	case *qdrant.RetrievedPoint:
 		return &p.Payload
 	case *qdrant.ScoredPoint:
+		return &p.Payload
+	case *qdrant.PointStruct:
 		return &p.Payload
 	}
 	return new(map[string]*qdrant.Value)
