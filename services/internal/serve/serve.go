@@ -156,6 +156,16 @@ func (s *Sockets) Addrs() Addrs {
 	return Addrs{REST: at(s.rest), GRPC: at(s.grpc), Internal: at(s.internal)}
 }
 
+// Advertised is where others dial the internal port of this machine: host, or the bound address where host is empty.
+func (s *Sockets) Advertised(host string) string {
+	at := s.Addrs().Internal
+	_, port, err := net.SplitHostPort(at)
+	if host == "" || err != nil {
+		return at
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // MountPeer sets the handler for the HTTP of other members' etcd; until then, and after nil, they get 503. It may be
 // called at any time, also while Run runs. Without an internal listener it does nothing.
 func (s *Sockets) MountPeer(h http.Handler) {

@@ -49,7 +49,11 @@ type Assignment struct {
 
 // Desired is all that this peer is to hold as of a revision of the placement.
 type Desired struct {
-	Revision    uint64
+	Revision uint64
+	// Confirmed: nothing that was decided before this process began is missing.
+	// Only then is a replica dropped for not being in Assignments; otherwise it
+	// stays on the disk, unopened, until somebody says what it is.
+	Confirmed   bool
 	Assignments []Assignment
 }
 
@@ -110,7 +114,7 @@ func New(o Options) *Node {
 }
 
 // Apply says what this peer is to hold. It replaces what was said before, unless
-// that was newer. A replica that is not in d is dropped with its data.
+// that was newer. A replica that is not in a confirmed d is dropped with its data.
 func (n *Node) Apply(d Desired) {
 	n.mu.Lock()
 	if d.Revision >= n.mu.desired.Revision {
@@ -176,6 +180,9 @@ func (n *Node) reconcile() (started []*slot, err error) {
 		}
 	}
 	for _, id := range onDisk {
+		if wanted[id] == nil && !n.mu.desired.Confirmed {
+			continue
+		}
 		if n.mu.slots[id] == nil {
 			s := newSlot(n, id)
 			n.mu.slots[id] = s
@@ -183,7 +190,9 @@ func (n *Node) reconcile() (started []*slot, err error) {
 		}
 	}
 	for id, s := range n.mu.slots {
-		s.tell(wanted[id])
+		if wanted[id] != nil || n.mu.desired.Confirmed {
+			s.tell(wanted[id])
+		}
 	}
 	return started, nil
 }

@@ -44,9 +44,17 @@ type house struct {
 
 func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
 	t.Helper()
-	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+	h, err := tryEnter(t, fsys, lim)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return h
+}
+
+func tryEnter(t *testing.T, fsys vfs.FS, lim replica.Limits) (*house, error) {
+	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	st := Storage{SegmentBytes: 16 << 10, Shard: shard.Options{
 		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
@@ -56,7 +64,7 @@ func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
 	go func() { h.ended <- errors.Join(h.n.Run(ctx), f.Close()) }()
-	return h
+	return h, nil
 }
 
 func (h *house) leave() {
@@ -201,8 +209,8 @@ func TestLifeOfReplicas(t *testing.T) {
 	if x.Incarnation != as[0].Placement.Replicas[0].Incarnation || x.Status.Term != (topology.Term{Epoch: 2, Run: 2}) || x.Status.Role != core.Primary {
 		t.Errorf("%+v", x)
 	}
-	h.n.Apply(Desired{Revision: 1}) // old news
-	h.n.Apply(Desired{Revision: 3, Assignments: as[1:]})
+	h.n.Apply(Desired{Revision: 1, Confirmed: true}) // old news
+	h.n.Apply(Desired{Revision: 3, Confirmed: true, Assignments: as[1:]})
 	await(t, "dropped", func() bool { _, ok := h.holding(shard0); return !ok })
 	if _, err := fsys.Stat("/data/collections/5/0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
@@ -218,10 +226,34 @@ func TestLifeOfReplicas(t *testing.T) {
 	if y.Incarnation == x.Incarnation {
 		t.Error("the new replica has the old incarnation")
 	}
-	h.n.Apply(Desired{Revision: 9})
+	h.n.Apply(Desired{Revision: 9, Confirmed: true})
 	await(t, "all dropped", func() bool { return len(h.n.Inventory()) == 0 })
 	if _, err := fsys.Stat("/data/collections/5"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+	h.leave()
+}
+
+// What a process knew of the placement when it ended may be older than a replica
+// on its disk: that one stays until the control plane has spoken.
+func TestNothingIsDroppedOnAnOldPlacement(t *testing.T) {
+	fsys := memfs.New()
+	h := enter(t, fsys, replica.Limits{})
+	as := h.birth(1, shard0, shard1)
+	if _, err := h.write(shard0, upsert(1, 7)); err != nil {
+		t.Fatal(err)
+	}
+	h.leave()
+	h = enter(t, fsys, replica.Limits{})
+	h.n.Apply(Desired{Revision: 1, Assignments: as[1:]})
+	h.ready(shard1)
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("%v", err)
+	}
+	h.n.Apply(Desired{Revision: 5, Confirmed: true, Assignments: as})
+	h.ready(shard0)
+	if v, ok := h.value(shard0, 1); !ok || v != 7 {
+		t.Errorf("%v %v", v, ok)
 	}
 	h.leave()
 }

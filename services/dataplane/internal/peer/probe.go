@@ -82,7 +82,7 @@ func (p *Prober) tryDisk() *shardv1.DiskHealth {
 	err := vfs.WriteFileAtomic(p.FS, filepath.Join(p.Dir, probeFile), binary.LittleEndian.AppendUint64(nil, p.mu.count))
 	d.Fsync = durationpb.New(time.Since(start))
 	if u, uerr := p.FS.DiskUsage(p.Dir); uerr == nil {
-		d.FreeBytes = u.Available
+		d.FreeBytes = u.Avail
 	} else if err == nil {
 		err = uerr
 	}

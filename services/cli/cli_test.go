@@ -1,0 +1,370 @@
+package cli
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/boot"
+	"github.com/pandodb/pando/services/internal/config"
+	"github.com/pandodb/pando/services/internal/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func command(t *testing.T, r Runners, env []string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = Main(t.Context(), r, IO{Args: args, Env: env, Out: &o, Err: &e})
+	return code, o.String(), e.String()
+}
+
+func TestServePassesSettingsOn(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var got *config.Loaded
+	r := Runners{Serve: func(_ context.Context, p *boot.Process, c *config.Loaded) error {
+		got = c
+		p.Log.Info("running")
+		return nil
+	}}
+	code, _, errs := command(t, r, []string{"QDRANT__SERVICE__HTTP_PORT=7333", "QDRANT__SERVICE__MAX_WORKERS=3"},
+		"serve", "--uri", "http://me:6335", "--bootstrap", "http://a:6335", "--bootstrap", "http://b:6335", "--insecure-internal", "--disable-telemetry")
+	if code != 0 || got == nil {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	if got.Service.HTTPPort != 7333 || got.Cluster.URI != "http://me:6335" || !got.Cluster.InsecureInternal || !slices.Equal(got.Cluster.Bootstrap, []string{"http://a:6335", "http://b:6335"}) {
+		t.Errorf("%+v", got.Config)
+	}
+	if !strings.Contains(errs, "running") || !strings.Contains(errs, "service.max_workers") {
+		t.Errorf("the log lacks the work's record or the warning: %s", errs)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	fails := func(err error) Runners {
+		return Runners{Serve: func(context.Context, *boot.Process, *config.Loaded) error { return err }}
+	}
+	tests := map[string]struct {
+		r    Runners
+		env  []string
+		args []string
+		code int
+		says string
+	}{
+		"fine":            {fails(nil), nil, []string{"serve"}, 0, ""},
+		"failed":          {fails(errors.New("broken disk")), nil, []string{"serve"}, 1, "broken disk"},
+		"port":            {fails(boot.Exit(boot.ExitPort, errors.New("taken"))), nil, []string{"serve"}, 3, "taken"},
+		"wrong setting":   {fails(nil), []string{"PANDO__SERVICE__HTTP_PORT=x"}, []string{"serve"}, 2, "service.http_port"},
+		"refused setting": {fails(nil), []string{"QDRANT__SERVICE__ENABLE_TLS=true"}, []string{"serve"}, 2, "refusing to start"},
+		"refused flag":    {fails(nil), nil, []string{"serve", "--snapshot", "a:b"}, 2, "--snapshot is not built yet"},
+		"unknown flag":    {fails(nil), nil, []string{"serve", "--port", "1"}, 2, "--port"},
+		"argument":        {fails(nil), nil, []string{"serve", "now"}, 2, "pando serve --help"},
+		"unknown command": {fails(nil), nil, []string{"sreve"}, 2, "did you mean serve?"},
+		"not there":       {Runners{}, nil, []string{"dataplane"}, 1, "not part of this build"},
+		"no file":         {fails(nil), nil, []string{"serve", "--config-path", "nowhere.yaml"}, 2, "nowhere.yaml"},
+	}
+	for name, tc := range tests {
+		code, _, errs := command(t, tc.r, tc.env, tc.args...)
+		if code != tc.code || !strings.Contains(errs, tc.says) {
+			t.Errorf("%s: exit code %d, want %d; says %q, want %q", name, code, tc.code, errs, tc.says)
+		}
+	}
+}
+
+// TestHelp: every command explains itself, with an example where it does something.
+func TestHelp(t *testing.T) {
+	for _, c := range allCommands(newRoot(Runners{}, IO{})) {
+		if c.Short == "" {
+			t.Errorf("%s has no summary", c.CommandPath())
+		}
+		if !c.HasSubCommands() && (!strings.Contains(c.Example, "pando ") || !strings.HasPrefix(c.Example, "  ")) {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for l := range strings.Lines(c.Long + "\n" + c.Example) {
+			if len(l) > 125 {
+				t.Errorf("%s: a line of %d bytes is too wide for a terminal", c.CommandPath(), len(l))
+			}
+		}
+	}
+	code, out, _ := command(t, Runners{}, nil, "--help")
+	for _, want := range []string{"serve", "controlplane", "dataplane", "healthcheck", "version", "config", "cluster", "import"} {
+		if !strings.Contains(out, "\n  "+want) || code != 0 {
+			t.Errorf("--help lacks %s", want)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	_, out, _ := command(t, Runners{}, nil, "version")
+	if !strings.HasPrefix(out, "pando 0.") || !strings.Contains(out, "API 1.19.") {
+		t.Error(out)
+	}
+	_, out, _ = command(t, Runners{}, nil, "version", "--json")
+	var v map[string]string
+	if err := json.Unmarshal([]byte(out), &v); err != nil || len(v["commit"]) != 40 {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
+func TestConfigPrint(t *testing.T) {
+	t.Chdir(t.TempDir())
+	code, out, errs := command(t, Runners{}, []string{"QDRANT__SERVICE__API_KEY=secret", "QDRANT__NO__SUCH=1"}, "config", "print", "--uri", "http://me:6335")
+	if code != 0 || !strings.Contains(out, "uri: http://me:6335 # --uri") || strings.Contains(out, "secret\n") || !strings.Contains(errs, "warning: unknown key no.such") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+}
+
+// peer is a stand-in for a running Pando.
+type peer struct {
+	clusterv1.UnimplementedClusterServer
+	mu      sync.Mutex
+	points  map[uint64]*qdrant.PointStruct
+	created *qdrant.CreateCollection
+	uuids   int
+	refuse  int // so many upserts fail first
+	status  *clusterv1.ClusterStatus
+}
+
+func (p *peer) ClusterStatus(context.Context, *clusterv1.ClusterStatusRequest) (*clusterv1.ClusterStatusResponse, error) {
+	return &clusterv1.ClusterStatusResponse{Result: p.status}, nil
+}
+
+type collections struct {
+	qdrant.UnimplementedCollectionsServer
+	*peer
+}
+
+func (c collections) CollectionExists(context.Context, *qdrant.CollectionExistsRequest) (*qdrant.CollectionExistsResponse, error) {
+	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: c.created != nil}}, nil
+}
+
+func (c collections) Create(_ context.Context, r *qdrant.CreateCollection) (*qdrant.CollectionOperationResponse, error) {
+	c.created = r
+	return &qdrant.CollectionOperationResponse{Result: true}, nil
+}
+
+type points struct {
+	qdrant.UnimplementedPointsServer
+	*peer
+}
+
+func (p points) Upsert(_ context.Context, r *qdrant.UpsertPoints) (*qdrant.PointsOperationResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refuse > 0 {
+		p.refuse--
+		return nil, status.Error(codes.Unavailable, "moving")
+	}
+	if !r.GetWait() {
+		return nil, status.Error(codes.InvalidArgument, "a load must wait for its acknowledgement")
+	}
+	for _, pt := range r.GetPoints() {
+		if pt.GetId().GetUuid() != "" {
+			p.uuids++
+			continue
+		}
+		p.points[pt.GetId().GetNum()] = pt
+	}
+	return &qdrant.PointsOperationResponse{}, nil
+}
+
+// start runs the stand-in and gives its address.
+func start(t *testing.T, p *peer) string {
+	t.Helper()
+	s, err := rpc.NewServer(rpc.Options{Keys: rpc.NewKeys("k", "", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clusterv1.RegisterClusterServer(s, p)
+	qdrant.RegisterCollectionsServer(s, collections{peer: p})
+	qdrant.RegisterPointsServer(s, points{peer: p})
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(lis) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return lis.Addr().String()
+}
+
+func TestClusterStatus(t *testing.T) {
+	leader := uint64(7)
+	role := clusterv1.RaftInfo_ROLE_LEADER
+	p := &peer{status: &clusterv1.ClusterStatus{
+		Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: 9,
+		Peers:                 map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}, 7: {Uri: "http://a:6335/"}},
+		RaftInfo:              &clusterv1.RaftInfo{Term: 3, Commit: 40, Leader: &leader, Role: &role, IsVoter: true},
+		ConsensusThreadStatus: &clusterv1.ConsensusThreadStatus{ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING},
+		MessageSendFailures:   map[string]*clusterv1.MessageSendFailure{"http://c:6335/": {Count: 2, LatestError: "refused"}},
+		DetachedShards:        []*clusterv1.DetachedShard{{CollectionName: "c", ShardId: 1, ProvisionalOperations: 5}},
+	}}
+	addr := start(t, p)
+	code, out, errs := command(t, Runners{}, []string{"PANDO_API_KEY=k"}, "cluster", "status", "--addr", "http://"+addr)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	for _, want := range []string{"7     http://a:6335/  leads", "9     http://b:6335/  answers this", "term 3, revision 40, 0 pending, leader, working", "2 times: refused", "c/1", "5 provisional"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	code, out, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", addr, "--api-key", "k", "--json")
+	var v statusView
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || len(v.Peers) != 2 || !v.Peers[0].Leader || !v.Peers[1].Self || v.Control.Commit != 40 {
+		t.Errorf("%v %s %s", err, out, errs)
+	}
+	if code, _, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", addr); code != boot.ExitUsage || !strings.Contains(errs, "--api-key") {
+		t.Errorf("without a key: %d %s", code, errs)
+	}
+	if code, _, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", "127.0.0.1:1"); code != 1 || !strings.Contains(errs, "is it running") {
+		t.Errorf("nobody there: %d %s", code, errs)
+	}
+	p.status = &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_DISABLED}
+	if _, out, _ = command(t, Runners{}, nil, "cluster", "status", "--addr", addr, "--api-key", "k"); !strings.Contains(out, "standalone") {
+		t.Error(out)
+	}
+}
+
+// matrix writes n rows of two float32: i and -i.
+func matrix(t *testing.T, name string, n int) string {
+	t.Helper()
+	var b bytes.Buffer
+	h := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 2), }\n", n)
+	b.WriteString("\x93NUMPY\x01\x00")
+	b.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(h))))
+	b.WriteString(h)
+	for i := range n {
+		if err := binary.Write(&b, binary.LittleEndian, []float32{float32(i), -float32(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return write(t, name, b.Bytes())
+}
+
+func write(t *testing.T, name string, b []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if strings.HasSuffix(name, ".gz") {
+		var z bytes.Buffer
+		w := gzip.NewWriter(&z)
+		if _, err := w.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b = z.Bytes()
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestImportMatrixAndLines(t *testing.T) {
+	const n = 1234
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, `{"id":%d,"word":"w%d","rank":%d,"share":0.5,"tags":["a",null,{"k":true}]}`+"\n", 10_000+i, i, i)
+	}
+	p := &peer{points: map[uint64]*qdrant.PointStruct{}, refuse: 2}
+	addr := start(t, p)
+	code, _, errs := command(t, Runners{}, nil, "import", "--addr", addr, "--api-key", "k", "--collection", "words", "--batch", "100", "--shard-number", "6",
+		"--vectors", matrix(t, "v.npy.gz", n), "--jsonl", write(t, "p.jsonl.gz", []byte(lines.String())))
+	if code != 0 || !strings.Contains(errs, "1234 points acknowledged in words") {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	if len(p.points) != n || p.created.GetVectorsConfig().GetParams().GetSize() != 2 || p.created.GetShardNumber() != 6 {
+		t.Fatalf("%d points, made %v", len(p.points), p.created)
+	}
+	got := p.points[10_007]
+	if v := got.GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{7, -7}) {
+		t.Errorf("vector %v", v)
+	}
+	pl := got.GetPayload()
+	if len(pl) != 4 || pl["word"].GetStringValue() != "w7" || pl["rank"].GetIntegerValue() != 7 || pl["share"].GetDoubleValue() != 0.5 ||
+		!pl["tags"].GetListValue().GetValues()[2].GetStructValue().GetFields()["k"].GetBoolValue() {
+		t.Errorf("payload %v", pl)
+	}
+}
+
+func TestImportLinesAlone(t *testing.T) {
+	p := &peer{points: map[uint64]*qdrant.PointStruct{}}
+	addr := start(t, p)
+	in := write(t, "p.jsonl", []byte(`{"vector":[1,2.5,-3e2],"payload":{"a":1}}`+"\n"+`{"id":"0b7a4d6e-7e2a-4b1e-9d9c-0d4a4c9f1d10","vector":[1,2,3],"b":2}`+"\n"+`{"vector":[0,0,0]}`+"\n"))
+	code, _, errs := command(t, Runners{}, nil, "import", "--addr", addr, "--api-key", "k", "--collection", "c", "--jsonl", in, "--distance", "Dot", "--limit", "2")
+	if code != 0 || !strings.Contains(errs, "2 points") {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	if v := p.points[0].GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{1, 2.5, -300}) || p.points[0].GetPayload()["a"].GetIntegerValue() != 1 {
+		t.Errorf("%v", p.points[0])
+	}
+	if p.uuids != 1 || p.created.GetVectorsConfig().GetParams().GetDistance() != qdrant.Distance_Dot {
+		t.Errorf("made %v", p.created)
+	}
+}
+
+func TestImportErrors(t *testing.T) {
+	p := &peer{points: map[uint64]*qdrant.PointStruct{}}
+	addr := start(t, p)
+	lines := func(s string) string { return write(t, "p.jsonl", []byte(s)) }
+	tests := map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"no collection": {[]string{"--jsonl", "x"}, 2, "--collection"},
+		"no files":      {[]string{"--collection", "c"}, 2, "--vectors or --jsonl"},
+		"distance":      {[]string{"--collection", "c", "--jsonl", "x", "--distance", "Far"}, 2, "Manhattan"},
+		"no such file":  {[]string{"--collection", "c", "--jsonl", "nowhere.jsonl"}, 1, "nowhere.jsonl"},
+		"not npy":       {[]string{"--collection", "c", "--vectors", lines("hello")}, 1, "not a readable .npy"},
+		"not gzip":      {[]string{"--collection", "c", "--vectors", write(t, "x.npy", nil) + ".gz"}, 1, "no such file"},
+		"not json":      {[]string{"--collection", "c", "--jsonl", lines("{")}, 1, "point 0"},
+		"not an object": {[]string{"--collection", "c", "--jsonl", lines("null")}, 1, "must be a JSON object"},
+		"no vector":     {[]string{"--collection", "c", "--jsonl", lines(`{"a":1}`)}, 1, `"vector"`},
+		"bad id":        {[]string{"--collection", "c", "--jsonl", lines(`{"id":-1,"vector":[1]}`)}, 1, "id -1"},
+		"more lines":    {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 1), "--jsonl", lines("{}\n{}\n")}, 1, "more lines than vectors"},
+		"fewer lines":   {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 2), "--jsonl", lines("{}\n")}, 1, "more vectors than lines"},
+	}
+	for name, tc := range tests {
+		code, _, errs := command(t, Runners{}, nil, append([]string{"import", "--addr", addr, "--api-key", "k"}, tc.args...)...)
+		if code != tc.code || !strings.Contains(errs, tc.says) {
+			t.Errorf("%s: exit code %d, want %d; %q does not say %q", name, code, tc.code, errs, tc.says)
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add([]byte(`{"id":1,"vector":[1,2],"a":{"b":[null,1e3,-5]}}`))
+	f.Add([]byte(`{"vector":[1e400]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := &qdrant.PointStruct{}
+		if err := (&pointSource{idField: "id"}).fill(p, b); err == nil && p.GetVectors() == nil {
+			t.Error("a point without a vector")
+		}
+	})
+}

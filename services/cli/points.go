@@ -1,0 +1,252 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/npy"
+)
+
+// maxLine is the longest line of a .jsonl file: a vector of the largest size with room to spare.
+const maxLine = 8 << 20
+
+// pointSource joins the rows of a matrix and the lines of a .jsonl file into points.
+type pointSource struct {
+	total   int // -1: not known
+	idField string
+	vectors *npy.Reader
+	lines   *bufio.Scanner
+	names   string
+	row     int
+	files   []io.Closer
+}
+
+func openPoints(vectors, jsonl, idField string) (*pointSource, error) {
+	s := &pointSource{total: -1, idField: idField, names: strings.TrimSpace(vectors + " " + jsonl)}
+	if vectors != "" {
+		r, err := s.open(vectors)
+		if err != nil {
+			return nil, err
+		}
+		if s.vectors, err = npy.NewReader(r); err != nil {
+			s.close()
+			return nil, fmt.Errorf("%s: %w", vectors, err)
+		}
+		s.total = s.vectors.Rows
+	}
+	if jsonl != "" {
+		r, err := s.open(jsonl)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.lines = bufio.NewScanner(r)
+		s.lines.Buffer(make([]byte, 1<<16), maxLine)
+	}
+	return s, nil
+}
+
+func (s *pointSource) open(name string) (io.Reader, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, f)
+	if !strings.HasSuffix(name, ".gz") {
+		return f, nil
+	}
+	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<20))
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return z, nil
+}
+
+func (s *pointSource) close() {
+	for _, f := range s.files {
+		_ = f.Close() // only read from
+	}
+}
+
+// next is the next point; io.EOF after the last. A matrix and a file of lines must be of one length.
+func (s *pointSource) next() (*qdrant.PointStruct, error) {
+	p, err := s.build()
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("%s, point %d: %w", s.names, s.row, err)
+	}
+	s.row++
+	return p, err
+}
+
+func (s *pointSource) build() (*qdrant.PointStruct, error) {
+	p := &qdrant.PointStruct{Id: number(uint64(s.row))}
+	ended := 0
+	if s.vectors != nil {
+		row, err := s.vectors.Next(nil)
+		switch err {
+		case nil:
+			p.Vectors = single(row)
+		case io.EOF:
+			ended++
+		default:
+			return nil, err
+		}
+	}
+	if s.lines != nil {
+		if s.lines.Scan() {
+			if ended > 0 {
+				return nil, errors.New("there are more lines than vectors")
+			}
+			return p, s.fill(p, s.lines.Bytes())
+		}
+		if err := s.lines.Err(); err != nil {
+			return nil, err
+		}
+		if ended == 0 && s.vectors != nil {
+			return nil, errors.New("there are more vectors than lines")
+		}
+		ended++
+	}
+	if ended > 0 {
+		return nil, io.EOF
+	}
+	return p, nil
+}
+
+// fill takes id, payload and, where no matrix gives it, the vector out of a line.
+func (s *pointSource) fill(p *qdrant.PointStruct, line []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.UseNumber()
+	var m map[string]any
+	if err := dec.Decode(&m); err != nil {
+		return err
+	}
+	if m == nil {
+		return errors.New("a line must be a JSON object")
+	}
+	if raw, ok := m[s.idField]; ok {
+		id, err := idOf(raw)
+		if err != nil {
+			return err
+		}
+		p.Id = id
+		delete(m, s.idField)
+	}
+	if s.vectors == nil {
+		v, err := vectorOf(m["vector"])
+		if err != nil {
+			return err
+		}
+		p.Vectors = single(v)
+		delete(m, "vector")
+	}
+	if inner, ok := m["payload"].(map[string]any); ok {
+		m = inner
+	}
+	p.Payload = make(map[string]*qdrant.Value, len(m))
+	for k, v := range m {
+		value, err := valueOf(v)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k, err)
+		}
+		p.Payload[k] = value
+	}
+	return nil
+}
+
+func number(n uint64) *qdrant.PointId {
+	return &qdrant.PointId{PointIdOptions: &qdrant.PointId_Num{Num: n}}
+}
+
+func single(v []float32) *qdrant.Vectors {
+	return &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: v}}}}}
+}
+
+// dimension is the length of a point's vector, 0 without one.
+func dimension(p *qdrant.PointStruct) int {
+	return len(p.GetVectors().GetVector().GetDense().GetData())
+}
+
+func idOf(raw any) (*qdrant.PointId, error) {
+	switch v := raw.(type) {
+	case json.Number:
+		n, err := strconv.ParseUint(v.String(), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("id %s: must be a whole number from 0, or a UUID", v)
+		}
+		return number(n), nil
+	case string:
+		return &qdrant.PointId{PointIdOptions: &qdrant.PointId_Uuid{Uuid: v}}, nil
+	}
+	return nil, fmt.Errorf("an id must be a number or a UUID, not %T", raw)
+}
+
+func vectorOf(raw any) ([]float32, error) {
+	list, ok := raw.([]any)
+	if !ok {
+		return nil, errors.New(`"vector" must be a list of numbers`)
+	}
+	out := make([]float32, len(list))
+	for i, e := range list {
+		n, ok := e.(json.Number)
+		if !ok {
+			return nil, errors.New(`"vector" must be a list of numbers`)
+		}
+		f, err := strconv.ParseFloat(n.String(), 32)
+		if err != nil || math.IsInf(f, 0) {
+			return nil, fmt.Errorf(`"vector" has %s, which is no float`, n)
+		}
+		out[i] = float32(f)
+	}
+	return out, nil
+}
+
+// valueOf keeps whole numbers apart from others, as the payload does.
+func valueOf(raw any) (*qdrant.Value, error) {
+	switch v := raw.(type) {
+	case nil:
+		return &qdrant.Value{Kind: &qdrant.Value_NullValue{}}, nil
+	case bool:
+		return &qdrant.Value{Kind: &qdrant.Value_BoolValue{BoolValue: v}}, nil
+	case string:
+		return &qdrant.Value{Kind: &qdrant.Value_StringValue{StringValue: v}}, nil
+	case json.Number:
+		if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return &qdrant.Value{Kind: &qdrant.Value_IntegerValue{IntegerValue: n}}, nil
+		}
+		f, err := v.Float64()
+		return &qdrant.Value{Kind: &qdrant.Value_DoubleValue{DoubleValue: f}}, err
+	case []any:
+		list := &qdrant.ListValue{}
+		for _, e := range v {
+			value, err := valueOf(e)
+			if err != nil {
+				return nil, err
+			}
+			list.Values = append(list.Values, value)
+		}
+		return &qdrant.Value{Kind: &qdrant.Value_ListValue{ListValue: list}}, nil
+	case map[string]any:
+		object := &qdrant.Struct{Fields: make(map[string]*qdrant.Value, len(v))}
+		for k, e := range v {
+			value, err := valueOf(e)
+			if err != nil {
+				return nil, err
+			}
+			object.Fields[k] = value
+		}
+		return &qdrant.Value{Kind: &qdrant.Value_StructValue{StructValue: object}}, nil
+	}
+	return nil, fmt.Errorf("a value of type %T", raw)
+}

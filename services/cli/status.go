@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+)
+
+func clusterCommand(w IO) *cobra.Command {
+	c := &cobra.Command{Use: "cluster", Short: "Look at the cluster"}
+	st := &cobra.Command{
+		Use:   "status",
+		Short: "Show peers and control plane as one peer sees them",
+		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, who leads, how far it has followed, and shards that go
+on without a control plane. It answers also when there is no quorum.`,
+		Example: `  pando cluster status
+  pando cluster status --addr peer-2:6334 --json | jq '.peers | length'`,
+	}
+	conn := connectionFlags(st, w)
+	asJSON := st.Flags().Bool("json", false, "print JSON")
+	st.RunE = func(c *cobra.Command, _ []string) error {
+		cc, err := conn.dial()
+		if err != nil {
+			return err
+		}
+		defer cc.Close()
+		var resp *clusterv1.ClusterStatusResponse
+		if err := conn.call(c.Context(), func(ctx context.Context) (err error) {
+			resp, err = clusterv1.NewClusterClient(cc).ClusterStatus(ctx, &clusterv1.ClusterStatusRequest{})
+			return err
+		}); err != nil {
+			return err
+		}
+		view := viewOf(resp.GetResult())
+		if *asJSON {
+			enc := json.NewEncoder(c.OutOrStdout())
+			enc.SetIndent("", "  ")
+			return enc.Encode(view)
+		}
+		return view.print(c.OutOrStdout())
+	}
+	c.AddCommand(st)
+	return c
+}
+
+// statusView is what is shown, as a table and as JSON.
+type statusView struct {
+	Enabled  bool           `json:"enabled"`
+	PeerID   uint64         `json:"peer_id,omitempty"`
+	Peers    []peerView     `json:"peers"`
+	Control  *controlView   `json:"control_plane,omitempty"`
+	Failures []failureView  `json:"send_failures,omitempty"`
+	Detached []detachedView `json:"detached_shards,omitempty"`
+}
+
+type peerView struct {
+	ID     uint64 `json:"id"`
+	URI    string `json:"uri"`
+	Self   bool   `json:"self"`
+	Leader bool   `json:"leader"`
+}
+
+type controlView struct {
+	Term    uint64 `json:"term"`
+	Commit  uint64 `json:"commit"`
+	Pending uint64 `json:"pending"`
+	Role    string `json:"role"`
+	Voter   bool   `json:"voter"`
+	Follows string `json:"follows"` // working, stopped, or why not
+}
+
+type failureView struct {
+	URI   string `json:"uri"`
+	Count uint64 `json:"count"`
+	Error string `json:"error"`
+}
+
+type detachedView struct {
+	Collection  string    `json:"collection"`
+	Shard       uint64    `json:"shard"`
+	Since       time.Time `json:"since"`
+	Provisional uint64    `json:"provisional_operations"`
+}
+
+func viewOf(s *clusterv1.ClusterStatus) statusView {
+	v := statusView{Enabled: s.GetStatus() == clusterv1.ClusterStatus_MODE_ENABLED, PeerID: s.GetPeerId(), Peers: []peerView{}}
+	raft := s.GetRaftInfo()
+	for _, id := range slices.Sorted(maps.Keys(s.GetPeers())) {
+		v.Peers = append(v.Peers, peerView{ID: id, URI: s.GetPeers()[id].GetUri(), Self: id == s.GetPeerId(), Leader: raft != nil && raft.Leader != nil && raft.GetLeader() == id})
+	}
+	if raft != nil {
+		follows := strings.ToLower(strings.TrimPrefix(s.GetConsensusThreadStatus().GetConsensusThreadStatus().String(), "STATE_"))
+		if e := s.GetConsensusThreadStatus().GetErr(); e != "" {
+			follows += ": " + e
+		}
+		v.Control = &controlView{Term: raft.GetTerm(), Commit: raft.GetCommit(), Pending: raft.GetPendingOperations(), Voter: raft.GetIsVoter(),
+			Role: strings.ToLower(strings.TrimPrefix(raft.GetRole().String(), "ROLE_")), Follows: follows}
+	}
+	for _, uri := range slices.Sorted(maps.Keys(s.GetMessageSendFailures())) {
+		f := s.GetMessageSendFailures()[uri]
+		v.Failures = append(v.Failures, failureView{uri, f.GetCount(), f.GetLatestError()})
+	}
+	for _, d := range s.GetDetachedShards() {
+		v.Detached = append(v.Detached, detachedView{d.GetCollectionName(), d.GetShardId(), d.GetSince().AsTime(), d.GetProvisionalOperations()})
+	}
+	return v
+}
+
+func (v statusView) print(w io.Writer) error {
+	if !v.Enabled {
+		_, err := fmt.Fprintln(w, "standalone: cluster.enabled is false")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PEER\tURI\t")
+	for _, p := range v.Peers {
+		notes := []string{}
+		if p.Self {
+			notes = append(notes, "answers this")
+		}
+		if p.Leader {
+			notes = append(notes, "leads")
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\n", p.ID, p.URI, strings.Join(notes, ", "))
+	}
+	if c := v.Control; c != nil {
+		fmt.Fprintf(t, "\ncontrol plane\tterm %d, revision %d, %d pending, %s, %s\n", c.Term, c.Commit, c.Pending, c.Role, c.Follows)
+	}
+	for _, f := range v.Failures {
+		fmt.Fprintf(t, "cannot reach\t%s\t%d times: %s\n", f.URI, f.Count, f.Error)
+	}
+	for _, d := range v.Detached {
+		fmt.Fprintf(t, "detached\t%s/%d\tsince %s, %d provisional operations\n", d.Collection, d.Shard, d.Since.Format(time.RFC3339), d.Provisional)
+	}
+	return t.Flush()
+}
