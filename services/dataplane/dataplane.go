@@ -63,6 +63,14 @@ type Deps struct {
 	Keys    *rpc.Keys
 }
 
+// What keeps a peer from starting. The text says what to do.
+var (
+	// ErrFolder: the data folder cannot be used.
+	ErrFolder = errors.New("data folder cannot be used")
+	// ErrDamaged: stored bytes are not what was written.
+	ErrDamaged = errors.New("stored data is damaged")
+)
+
 // Service is a data peer. Close it if Run was never called.
 type Service struct {
 	cfg     Config
@@ -82,7 +90,7 @@ type Service struct {
 func New(cfg Config, deps Deps) (_ *Service, err error) {
 	s := &Service{cfg: cfg, deps: deps}
 	if s.folder, err = node.OpenFolder(deps.FS, cfg.Dir, cfg.PeerID, deps.Random); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	defer func() {
 		if err != nil {
@@ -91,7 +99,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	}()
 	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Random: deps.Random, Logger: deps.Log})
 	if s.session, err = s.openSession(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	s.shards = &peer.Server{Replica: s.replica, Reader: s.reader, Span: s.shardSpan}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,

@@ -121,3 +121,8 @@ func TestNeedsConnection(t *testing.T) {
 }
 
 var errPlain = errors.New("broken")
+
+// direct is a connection that does nothing.
+type direct struct{ grpc.ClientConnInterface }
+
+func (*direct) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return nil }

@@ -114,11 +114,15 @@ func (s *Shard) load() error {
 
 // loadPoints fills the memory and computes the digest.
 func (s *Shard) loadPoints() (d point.Digest, err error) {
-	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: []byte{pointSpace}, UpperBound: []byte{pointSpace + 1}})
+	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
 	if err != nil {
 		return d, err
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if it.Key()[0] != pointSpace {
+			// Read for its checksum only.
+			continue
+		}
 		var one point.Digest
 		if one, err = s.loadPoint(it); err == nil {
 			d = d.Add(one)
@@ -183,7 +187,8 @@ func (s *Shard) Config() (revision uint64, settings []byte) {
 	return s.rows.config.revision, s.rows.config.settings
 }
 
-// Err is why nothing can be applied at the moment: ErrFailed, ErrNoSpace or nil.
+// Err is why nothing can be applied at the moment: ErrFailed, ErrCorrupt (both
+// stick), ErrNoSpace or nil.
 func (s *Shard) Err() error { return s.store.err() }
 
 // Seen finds where an operation was applied (W2), until a Floor forgot it.

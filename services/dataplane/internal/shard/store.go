@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	pvfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -21,18 +23,31 @@ const (
 	// retrySpace is how long a background flush waits before it tries a full
 	// disk again.
 	retrySpace = 250 * time.Millisecond
+	// The size of a shard's own Cache.
+	ownCacheBytes = 8 << 20
+	ownCacheFiles = 64
 	// storeFormat is pebble's own format, raised by hand only.
 	storeFormat = pebble.FormatTableFormatV6
 )
 
-// Cache is memory for blocks read from disk, shared by the shards of a process.
-type Cache struct{ c *pebble.Cache }
+// Cache is memory for blocks read from disk, and the files that are open to read
+// more, shared by the shards of a process.
+type Cache struct {
+	blocks *pebble.Cache
+	files  *pebble.FileCache
+}
 
-// NewCache makes a cache of that many bytes. Close it after the shards.
-func NewCache(bytes int64) *Cache { return &Cache{c: pebble.NewCache(bytes)} }
+// NewCache makes a cache of that many bytes and open files. Close it after the
+// shards.
+func NewCache(bytes int64, files int) *Cache {
+	return &Cache{blocks: pebble.NewCache(bytes), files: pebble.NewFileCache(4, files)}
+}
 
-// Close gives the memory back.
-func (c *Cache) Close() { c.c.Unref() }
+// Close gives memory and files back.
+func (c *Cache) Close() {
+	c.files.Unref()
+	c.blocks.Unref()
+}
 
 // store is pebble under a watch. It has no log of its own: the shard's operation
 // log is the durable one, so what the store loses in a crash is applied again
@@ -43,6 +58,7 @@ type store struct {
 	events Events
 	done   chan struct{} // closed when closing begins
 	since  int           // bytes written since room last looked
+	own    *Cache        // if none was given
 
 	mu struct {
 		sync.Mutex
@@ -71,24 +87,77 @@ func openStore(o *Options) (*store, error) {
 			FlushEnd:        s.flushEnd,
 		},
 	}
-	if o.Cache != nil {
-		po.Cache = o.Cache.c
+	cache := o.Cache
+	if cache == nil {
+		cache = NewCache(ownCacheBytes, ownCacheFiles)
+		s.own = cache
 	}
+	po.Cache, po.FileCache = cache.blocks, cache.files
+	gate := &scheduler{ConcurrencyLimitScheduler: pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()}
+	po.Experimental.CompactionScheduler = gate
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	if err := o.FS.MkdirAll(o.Dir, 0o750); err != nil {
-		return nil, s.classify(err)
-	}
-	if err := vfs.SyncDir(o.FS, filepath.Dir(o.Dir)); err != nil {
-		return nil, s.classify(err)
-	}
-	db, err := pebble.Open(o.Dir, po)
+	db, err := s.openDB(o, po)
 	if err != nil {
+		if s.own != nil {
+			s.own.Close()
+		}
 		return nil, s.classify(err)
 	}
 	s.DB = db
+	gate.open.Store(true)
+	if err := s.err(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return s, nil
+}
+
+func (s *store) openDB(o *Options, po *pebble.Options) (*pebble.DB, error) {
+	if err := o.FS.MkdirAll(o.Dir, 0o750); err != nil {
+		return nil, err
+	}
+	if err := vfs.SyncDir(o.FS, filepath.Dir(o.Dir)); err != nil {
+		return nil, err
+	}
+	lock, err := pebble.LockDirectory(o.Dir, po.FS)
+	if err != nil {
+		return nil, err
+	}
+	po.Lock = lock
+	if err := removeLogs(po.FS, o.Dir); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	db, err := pebble.Open(o.Dir, po)
+	return db, errors.Join(err, lock.Close())
+}
+
+// removeLogs removes the empty logs that the store makes although it is told to
+// have none. Without them opening replays and flushes nothing, which it would
+// try for ever on a disk that fails.
+func removeLogs(fs pvfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	for _, n := range names {
+		if err == nil && strings.HasSuffix(n, ".log") {
+			err = fs.Remove(filepath.Join(dir, n))
+		}
+	}
+	return err
+}
+
+// scheduler lets no compaction begin before the store is open: one that runs
+// when opening fails would work on what is already given back. It is the one
+// without a ticker of its own; compactions follow flushes.
+type scheduler struct {
+	*pebble.ConcurrencyLimitScheduler
+	open atomic.Bool
+}
+
+func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if !s.open.Load() {
+		return false, nil
+	}
+	return s.ConcurrencyLimitScheduler.TrySchedule()
 }
 
 // classify turns an error of the store into one of this package.
@@ -134,7 +203,7 @@ func (s *store) fail(err error) error {
 	s.mu.Lock()
 	first := s.mu.failed == nil
 	if first {
-		if !errors.Is(err, ErrFailed) {
+		if !errors.Is(err, ErrFailed) && !errors.Is(err, ErrCorrupt) {
 			err = fmt.Errorf("%w: %w", ErrFailed, err)
 		}
 		s.mu.failed = err
@@ -272,10 +341,15 @@ func (s *store) flush() error {
 // close ends the store; what was not flushed is lost, as in a crash.
 func (s *store) close() error {
 	close(s.done)
-	if err := s.DB.Close(); err != nil {
-		return s.classify(err)
+	err := s.DB.Close()
+	if s.own != nil {
+		s.own.Close()
 	}
-	return nil
+	if s.err() != nil || vfs.IsNoSpace(err) {
+		// Known already, and nothing was to be made durable by closing.
+		return nil
+	}
+	return s.classify(err)
 }
 
 // storeLog receives what pebble would log. It says nothing, and what pebble

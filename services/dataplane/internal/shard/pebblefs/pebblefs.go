@@ -85,7 +85,10 @@ func (f *fsys) OpenReadWrite(name string, _ pvfs.DiskWriteCategory, _ ...pvfs.Op
 
 func (f *fsys) OpenDir(name string) (pvfs.File, error) {
 	inner, err := f.FS.OpenDir(name)
-	return f.wrap(name, inner, err)
+	if err != nil {
+		return nil, err
+	}
+	return directory{&file{File: inner, fs: f, name: name}}, nil
 }
 
 func (f *fsys) Remove(name string) error {
@@ -170,6 +173,16 @@ func (f *file) Prefetch(int64, int64) error { return nil }
 func (f *file) Fd() uintptr { return pvfs.InvalidFd }
 
 func (f *file) Stat() (pvfs.FileInfo, error) { return fileInfo(f.File.Stat()) }
+
+// directory keeps a failed sync from pebble, which would panic, in goroutines of
+// its own too. The watch hears of it, and has to see to it that nothing which
+// follows counts as durable.
+type directory struct{ *file }
+
+func (d directory) Sync() error {
+	_ = d.file.Sync()
+	return nil
+}
 
 // info adds the device, which pebble only uses to name slow disks.
 type info struct{ fs.FileInfo }

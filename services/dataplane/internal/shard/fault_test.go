@@ -1,0 +1,453 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+	"github.com/pandodb/pando/services/internal/vfs/faultfs"
+	"github.com/pandodb/pando/services/internal/vfs/memfs"
+)
+
+// history is a fixed list of entries with everything in it.
+func history(n int) *ledger {
+	rng := rand.New(rand.NewPCG(7, 7))
+	l := newLedger()
+	for range n {
+		l.add(randomOp(rng, l))
+	}
+	return l
+}
+
+// prefix is the ledger of the first n entries.
+func (l *ledger) prefix(n int) *ledger {
+	p := newLedger()
+	for _, e := range l.entries[:n] {
+		o, err := op.Decode(e.Body)
+		if err != nil {
+			panic(err)
+		}
+		p.stamped(o, e.HLC, e.ID)
+	}
+	return p
+}
+
+// live applies l in small steps with checkpoints and restarts. It tells which
+// seq the last good checkpoint covered.
+func (l *ledger) live(fs vfs.FS) (durable topology.Seq, err error) {
+	var s *Shard
+	for at := 0; at < len(l.entries) && err == nil; {
+		if s == nil {
+			if s, err = Open(options(fs)); err != nil {
+				return durable, err
+			}
+			at = int(s.Applied().Seq)
+		}
+		to := min(at+7, len(l.entries))
+		err = s.Apply(l.entries[at:to])
+		at = to
+		if err == nil && at%4 != 0 {
+			var seq topology.Seq
+			if seq, err = s.Checkpoint(); err == nil {
+				durable = seq
+			}
+		}
+		if err != nil || at%5 == 0 {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}
+	if s != nil {
+		err = errors.Join(err, s.Close())
+	}
+	return durable, err
+}
+
+// TestCrashes cuts the power before each (sampled) change of the disk. What is
+// found again is the fold of a prefix not shorter than the last checkpoint, and
+// the log after it leads to the same state.
+func TestCrashes(t *testing.T) {
+	l := history(60)
+	count := faultfs.New(memfs.New())
+	_, err := l.live(count)
+	ok(t, err)
+	total := count.Count()
+	if total < 50 {
+		t.Fatalf("only %d changes", total)
+	}
+	step := 1 + total/120
+	for n := 1; n <= total; n += step {
+		mem := memfs.New()
+		var after *memfs.FS
+		rng := rand.New(rand.NewPCG(uint64(n), 3))
+		faulty := faultfs.New(mem, faultfs.Crash(n, func() { after = mem.CrashClone(rng) }))
+		durable, err := l.live(faulty)
+		if after == nil {
+			// Background work differs from run to run; this one was shorter.
+			ok(t, err)
+			continue
+		}
+		s, err := Open(options(after))
+		if err != nil {
+			t.Fatalf("crash at %d of %d (%v): %v", n, total, faulty.Last(), err)
+		}
+		at := s.Applied().Seq
+		if at < durable {
+			t.Fatalf("crash at %d: applied %d, checkpoint was at %d", n, at, durable)
+		}
+		l.prefix(int(at)).check(t, s)
+		l.catchUp(t, s)
+		ok(t, s.Close())
+	}
+}
+
+// TestFailedSync: it sticks, nothing is written after it, reads go on, and what
+// was durable before is there after a restart.
+func TestFailedSync(t *testing.T) {
+	l := history(40)
+	mem := memfs.New()
+	faulty := faultfs.New(mem)
+	var told error
+	o := options(faulty)
+	o.Events.Failed = func(err error) { told = err }
+	s, err := Open(o)
+	ok(t, err)
+	ok(t, s.Apply(l.entries[:20]))
+	if _, err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, s.Apply(l.entries[20:30]))
+	faulty.SetRules(faultfs.On(syscall.EIO, faultfs.KindSync))
+	if _, err := s.Checkpoint(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("checkpoint: %v", err)
+	}
+	faulty.SetRules()
+	before := faulty.Count()
+	for range 2 {
+		if err := s.Apply(l.entries[30:]); !errors.Is(err, ErrFailed) {
+			t.Fatalf("apply after it: %v", err)
+		}
+		if _, err := s.Checkpoint(); !errors.Is(err, ErrFailed) {
+			t.Fatalf("checkpoint after it: %v", err)
+		}
+	}
+	if !errors.Is(told, ErrFailed) || !errors.Is(s.Err(), ErrFailed) {
+		t.Errorf("event %v, Err %v", told, s.Err())
+	}
+	l.prefix(30).check(t, s)
+	ok(t, s.Close())
+	if n := faulty.Count(); n != before {
+		t.Errorf("%d changes of the disk after the failure, last %+v", n-before, faulty.Last())
+	}
+	again := open(t, options(mem.StrictClone()))
+	if at := again.Applied().Seq; at != 20 {
+		t.Errorf("applied %d after restart", at)
+	}
+	l.catchUp(t, again)
+}
+
+// bulk is an entry of about a megabyte that does not compress.
+func bulk(l *ledger, rng *rand.Rand) {
+	var ps []op.Point
+	for range 1000 {
+		b := make([]byte, 1000)
+		for i := range b {
+			b[i] = byte(' ' + rng.IntN(95))
+		}
+		ps = append(ps, op.Point{ID: num(rng.Uint64N(1 << 40)), Payload: fields("b", string(b))})
+	}
+	l.add(op.Op{Kind: op.Upsert, Points: ps})
+}
+
+// TestDiskFull: checkpoints and writes are refused, reads go on, and when there
+// is space again everything does.
+func TestDiskFull(t *testing.T) {
+	mem := memfs.New()
+	full := make(chan bool, 16)
+	o := options(mem)
+	o.Events.Full = func(f bool) { full <- f }
+	s := open(t, o)
+	l := history(30)
+	l.catchUp(t, s)
+	if _, err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 4 {
+		bulk(l, rng)
+	}
+	u, err := mem.DiskUsage(dir)
+	ok(t, err)
+	mem.SetCapacity(u.Used + 1<<20)
+	l.catchUp(t, s)
+	if _, err := s.Checkpoint(); !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrFailed) {
+		t.Fatalf("checkpoint on a full disk: %v", err)
+	}
+	if !<-full {
+		t.Fatal("not told that the disk is full")
+	}
+	l.check(t, s)
+	next := l.add(op.Op{Kind: op.Delete, IDs: []topology.PointID{num(1)}})
+	if err := s.Apply([]op.Entry{next}); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("apply on a full disk: %v", err)
+	}
+	mem.SetCapacity(0)
+	if <-full {
+		t.Fatal("told twice")
+	}
+	l.catchUp(t, s)
+	at, err := s.Checkpoint()
+	ok(t, err)
+	ok(t, s.Close())
+	again := open(t, options(mem.StrictClone()))
+	if again.Applied().Seq != at {
+		t.Errorf("applied %d after restart, checkpoint was %d", again.Applied().Seq, at)
+	}
+	l.check(t, again)
+}
+
+// TestFailureWhileFull: closing does not wait for a disk that stays full.
+func TestFailureWhileFull(t *testing.T) {
+	mem := memfs.New()
+	s, err := Open(options(mem))
+	ok(t, err)
+	l := newLedger()
+	bulk(l, rand.New(rand.NewPCG(1, 1)))
+	l.catchUp(t, s)
+	mem.SetCapacity(1)
+	if _, err := s.Checkpoint(); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("checkpoint: %v", err)
+	}
+	ok(t, s.Close())
+}
+
+// TestBitFlips: a flipped bit is found, and the damaged file is named, or it lay
+// where nothing is kept; a wrong state is never shown.
+func TestBitFlips(t *testing.T) {
+	l := history(60)
+	mem := memfs.New()
+	s, err := Open(options(mem))
+	ok(t, err)
+	l.catchUp(t, s)
+	_, err = s.Checkpoint()
+	ok(t, err)
+	ok(t, s.Close())
+	names, err := mem.List(dir)
+	ok(t, err)
+	found, harmless := 0, 0
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		file := path.Join(dir, name)
+		data, err := vfs.ReadFile(mem, file)
+		ok(t, err)
+		for range 60 {
+			at, bit := rng.IntN(len(data)), byte(1)<<rng.IntN(8)
+			damaged := mem.StrictClone()
+			f, err := damaged.OpenReadWrite(file)
+			ok(t, err)
+			_, err = f.WriteAt([]byte{data[at] ^ bit}, int64(at))
+			ok(t, errors.Join(err, f.Close()))
+			s, err := Open(options(damaged))
+			if err == nil {
+				harmless++
+				l.check(t, s)
+				ok(t, s.Close())
+				continue
+			}
+			found++
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name[:6]) {
+				t.Errorf("byte %d of %s: %v", at, name, err)
+			}
+		}
+	}
+	if found == 0 || harmless > found {
+		t.Errorf("found %d, harmless %d", found, harmless)
+	}
+	t.Logf("found %d of %d; the others were harmless", found, found+harmless)
+}
+
+// TestReadersBesideApply: every read sees whole entries. Each entry writes the
+// same number into all points.
+func TestReadersBesideApply(t *testing.T) {
+	s := open(t, options(memfs.New()))
+	l := newLedger()
+	const points = 64
+	write := func(n int) {
+		var ps []op.Point
+		for i := range uint64(points) {
+			ps = append(ps, op.Point{ID: num(i), Vectors: []op.Vector{{Name: "", Data: []float32{float32(n), 1}}}, Payload: fields("n", n)})
+		}
+		if err := s.Apply([]op.Entry{l.add(op.Op{Kind: op.Upsert, Points: ps})}); err != nil {
+			t.Error(err)
+		}
+	}
+	write(0)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	all := query.Want{Payload: query.PayloadWant{All: true}, Vectors: true}
+	uniform := func(rs []query.Record) {
+		for _, r := range rs {
+			if r.Version != rs[0].Version || len(rs) != points || string(r.Payload) != string(rs[0].Payload) {
+				t.Errorf("a torn read: %d records", len(rs))
+				return
+			}
+			if v, _ := r.Payload.Get("n"); len(r.Vectors) == 1 && r.Vectors[0].Data[0] != float32(v.Int()) {
+				t.Errorf("a torn record: %v, %d", r.Vectors[0].Data, v.Int())
+			}
+		}
+	}
+	for reader := range 3 {
+		wg.Go(func() {
+			for !stop.Load() {
+				var rs []query.Record
+				var err error
+				switch reader {
+				case 0:
+					rs, _, err = s.Scroll(ctx, query.Scroll{Limit: points, Want: all})
+				case 1:
+					var hits [][]query.Scored
+					hits, err = s.Nearest(ctx, []query.Nearest{{Vector: []float32{1, 0}, Limit: points, Want: all}})
+					for _, h := range hits[0] {
+						rs = append(rs, h.Record)
+					}
+				default:
+					var ids []topology.PointID
+					for i := range uint64(points) {
+						ids = append(ids, num(i))
+					}
+					rs, err = s.Get(ctx, query.Get{IDs: ids, Want: all})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				uniform(rs)
+			}
+		})
+	}
+	for n := 1; n <= 200; n++ {
+		write(n)
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+// TestArena: payload memory is given back, and what was read stays readable.
+func TestArena(t *testing.T) {
+	a := newArena()
+	rng := rand.New(rand.NewPCG(3, 3))
+	want := map[uint32]payload.Doc{}
+	held := map[string]payload.Doc{}
+	for i := range 20_000 {
+		row := uint32(rng.IntN(200))
+		d := fields("r", int(row), "s", strings.Repeat("x", rng.IntN(3000)), "i", i)
+		if rng.IntN(10) == 0 {
+			d = nil
+		}
+		a.put(row, d)
+		want[row] = d
+		if i%1000 == 0 {
+			held[string(a.get(row))] = a.get(row)
+		}
+	}
+	bytes := 0
+	for row, d := range want {
+		if bytes += len(d); string(a.get(row)) != string(d) {
+			t.Fatalf("row %d", row)
+		}
+	}
+	for was, is := range held {
+		if was != string(is) {
+			t.Fatal("bytes changed under a reader")
+		}
+	}
+	taken := 0
+	for _, c := range a.chunks {
+		taken += cap(c.mem)
+	}
+	if a.bytes != bytes || taken > 3*bytes+2*chunkSize {
+		t.Errorf("%d bytes in use (%d counted), %d taken", bytes, a.bytes, taken)
+	}
+	a.put(7, fields("big", strings.Repeat("y", 2*chunkSize)))
+	if len(a.get(7)) < 2*chunkSize {
+		t.Error("payload larger than a chunk")
+	}
+}
+
+func random(n, dim int, rng *rand.Rand) []op.Entry {
+	l := newLedger()
+	var out []op.Entry
+	for at := 0; at < n; at += 1000 {
+		var ps []op.Point
+		for i := at; i < min(at+1000, n); i++ {
+			v := make([]float32, dim)
+			for j := range v {
+				v[j] = rng.Float32()
+			}
+			ps = append(ps, op.Point{ID: num(uint64(i)), Vectors: []op.Vector{{Name: "", Data: v}}, Payload: fields("i", i, "s", fmt.Sprint("word ", i%100))})
+		}
+		o := op.Op{Kind: op.Upsert, Points: ps}
+		out = append(out, op.Entry{Seq: topology.Seq(len(out) + 1), HLC: l.clock.Next(1), Origin: 1, ID: op.ID{Request: [16]byte{byte(len(out)), byte(len(out) >> 8), 1}}, Body: o.Append(nil)})
+	}
+	return out
+}
+
+func benchOptions(fs vfs.FS, dim int) Options {
+	o := options(fs)
+	o.Schema = query.Schema{Vectors: []query.VectorSchema{{Name: "", Size: dim, Distance: query.Dot}}}
+	return o
+}
+
+// BenchmarkApply: points of 100 elements and a small payload, 1000 to an entry,
+// one entry to a call, checkpoint at the end included.
+func BenchmarkApply(b *testing.B) {
+	const n = 50_000
+	entries := random(n, 100, rand.New(rand.NewPCG(1, 1)))
+	for b.Loop() {
+		o := benchOptions(vfs.OS(), 100)
+		o.Dir = path.Join(b.TempDir(), "shard")
+		s, err := Open(o)
+		ok(b, err)
+		for _, e := range entries {
+			ok(b, s.Apply([]op.Entry{e}))
+		}
+		_, err = s.Checkpoint()
+		ok(b, errors.Join(err, s.Close()))
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "points/s")
+}
+
+// BenchmarkOpen: 100,000 points of 100 elements.
+func BenchmarkOpen(b *testing.B) {
+	const n = 100_000
+	o := benchOptions(vfs.OS(), 100)
+	o.Dir = path.Join(b.TempDir(), "shard")
+	s, err := Open(o)
+	ok(b, err)
+	ok(b, s.Apply(random(n, 100, rand.New(rand.NewPCG(1, 1)))))
+	_, err = s.Checkpoint()
+	ok(b, errors.Join(err, s.Close()))
+	for b.Loop() {
+		s, err := Open(o)
+		ok(b, err)
+		if s.Info().Points != n {
+			b.Fatal("points missing")
+		}
+		ok(b, s.Close())
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "points/s")
+}
