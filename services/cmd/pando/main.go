@@ -6,8 +6,9 @@ import (
 	"os"
 
 	"github.com/pandodb/pando/services/cli"
+	"github.com/pandodb/pando/services/suite"
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), cli.Runners{}, cli.IO{Args: os.Args[1:], Env: os.Environ(), Out: os.Stdout, Err: os.Stderr}))
+	os.Exit(cli.Main(context.Background(), cli.Runners{Serve: suite.Serve}, cli.IO{Args: os.Args[1:], Env: os.Environ(), Out: os.Stdout, Err: os.Stderr}))
 }

@@ -61,6 +61,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	flights singleflight.Group
+	duties  duties
 }
 
 // New makes a server. It starts nothing.

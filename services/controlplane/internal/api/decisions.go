@@ -2,11 +2,20 @@ package api
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/fnv"
+	"maps"
 	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/controlplane/internal/placement"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -137,7 +146,69 @@ func (s decisions) confirmed(ctx context.Context, rec store.Shard, doomed topolo
 	return nil, fault.New(fault.ShardUnavailable, "no other Active replica of shard %d confirms itself: the one on peer %d stays Active", rec.Shard, doomed)
 }
 
-// Report is not built: verdicts are not acted upon yet.
-func (s decisions) Report(context.Context, *placementv1.ReportRequest) (*placementv1.ReportResponse, error) {
-	return nil, fault.Missing("pando.placement.v1.Decisions/Report")
+// observersPerPeer is k of the k observers that each peer has, its own process aside.
+const observersPerPeer = 3
+
+// reportEvery is how often an observer reports at the latest, so that it hears of a changed assignment.
+const reportEvery = time.Second
+
+// Report takes news in and answers whom the observer is to watch: the peers that the rule of placement.Observers gives it, and
+// the one in its own process. News are logged; deciding by them is not built, and one peer alone gives nothing to decide: its
+// replicas are the last Active ones and its own observer does not count.
+func (s decisions) Report(ctx context.Context, req *placementv1.ReportRequest) (*placementv1.ReportResponse, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	for _, v := range req.GetPeers() {
+		s.cfg.Logger.Info("verdict on a peer", "observer", req.GetObserver(), "peer", v.GetPeerId(), "verdict", v.GetVerdict().String(),
+			"evidence", clip(v.GetEvidence()))
+	}
+	for _, v := range req.GetReplicas() {
+		s.cfg.Logger.Info("verdict on a replica", "observer", req.GetObserver(), "peer", v.GetPeerId(), "collection", v.GetCollectionId(),
+			"shard", v.GetShardId(), "verdict", v.GetVerdict().String(), "evidence", clip(v.GetEvidence()))
+	}
+	subjects := s.subjects(topology.PeerID(req.GetObserver()), topology.PeerID(req.GetOwnPeerId()))
+	digest := fnv.New64a()
+	for _, id := range subjects {
+		_ = binary.Write(digest, binary.BigEndian, id) // a hash takes everything
+	}
+	resp := &placementv1.ReportResponse{AssignmentRevision: digest.Sum64() | 1, Interval: durationpb.New(reportEvery)}
+	if resp.GetAssignmentRevision() != req.GetAssignmentRevision() {
+		resp.Subjects = subjects
+	}
+	return resp, nil
+}
+
+// duties remembers who watches whom for as long as no peer and no session comes or goes.
+type duties struct {
+	mu     sync.Mutex
+	census int64
+	of     map[topology.PeerID][]uint64 // by observer, ascending
+	known  map[topology.PeerID]bool     // peers
+}
+
+// subjects of an observer, ascending. Observers are the processes of the peers that have a session.
+func (s decisions) subjects(observer, own topology.PeerID) []uint64 {
+	d := &s.duties
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var peers, observers []topology.PeerID
+	s.cfg.View.Read(func(st *view.State) {
+		if d.of == nil || d.census != st.Census {
+			d.census, peers, observers = st.Census, slices.Collect(maps.Keys(st.Peers)), slices.Collect(maps.Keys(st.Sessions))
+			d.of, d.known = map[topology.PeerID][]uint64{}, map[topology.PeerID]bool{}
+		}
+	})
+	slices.Sort(peers)
+	for _, p := range peers {
+		d.known[p] = true
+		for _, o := range placement.Observers(p, observers, observersPerPeer) {
+			d.of[o] = append(d.of[o], uint64(p))
+		}
+	}
+	out := slices.Clone(d.of[observer])
+	if at, found := slices.BinarySearch(out, uint64(own)); !found && d.known[own] {
+		out = slices.Insert(out, at, uint64(own))
+	}
+	return out
 }

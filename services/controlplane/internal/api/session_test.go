@@ -316,14 +316,42 @@ func TestBookExchange(t *testing.T) {
 	})
 }
 
+func TestReport(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		ask := func(observer, own, revision uint64) *placementv1.ReportResponse {
+			<-time.After(10 * time.Millisecond)
+			resp, err := p.decisions.Report(ctx, &placementv1.ReportRequest{
+				Observer: observer, OwnPeerId: own, AssignmentRevision: revision,
+				Peers: []*placementv1.PeerVerdict{{PeerId: own, Verdict: placementv1.Verdict_VERDICT_ALIVE}},
+			})
+			p.ok("report", err)
+			return resp
+		}
+		p.join(ctx, 1, false)
+		alone := ask(1, 1, 0)
+		if fmt.Sprint(alone.GetSubjects()) != "[1]" || alone.GetInterval().AsDuration() <= 0 {
+			t.Errorf("a lone peer is to watch %v", alone)
+		}
+		if same := ask(1, 1, alone.GetAssignmentRevision()); len(same.GetSubjects()) != 0 || same.GetAssignmentRevision() != alone.GetAssignmentRevision() {
+			t.Errorf("nothing changed, yet %v", same)
+		}
+		p.join(ctx, 2, false)
+		p.join(ctx, 3, false)
+		if three := ask(1, 1, alone.GetAssignmentRevision()); fmt.Sprint(three.GetSubjects()) != "[1 2 3]" {
+			t.Errorf("of three peers the first is to watch %v", three)
+		}
+		if other := ask(77, 0, 0); len(other.GetSubjects()) != 0 {
+			t.Errorf("a stranger without a session is to watch %v", other)
+		}
+	})
+}
+
 func TestNotBuilt(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
 		_, err := p.catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{})
 		p.want("ChangeReplicas", err, codes.Unimplemented, fault.NotBuilt)
 		_, err = p.catalog.ChangeVectorName(ctx, &placementv1.ChangeVectorNameRequest{})
 		p.want("ChangeVectorName", err, codes.Unimplemented, fault.NotBuilt)
-		_, err = p.decisions.Report(ctx, &placementv1.ReportRequest{})
-		p.want("Report", err, codes.Unimplemented, fault.NotBuilt)
 		resp, err := p.catalog.Status(ctx, &placementv1.StatusRequest{})
 		if p.ok("status", err); resp.GetClusterId() != "c1" || resp.GetTerm() != 1 {
 			t.Errorf("got %v", resp)

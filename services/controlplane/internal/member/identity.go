@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/pandodb/pando/services/controlplane/internal/book"
 )
@@ -114,4 +115,17 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// lockFolder keeps a second process out, which etcd would let wait in silence. The lock ends with the process.
+func lockFolder(dir string) (unlock func(), err error) {
+	file := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %s", ErrFolderInUse, dir), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // closing gives the lock back; there is nothing to save
 }

@@ -56,9 +56,15 @@ type Config struct {
 	// UnsafeNoFsync gives up durability; tests only.
 	UnsafeNoFsync bool
 
-	Dial   func(ctx context.Context, addr string) (net.Conn, error) // nil = TCP
-	Logger *slog.Logger                                             // nil = discard
+	Dial   Dialer       // nil = TCP
+	Logger *slog.Logger // nil = discard
 }
+
+// Dialer reaches the internal port of another process, ready for etcd's HTTP.
+type Dialer = func(ctx context.Context, addr string) (net.Conn, error)
+
+// ErrFolderInUse reports that another process works in the member folder.
+var ErrFolderInUse = errors.New("member: the folder is in use by another process")
 
 // ErrStopped reports that etcd ended by itself, for example because this member was removed.
 var ErrStopped = errors.New("member: etcd has stopped")
@@ -195,19 +201,36 @@ func (m *Member) Raft() (committed, applied uint64) {
 	return 0, 0
 }
 
-// Voters counts the voting members; 0 before Ready.
-func (m *Member) Voters() int {
+// Info is one member of the cluster as this one knows it.
+type Info struct {
+	ID      uint64
+	Name    string // stable id of its process
+	Learner bool
+}
+
+// Members lists the members by id; none before Ready.
+func (m *Member) Members() []Info {
 	e := m.server.Load()
 	if e == nil {
-		return 0
+		return nil
 	}
-	n := 0
-	for _, member := range e.Server.Cluster().Members() {
-		if !member.IsLearner {
-			n++
-		}
+	var out []Info
+	for _, other := range e.Server.Cluster().Members() { // sorted by id
+		out = append(out, Info{ID: uint64(other.ID), Name: nameFrom(other.PeerURLs, other.Name), Learner: other.IsLearner})
 	}
-	return n
+	return out
+}
+
+// nameFrom reads the stable id out of a member's URL, which is known before the member has published its name.
+func nameFrom(urls []string, name string) string {
+	if len(urls) == 0 {
+		return name
+	}
+	id, found := strings.CutSuffix(strings.TrimPrefix(urls[0], "unix://"), book.NameOf(""))
+	if !found {
+		return name
+	}
+	return id
 }
 
 // MemberID is etcd's id of this member, a hash of its stable name; 0 before Ready.
@@ -278,6 +301,11 @@ func (m *Member) dialName(ctx context.Context, name string) (net.Conn, error) {
 // Run starts etcd and blocks until ctx ends (nil) or etcd does (ErrStopped). It changes the working directory of the
 // process to the member's run folder: all other paths of the process must be absolute by then.
 func (m *Member) Run(ctx context.Context) error {
+	unlock, err := lockFolder(m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := os.Chdir(m.agents.dir); err != nil {
 		return fmt.Errorf("member: %w", err)
 	}

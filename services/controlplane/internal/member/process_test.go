@@ -345,6 +345,18 @@ func TestFolderRefused(t *testing.T) {
 	}
 }
 
+// TestFolderInUse: a second process is told, and the first goes on.
+func TestFolderInUse(t *testing.T) {
+	cc := childConfig{Dir: t.TempDir(), Addr: "127.0.0.1:0", NoFsync: true}
+	first := start(t, cc)
+	first.ask("ready")
+	second := start(t, cc)
+	if err := second.cmd.Wait(); err == nil {
+		t.Error("the second process ran")
+	}
+	first.want("ok", "put k v")
+}
+
 func TestHandlerBeforeRun(t *testing.T) {
 	m, err := member.New(member.Config{Dir: t.TempDir()})
 	if err != nil {

@@ -269,6 +269,17 @@ func Primary(collection topology.CollectionID, shard topology.ShardID, candidate
 	}).Peer
 }
 
+// Observers picks k of the candidates to watch a peer, never the peer itself: the k highest by a hash of both, so that one
+// that comes or goes changes few assignments and every member computes the same.
+func Observers(subject topology.PeerID, candidates []topology.PeerID, k int) []topology.PeerID {
+	weight := func(c topology.PeerID) uint64 { return mix(mix(uint64(subject)) ^ uint64(c)) }
+	out := slices.DeleteFunc(slices.Clone(candidates), func(c topology.PeerID) bool { return c == subject })
+	slices.SortFunc(out, func(a, b topology.PeerID) int {
+		return cmp.Or(-cmp.Compare(weight(a), weight(b)), cmp.Compare(a, b))
+	})
+	return out[:min(k, len(out))]
+}
+
 // mix is the finaliser of splitmix64.
 func mix(x uint64) uint64 {
 	x += 0x9E3779B97F4A7C15

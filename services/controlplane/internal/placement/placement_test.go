@@ -234,6 +234,39 @@ func TestPrimary(t *testing.T) {
 	}
 }
 
+// TestObservers: each peer has its k, none is its own, the work is spread, and one peer less moves only its own part.
+func TestObservers(t *testing.T) {
+	var peers []topology.PeerID
+	for i := range 100 {
+		peers = append(peers, topology.PeerID(i+1))
+	}
+	load := map[topology.PeerID]int{}
+	moved := 0
+	for _, p := range peers {
+		got := Observers(p, peers, 3)
+		if len(got) != 3 || slices.Contains(got, p) {
+			t.Fatalf("peer %d is watched by %v", p, got)
+		}
+		for _, o := range got {
+			load[o]++
+		}
+		if p != 100 && fmt.Sprint(Observers(p, peers[:99], 3)) != fmt.Sprint(got) {
+			moved++
+		}
+	}
+	for o, n := range load {
+		if n > 12 {
+			t.Errorf("observer %d watches %d peers, the mean is 3", o, n)
+		}
+	}
+	if moved != load[100] && moved != load[100]-1 {
+		t.Errorf("%d assignments changed when an observer of %d left", moved, load[100])
+	}
+	if got := Observers(1, []topology.PeerID{1}, 3); len(got) != 0 {
+		t.Errorf("a lone peer is watched by %v", got)
+	}
+}
+
 func BenchmarkPlace(b *testing.B) {
 	w := Wish{Collection: 1, Factor: 3}
 	for i := range 100 {

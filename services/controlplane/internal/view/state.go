@@ -21,6 +21,8 @@ type State struct {
 	Metadata    map[string]store.Versioned[store.Metadata]
 	// Load counts replicas and primaries by peer.
 	Load map[topology.PeerID]Load
+	// Census is the revision at which a peer or a session came or went last.
+	Census int64
 	// Touched is the revision at which a collection, one of its shards or of its aliases changed last.
 	Touched map[topology.CollectionID]int64
 }
@@ -88,7 +90,9 @@ func (s *State) apply(c store.Change) (*Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		return replace(s.Peers, topology.PeerID(id), c)
+		change, err := replace(s.Peers, topology.PeerID(id), c)
+		s.census(change, c.Modified)
+		return change, err
 	case c.Key.Under(store.Collections):
 		return s.applyCollection(c)
 	case c.Key.Under(store.Aliases):
@@ -110,8 +114,15 @@ func (s *State) applySession(c store.Change) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = replace(s.Sessions, topology.PeerID(id), c)
+	change, err := replace(s.Sessions, topology.PeerID(id), c)
+	s.census(change, c.Modified)
 	return nil, err
+}
+
+func (s *State) census(change *Change, revision int64) {
+	if change != nil && (change.Was == nil || change.Now == nil) {
+		s.Census = revision
+	}
 }
 
 func (s *State) applyCollection(c store.Change) (*Change, error) {

@@ -19,15 +19,9 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/api/snapshots"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/internal/release"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
-)
-
-// What clients compare: the title, and the version of the API that this one is
-// equal to. Pando's own version is in `pando version`.
-const (
-	Title   = "qdrant - vector search engine"
-	Version = "1.19.0"
 )
 
 // Deps are the seams of an API; all must be set.
@@ -39,7 +33,7 @@ type Deps struct {
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	Self          topology.PeerID
-	// Commit is that of this build, 40 characters.
+	// Commit is that of this build, 40 characters; release.Commit().
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
 	ClusterEnabled bool
@@ -88,7 +82,7 @@ type root struct {
 
 // HealthCheck says what answers here. It does not fail.
 func (r *root) HealthCheck(context.Context, *qdrant.HealthCheckRequest) (*qdrant.HealthCheckReply, error) {
-	out := &qdrant.HealthCheckReply{Title: Title, Version: Version}
+	out := &qdrant.HealthCheckReply{Title: release.Title, Version: release.API}
 	if r.commit != "" {
 		out.Commit = new(r.commit)
 	}

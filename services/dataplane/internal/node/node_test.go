@@ -44,9 +44,17 @@ type house struct {
 
 func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
 	t.Helper()
-	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+	h, err := tryEnter(t, fsys, lim)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return h
+}
+
+func tryEnter(t *testing.T, fsys vfs.FS, lim replica.Limits) (*house, error) {
+	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	st := Storage{SegmentBytes: 16 << 10, Shard: shard.Options{
 		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
@@ -56,7 +64,7 @@ func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
 	go func() { h.ended <- errors.Join(h.n.Run(ctx), f.Close()) }()
-	return h
+	return h, nil
 }
 
 func (h *house) leave() {

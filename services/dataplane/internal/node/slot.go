@@ -33,6 +33,7 @@ type Opener func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, 
 
 var (
 	errLoading  = errors.New("it is being opened")
+	errPanic    = errors.New("opening it panicked")
 	errMetaLost = errors.New("meta is missing beside log or state: restore it, or remove the folder and let it fill from another replica")
 )
 
@@ -193,8 +194,19 @@ func (s *slot) open(a *Assignment) (_ *replica.StateFile, _ Parts, _ core.Hard, 
 			return nil, Parts{}, hard, err
 		}
 	}
-	parts, err := s.n.o.Open(fsys, s.dir, *a, hard)
+	parts, err := s.openParts(*a, hard)
 	return state, parts, hard, err
+}
+
+// openParts turns a panic into an error: the engine's store panics when the disk
+// fails while it is opened, and one replica must not stop the others.
+func (s *slot) openParts(a Assignment, hard core.Hard) (p Parts, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: %w: %v", s.dir, errPanic, r)
+		}
+	}()
+	return s.n.o.Open(s.n.o.Folder.FS, s.dir, a, hard)
 }
 
 // bear gives a new replica its incarnation, durably before anything else is in its

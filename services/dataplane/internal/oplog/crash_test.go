@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -69,6 +70,7 @@ func (m model) explains(l *Log, crashed bool) error {
 // script drives a log and its model with random steps. hope is the model as it
 // is if the step that failed took effect all the same.
 type script struct {
+	dir  string
 	rng  *rand.Rand
 	log  *Log
 	term topology.Term
@@ -129,7 +131,9 @@ func (s *script) truncateBack() error {
 
 // run performs steps until one fails.
 func (s *script) run(fsys vfs.FS, steps int) (err error) {
-	if s.log, err = Open(options(fsys)); err != nil {
+	opt := options(fsys)
+	opt.Dir = s.dir
+	if s.log, err = Open(opt); err != nil {
 		return err
 	}
 	if err := s.now.explains(s.log, false); err != nil {
@@ -147,7 +151,7 @@ func (s *script) run(fsys vfs.FS, steps int) (err error) {
 			}
 			s.now.acked = s.now.last().Seq
 			s.hope = s.now
-			if s.log, err = Open(options(fsys)); err != nil {
+			if s.log, err = Open(opt); err != nil {
 				return err
 			}
 		}
@@ -188,7 +192,7 @@ func (s *script) survives(t *testing.T, disk *memfs.FS, where string) {
 }
 
 func newScript(seed uint64) *script {
-	return &script{rng: rand.New(rand.NewPCG(seed, 99)), term: term(1, 1)}
+	return &script{dir: "log", rng: rand.New(rand.NewPCG(seed, 99)), term: term(1, 1)}
 }
 
 // The machine crashes before each operation of the disk that a random workload
@@ -268,6 +272,18 @@ func TestErrorEverywhere(t *testing.T) {
 			s.survives(t, m, fmt.Sprintf("seed %d, failed operation %d (%s)", seed, n, ffs.Last().Kind))
 		}
 	}
+}
+
+func TestRandomRunOnARealDisk(t *testing.T) {
+	s := newScript(1)
+	s.dir = filepath.Join(t.TempDir(), "log")
+	ok(t, s.run(vfs.OS(), 100))
+	opt := options(vfs.OS())
+	opt.Dir = s.dir
+	l, err := Open(opt)
+	ok(t, err)
+	ok(t, s.now.explains(l, false))
+	ok(t, l.Close())
 }
 
 func TestRandomRunsWithoutFaults(t *testing.T) {

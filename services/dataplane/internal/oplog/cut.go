@@ -58,13 +58,7 @@ func (l *Log) swap(keep []*segment, tail place, made *segment, history []TermSta
 	l.mu.durable = made.last
 	if len(keep) > 0 {
 		s := keep[len(keep)-1]
-		if s.end != tail.off {
-			l.mu.cuts++
-		}
 		s.sealed, s.last, s.end = true, tail.seq, tail.off
-	}
-	if len(keep) < len(old) {
-		l.mu.cuts++
 	}
 	l.mu.Unlock()
 	if len(keep) > 0 {
@@ -104,7 +98,6 @@ func (l *Log) TruncateFront(upto topology.Seq) error {
 	gone := l.mu.segs[:n]
 	l.mu.segs = slices.Clone(l.mu.segs[n:])
 	l.mu.history = slices.Clone(c.history)
-	l.mu.cuts++
 	l.mu.Unlock()
 	l.drop(gone)
 	return nil

@@ -3,6 +3,7 @@ package oplog
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"syscall"
@@ -189,6 +190,54 @@ func TestMisplacedRecordsAreNoRecords(t *testing.T) {
 				t.Fatalf("rest of the file is zero: %v", zero)
 			}
 		})
+	}
+}
+
+// A block that another segment of the same log used before holds whole records at
+// the right offsets. They are none of this segment's.
+func TestReusedBlock(t *testing.T) {
+	m := memfs.New()
+	l := mustOpen(t, m)
+	want := batch(term(1, 1), 1, 20, 200)
+	for i := range want {
+		ok(t, l.Append(want[i:i+1]))
+	}
+	end, old := l.active().end, l.mu.segs[0]
+	if len(l.mu.segs) != 2 || end >= old.end {
+		t.Fatalf("%d segments, ends %d and %d", len(l.mu.segs), old.end, end)
+	}
+	data := readAll(t, m, old.path)[end:old.end]
+	if _, err := decodeRecord(data, old.seed, end); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, l.Close())
+	overwrite(t, m, "log/"+slices.Max(segments(t, m)), end, data)
+	got, err := outcome(m)
+	ok(t, err)
+	same(t, got, want)
+}
+
+// Entries that Append refused are in the log of no crash, also not in company
+// with those that were appended in their place.
+func TestRefusedEntriesNeverComeBack(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		m := memfs.New()
+		ffs := faultfs.New(m)
+		l, err := Open(options(ffs))
+		ok(t, err)
+		want := batch(term(1, 1), 1, 2, 150)
+		ok(t, l.Append(want))
+		ffs.SetRules(faultfs.Nth(ffs.Count()+1, &faultfs.ShortWrite{Bytes: 1 << 20, Err: syscall.ENOSPC}))
+		is(t, l.Append(batch(term(1, 1), 3, 4, 200)), ErrNoSpace)
+		got, err := outcome(m.CrashClone(rng))
+		ok(t, err)
+		same(t, got, want)
+		fresh := batch(term(1, 2), 3, 2, 200) // as long as those that were refused
+		ok(t, l.Append(fresh))
+		got, err = outcome(m.CrashClone(rng))
+		ok(t, err)
+		same(t, got, slices.Concat(want, fresh)[:max(2, min(len(got), 4))])
 	}
 }
 

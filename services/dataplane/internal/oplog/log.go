@@ -113,7 +113,6 @@ type Log struct {
 		segs    []*segment // the last one is written to
 		durable topology.Seq
 		history []TermStart
-		cuts    uint64 // counts what may invalidate a reader's place
 		failed  error
 		closed  bool
 	}

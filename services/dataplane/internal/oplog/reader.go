@@ -16,7 +16,6 @@ import (
 type Reader struct {
 	log  *Log
 	next topology.Seq
-	cuts uint64
 	seg  *segment
 	off  int64
 	w    window
@@ -72,7 +71,8 @@ func (l *Log) holds(s *segment) bool {
 }
 
 // acquire finds the segment of the next entry and holds it. moved says that the
-// reader's place in it is not known.
+// reader's place in it is not known. A place once known stays right: what is
+// behind a cut goes to a new segment, never to the same place.
 func (r *Reader) acquire() (s *segment, k link, moved bool, err error) {
 	l := r.log
 	l.mu.RLock()
@@ -86,10 +86,8 @@ func (r *Reader) acquire() (s *segment, k link, moved bool, err error) {
 		return nil, link{}, false, io.EOF
 	}
 	s = l.mu.segs[l.find(r.next)]
-	moved = s != r.seg || l.mu.cuts != r.cuts
-	r.cuts = l.mu.cuts
 	s.refs.Add(1)
-	return s, s.link(), moved, nil
+	return s, s.link(), s != r.seg, nil
 }
 
 // seek moves the reader to its next entry in s.

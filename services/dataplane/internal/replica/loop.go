@@ -14,9 +14,6 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// tickEvery is the pace of retries on a full disk and of the checkpoint policy.
-const tickEvery = 500 * time.Millisecond
-
 // loop is what the owning goroutine works with.
 type loop struct {
 	r *Replica
@@ -150,7 +147,7 @@ func (l *loop) worker(ctx context.Context) error {
 
 func (l *loop) run(ctx context.Context, start core.Start) error {
 	l.resolve = func(w *shard.Write) ([][]byte, error) { return resolve(ctx, l.r.o.Engine, w) }
-	tick := time.NewTicker(tickEvery)
+	tick := time.NewTicker(l.r.o.Limits.Tick)
 	defer tick.Stop()
 	l.step(start)
 	for {

@@ -117,6 +117,8 @@ type Limits struct {
 	// the last one, or when that is CheckpointEvery old (5 min) and there is news.
 	CheckpointBytes int64
 	CheckpointEvery time.Duration
+	// Tick is the pace of retries on a full disk and of the checkpoint policy; 500 ms.
+	Tick time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -133,6 +135,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.CheckpointEvery == 0 {
 		l.CheckpointEvery = 5 * time.Minute
+	}
+	if l.Tick == 0 {
+		l.Tick = 500 * time.Millisecond
 	}
 	return l
 }

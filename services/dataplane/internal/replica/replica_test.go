@@ -280,7 +280,7 @@ func TestCheckpointTruncatesTheLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		later(2 * tickEvery)
+		later(time.Second)
 		if b.log.mu.front != 14 || b.eng.mu.saved != 14 {
 			t.Errorf("truncated to %d, checkpoint %d", b.log.mu.front, b.eng.mu.saved)
 		}

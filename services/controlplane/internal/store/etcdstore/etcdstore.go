@@ -18,15 +18,27 @@ import (
 
 // Store translates; it keeps nothing.
 type Store struct {
-	client *clientv3.Client
+	current func() *clientv3.Client
 }
 
-// New wraps a client, which must outlive the store.
-func New(client *clientv3.Client) *Store { return &Store{client: client} }
+// New makes a store on whatever client current answers at each call. While that is nil every call is ErrUnavailable.
+func New(current func() *clientv3.Client) *Store { return &Store{current: current} }
+
+func (s *Store) client() (*clientv3.Client, error) {
+	c := s.current()
+	if c == nil {
+		return nil, fmt.Errorf("etcd is not running: %w", store.ErrUnavailable)
+	}
+	return c, nil
+}
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key store.Key) (store.KV, error) {
-	resp, err := s.client.Get(ctx, string(key))
+	c, err := s.client()
+	if err != nil {
+		return store.KV{}, err
+	}
+	resp, err := c.Get(ctx, string(key))
 	if err != nil {
 		return store.KV{}, translate(ctx, "get "+string(key), err)
 	}
@@ -38,11 +50,15 @@ func (s *Store) Get(ctx context.Context, key store.Key) (store.KV, error) {
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, r store.Range) (store.Page, error) {
+	c, err := s.client()
+	if err != nil {
+		return store.Page{}, err
+	}
 	from := string(r.Prefix)
 	if r.After != "" && string(r.After) >= from {
 		from = string(r.After) + "\x00"
 	}
-	resp, err := s.client.Get(ctx, from,
+	resp, err := c.Get(ctx, from,
 		clientv3.WithRange(clientv3.GetPrefixRangeEnd(string(r.Prefix))),
 		clientv3.WithRev(r.Revision), clientv3.WithLimit(int64(r.Limit)))
 	if err != nil {
@@ -63,13 +79,17 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 	if err := txn.Check(); err != nil {
 		return 0, err
 	}
+	c, err := s.client()
+	if err != nil {
+		return 0, err
+	}
 	conds := make([]clientv3.Cmp, 0, len(txn.If))
-	for _, c := range txn.If {
-		if c.Modified != 0 {
-			conds = append(conds, clientv3.Compare(clientv3.ModRevision(string(c.Key)), "=", c.Modified))
+	for _, cond := range txn.If {
+		if cond.Modified != 0 {
+			conds = append(conds, clientv3.Compare(clientv3.ModRevision(string(cond.Key)), "=", cond.Modified))
 			continue
 		}
-		conds = append(conds, clientv3.Compare(clientv3.CreateRevision(string(c.Key)), "=", c.Created))
+		conds = append(conds, clientv3.Compare(clientv3.CreateRevision(string(cond.Key)), "=", cond.Created))
 	}
 	ops := make([]clientv3.Op, 0, len(txn.Then))
 	for _, op := range txn.Then {
@@ -79,7 +99,7 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 		}
 		ops = append(ops, clientv3.OpPut(string(op.Key), string(op.Value), clientv3.WithLease(clientv3.LeaseID(op.Lease))))
 	}
-	resp, err := s.client.Txn(ctx).If(conds...).Then(ops...).Commit()
+	resp, err := c.Txn(ctx).If(conds...).Then(ops...).Commit()
 	if err != nil {
 		return 0, translate(ctx, "commit", err)
 	}
@@ -91,9 +111,13 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, prefix store.Key, from int64, fn func(store.Batch) error) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
 	wctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for resp := range s.client.Watch(wctx, string(prefix), clientv3.WithPrefix(), clientv3.WithRev(from)) {
+	for resp := range c.Watch(wctx, string(prefix), clientv3.WithPrefix(), clientv3.WithRev(from)) {
 		if resp.CompactRevision != 0 {
 			return store.ErrCompacted
 		}
@@ -127,7 +151,11 @@ func (s *Store) Watch(ctx context.Context, prefix store.Key, from int64, fn func
 
 // Grant implements store.Store. etcd counts whole seconds and has a floor of one and a half election timeouts.
 func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.LeaseID, error) {
-	resp, err := s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
+	c, err := s.client()
+	if err != nil {
+		return 0, err
+	}
+	resp, err := c.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
 		return 0, translate(ctx, "grant", err)
 	}
@@ -136,7 +164,11 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.LeaseID, er
 
 // Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context, id store.LeaseID) error {
-	resp, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	resp, err := c.KeepAliveOnce(ctx, clientv3.LeaseID(id))
 	if err != nil {
 		return translate(ctx, "renew", err)
 	}

@@ -2,12 +2,15 @@ package etcdstore_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 
+	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/etcdstore"
 	"github.com/pandodb/pando/services/controlplane/internal/store/storetest"
 )
@@ -31,9 +34,16 @@ func TestConformance(t *testing.T) {
 	client := v3client.New(e.Server)
 	defer client.Close()
 	storetest.Run(t, func(*testing.T) storetest.Harness {
-		return storetest.Harness{Store: etcdstore.New(client), Compact: func(ctx context.Context, revision int64) error {
+		return storetest.Harness{Store: etcdstore.New(func() *clientv3.Client { return client }), Compact: func(ctx context.Context, revision int64) error {
 			_, err := client.Compact(ctx, revision)
 			return err
 		}}
 	})
+}
+
+func TestNotRunning(t *testing.T) {
+	s := etcdstore.New(func() *clientv3.Client { return nil })
+	if _, err := s.Get(t.Context(), store.LeaderKey); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
 }

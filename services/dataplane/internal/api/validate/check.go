@@ -1,8 +1,7 @@
 // Package validate decides once, before anything is written, whether a request
 // of the public API can be right: names, sizes, limits, selectors, filters and
-// the vectors of points against a collection's schema. What it passes on is in
-// one form: dense vectors in the oneof, no deprecated operations, no bool
-// conditions of fields.
+// the vectors of points against a collection's schema. Vectors that it passes
+// are in dense form, in the oneof.
 //
 // It does not look up collections and it writes nothing. A field out of its
 // range is reason VALIDATION (422), everything else that cannot be carried out
@@ -16,11 +15,6 @@ import (
 
 	"github.com/pandodb/pando/services/internal/fault"
 )
-
-// MetaViolations is the key of a VALIDATION fault's Meta that holds the list of
-// violations without the prefix, so that the REST layer can put its own in
-// front (JSONBody) instead of cutting text.
-const MetaViolations = "violations"
 
 // maxErrors bounds the violations that one answer names.
 const maxErrors = 10
@@ -41,7 +35,8 @@ func (c *Check) Add(field, format string, args ...any) {
 	c.found = append(c.found, field+": "+fmt.Sprintf(format, args...))
 }
 
-// Err is nil, or one fault of reason VALIDATION that names all violations.
+// Err is nil, or one fault of reason VALIDATION that names all violations. REST
+// says "in JSON body".
 func (c *Check) Err() error {
 	if len(c.found) == 0 {
 		return nil
@@ -50,16 +45,7 @@ func (c *Check) Err() error {
 	if c.more > 0 {
 		list += fmt.Sprintf("; and %d more", c.more)
 	}
-	return fault.New(fault.Validation, "Validation error in body: [%s]", list).With(MetaViolations, list)
-}
-
-// JSONBody is the text of a VALIDATION fault as REST prints it; any other text
-// is given back unchanged.
-func JSONBody(e *fault.Error) string {
-	if list, ok := e.Meta[MetaViolations]; ok && e.Reason == fault.Validation {
-		return "Validation error in JSON body: [" + list + "]"
-	}
-	return e.Msg
+	return fault.New(fault.Validation, "Validation error in body: [%s]", list)
 }
 
 // number is what limits are made of.

@@ -5,29 +5,26 @@ import (
 	"math"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/wire"
 )
 
-// maxFilterDepth bounds nested filters, so that no request can exhaust a stack.
-const maxFilterDepth = 64
-
-// Filter checks a condition tree and rewrites bool conditions of fields to the
-// conditions of their own. A nil filter passes.
+// Filter checks a condition tree. A nil filter passes.
 func Filter(f *qdrant.Filter) error {
 	var c Check
-	if err := filter(&c, f, 0); err != nil {
+	if err := conditions(&c, f, 0); err != nil {
 		return err
 	}
 	return c.Err()
 }
 
-func filter(c *Check, f *qdrant.Filter, depth int) error {
+func conditions(c *Check, f *qdrant.Filter, depth int) error {
 	if f == nil {
 		return nil
 	}
-	if depth > maxFilterDepth {
-		return fault.BadInput("the filter is nested deeper than %d levels", maxFilterDepth)
+	if depth > filter.MaxDepth {
+		return fault.BadInput("the filter is nested deeper than %d levels", filter.MaxDepth)
 	}
 	if m := f.GetMinShould(); m != nil {
 		atLeast(c, "filter.min_should.min_count", m.GetMinCount(), 1)
@@ -45,7 +42,7 @@ func filter(c *Check, f *qdrant.Filter, depth int) error {
 func condition(c *Check, cond *qdrant.Condition, depth int) error {
 	switch o := cond.GetConditionOneOf().(type) {
 	case *qdrant.Condition_Field:
-		return fieldCondition(c, cond, o.Field)
+		return fieldCondition(c, o.Field)
 	case *qdrant.Condition_IsEmpty:
 		return Key(o.IsEmpty.GetKey())
 	case *qdrant.Condition_IsNull:
@@ -53,7 +50,7 @@ func condition(c *Check, cond *qdrant.Condition, depth int) error {
 	case *qdrant.Condition_HasId:
 		return IDs(o.HasId.GetHasId())
 	case *qdrant.Condition_Filter:
-		return filter(c, o.Filter, depth+1)
+		return conditions(c, o.Filter, depth+1)
 	case *qdrant.Condition_Nested:
 		if err := Key(o.Nested.GetKey()); err != nil {
 			return err
@@ -78,68 +75,40 @@ func nested(c *Check, f *qdrant.Filter, depth int) error {
 			}
 		}
 	}
-	return filter(c, f, depth)
+	return conditions(c, f, depth)
 }
 
-// kinds names the conditions that a field condition holds.
-func kinds(f *qdrant.FieldCondition) []string {
-	var k []string
-	for _, one := range []struct {
-		name string
-		set  bool
-	}{
-		{"match", f.GetMatch() != nil}, {"range", f.GetRange() != nil}, {"is_empty", f.IsEmpty != nil}, {"is_null", f.IsNull != nil},
-		{"geo_bounding_box", f.GetGeoBoundingBox() != nil}, {"geo_radius", f.GetGeoRadius() != nil}, {"geo_polygon", f.GetGeoPolygon() != nil},
-		{"values_count", f.GetValuesCount() != nil}, {"datetime range", f.GetDatetimeRange() != nil},
-	} {
-		if one.set {
-			k = append(k, one.name)
-		}
-	}
-	return k
-}
-
-func fieldCondition(c *Check, cond *qdrant.Condition, f *qdrant.FieldCondition) error {
+// fieldCondition checks the conditions on one key; several are alternatives.
+func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
 	if err := Key(f.GetKey()); err != nil {
 		return err
 	}
-	k := kinds(f)
-	switch {
-	case len(k) == 0:
-		c.Add("filter", "At least one field condition must be specified")
-		return nil
-	case len(k) > 1:
-		return fault.BadInput("a field condition holds %s and %s: give each its own condition", k[0], k[1])
+	for _, later := range []struct {
+		name string
+		set  bool
+	}{
+		{"geo_bounding_box", f.GetGeoBoundingBox() != nil}, {"geo_radius", f.GetGeoRadius() != nil}, {"geo_polygon", f.GetGeoPolygon() != nil},
+		{"values_count", f.GetValuesCount() != nil}, {"datetime range", f.GetDatetimeRange() != nil},
+	} {
+		if later.set {
+			return fault.Missing(fmt.Sprintf("filter condition `%s`", later.name))
+		}
 	}
-	switch k[0] {
-	case "match":
-		return match(f.GetMatch())
-	case "range":
-		r := f.GetRange()
+	m, r := f.GetMatch(), f.GetRange()
+	if m == nil && r == nil && f.IsEmpty == nil && f.IsNull == nil {
+		c.Add("filter", "At least one field condition must be specified")
+	}
+	if r != nil {
 		for _, b := range []*float64{r.Gt, r.Gte, r.Lt, r.Lte} {
 			if b != nil && math.IsNaN(*b) {
 				return fault.BadInput("a bound of a range is not a number")
 			}
 		}
-		return nil
-	case "is_empty":
-		cond.ConditionOneOf = either(f.GetIsEmpty(), &qdrant.Condition{ConditionOneOf: &qdrant.Condition_IsEmpty{
-			IsEmpty: &qdrant.IsEmptyCondition{Key: f.GetKey()}}}).ConditionOneOf
-		return nil
-	case "is_null":
-		cond.ConditionOneOf = either(f.GetIsNull(), &qdrant.Condition{ConditionOneOf: &qdrant.Condition_IsNull{
-			IsNull: &qdrant.IsNullCondition{Key: f.GetKey()}}}).ConditionOneOf
-		return nil
 	}
-	return fault.Missing(fmt.Sprintf("filter condition `%s`", k[0]))
-}
-
-// either is the condition, or its negation.
-func either(want bool, cond *qdrant.Condition) *qdrant.Condition {
-	if want {
-		return cond
+	if m != nil {
+		return match(m)
 	}
-	return &qdrant.Condition{ConditionOneOf: &qdrant.Condition_Filter{Filter: &qdrant.Filter{MustNot: []*qdrant.Condition{cond}}}}
+	return nil
 }
 
 func match(m *qdrant.Match) error {

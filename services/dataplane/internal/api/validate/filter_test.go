@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -31,7 +32,7 @@ func TestFilter(t *testing.T) {
 	id := &qdrant.Condition{ConditionOneOf: &qdrant.Condition_HasId{HasId: &qdrant.HasIdCondition{HasId: []*qdrant.PointId{num(1)}}}}
 	badID := &qdrant.Condition{ConditionOneOf: &qdrant.Condition_HasId{HasId: &qdrant.HasIdCondition{HasId: []*qdrant.PointId{{}}}}}
 	deep := must()
-	for range maxFilterDepth + 1 {
+	for range filter.MaxDepth + 1 {
 		deep = must(sub(deep))
 	}
 	missing := func(kind string) string { return "filter condition `" + kind + "` is not built yet" }
@@ -58,13 +59,12 @@ func TestFilter(t *testing.T) {
 		{"NaN", must(field(&qdrant.FieldCondition{Range: &qdrant.Range{Lte: new(math.NaN())}})), fault.InvalidArgument,
 			"Wrong input: a bound of a range is not a number"},
 		{"no condition", must(field(&qdrant.FieldCondition{})), fault.Validation, body("filter: At least one field condition must be specified")},
-		{"two conditions", must(field(&qdrant.FieldCondition{Range: &qdrant.Range{}, IsNull: new(true)})), fault.InvalidArgument,
-			"Wrong input: a field condition holds range and is_null: give each its own condition"},
+		{"alternatives", must(field(&qdrant.FieldCondition{Range: &qdrant.Range{}, IsNull: new(false)})), 0, ""},
 		{"unset", must(&qdrant.Condition{}), fault.Malformed, "Malformed condition: it holds none of the known kinds"},
 		{"unset match", matching(&qdrant.Match{}), fault.Malformed, "Malformed Match condition: it holds no value"},
 		{"bad id", must(badID), fault.Malformed, "Unable to parse UUID: no id given: point id must be an unsigned integer or a UUID"},
 		{"id inside of nested", must(inside(must(id))), fault.InvalidArgument, "Wrong input: a nested filter cannot hold has_id or has_vector"},
-		{"too deep", deep, fault.InvalidArgument, "Wrong input: the filter is nested deeper than 64 levels"},
+		{"too deep", deep, fault.InvalidArgument, "Wrong input: the filter is nested deeper than 128 levels"},
 		{"text", matching(&qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}), fault.NotBuilt, missing("match.text")},
 		{"text_any", matching(&qdrant.Match{MatchValue: &qdrant.Match_TextAny{}}), fault.NotBuilt, missing("match.text_any")},
 		{"phrase", matching(&qdrant.Match{MatchValue: &qdrant.Match_Phrase{}}), fault.NotBuilt, missing("match.phrase")},
@@ -78,16 +78,6 @@ func TestFilter(t *testing.T) {
 		{"slice", must(&qdrant.Condition{ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}}), fault.NotBuilt, missing("slice")},
 	} {
 		t.Run(c.name, func(t *testing.T) { wants(t, Filter(c.f), c.reason, c.text) })
-	}
-}
-
-func TestBoolConditionsOfFieldsAreRewritten(t *testing.T) {
-	f := must(field(&qdrant.FieldCondition{Key: "a", IsEmpty: new(true)}), field(&qdrant.FieldCondition{Key: "b", IsNull: new(false)}))
-	for range 2 { // a second look changes nothing more
-		wants(t, Filter(f), 0, "")
-		if f.GetMust()[0].GetIsEmpty().GetKey() != "a" || f.GetMust()[1].GetFilter().GetMustNot()[0].GetIsNull().GetKey() != "b" {
-			t.Fatalf("got %v", f)
-		}
 	}
 }
 

@@ -1,60 +1,16 @@
 package validate
 
 import (
-	"strings"
-	"unicode"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/internal/fault"
 )
 
-// Key checks the path of a payload key. Its grammar:
-//
-//	path    = segment { "." segment }
-//	segment = name { "[" [ digits ] "]" }
-//	name    = 1*( letter | digit | "_" | "-" ) | '"' 1*( any but '"' ) '"'
+// Key checks the path of a payload key by the grammar of package payload.
 func Key(path string) error {
-	rest := path
-	for {
-		var ok bool
-		if rest, ok = segment(rest); !ok {
-			return unable("Invalid json path: %.64q", path)
-		}
-		if rest == "" {
-			return nil
-		}
-		if rest[0] != '.' {
-			return unable("Invalid json path: %.64q", path)
-		}
-		rest = rest[1:]
+	if _, err := payload.ParsePath(path); err != nil {
+		return fault.Wrap(fault.Malformed, err, "Invalid json path: %.64q", path)
 	}
-}
-
-// segment cuts one segment off.
-func segment(s string) (rest string, ok bool) {
-	if strings.HasPrefix(s, `"`) {
-		end := strings.IndexByte(s[1:], '"')
-		if end < 1 {
-			return s, false
-		}
-		s = s[end+2:]
-	} else {
-		end := strings.IndexFunc(s, func(r rune) bool {
-			return !unicode.IsLetter(r) && !unicode.IsNumber(r) && r != '_' && r != '-'
-		})
-		if end < 0 {
-			end = len(s)
-		}
-		if end == 0 {
-			return s, false
-		}
-		s = s[end:]
-	}
-	for strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 || strings.Trim(s[1:end], "0123456789") != "" || end > 10 {
-			return s, false
-		}
-		s = s[end+1:]
-	}
-	return s, true
+	return nil
 }
 
 // Keys checks several paths.

@@ -8,13 +8,12 @@ import (
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/proto"
 )
-
-// maxPayloadDepth is that of JSON bodies.
-const maxPayloadDepth = 128
 
 // Schema is what the vectors of a collection must be, by name; the default
 // vector has the empty name.
@@ -129,16 +128,18 @@ func dense(at Place, v *qdrant.Vector) ([]float32, error) {
 	case *qdrant.Vector_Object:
 		return nil, fault.Missing("inference of objects")
 	}
-	switch {
-	case v == nil:
+	if v == nil {
 		return nil, unable("Malformed vector: %s holds none", at)
-	case v.Indices != nil:
+	}
+	// What follows is the flat form that older clients send.
+	if v.GetIndices() != nil {
 		return nil, wrongKind("sparse")
-	case v.VectorsCount != nil && *v.VectorsCount > 1:
+	}
+	if v.GetVectorsCount() > 1 {
 		return nil, wrongKind("multi")
 	}
-	data := v.Data
-	v.Data, v.VectorsCount = nil, nil
+	data := v.GetData()
+	proto.Reset(v)
 	v.Vector = &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: data}}
 	return data, nil
 }
@@ -195,7 +196,7 @@ func (s Schema) Upsert(points []*qdrant.PointStruct) ([]*qdrant.PointStruct, err
 		if err := s.vectors(Place{List: "points", Index: i, Part: "vector"}, p.GetVectors()); err != nil {
 			return nil, err
 		}
-		if err := payload(Place{List: "points", Index: i, Part: "payload"}, p.GetPayload()); err != nil {
+		if err := fields(Place{List: "points", Index: i, Part: "payload"}, p.GetPayload(), 1); err != nil {
 			return nil, err
 		}
 	}
@@ -232,35 +233,39 @@ func (s Schema) Vectors(points []*qdrant.PointVectors) error {
 }
 
 // Payload checks what is to be stored with points.
-func Payload(p map[string]*qdrant.Value) error { return payload(Place{Part: "payload"}, p) }
+func Payload(p map[string]*qdrant.Value) error { return fields(Place{Part: "payload"}, p, 1) }
 
-func payload(at Place, p map[string]*qdrant.Value) error {
-	for _, v := range p {
-		if err := value(at, v, 1); err != nil {
+// fields checks the values of an object that is the level-th from the outside.
+func fields(at Place, m map[string]*qdrant.Value, level int) error {
+	if level > payload.MaxDepth {
+		return tooDeep(at)
+	}
+	for _, v := range m {
+		if err := value(at, v, level); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func value(at Place, v *qdrant.Value, depth int) error {
-	if depth > maxPayloadDepth {
-		return fault.BadInput("%s is nested deeper than %d levels", at, maxPayloadDepth)
-	}
+func tooDeep(at Place) error {
+	return fault.BadInput("%s is nested deeper than %d levels", at, payload.MaxDepth)
+}
+
+func value(at Place, v *qdrant.Value, level int) error {
 	switch o := v.GetKind().(type) {
 	case *qdrant.Value_DoubleValue:
 		if math.IsNaN(o.DoubleValue) || math.IsInf(o.DoubleValue, 0) {
 			return fault.BadInput("%s holds a number that is NaN or infinite", at)
 		}
 	case *qdrant.Value_StructValue:
-		for _, f := range o.StructValue.GetFields() {
-			if err := value(at, f, depth+1); err != nil {
-				return err
-			}
-		}
+		return fields(at, o.StructValue.GetFields(), level+1)
 	case *qdrant.Value_ListValue:
+		if level+1 > payload.MaxDepth {
+			return tooDeep(at)
+		}
 		for _, e := range o.ListValue.GetValues() {
-			if err := value(at, e, depth+1); err != nil {
+			if err := value(at, e, level+1); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,306 @@
+package controlplane_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/controlplane"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/rpc"
+)
+
+// childEnv makes this binary a control plane with real etcd in the named folder, and a client of it that obeys one command a line.
+const childEnv = "PANDO_TEST_CONTROLPLANE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// client speaks to a control plane in the same process.
+type client struct {
+	session placementv1.SessionClient
+	catalog placementv1.CatalogClient
+}
+
+func serve(s *controlplane.Service, log *slog.Logger) (*client, *rpc.Local, error) {
+	local, err := rpc.NewLocal(rpc.Options{Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Register(local)
+	return &client{session: placementv1.NewSessionClient(local), catalog: placementv1.NewCatalogClient(local)}, local, nil
+}
+
+func child(dir string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	start := time.Now()
+	s, err := controlplane.New(controlplane.Config{Dir: dir, Address: "127.0.0.1:6335", Peer: 7}, controlplane.Deps{Log: log})
+	if err != nil {
+		return err
+	}
+	c, _, err := serve(s, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	go func() {
+		<-s.Ready()
+		fmt.Println("ready", s.ClusterID(), time.Since(start).Milliseconds())
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			c.obey(ctx, strings.Fields(in.Text()))
+		}
+		stop()
+	}()
+	return <-done
+}
+
+func (c *client) obey(ctx context.Context, words []string) {
+	switch words[0] {
+	case "register":
+		resp, err := c.register(ctx)
+		fmt.Println(resp.GetClusterId(), err)
+	case "create": // collections without end; each acknowledged one is announced
+		for i := 0; ; i++ {
+			name := fmt.Sprintf("%s%d", words[1], i)
+			resp, err := c.catalog.CreateCollection(ctx, create(name))
+			fmt.Println(name, resp.GetCollectionId(), err)
+		}
+	case "list":
+		names, err := c.snapshot(ctx)
+		fmt.Println(strings.Join(names, " "), err)
+	case "status":
+		resp, err := c.catalog.Status(ctx, &placementv1.StatusRequest{})
+		fmt.Println(resp.GetLeader(), len(resp.GetMembers()), resp.GetMembers()[0].GetPeerId(), resp.GetTerm() > 0, err)
+	}
+}
+
+func (c *client) register(ctx context.Context) (*placementv1.RegisterResponse, error) {
+	return c.session.Register(ctx, &placementv1.RegisterRequest{
+		Peer:      &placementv1.Peer{PeerId: 7, Uri: "http://h:6335", Wire: &placementv1.WireRange{Min: 1, Max: 1}},
+		Inventory: &placementv1.Inventory{Full: true}, ProcessId: fmt.Sprint(os.Getpid()),
+	})
+}
+
+// create asks for a collection whose shards live nowhere: with custom sharding there are none at the start.
+func create(name string) *placementv1.CreateCollectionRequest {
+	return &placementv1.CreateCollectionRequest{Name: name, Config: &qdrant.CollectionConfig{
+		Params: &qdrant.CollectionParams{ShardingMethod: qdrant.ShardingMethod_Custom.Enum()},
+	}}
+}
+
+// snapshot names what a fresh watch shows.
+func (c *client) snapshot(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := c.session.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{PeerId: 7})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for {
+		msg, err := stream.Recv()
+		if err != nil {
+			return names, err
+		}
+		for _, r := range msg.GetSnapshot().GetRecords() {
+			if col := r.GetCollection(); col != nil {
+				names = append(names, fmt.Sprintf("%s=%d", col.GetName(), col.GetCollectionId()))
+			}
+		}
+		if msg.GetSnapshot().GetLast() {
+			return names, nil
+		}
+	}
+}
+
+// process is a running child.
+type process struct {
+	*testing.T
+	cmd *exec.Cmd
+	in  interface{ Write([]byte) (int, error) }
+	out *bufio.Scanner
+}
+
+func start(t *testing.T, dir string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), childEnv+"="+dir), t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) kill() {
+	if p.cmd.ProcessState == nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	}
+}
+
+func (p *process) line() string {
+	p.Helper()
+	if !p.out.Scan() {
+		p.Fatalf("the process ended: %v", p.out.Err())
+	}
+	return p.out.Text()
+}
+
+func (p *process) ask(command string) string {
+	p.Helper()
+	if _, err := fmt.Fprintln(p.in, command); err != nil {
+		p.Fatal(err)
+	}
+	return p.line()
+}
+
+// TestKillKeepsTheCatalog: kill -9 in the middle of creations; every acknowledged collection is there under its id, the cluster
+// is the same one, and the next session opens.
+func TestKillKeepsTheCatalog(t *testing.T) {
+	dir := t.TempDir()
+	acknowledged := map[string]bool{}
+	cluster := ""
+	for round := range 3 {
+		p := start(t, dir)
+		var id string
+		var ms int
+		if _, err := fmt.Sscanf(p.line(), "ready %s %d", &id, &ms); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("round %d: ready after %d ms", round, ms)
+		if cluster != "" && id != cluster {
+			t.Fatalf("cluster %s became %s", cluster, id)
+		}
+		cluster = id
+		if got := p.ask("register"); got != cluster+" <nil>" {
+			t.Fatalf("register: %s", got)
+		}
+		if got := p.ask("status"); got != "7 1 7 true <nil>" {
+			t.Fatalf("status: %s", got)
+		}
+		listed := map[string]bool{}
+		for _, name := range strings.Fields(p.ask("list")) {
+			listed[name] = true
+		}
+		for name := range acknowledged {
+			if !listed[name] {
+				t.Errorf("%s was acknowledged and is gone", name)
+			}
+		}
+		for got := p.ask(fmt.Sprintf("create r%d-", round)); ; got = p.line() {
+			var name, id, none string
+			if _, err := fmt.Sscan(got, &name, &id, &none); err != nil || none != "<nil>" {
+				t.Fatalf("create: %q", got)
+			}
+			if acknowledged[name+"="+id] = true; len(acknowledged)%40 == 0 {
+				break
+			}
+		}
+		p.kill()
+	}
+}
+
+// TestMemory: several control planes of one process on one Memory; any of them answers, and the loop moves on with its leader.
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, memory := slog.New(slog.DiscardHandler), controlplane.NewMemory()
+		var clients []*client
+		var stops []context.CancelFunc
+		done := make(chan error, 3)
+		var locals []*rpc.Local
+		for range 3 {
+			s, err := controlplane.New(controlplane.Config{}, controlplane.Deps{Memory: memory, Log: log})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, local, err := serve(s, log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			go func() { done <- s.Run(ctx) }()
+			<-s.Ready()
+			clients, stops, locals = append(clients, c), append(stops, stop), append(locals, local)
+		}
+		if _, err := clients[0].register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for i, c := range clients {
+			req := create(fmt.Sprintf("c%d", i))
+			req.Config.Params.ShardingMethod = nil
+			resp, err := c.catalog.CreateCollection(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !resp.GetSettling() {
+				t.Error("settled although nobody makes replicas")
+			}
+			names, err := clients[2].snapshot(t.Context())
+			if err != nil || len(names) != i+1 {
+				t.Errorf("after %d creations: %v, %v", i+1, names, err)
+			}
+			if i < 2 { // the leader goes
+				stops[i]()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+			}
+		}
+		st, err := clients[2].catalog.Status(t.Context(), &placementv1.StatusRequest{})
+		if err != nil || len(st.GetMembers()) != 1 || st.GetTerm() < 3 {
+			t.Errorf("status %v, %v", st, err)
+		}
+		memory.SetDown(true)
+		_, err = clients[2].catalog.CreateCollection(t.Context(), create("d"))
+		if f := fault.FromStatus(status.Convert(err)); f == nil || f.Code != codes.Unavailable || f.Reason != fault.NoLeader {
+			t.Errorf("without a store: %v", err)
+		}
+		stops[2]()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		for _, l := range locals {
+			l.Close(t.Context())
+		}
+	})
+}

@@ -1,0 +1,234 @@
+package api
+
+import (
+	"errors"
+	"testing"
+
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+func TestCreateFillsInTheDefaults(t *testing.T) {
+	c := start(t, true)
+	r, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: four(),
+		OptimizersConfig: &qdrant.OptimizersConfigDiff{IndexingThreshold: new(uint64(7))}, ReplicationFactor: new(uint32(3))})
+	if err != nil || !r.GetResult() || r.GetTime() <= 0 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	got := c.world.last.(*placementv1.CreateCollectionRequest)
+	want := &qdrant.CollectionConfig{
+		Params: &qdrant.CollectionParams{OnDiskPayload: true, VectorsConfig: four(), ReplicationFactor: new(uint32(3)), WriteConsistencyFactor: new(uint32(1))},
+		HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(16)), EfConstruct: new(uint64(100)), FullScanThreshold: new(uint64(10000)),
+			MaxIndexingThreads: new(uint64(0)), OnDisk: new(false)},
+		OptimizerConfig: &qdrant.OptimizersConfigDiff{DeletedThreshold: new(0.2), VacuumMinVectorNumber: new(uint64(1000)),
+			DefaultSegmentNumber: new(uint64(0)), IndexingThreshold: new(uint64(7)), FlushIntervalSec: new(uint64(5))},
+		WalConfig: &qdrant.WalConfigDiff{WalCapacityMb: new(uint64(32)), WalSegmentsAhead: new(uint64(0)), WalRetainClosed: new(uint64(1))},
+	}
+	if d := gocmp.Diff(want, got.GetConfig(), protocmp.Transform()); d != "" {
+		t.Error(d)
+	}
+	if got.GetTimeout().AsDuration().Seconds() != 10 {
+		t.Errorf("timeout %v", got.GetTimeout())
+	}
+}
+
+func TestACollectionFromItsBirthToItsEnd(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	ctx := t.Context()
+	c.put(1, 2, 3)
+	if l, err := c.List(ctx, &qdrant.ListCollectionsRequest{}); err != nil || len(l.GetCollections()) != 1 || l.GetCollections()[0].GetName() != "c" {
+		t.Errorf("%v, %v", l, err)
+	}
+	if _, err := c.UpdateAliases(ctx, &qdrant.ChangeAliases{Actions: []*qdrant.AliasOperations{{Action: &qdrant.AliasOperations_CreateAlias{
+		CreateAlias: &qdrant.CreateAlias{CollectionName: "c", AliasName: "other"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"c", "other", "none"} {
+		e, err := c.CollectionExists(ctx, &qdrant.CollectionExistsRequest{CollectionName: name})
+		if err != nil || e.GetResult().GetExists() != (name != "none") {
+			t.Errorf("%s: %v, %v", name, e, err)
+		}
+	}
+	for _, name := range []string{"c", "other"} {
+		a, err := c.ListCollectionAliases(ctx, &qdrant.ListCollectionAliasesRequest{CollectionName: name})
+		if err != nil || len(a.GetAliases()) != 1 || a.GetAliases()[0].GetAliasName() != "other" || a.GetAliases()[0].GetCollectionName() != "c" {
+			t.Errorf("%v, %v", a, err)
+		}
+	}
+	if a, err := c.ListAliases(ctx, &qdrant.ListAliasesRequest{}); err != nil || len(a.GetAliases()) != 1 {
+		t.Errorf("%v, %v", a, err)
+	}
+	info, err := c.CollectionsClient.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := info.GetResult()
+	if i.GetStatus() != qdrant.CollectionStatus_Green || !i.GetOptimizerStatus().GetOk() || i.GetPointsCount() != 3 || i.GetSegmentsCount() != 3 ||
+		i.GetConfig().GetParams().GetShardNumber() != 3 || i.GetConfig().GetHnswConfig().GetM() != 16 {
+		t.Errorf("info: %v", i)
+	}
+	for _, existed := range []bool{true, false} {
+		d, err := c.CollectionsClient.Delete(ctx, &qdrant.DeleteCollection{CollectionName: "c"})
+		if err != nil || d.GetResult() != existed {
+			t.Errorf("%v, %v", d, err)
+		}
+	}
+	_, err = c.CollectionsClient.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	wants(t, err, fault.CollectionNotFound, "Not found: Collection `c` doesn't exist!")
+}
+
+func TestAnAnswerIsNotWhatIsKept(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	for range 2 {
+		info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+		if err != nil || info.GetResult().GetConfig().GetParams().GetVectorsConfig().GetParams().GetSize() != 4 {
+			t.Fatalf("%v, %v", info, err)
+		}
+		info.GetResult().GetConfig().GetParams().GetVectorsConfig().GetParams().Size = 99 // the caller's own copy
+	}
+}
+
+func TestStatusOfACollection(t *testing.T) {
+	for _, s := range []struct {
+		name   string
+		states []topology.ReplicaState
+		want   qdrant.CollectionStatus
+		counts bool
+	}{
+		{"all well", []topology.ReplicaState{topology.Active, topology.Dead}, qdrant.CollectionStatus_Green, true},
+		{"being born", []topology.ReplicaState{topology.Initializing, topology.Initializing}, qdrant.CollectionStatus_Yellow, true},
+		{"none left", []topology.ReplicaState{topology.Dead, topology.Partial}, qdrant.CollectionStatus_Red, false},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			c := start(t, true).with(t, "c", four())
+			col, _ := c.world.Map().Resolve("c")
+			p := topology.Placement{Shard: topology.Shard{Collection: col.ID, ID: 1}, Epoch: 5}
+			for i, st := range s.states {
+				p.Replicas = append(p.Replicas, topology.Replica{Peer: topology.PeerID(7 + i), State: st})
+			}
+			c.world.m = c.world.m.Apply(topology.Delta{Placements: []topology.Placement{p}})
+			info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+			if err != nil || info.GetResult().GetStatus() != s.want || (info.GetResult().PointsCount != nil) != s.counts {
+				t.Errorf("%v, %v", info, err)
+			}
+		})
+	}
+}
+
+func TestRefusalsOfTheCatalogArePassedOn(t *testing.T) {
+	for _, refusal := range []*fault.Error{fault.CollectionTaken("c"), fault.New(fault.AliasClash, "Wrong input: an alias has that name"),
+		fault.New(fault.NoLeader, "no leader")} {
+		c := start(t, true)
+		c.world.refuse = refusal
+		_, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: four()})
+		wants(t, err, refusal.Reason, refusal.Msg)
+		if len(c.world.awaited) != 0 {
+			t.Error("waited for a change that was refused")
+		}
+	}
+	c := start(t, true)
+	c.world.refuse = fault.NoCollection("c")
+	if d, err := c.CollectionsClient.Delete(t.Context(), &qdrant.DeleteCollection{CollectionName: "c"}); err != nil || d.GetResult() {
+		t.Errorf("%v, %v", d, err)
+	}
+	_, err := c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c"})
+	wants(t, err, fault.CollectionNotFound, "Not found: Collection `c` doesn't exist!")
+}
+
+func TestUpdateForwardsWhatWasSent(t *testing.T) {
+	c := start(t, true).with(t, "c", twoNamed())
+	diff := func(name string) *qdrant.VectorsConfigDiff {
+		return &qdrant.VectorsConfigDiff{Config: &qdrant.VectorsConfigDiff_ParamsMap{ParamsMap: &qdrant.VectorParamsDiffMap{
+			Map: map[string]*qdrant.VectorParamsDiff{name: {OnDisk: new(true)}}}}}
+	}
+	_, err := c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c", VectorsConfig: diff("foo")})
+	wants(t, err, fault.VectorNameUnknown, "Wrong input: Not existing vector name error: foo")
+	in := &qdrant.UpdateCollection{CollectionName: "c", VectorsConfig: diff("b"), HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(0))},
+		Params: &qdrant.CollectionParamsDiff{ReplicationFactor: new(uint32(2))}}
+	if r, err := c.Update(t.Context(), in); err != nil || !r.GetResult() {
+		t.Fatalf("%v, %v", r, err)
+	}
+	got := c.world.last.(*placementv1.UpdateCollectionRequest)
+	if !proto.Equal(got.GetVectorsConfig(), in.GetVectorsConfig()) || !proto.Equal(got.GetHnswConfig(), in.GetHnswConfig()) ||
+		!proto.Equal(got.GetParams(), in.GetParams()) || got.GetName() != "c" {
+		t.Errorf("forwarded %v", got)
+	}
+}
+
+func TestClusterInfoIsThisPeersView(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	c.put(1, 2)
+	r, err := c.CollectionClusterInfo(t.Context(), &qdrant.CollectionClusterInfoRequest{CollectionName: "c"})
+	if err != nil || r.GetPeerId() != 7 || r.GetShardCount() != 3 || len(r.GetLocalShards()) != 3 || len(r.GetRemoteShards()) != 3 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	for i, l := range r.GetLocalShards() {
+		if l.GetShardId() != uint32(i) || l.GetState() != qdrant.ReplicaState_Active || l.GetPointsCount() != 2 || l.GetShardKey() != nil {
+			t.Errorf("local: %v", l)
+		}
+		if rem := r.GetRemoteShards()[i]; rem.GetPeerId() != 8 || rem.GetState() != qdrant.ReplicaState_Dead {
+			t.Errorf("remote: %v", rem)
+		}
+		if ids := c.shards.reads[i].Target.Groups[0].IDs; len(ids) != 1 || ids[0] != topology.ShardID(i) {
+			t.Errorf("counted shards %v", ids)
+		}
+	}
+	if k, err := c.ListShardKeys(t.Context(), &qdrant.ListShardKeysRequest{CollectionName: "c"}); err != nil || len(k.GetShardKeys()) != 0 {
+		t.Errorf("%v, %v", k, err)
+	}
+}
+
+func TestClusterStatus(t *testing.T) {
+	c := start(t, true)
+	c.world.m = c.world.m.Apply(topology.Delta{Revision: 40, Peers: []topology.Peer{{ID: 7, URI: "http://a:6335"}, {ID: 8, URI: "http://b:6335/"}}})
+	cl := clusterv1.NewClusterClient(c.conn)
+	r, err := cl.ClusterStatus(t.Context(), &clusterv1.ClusterStatusRequest{})
+	st := r.GetResult()
+	if err != nil || st.GetStatus() != clusterv1.ClusterStatus_MODE_ENABLED || st.GetPeerId() != 7 || st.GetRaftInfo().Leader != nil ||
+		st.GetConsensusThreadStatus().GetConsensusThreadStatus() != clusterv1.ConsensusThreadStatus_STATE_STOPPED_WITH_ERR ||
+		st.GetPeers()[7].GetUri() != "http://a:6335/" || st.GetPeers()[8].GetUri() != "http://b:6335/" {
+		t.Errorf("without a leader: %v, %v", r, err)
+	}
+	c.world.status = &placementv1.StatusResponse{Term: 3, Revision: 42, Leader: 8, Members: []*placementv1.Member{{PeerId: 7}, {PeerId: 8}}}
+	r, err = cl.ClusterStatus(t.Context(), &clusterv1.ClusterStatusRequest{})
+	want := &clusterv1.RaftInfo{Term: 3, Commit: 40, PendingOperations: 2, Leader: new(uint64(8)), Role: clusterv1.RaftInfo_ROLE_FOLLOWER.Enum(), IsVoter: true}
+	if err != nil || !proto.Equal(r.GetResult().GetRaftInfo(), want) || r.GetTime() <= 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+func TestGetPoint(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	c.put(5)
+	cl := clusterv1.NewClusterClient(c.conn)
+	get := func(id string) (*clusterv1.GetPointResponse, error) {
+		return cl.GetPoint(t.Context(), &clusterv1.GetPointRequest{CollectionName: "c", Id: id})
+	}
+	r, err := get("5")
+	if sel := c.shards.selects[0]; err != nil || r.GetResult().GetId().GetNum() != 5 || !sel.Payload.GetEnable() || !sel.Vectors.GetEnable() {
+		t.Errorf("%v, %v", r, err)
+	}
+	_, err = get("6")
+	wants(t, err, fault.PointNotFound, "Not found: Point with id 6 does not exists!")
+	_, err = get("550E8400e29b41d4a716446655440000")
+	wants(t, err, fault.PointNotFound, "Not found: Point with id 550e8400-e29b-41d4-a716-446655440000 does not exists!")
+	for _, bad := range []string{"-1", "1.5", "abc", "", "+1", "18446744073709551616", "550e8400"} {
+		_, err := get(bad)
+		wants(t, err, fault.Malformed, `Can not recognize "`+bad+`" as point id: it must be an unsigned integer or a UUID`)
+		if !errors.Is(fault.From(err), fault.New(fault.Malformed, "")) || fault.HTTPStatus(err) != 400 {
+			t.Errorf("%q: %d", bad, fault.HTTPStatus(err))
+		}
+	}
+	_, err = cl.GetPoint(t.Context(), &clusterv1.GetPointRequest{CollectionName: "none", Id: wire.ProtoID(topology.NumberID(1)).String()})
+	if fault.ReasonOf(err) != fault.Malformed {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,284 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/rpc"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const self = topology.PeerID(7)
+
+// world is a control plane of one and the map of one peer that follows it. What
+// the catalog decides reaches the map only through AwaitRevision, so a test that
+// sees a change right after the answer has seen the waiting.
+type world struct {
+	placementv1.CatalogClient // what a test does not use panics
+
+	mu       sync.Mutex
+	m        *topology.Map
+	decided  []*placementv1.Change
+	revision uint64
+	awaited  []uint64
+	last     proto.Message // as the catalog got it
+	refuse   error
+	status   *placementv1.StatusResponse
+}
+
+func newWorld() *world { return &world{m: topology.NewMap()} }
+
+func (w *world) Map() *topology.Map {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.m
+}
+
+func (w *world) AwaitRevision(_ context.Context, revision uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaited = append(w.awaited, revision)
+	d, err := wire.Delta(w.revision, false, w.decided)
+	if err != nil {
+		return err
+	}
+	w.m, w.decided = w.m.Apply(d), nil
+	return nil
+}
+
+// decide notes a command and its changes.
+func (w *world) decide(in proto.Message, changes ...*placementv1.Change) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = proto.Clone(in)
+	if w.refuse != nil {
+		return 0, fault.From(w.refuse).GRPCStatus().Err()
+	}
+	w.revision++
+	w.decided = append(w.decided, changes...)
+	return w.revision, nil
+}
+
+// collection is the entry of a new collection with all shards on this peer and
+// a copy on peer 8.
+func (w *world) collection(name string, config *qdrant.CollectionConfig, indexes map[string]*qdrant.PayloadIndexParams) []*placementv1.Change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := cmp.Or(config.GetParams().GetShardNumber(), 1)
+	id := uint64(len(name)) // enough to tell the names of these tests apart
+	c := &placementv1.Collection{CollectionId: id, Name: name, Revision: w.revision + 1, Config: proto.CloneOf(config),
+		Hash: &placementv1.HashRule{Algorithm: 1, N: n}, Groups: []*placementv1.ShardGroup{{}}, PayloadIndexes: indexes}
+	c.Config.Params.ShardNumber = n
+	var out []*placementv1.Change
+	for i := range uint64(n) {
+		c.Groups[0].ShardIds = append(c.Groups[0].ShardIds, i)
+		out = append(out, &placementv1.Change{Change: &placementv1.Change_Shard{Shard: &placementv1.Shard{CollectionId: id, ShardId: i, Epoch: 1,
+			Primary: uint64(self), Replicas: []*placementv1.Replica{{PeerId: uint64(self)}, {PeerId: 8, State: qdrant.ReplicaState_Dead}}}}})
+	}
+	return append([]*placementv1.Change{{Change: &placementv1.Change_Collection{Collection: c}}}, out...)
+}
+
+func (w *world) CreateCollection(_ context.Context, r *placementv1.CreateCollectionRequest, _ ...grpc.CallOption) (*placementv1.CreateCollectionResponse, error) {
+	rev, err := w.decide(r, w.collection(r.GetName(), r.GetConfig(), nil)...)
+	return &placementv1.CreateCollectionResponse{Revision: rev}, err
+}
+
+func (w *world) UpdateCollection(_ context.Context, r *placementv1.UpdateCollectionRequest, _ ...grpc.CallOption) (*placementv1.UpdateCollectionResponse, error) {
+	rev, err := w.decide(r)
+	return &placementv1.UpdateCollectionResponse{Revision: rev}, err
+}
+
+func (w *world) DeleteCollection(_ context.Context, r *placementv1.DeleteCollectionRequest, _ ...grpc.CallOption) (*placementv1.DeleteCollectionResponse, error) {
+	c, ok := w.Map().Resolve(r.GetName())
+	if !ok {
+		rev, err := w.decide(r)
+		return &placementv1.DeleteCollectionResponse{Revision: rev}, err
+	}
+	rev, err := w.decide(r, &placementv1.Change{Change: &placementv1.Change_CollectionGone{CollectionGone: uint64(c.ID)}})
+	return &placementv1.DeleteCollectionResponse{Revision: rev, Existed: true}, err
+}
+
+func (w *world) ChangeAliases(_ context.Context, r *placementv1.ChangeAliasesRequest, _ ...grpc.CallOption) (*placementv1.ChangeAliasesResponse, error) {
+	var out []*placementv1.Change
+	for _, c := range r.GetChanges() {
+		switch {
+		case c.GetCreate() != nil:
+			out = append(out, &placementv1.Change{Change: &placementv1.Change_Alias{Alias: &placementv1.Alias{
+				Name: c.GetCreate().GetAliasName(), CollectionName: c.GetCreate().GetCollectionName()}}})
+		case c.GetDelete() != nil:
+			out = append(out, &placementv1.Change{Change: &placementv1.Change_AliasGone{AliasGone: c.GetDelete().GetAliasName()}})
+		}
+	}
+	rev, err := w.decide(r, out...)
+	return &placementv1.ChangeAliasesResponse{Revision: rev, Changed: true}, err
+}
+
+func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePayloadIndexRequest, _ ...grpc.CallOption) (*placementv1.ChangePayloadIndexResponse, error) {
+	c, _ := w.Map().Resolve(r.GetCollectionName())
+	config := &qdrant.CollectionConfig{}
+	if err := proto.Unmarshal(c.Settings, config); err != nil {
+		return nil, err
+	}
+	rev, err := w.decide(r, w.collection(c.Name, config, map[string]*qdrant.PayloadIndexParams{r.GetFieldName(): r.GetParams()})...)
+	return &placementv1.ChangePayloadIndexResponse{Revision: rev, Changed: true}, err
+}
+
+func (w *world) Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error) {
+	if w.status == nil {
+		return nil, fault.New(fault.NoLeader, "no leader").GRPCStatus().Err()
+	}
+	return w.status, nil
+}
+
+// shards is a coordinator over points in memory. It knows no vectors' order: a
+// ranking gives all points that a has_id in must_not does not exclude.
+type shards struct {
+	mu      sync.Mutex
+	writes  []coordinator.Write
+	reads   []coordinator.Read
+	ranked  [][]coordinator.Ranking
+	selects []coordinator.Select
+	points  map[uint64]*qdrant.RetrievedPoint
+	fail    map[int]error // by number of the write
+}
+
+func (s *shards) Write(_ context.Context, w coordinator.Write) (coordinator.Outcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes = append(s.writes, w)
+	if err := s.fail[len(s.writes)-1]; err != nil {
+		return coordinator.Outcome{}, err
+	}
+	o := coordinator.Outcome{Seq: uint64(100 + len(s.writes)), Status: qdrant.UpdateStatus_Acknowledged}
+	if w.Wait {
+		o.Status = qdrant.UpdateStatus_Completed
+	}
+	return o, nil
+}
+
+func (s *shards) Get(_ context.Context, r coordinator.Read, ids []*qdrant.PointId, sel coordinator.Select) ([]*qdrant.RetrievedPoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads, s.selects = append(s.reads, r), append(s.selects, sel)
+	var out []*qdrant.RetrievedPoint
+	for _, id := range ids {
+		if p, ok := s.points[id.GetNum()]; ok {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func (s *shards) Scroll(_ context.Context, r coordinator.Read, _ *qdrant.Filter, from *qdrant.PointId, limit uint32, sel coordinator.Select) (coordinator.Page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads, s.selects = append(s.reads, r), append(s.selects, sel)
+	var page coordinator.Page
+	for _, n := range slices.Sorted(maps.Keys(s.points)) {
+		switch {
+		case n < from.GetNum():
+		case len(page.Points) == int(limit):
+			page.Next = s.points[n].GetId()
+			return page, nil
+		default:
+			page.Points = append(page.Points, s.points[n])
+		}
+	}
+	return page, nil
+}
+
+func (s *shards) Count(_ context.Context, r coordinator.Read, _ *qdrant.Filter, exact bool) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads = append(s.reads, r)
+	if !exact {
+		return 0, nil
+	}
+	return uint64(len(s.points)), nil
+}
+
+func (s *shards) Rank(_ context.Context, r coordinator.Read, qs []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads, s.ranked = append(s.reads, r), append(s.ranked, qs)
+	out := make([][]*qdrant.ScoredPoint, len(qs))
+	for i, q := range qs {
+		for _, n := range slices.Sorted(maps.Keys(s.points)) {
+			if not := q.Query.GetFilter().GetMustNot(); len(not) > 0 && not[0].GetHasId().GetHasId()[0].GetNum() == n {
+				continue
+			}
+			out[i] = append(out[i], &qdrant.ScoredPoint{Id: s.points[n].GetId(), Score: 1})
+		}
+	}
+	return out, nil
+}
+
+// client is the API behind the in-process connection.
+type client struct {
+	qdrant.CollectionsClient
+	qdrant.PointsClient
+	world  *world
+	shards *shards
+	conn   *rpc.Local
+}
+
+func start(t *testing.T, clustered bool) *client {
+	t.Helper()
+	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}}
+	l, err := rpc.NewLocal(rpc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
+		Commit: "0123456789012345678901234567890123456789", ClusterEnabled: clustered}).Register(l)
+	return &client{qdrant.NewCollectionsClient(l), qdrant.NewPointsClient(l), w, s, l}
+}
+
+// with makes a collection.
+func (c *client) with(t *testing.T, name string, vectors *qdrant.VectorsConfig) *client {
+	t.Helper()
+	if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: name, VectorsConfig: vectors, ShardNumber: new(uint32(3))}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *client) put(ids ...uint64) {
+	for _, n := range ids {
+		c.shards.points[n] = &qdrant.RetrievedPoint{Id: num(n), Vectors: &qdrant.VectorsOutput{VectorsOptions: &qdrant.VectorsOutput_Vector{
+			Vector: &qdrant.VectorOutput{Vector: &qdrant.VectorOutput_Dense{Dense: &qdrant.DenseVector{Data: []float32{float32(n), 0, 0, 1}}}}}}}
+	}
+}
+
+func num(n uint64) *qdrant.PointId { return wire.ProtoID(topology.NumberID(n)) }
+
+func four() *qdrant.VectorsConfig {
+	return &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_Params{Params: &qdrant.VectorParams{Size: 4, Distance: qdrant.Distance_Cosine}}}
+}
+
+func twoNamed() *qdrant.VectorsConfig {
+	return &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_ParamsMap{ParamsMap: &qdrant.VectorParamsMap{Map: map[string]*qdrant.VectorParams{
+		"a": {Size: 4, Distance: qdrant.Distance_Euclid}, "b": {Size: 2, Distance: qdrant.Distance_Dot}}}}}
+}
+
+// wants compares a refusal with its reason and text.
+func wants(t *testing.T, err error, r fault.Reason, text string) {
+	t.Helper()
+	if f := fault.From(err); err == nil || f.Reason != r || f.Msg != text {
+		t.Errorf("got %v (%v), want %s (%v)", err, fault.ReasonOf(err), text, r)
+	}
+}
