@@ -390,6 +390,7 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "revision", "10000"
 	cfg.QuotaBackendBytes, cfg.MaxRequestBytes = m.cfg.Quota, 4<<20
 	cfg.MaxLearners = 2
+	cfg.BootstrapDefragThresholdMegabytes = 64 // free pages that make a start defragment
 	cfg.UnsafeNoFsync = m.cfg.UnsafeNoFsync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: m.cfg.Logger}))
 	return embed.StartEtcd(cfg)
