@@ -43,8 +43,8 @@ func ExampleSockets_Run() {
 	keys := rpc.NewKeys(c.Service.APIKey, c.Service.AltAPIKey, c.Service.ReadOnlyAPIKey)
 	cluster := rpc.NewCluster(c.Cluster.Secret, "/pando.placement.v1.Book/Exchange")
 	health := rpc.NewHealth(log)
-	public, err1 := rpc.NewServer(rpc.Options{Plane: "data", Logger: log, Keys: keys})
-	internal, err2 := rpc.NewServer(rpc.Options{Plane: "internal", Logger: log, Cluster: cluster})
+	public, err1 := rpc.NewServer(rpc.Options{Plane: "data", Logger: log, Keys: keys, Health: health})
+	internal, err2 := rpc.NewServer(rpc.Options{Plane: "internal", Logger: log, Cluster: cluster, Health: health})
 	gateway, err3 := rpc.NewLocal(rpc.Options{Plane: "rest", Logger: log, Keys: keys})
 	self, err4 := rpc.NewLocal(rpc.Options{Plane: "self", Logger: log})
 	for _, err := range []error{err1, err2, err3, err4} {
