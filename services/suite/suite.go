@@ -167,7 +167,7 @@ func (s *process) composeControl() (err error) {
 
 func (s *process) composeServers() (err error) {
 	open := s.options("data")
-	open.Keys = s.keys
+	open.Keys, open.Health = s.keys, s.health
 	if s.public, err = rpc.NewServer(open); err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (s *process) composeServers() (err error) {
 	s.health.RegisterPublic(s.public)
 	rpc.RegisterReflection(s.public, "pando.cluster.v1.")
 	inside := s.options("internal")
-	inside.Cluster = s.identity
+	inside.Cluster, inside.Health = s.identity, s.health
 	if s.internal, err = rpc.NewServer(inside); err != nil {
 		return err
 	}

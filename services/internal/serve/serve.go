@@ -6,7 +6,7 @@
 //	internal  6335  first bytes "PRI " -> internal grpc.Server
 //	                anything else      -> HTTP of the other members' etcd (split.go)
 //
-// Stopping, in this order: health says NOT_SERVING and its watches end; the public and internal servers take nothing
+// Stopping, in this order: health says NOT_SERVING and long streams end; the public and internal servers take nothing
 // new and finish what they have, for at most the grace, then are cut off; the planes end; last, the members' HTTP.
 package serve
 
@@ -268,7 +268,7 @@ func unlessClosed(err error) error {
 func (s *Sockets) drain(web *http.Server, p Parts) {
 	if p.Health != nil {
 		p.Health.NotReady("shutting down")
-		p.Health.EndWatches()
+		p.Health.EndStreams()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Grace)
 	defer cancel()
