@@ -14,8 +14,9 @@ RACED     = $(sort $(dir $(shell cd services && grep -rlE '^[[:space:]]*go [a-z]
 ALL       = $(sort $(dir $(shell cd services && find . -name '*_test.go' -not -path '*/testdata/*')))
 
 include tools/tools.mk
+-include clients/clients.mk
 
-.PHONY: help build run check test lint demo image cluster sim chaos bench bench-peers differential conformance go fmt staticcheck clean
+.PHONY: help build run check test lint image cluster sim chaos bench bench-peers differential go fmt staticcheck clean
 
 help: ## show this
 	@echo 'Pando: targets (begin with `make run` or `make test`)'
@@ -25,7 +26,7 @@ go:
 	@command -v $(GO) >/dev/null || { echo 'Pando needs Go 1.26 or newer: https://go.dev/dl/'; exit 1; }
 
 build: go ## build ./pando
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o pando ./services/cmd/pando
+	$(GO) build -ldflags '$(LDFLAGS)' -o pando ./services/cmd/pando
 
 run: build ## build and start one peer: REST 6333, gRPC 6334, data in ./storage (ARGS='--config-path my.yaml')
 	./pando serve $(ARGS)
@@ -63,13 +64,11 @@ clean: ## remove what was built; data stays
 	rm -rf .bin pando
 
 # Names are kept free for what is to come, so that scripts and habits need not change.
-demo: ## load real vectors, query them against the exact answer, kill -9, audit (not there yet)
 cluster: ## three peers on this machine (not there yet)
 sim: ## replication under seeded faults (not there yet)
 chaos: ## real processes in network namespaces (not there yet)
 bench: ## recall and speed (not there yet)
 bench-peers: ## the same beside other databases (not there yet)
 differential: ## the same requests to Qdrant and to Pando (not there yet)
-conformance: ## published clients against a running peer (not there yet)
-demo cluster sim chaos bench bench-peers differential conformance:
+cluster sim chaos bench bench-peers differential:
 	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 
@@ -92,17 +91,6 @@ func (s *process) uri() string {
 	return "http://" + s.sockets.Addrs().Internal
 }
 
-// address is where others dial this process.
-func (s *process) address() string {
-	if host := s.cfg.Cluster.URIHost(); host != "" {
-		_, port, err := net.SplitHostPort(s.sockets.Addrs().Internal)
-		if err == nil {
-			return net.JoinHostPort(host, port)
-		}
-	}
-	return s.sockets.Addrs().Internal
-}
-
 // compose acquires in the order of the architecture: the data folder first,
 // since it names the peer, then the control plane, then the servers.
 func (s *process) compose() (err error) {
@@ -167,7 +155,7 @@ func (s *process) composeControl() (err error) {
 		return boot.Exit(boot.ExitData, err)
 	}
 	s.control, err = controlplane.New(controlplane.Config{
-		Dir: dir, ID: strconv.FormatUint(uint64(s.data.Self()), 10), Address: s.address(), Peer: s.data.Self(),
+		Dir: dir, ID: strconv.FormatUint(uint64(s.data.Self()), 10), Address: s.sockets.Advertised(s.cfg.Cluster.URIHost()), Peer: s.data.Self(),
 	}, controlplane.Deps{Confirm: s.confirm, Log: s.p.Log, Meter: s.p.Meter})
 	if err != nil {
 		return boot.Exit(boot.ExitData, err)
@@ -179,7 +167,7 @@ func (s *process) composeControl() (err error) {
 
 func (s *process) composeServers() (err error) {
 	open := s.options("data")
-	open.Keys = s.keys
+	open.Keys, open.Health = s.keys, s.health
 	if s.public, err = rpc.NewServer(open); err != nil {
 		return err
 	}
@@ -187,7 +175,7 @@ func (s *process) composeServers() (err error) {
 	s.health.RegisterPublic(s.public)
 	rpc.RegisterReflection(s.public, "pando.cluster.v1.")
 	inside := s.options("internal")
-	inside.Cluster = s.identity
+	inside.Cluster, inside.Health = s.identity, s.health
 	if s.internal, err = rpc.NewServer(inside); err != nil {
 		return err
 	}

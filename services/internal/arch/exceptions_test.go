@@ -9,7 +9,6 @@ func exceptions() []exception {
 	const ctxInStream = "grpc's stream interfaces have a method Context() and no other way to pass one down"
 	return []exception{
 		{"context in a struct", "internal/rpc/chain.go", ctxInStream},
-		{"context in a struct", "internal/rpc/health.go", ctxInStream},
 		{"context in a struct", "internal/rpc/pipe.go", ctxInStream},
 		{"interface size", "internal/vfs/vfs.go:FS", "the one seam to disks names every act on a folder, as pebble's does"},
 		{"interface size", "internal/vfs/vfs.go:File", "the one seam to disks names every act on a file, as pebble's does"},

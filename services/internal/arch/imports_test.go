@@ -111,7 +111,7 @@ func productImport(s source, imp, own string, isOwn bool, add func(rule, text st
 	if within(imp, "os", "syscall") && !within(pkg, "internal/vfs", "internal/boot", "internal/config", "internal/serve", "cli", "cmd", "controlplane/internal/member", "test") {
 		add("os", "files are reached through vfs; environment and arguments through config")
 	}
-	if imp == "net" && !within(pkg, "internal/serve", "internal/rpc", "internal/boot", "dataplane/internal/rest", "controlplane/internal/member", "test") {
+	if imp == "net" && !within(pkg, "internal/serve", "internal/rpc", "internal/boot", "dataplane/internal/rest", "controlplane/internal/member", "suite", "test") {
 		add("net", "sockets belong to serve, connections to rpc")
 	}
 	if within(imp, "go.opentelemetry.io") && !within(pkg, "internal/boot", "internal/rpc", "dataplane/internal/rest", "suite", "test") && !isFacade(pkg) {

@@ -181,7 +181,7 @@ func TestCluster(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	h := NewHealth(slog.New(slog.DiscardHandler))
-	internal, err := NewLocal(Options{})
+	internal, err := NewLocal(Options{Health: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,10 +224,17 @@ func TestHealth(t *testing.T) {
 	if ok, why := h.State(); ok || why != "shutting down" {
 		t.Errorf("State: %v %q", ok, why)
 	}
-	h.EndWatches()
-	h.EndWatches()
-	if _, err := watch.Recv(); err == nil {
-		t.Error("EndWatches must end the watch")
+	h.EndStreams()
+	h.EndStreams()
+	if _, err := watch.Recv(); fault.ReasonOf(err) != fault.ShuttingDown {
+		t.Errorf("EndStreams must end the watch, and say why: %v", err)
+	}
+	late, err := healthpb.NewHealthClient(internal).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	for err == nil {
+		_, err = late.Recv()
+	}
+	if fault.ReasonOf(err) != fault.ShuttingDown {
+		t.Errorf("a stream that begins too late: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

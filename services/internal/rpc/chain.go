@@ -29,6 +29,7 @@ type chain []layer
 //	recover  a panic anywhere below becomes INTERNAL, the process lives on
 //	trace    a span per call, joined to the caller's; health probes have none
 //	meter    rate, errors, duration
+//	health   long streams end when the process does
 //	cluster  an internal call shows the cluster's id and secret
 //	keys     a public call shows an API key with the right for the method
 //	outcome  an error of the handler becomes a status with its reason
@@ -40,6 +41,9 @@ func newChain(o Options) (chain, error) {
 		return nil, err
 	}
 	c := chain{recovery(o.Logger), newTracer(o.Tracer).layer, m.layer}
+	if o.Health != nil {
+		c = append(c, o.Health.layer)
+	}
 	if o.Cluster != nil {
 		c = append(c, o.Cluster.layer)
 	}

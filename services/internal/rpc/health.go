@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"google.golang.org/grpc/reflection"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+
+	"github.com/pandodb/pando/services/internal/fault"
 )
 
 // Health is the one switch between ready and not ready, for gRPC and HTTP. It starts as not ready.
@@ -20,20 +23,22 @@ import (
 // answers SERVING for any name as long as the process lives, as clients of that API expect, and leaves readiness to
 // /readyz.
 type Health struct {
-	log  *slog.Logger
-	srv  *health.Server
-	done chan struct{} // closed by EndWatches
-	mu   struct {
+	log *slog.Logger
+	srv *health.Server
+	mu  struct {
 		sync.Mutex
-		ready  bool
-		reason string
-		ended  bool
+		ready   bool
+		reason  string
+		ended   bool // EndStreams was called
+		last    uint64
+		streams map[uint64]context.CancelCauseFunc
 	}
 }
 
 // NewHealth starts as not ready, for the reason "starting". The logger gets one record per change.
 func NewHealth(log *slog.Logger) *Health {
-	h := &Health{log: log, srv: health.NewServer(), done: make(chan struct{})}
+	h := &Health{log: log, srv: health.NewServer()}
+	h.mu.streams = map[uint64]context.CancelCauseFunc{}
 	h.mu.reason = "starting"
 	h.srv.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	return h
@@ -76,51 +81,56 @@ func (h *Health) Set(name string, serving bool) {
 	h.srv.SetServingStatus(name, st)
 }
 
-// EndWatches ends the Watch streams, which would otherwise hold up a graceful stop until its limit.
-func (h *Health) EndWatches() {
+// EndStreams ends the streams of all servers that were built with this Health (Options.Health), the watches of its own
+// among them: their contexts end, and the caller is told SHUTTING_DOWN. Streams may be meant to last for ever, so
+// without this a graceful stop would always take as long as it may. Streams that begin later end at once.
+func (h *Health) EndStreams() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.mu.ended {
-		h.mu.ended = true
-		close(h.done)
+	h.mu.ended = true
+	for _, cancel := range h.mu.streams {
+		cancel(errEnded)
 	}
 }
 
-// RegisterInternal offers the truthful service.
-func (h *Health) RegisterInternal(r grpc.ServiceRegistrar) {
-	healthpb.RegisterHealthServer(r, truthful{h.srv, h.done})
-}
+// errEnded is the cause in a context that EndStreams has ended.
+var errEnded = errors.New("this process is shutting down")
 
-// truthful is grpc's health server, except that its watches end when we stop.
-type truthful struct {
-	*health.Server
-	done <-chan struct{}
-}
-
-func (t truthful) Watch(in *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-t.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := t.Server.Watch(in, &watchStream{stream, ctx})
-	cancel()
-	<-ended
+// layer registers streams with EndStreams. A handler that only waits for its caller's next message does not see it and
+// is cut off when the grace is over.
+func (h *Health) layer(ctx context.Context, c call, next func(context.Context) error) error {
+	if !c.stream {
+		return next(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer h.untrack(h.track(cancel))
+	err := next(ctx)
+	if err != nil && context.Cause(ctx) == errEnded {
+		return fault.Wrap(fault.ShuttingDown, err, "%v", errEnded)
+	}
 	return err
 }
 
-type watchStream struct {
-	grpc.ServerStreamingServer[healthpb.HealthCheckResponse]
-	ctx context.Context
+func (h *Health) track(cancel context.CancelCauseFunc) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.last++
+	h.mu.streams[h.mu.last] = cancel
+	if h.mu.ended {
+		cancel(errEnded)
+	}
+	return h.mu.last
 }
 
-func (s *watchStream) Context() context.Context { return s.ctx }
+func (h *Health) untrack(id uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.mu.streams, id)
+}
+
+// RegisterInternal offers the truthful service.
+func (h *Health) RegisterInternal(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, h.srv) }
 
 // RegisterPublic offers the service that is always SERVING.
 func (h *Health) RegisterPublic(r grpc.ServiceRegistrar) {

@@ -4,7 +4,7 @@
 // There are two ways to a service, with one chain in front of both:
 //
 //	a client ── TCP ──► grpc.Server ─┐
-//	                                 ├─► recover ► trace ► meter ► cluster ► keys ► outcome ► handler
+//	                                 ├─► recover ► trace ► meter ► health ► cluster ► keys ► outcome ► handler
 //	gateway, own plane ──► Local ────┘
 //
 // Local is a grpc.ClientConnInterface into the same process: no socket, no encoding, the caller's context kept. The
@@ -45,6 +45,8 @@ type Options struct {
 	Keys *Keys
 	// Cluster is the identity that callers of an internal server must show; nil skips the check.
 	Cluster *Cluster
+	// Health ends the streams of this server when its EndStreams is called; nil lets them last.
+	Health *Health
 	// MaxMessageBytes replaces the limit of that name when > 0.
 	MaxMessageBytes int
 }

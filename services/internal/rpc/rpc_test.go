@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -435,6 +436,45 @@ func TestMessageLimit(t *testing.T) {
 	_, err := c.UnaryCall(t.Context(), ask(strings.Repeat("x", 1001)))
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "1000") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestGzip: a client that compresses is understood, and answered in kind.
+func TestGzip(t *testing.T) {
+	c := connect(t, "wire", &server{}, Options{MaxMessageBytes: 1 << 20}, DialOptions{})
+	body := strings.Repeat("x", 1<<19)
+	var header metadata.MD
+	got, err := c.UnaryCall(t.Context(), ask(body), grpc.UseCompressor("gzip"), grpc.Header(&header))
+	if err != nil || string(got.GetPayload().GetBody()) != body {
+		t.Errorf("%d bytes back, %v", len(got.GetPayload().GetBody()), err)
+	}
+	// What a bomb unpacks to counts, not what it weighs.
+	if _, err := c.UnaryCall(t.Context(), ask(strings.Repeat("x", 2<<20)), grpc.UseCompressor("gzip")); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a compressed message above the limit: %v", err)
+	}
+}
+
+// TestReflection: both versions list the services, without themselves and without what is hidden.
+func TestReflection(t *testing.T) {
+	s, err := NewServer(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	NewHealth(slog.New(slog.DiscardHandler)).RegisterPublic(s)
+	grpc_testing.RegisterTestServiceServer(s, &server{})
+	RegisterReflection(s, "grpc.testing.")
+	var names []string
+	for name := range s.GetServiceInfo() {
+		names = append(names, name)
+	}
+	for _, want := range []string{"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not registered", want)
+		}
+	}
+	shown := listed{s, []string{"grpc.testing.", "grpc.reflection."}}.GetServiceInfo()
+	if _, ok := shown["grpc.health.v1.Health"]; !ok || len(shown) != 1 {
+		t.Errorf("shown: %v", shown)
 	}
 }
 

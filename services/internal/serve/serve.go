@@ -6,7 +6,7 @@
 //	internal  6335  first bytes "PRI " -> internal grpc.Server
 //	                anything else      -> HTTP of the other members' etcd (split.go)
 //
-// Stopping, in this order: health says NOT_SERVING and its watches end; the public and internal servers take nothing
+// Stopping, in this order: health says NOT_SERVING and long streams end; the public and internal servers take nothing
 // new and finish what they have, for at most the grace, then are cut off; the planes end; last, the members' HTTP.
 package serve
 
@@ -156,6 +156,16 @@ func (s *Sockets) Addrs() Addrs {
 	return Addrs{REST: at(s.rest), GRPC: at(s.grpc), Internal: at(s.internal)}
 }
 
+// Advertised is where others dial the internal port of this machine: host, or the bound address where host is empty.
+func (s *Sockets) Advertised(host string) string {
+	at := s.Addrs().Internal
+	_, port, err := net.SplitHostPort(at)
+	if host == "" || err != nil {
+		return at
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // MountPeer sets the handler for the HTTP of other members' etcd; until then, and after nil, they get 503. It may be
 // called at any time, also while Run runs. Without an internal listener it does nothing.
 func (s *Sockets) MountPeer(h http.Handler) {
@@ -258,7 +268,7 @@ func unlessClosed(err error) error {
 func (s *Sockets) drain(web *http.Server, p Parts) {
 	if p.Health != nil {
 		p.Health.NotReady("shutting down")
-		p.Health.EndWatches()
+		p.Health.EndStreams()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Grace)
 	defer cancel()

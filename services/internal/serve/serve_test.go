@@ -42,7 +42,7 @@ func run(t *testing.T, cfg Config, change func(*Parts)) *running {
 	}
 	r := &running{Sockets: s, health: rpc.NewHealth(slog.New(slog.DiscardHandler)), result: make(chan error, 1)}
 	server := func() *grpc.Server {
-		g, err := rpc.NewServer(rpc.Options{})
+		g, err := rpc.NewServer(rpc.Options{Health: r.health})
 		if err != nil {
 			t.Fatal(err)
 		}

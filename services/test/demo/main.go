@@ -17,7 +17,7 @@ import (
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/rpc"
-	"github.com/pandodb/pando/services/test/process"
+	"github.com/pandodb/pando/services/test/child"
 	"google.golang.org/grpc"
 )
 
@@ -32,7 +32,7 @@ type options struct {
 }
 
 func main() {
-	var h process.Home
+	var h child.Home
 	var o options
 	flag.StringVar(&h.Binary, "pando", "./pando", "the binary to show")
 	flag.StringVar(&o.data, "data", "services/test/demo/words", "folder of word vectors with exact answers")
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, h process.Home, o options) (err error) {
+func run(ctx context.Context, h child.Home, o options) (err error) {
 	d, err := load(o.data)
 	if err != nil {
 		return err
@@ -96,13 +96,13 @@ func run(ctx context.Context, h process.Home, o options) (err error) {
 type show struct {
 	options
 	data *dataset
-	peer *process.Process
+	peer *child.Process
 	conn *grpc.ClientConn
 }
 
 func (s *show) points() qdrant.PointsClient { return qdrant.NewPointsClient(s.conn) }
 
-func (s *show) up(ctx context.Context, h process.Home, what string) error {
+func (s *show) up(ctx context.Context, h child.Home, what string) error {
 	p, err := h.Start(ctx)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -164,7 +165,11 @@ func (s decisions) Report(ctx context.Context, req *placementv1.ReportRequest) (
 			"evidence", clip(v.GetEvidence()))
 	}
 	for _, v := range req.GetReplicas() {
-		s.cfg.Logger.Info("verdict on a replica", "observer", req.GetObserver(), "peer", v.GetPeerId(), "collection", v.GetCollectionId(),
+		level := slog.LevelInfo
+		if v.GetVerdict() == placementv1.Verdict_VERDICT_ALIVE { // the usual one, and there are many replicas
+			level = slog.LevelDebug
+		}
+		s.cfg.Logger.Log(ctx, level, "verdict on a replica", "observer", req.GetObserver(), "peer", v.GetPeerId(), "collection", v.GetCollectionId(),
 			"shard", v.GetShardId(), "verdict", v.GetVerdict().String(), "evidence", clip(v.GetEvidence()))
 	}
 	subjects := s.subjects(topology.PeerID(req.GetObserver()), topology.PeerID(req.GetOwnPeerId()))

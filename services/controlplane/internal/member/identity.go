@@ -36,6 +36,10 @@ func loadIdentity(dir, want string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	return parseIdentity(file, data, want)
+}
+
+func parseIdentity(file string, data []byte, want string) (identity, error) {
 	var id identity
 	if err := json.Unmarshal(data, &id); err != nil {
 		return identity{}, fmt.Errorf("member: %s is damaged: %w", file, err)
@@ -74,6 +78,10 @@ func loadBook(file string) (book.Book, error) {
 	if err != nil {
 		return book.Book{}, err
 	}
+	return parseBook(file, data)
+}
+
+func parseBook(file string, data []byte) (book.Book, error) {
 	var entries map[string]book.Address
 	if err := json.Unmarshal(data, &entries); err != nil {
 		return book.Book{}, fmt.Errorf("member: %s is damaged: %w", file, err)

@@ -332,7 +332,7 @@ func (m *Member) Run(ctx context.Context) error {
 	defer m.cell.set(Office{})
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.watchOffice(ctx, e) })
+	group.Go(func() error { return m.watchOffice(ctx, e, client) })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -390,6 +390,7 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "revision", "10000"
 	cfg.QuotaBackendBytes, cfg.MaxRequestBytes = m.cfg.Quota, 4<<20
 	cfg.MaxLearners = 2
+	cfg.BootstrapDefragThresholdMegabytes = 64 // free pages that make a start defragment
 	cfg.UnsafeNoFsync = m.cfg.UnsafeNoFsync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: m.cfg.Logger}))
 	return embed.StartEtcd(cfg)
@@ -398,18 +399,37 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 // officePoll bounds how late the loss of a leader is seen when no new one is elected, which etcd does not announce.
 const officePoll = 100 * time.Millisecond
 
-func (m *Member) watchOffice(ctx context.Context, e *embed.Etcd) error {
+// watchOffice publishes who leads. etcd's Leader is ahead of its Term, which moves when the first entry of the term is applied; so
+// this member takes office only after a linearizable read, which waits for that entry.
+func (m *Member) watchOffice(ctx context.Context, e *embed.Etcd, client *clientv3.Client) error {
 	tick := time.NewTicker(officePoll)
 	defer tick.Stop()
+	self, proven := uint64(e.Server.MemberID()), false
 	for {
 		changed := e.Server.LeaderChangedNotify()
 		leader := uint64(e.Server.Leader())
-		m.cell.set(Office{Leader: leader, Term: e.Server.Term(), Mine: leader != 0 && leader == uint64(e.Server.MemberID())})
+		if leader != self {
+			proven = false
+		} else if !proven {
+			proven = m.prove(ctx, client)
+			leader = uint64(e.Server.Leader())
+		}
+		m.cell.set(Office{Leader: leader, Term: e.Server.Term(), Mine: proven && leader == self})
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			proven = false
 		case <-tick.C:
 		}
 	}
+}
+
+// prove sends a transaction through the log that cannot hold, so it leaves nothing behind and makes no revision.
+func (m *Member) prove(ctx context.Context, client *clientv3.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Election)
+	defer cancel()
+	const probe = "probe"
+	_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(probe), "=", -1)).Then(clientv3.OpPut(probe, "")).Commit()
+	return err == nil
 }

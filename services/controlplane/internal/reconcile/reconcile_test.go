@@ -291,6 +291,9 @@ func TestBirth(t *testing.T) {
 		for id := range topology.PeerID(3) {
 			c.start(ctx, id+1, map[store.Key]store.Incarnation{})
 		}
+		if err := c.view.Until(ctx, func(s *view.State) bool { return len(s.Sessions) == 3 }); err != nil {
+			t.Fatal(err)
+		}
 		c.elect(0)
 		c.create(ctx, "c", 6, 2)
 		start := time.Now()

@@ -11,16 +11,15 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
-// The shard client is where a real coordinator is put.
-var _ interface {
-	Write(context.Context, coordinator.Write) (coordinator.Outcome, error)
-} = (*coordinator.Coordinator)(nil)
+// What a process gives to New.
+var _ points.Coordinator = (*coordinator.Coordinator)(nil)
 
 func point(n uint64, data ...float32) *qdrant.PointStruct {
 	return &qdrant.PointStruct{Id: num(n), Vectors: &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Data: data}}}}

@@ -219,7 +219,7 @@ func TestCrashAtEveryStepOfBirth(t *testing.T) {
 		mem := memfs.New()
 		var after *memfs.FS
 		fsys := faultfs.New(mem, instant(n, func() { after = mem.CrashClone(rand.New(rand.NewPCG(uint64(n), 3))) }))
-		if h, err := tryEnter(t, fsys, replica.Limits{}); err == nil {
+		if h, err := tryEnter(t, fsys, "/data", 0, replica.Limits{}); err == nil {
 			h.n.Apply(Desired{Revision: 1, Assignments: []Assignment{assign(shard0, 1, topology.Initializing, topology.Incarnation{})}})
 			await(t, "made or not", func() bool {
 				x, ok := h.holding(shard0)

@@ -35,8 +35,7 @@ var (
 
 // house is a node with its folder, running.
 type house struct {
-	t     *testing.T
-	fs    vfs.FS
+	t     testing.TB
 	n     *Node
 	stop  context.CancelFunc
 	ended chan error
@@ -44,22 +43,22 @@ type house struct {
 
 func enter(t *testing.T, fsys vfs.FS, lim replica.Limits) *house {
 	t.Helper()
-	h, err := tryEnter(t, fsys, lim)
+	h, err := tryEnter(t, fsys, "/data", 16<<10, lim)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-func tryEnter(t *testing.T, fsys vfs.FS, lim replica.Limits) (*house, error) {
-	f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+func tryEnter(t testing.TB, fsys vfs.FS, dir string, segment int64, lim replica.Limits) (*house, error) {
+	f, err := OpenFolder(fsys, dir, 7, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	st := Storage{SegmentBytes: 16 << 10, Shard: shard.Options{
+	st := Storage{SegmentBytes: segment, Shard: shard.Options{
 		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
 	}}
-	h := &house{t: t, fs: fsys, ended: make(chan error, 1)}
+	h := &house{t: t, ended: make(chan error, 1)}
 	h.n = New(Options{Folder: f, Open: st.Open, Limits: lim, Random: rand.Reader, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
@@ -76,7 +75,7 @@ func (h *house) leave() {
 }
 
 // await waits until cond holds.
-func await(t *testing.T, what string, cond func() bool) {
+func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick, late := time.NewTicker(time.Millisecond), time.NewTimer(timeout)
 	defer tick.Stop()

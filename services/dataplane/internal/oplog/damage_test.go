@@ -102,7 +102,10 @@ func TestEveryBitFlip(t *testing.T) {
 			var caught, cut, unused int
 			for _, name := range append(segments(t, disk), chainName) {
 				data := readAll(t, disk, "log/"+name)
-				for i := range data {
+				for i := 0; i < len(data); i++ {
+					if int64(i) > ends["log/"+name] {
+						i = min(i+60, len(data)-1) // zeros, one like the other
+					}
 					m := disk.StrictClone()
 					overwrite(t, m, "log/"+name, int64(i), []byte{data[i] ^ 1<<(i%8)})
 					got, err := outcome(m)

@@ -336,7 +336,7 @@ func TestPayloadComesBackAsItWas(t *testing.T) {
 }
 
 func TestVectorForms(t *testing.T) {
-	flat := &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Data: []float32{1, 2}}}} //lint:ignore SA1019 the older form must still be read
+	flat := &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Data: []float32{1, 2}}}}
 	named := &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vectors{Vectors: &qdrant.NamedVectors{Vectors: map[string]*qdrant.Vector{
 		"b": {Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: []float32{3}}}}, "a": {Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: []float32{4}}}}}}}}
 	if got, err := vectorsOf(flat); err != nil || !reflect.DeepEqual(got, []op.Vector{{Data: []float32{1, 2}}}) {

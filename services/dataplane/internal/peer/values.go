@@ -121,10 +121,10 @@ func denseOf(v *qdrant.Vector) ([]float32, error) {
 	case *qdrant.Vector_Dense:
 		return o.Dense.GetData(), nil
 	case nil:
-		if v.GetIndices() != nil || v.GetVectorsCount() > 1 { //lint:ignore SA1019 the older form must still be read
+		if v.GetIndices() != nil || v.GetVectorsCount() > 1 {
 			return nil, notBuilt("sparse and multi vectors")
 		}
-		return v.GetData(), nil //lint:ignore SA1019 the older form must still be read
+		return v.GetData(), nil
 	case *qdrant.Vector_Sparse, *qdrant.Vector_MultiDense:
 		return nil, notBuilt("sparse and multi vectors")
 	}

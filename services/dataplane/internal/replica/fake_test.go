@@ -195,7 +195,7 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 		if en.ID.Request != [16]byte{} {
 			e.mu.seen[en.ID] = en.Seq
 		}
-		e.mu.at = Position{en.Seq, max(e.mu.at.MaxHLC, en.HLC), max(e.mu.at.Config, o.Revision)}
+		e.mu.at = Position{en.Seq, max(e.mu.at.MaxHLC, en.HLC), max(e.mu.at.Config, o.Revision), max(e.mu.at.Floor, o.Floor)}
 	}
 	return nil
 }

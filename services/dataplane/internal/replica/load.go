@@ -34,7 +34,7 @@ func load(ctx context.Context, o Options) (*loader, core.Start, error) {
 	at = o.Engine.Position()
 	return ld, core.Start{
 		Hard: o.Hard, Applied: at.Applied, Last: tail.Last, History: tail.History, Entries: ld.rest,
-		MaxHLC: max(at.MaxHLC, ld.maxHLC), ConfigRevision: max(at.Config, ld.config),
+		MaxHLC: max(at.MaxHLC, ld.maxHLC), ConfigRevision: max(at.Config, ld.config), Floor: max(at.Floor, ld.floor),
 	}, nil
 }
 
@@ -49,6 +49,7 @@ type loader struct {
 	rest   []op.Entry
 	maxHLC op.HLC
 	config uint64
+	floor  op.HLC
 }
 
 func (l *loader) take(e op.Entry) error {
@@ -70,7 +71,7 @@ func (l *loader) take(e op.Entry) error {
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", e.Seq, err)
 		}
-		l.config = max(l.config, o.Revision)
+		l.config, l.floor = max(l.config, o.Revision), max(l.floor, o.Floor)
 	}
 	l.rest = append(l.rest, e)
 	return nil

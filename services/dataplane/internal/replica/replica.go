@@ -99,6 +99,8 @@ type Position struct {
 	MaxHLC op.HLC
 	// Config is the revision of the settings in effect (W11).
 	Config uint64
+	// Floor is the highest floor applied (D2).
+	Floor op.HLC
 }
 
 // State keeps the small durable state.

@@ -291,7 +291,7 @@ func TestCheckpointTruncatesTheLog(t *testing.T) {
 			t.Error(err)
 		}
 		later(2 * time.Hour)
-		if b.log.mu.front != 15 {
+		if b.log.mu.front < 15 {
 			t.Errorf("an old checkpoint is renewed: %d", b.log.mu.front)
 		}
 	})

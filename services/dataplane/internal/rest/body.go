@@ -15,6 +15,9 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
+// keepBuffer is up to which size, in bytes, a body's buffer is made in one go and used again.
+const keepBuffer = 4 << 20
+
 // body stands in for the request's body on its way through the gateway, which
 // hands it to NewDecoder without the request. It is never read as a stream:
 // the decoder takes it as a whole.
@@ -48,7 +51,7 @@ func (b *body) decode(m proto.Message) *fault.Error {
 			buf = new([]byte)
 		}
 		defer func() {
-			if cap(*buf) <= 4<<20 {
+			if cap(*buf) <= 2*keepBuffer {
 				b.g.buffers.Put(buf)
 			}
 		}()
@@ -67,6 +70,7 @@ func (b *body) decode(m proto.Message) *fault.Error {
 func (b *body) fill(buf *[]byte) *fault.Error {
 	limit := b.g.MaxBody
 	if b.r.ContentLength > limit {
+		b.drain(3 * limit)
 		return tooLarge(limit)
 	}
 	var from io.Reader = b.ReadCloser
@@ -83,17 +87,26 @@ func (b *body) fill(buf *[]byte) *fault.Error {
 	}
 	to := bytes.NewBuffer((*buf)[:0])
 	if n := b.r.ContentLength; n > 0 {
-		to.Grow(int(n) + bytes.MinRead)
+		to.Grow(int(min(n, keepBuffer)) + bytes.MinRead) // beyond that, only what has really come
 	}
 	n, err := to.ReadFrom(io.LimitReader(from, limit+1))
 	*buf = to.Bytes()
 	switch {
 	case n > limit:
+		b.drain(3 * limit)
 		return tooLarge(limit)
 	case err != nil:
 		return fault.New(fault.Malformed, "Format error in JSON body: %v", err)
 	}
 	return nil
+}
+
+// drain reads what a client still sends, so that it comes to see the answer
+// and not a broken connection. A client that waits for 100-continue sends nothing yet.
+func (b *body) drain(most int64) {
+	if b.r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, b.ReadCloser, most) // whatever happens, the answer is the same
+	}
 }
 
 func tooLarge(limit int64) *fault.Error {

@@ -54,7 +54,7 @@ type Deps struct {
 	MaxBody int64
 	// CORS lets pages of any origin call.
 	CORS bool
-	// Tracer makes one span per request, named by route; nil means none.
+	// Tracer makes one span per request, named by route, but none for text endpoints; nil means none at all.
 	Tracer trace.TracerProvider
 }
 
@@ -98,7 +98,8 @@ func New(d Deps) (http.Handler, error) {
 	if d.Tracer == nil {
 		return g, nil
 	}
-	return otelhttp.NewHandler(g, "REST", otelhttp.WithTracerProvider(d.Tracer),
+	quiet := func(r *http.Request) bool { return !textPath(squeeze(r.URL.Path)) }
+	return otelhttp.NewHandler(g, "REST", otelhttp.WithTracerProvider(d.Tracer), otelhttp.WithFilter(quiet),
 		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider()), otelhttp.WithPropagators(propagation.TraceContext{})), nil
 }
 

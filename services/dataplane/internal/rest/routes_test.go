@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -83,6 +84,13 @@ func TestRoutes(t *testing.T) {
 			path := strings.Replace(r.path, "/collections/c", "/collections/"+name, 1)
 			conn.method = ""
 			resp := send(h, r.verb, path, r.body)
+			want, err := url.PathUnescape(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, ok := conn.request.(interface{ GetCollectionName() string }); ok && strings.HasPrefix(r.path, "/collections/c") && m.GetCollectionName() != want {
+				t.Errorf("%s %s: collection %q", r.verb, path, m.GetCollectionName())
+			}
 			if conn.method != r.method || resp.StatusCode != 200 {
 				t.Errorf("%s %s reached %q (%d %s), not %s", r.verb, path, conn.method, resp.StatusCode, text(t, resp), r.method)
 			}

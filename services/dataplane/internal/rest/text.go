@@ -8,12 +8,18 @@ import (
 	"github.com/pandodb/pando/services/internal/rpc"
 )
 
+func textPath(path string) bool {
+	switch path {
+	case "/healthz", "/livez", "/readyz", "/metrics":
+		return true
+	}
+	return false
+}
+
 // text answers the endpoints that speak plain text and so are no gRPC methods.
 // The path has been cleaned.
 func (g *gateway) text(w http.ResponseWriter, r *http.Request) (done bool) {
-	switch r.URL.Path {
-	case "/healthz", "/livez", "/readyz", "/metrics":
-	default:
+	if !textPath(r.URL.Path) {
 		return false
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -145,13 +145,18 @@ func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Chang
 	s.mu.m = s.mu.m.Apply(d)
 	s.wake()
 	if reset || len(changes) > 0 {
-		s.mu.dirty = true
-		select {
-		case s.save <- struct{}{}:
-		default:
-		}
+		s.mark()
 	}
 	return nil
+}
+
+// mark has the placement written soon. The lock must be held.
+func (s *Session) mark() {
+	s.mu.dirty = true
+	select {
+	case s.save <- struct{}{}:
+	default:
+	}
 }
 
 // wake tells those who wait that something is new. The lock must be held.

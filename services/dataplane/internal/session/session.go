@@ -205,6 +205,9 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 	}
 	s.mu.Lock()
 	fresh := s.mu.id != r.GetSessionId()
+	if s.mu.cluster != r.GetClusterId() {
+		s.mark() // which cluster the folder belongs to must be kept, too
+	}
 	s.mu.id, s.mu.cluster = r.GetSessionId(), r.GetClusterId()
 	if s.mu.joined == 0 {
 		s.mu.joined = max(r.GetRevision(), 1)

@@ -183,6 +183,7 @@ func TestFollowsKeepsAndStartsFromWhatItKept(t *testing.T) {
 		fsys := disk(t)
 		f := open(t, fsys, newControl())
 		f.run(t, func() {
+			<-f.control.told
 			f.control.events <- snapshot(5, 0, false, collection(1, "a"))
 			if f.Map().Revision() != 0 {
 				t.Error("half a snapshot became a map")

@@ -63,14 +63,27 @@ func answer(ctx context.Context, req any, method string, h grpc.UnaryHandler) (a
 	return resp, nil
 }
 
-// named says which method is not built, where the error does not say anything
-// about it itself.
+// named gives a reason to a bare status: the answer of the generated types is
+// NOT_BUILT; the others come from connections to the control plane, since the
+// coordinator's errors carry reasons of their own.
 func named(err error, method string) error {
 	if _, ours := errors.AsType[*fault.Error](err); ours {
 		return err
 	}
-	if e := fault.From(err); e.Reason == fault.Unspecified && e.Code == codes.Unimplemented && status.Code(err) == codes.Unimplemented {
+	if _, isStatus := status.FromError(err); !isStatus {
+		return err
+	}
+	e := fault.From(err)
+	if e.Reason != fault.Unspecified {
+		return err
+	}
+	switch e.Code {
+	case codes.Unimplemented:
 		return fault.Missing(strings.TrimPrefix(method, "/"))
+	case codes.DeadlineExceeded:
+		return fault.Wrap(fault.Timeout, err, "Timeout error: the control plane did not answer in time")
+	case codes.Unavailable:
+		return fault.Wrap(fault.NoLeader, err, "Service temporarily unavailable: the control plane cannot be reached")
 	}
 	return err
 }

@@ -103,13 +103,24 @@ func (v Vector) Dense(at Place, data []float32) error {
 	if uint64(len(data)) != v.Size {
 		return fault.New(fault.DimensionMismatch, "Wrong input: Vector dimension error: expected dim: %d, got %d", v.Size, len(data))
 	}
-	for i, x := range data {
-		// The exponent of NaN and infinities is all ones.
-		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
-			return fault.BadInput("%s[%d] is NaN or infinite; vectors hold finite numbers only", at, i)
-		}
+	if i := notFinite(data); i >= 0 {
+		return fault.BadInput("%s[%d] is NaN or infinite; vectors hold finite numbers only", at, i)
 	}
 	return nil
+}
+
+// notFinite is the index of the first NaN or infinity, -1 if there is none. Both
+// have an exponent of all ones: one more runs over into the sign.
+func notFinite(data []float32) int {
+	const magnitude, one = 1<<31 - 1, 1 << 23
+	var over uint32
+	for _, x := range data {
+		over |= math.Float32bits(x)&magnitude + one
+	}
+	if over>>31 == 0 {
+		return -1
+	}
+	return slices.IndexFunc(data, func(x float32) bool { return (math.Float32bits(x)&magnitude+one)>>31 != 0 })
 }
 
 // dense rewrites a vector, flat or not, to its dense form, or says what it is.

@@ -24,6 +24,8 @@ type Start struct {
 	MaxHLC op.HLC
 	// ConfigRevision is the highest one among applied and logged config entries.
 	ConfigRevision uint64
+	// Floor is the highest one among applied and logged floor entries.
+	Floor op.HLC
 }
 
 // PlacementSeen brings a placement, from the control plane or from disk, and the
@@ -71,7 +73,7 @@ type AppendFailed struct{ From topology.Seq }
 // Checkpointed reports that the engine state is durable up to Seq without the log.
 type Checkpointed struct{ Seq topology.Seq }
 
-// Tick lets a primary try again what the disk refused.
+// Tick lets a primary try again what the disk refused, and raise the floor.
 type Tick struct{}
 
 // Stop ends the replica: waiting clients get Unknown (W10).

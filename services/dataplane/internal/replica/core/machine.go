@@ -16,10 +16,15 @@ const boundAheadMS = 2000
 // maxWallMS leaves the highest 48-bit times to the counter's overflow.
 const maxWallMS = 1<<48 - 1<<32
 
+// defaultRetryWindowMS: how long a client may repeat an operation by its id (D2).
+const defaultRetryWindowMS = 15 * 60 * 1000
+
 // Options name the replica.
 type Options struct {
 	Self        topology.PeerID
 	Incarnation topology.Incarnation
+	// RetryWindowMS is how long ids of operations are kept (D2); 0: 15 minutes.
+	RetryWindowMS uint64
 }
 
 // mutations switch single rules off. Only tests set them, to show that the
@@ -57,6 +62,11 @@ type Machine struct {
 
 	clock     op.Clock
 	boundLost bool   // the durable clock bound may be lower than the one in hard
+	floor     op.HLC // highest one in the log (D2)
+	floorWas  op.HLC // before the last floor entry, at floorSeq
+	floorSeq  topology.Seq
+	oldest    op.HLC // at most the stamp of the first client's entry above floor
+	lastWrite op.HLC // at least the stamp of the last client's entry
 	wanted    Config // newest settings told
 	configRev uint64 // newest settings in the log
 	configWas uint64 // configRev before the last config entry, at configSeq
@@ -83,6 +93,9 @@ type Machine struct {
 
 // New makes a machine that awaits Start.
 func New(opt Options) *Machine {
+	if opt.RetryWindowMS == 0 {
+		opt.RetryWindowMS = defaultRetryWindowMS
+	}
 	return &Machine{
 		opt:         opt,
 		index:       map[op.ID]topology.Seq{},
@@ -115,6 +128,7 @@ func (m *Machine) Step(wallMS int64, ev Event) Effects {
 		m.checkpointed(e.Seq)
 	case Tick:
 		m.open(wallMS)
+		m.raiseFloor(wallMS)
 	case Stop:
 		m.stepDown(Stopped)
 	default:
@@ -153,6 +167,7 @@ func (m *Machine) start(wallMS int64, e Start) {
 	m.fx.Sync = m.last.Seq > m.durable
 	m.told = m.applied
 	m.clock.Observe(max(e.MaxHLC, h.HLCBound))
+	m.floor, m.lastWrite = e.Floor, e.MaxHLC
 	m.configRev, m.configSeq = e.ConfigRevision, e.Last.Seq // where exactly does not matter
 	m.history = slices.Clone(e.History)
 	if m.hard.Promised.Less(e.Last.Term) {
@@ -248,6 +263,24 @@ func (m *Machine) open(wallMS int64) {
 		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Config, Revision: m.wanted.Revision, Settings: m.wanted.Settings}.Append(nil))
 		m.configWas, m.configRev, m.configSeq = m.configRev, m.wanted.Revision, m.last.Seq
 	}
+}
+
+// raiseFloor: D2. Below the floor nobody re-proposes any more, so that all replicas
+// may forget stamps, tombstones and operation ids at the same entry. No replica
+// takes provisional writes, hence the floor is the primary's clock less the window.
+// It moves in steps, and only when there is something to forget.
+func (m *Machine) raiseFloor(wallMS int64) {
+	now := max(m.clock.Last().Ms(), uint64(min(max(wallMS, 0), maxWallMS)))
+	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.floor || now < m.opt.RetryWindowMS {
+		return
+	}
+	floor := op.MakeHLC(now-m.opt.RetryWindowMS, 0)
+	if floor <= max(m.oldest, m.floor+op.MakeHLC(m.opt.RetryWindowMS/15, 0)) {
+		return
+	}
+	m.floorWas, m.floor = m.floor, floor
+	m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
+	m.floorSeq = m.last.Seq
 }
 
 func (m *Machine) broken(format string, args ...any) {

@@ -163,7 +163,7 @@ func TestRestart(t *testing.T) {
 	old := topology.Term{Epoch: 4, Run: 9}
 	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1}}
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(4, 1, topology.Active), Run: 9, Promised: topology.Term{Epoch: 4}, Commit: 11}
-	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2})
+	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2, Floor: 1<<62 + 1})
 	if fx.Hard.Promised != (topology.Term{Epoch: 4, Run: 10}) || len(fx.Apply) != 1 || !fx.Sync || len(fx.Append) != 1 {
 		t.Fatalf("S1, S2: %+v", fx)
 	}
@@ -203,6 +203,47 @@ func TestTruncation(t *testing.T) {
 	m.checkpoints[1] = 2
 	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 0 {
 		t.Fatalf("C9: an Active replica whose checkpoint is unknown: %+v", fx)
+	}
+}
+
+func TestFloor(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
+	if fx := m.Step(now, Tick{}); len(fx.Append) != 0 {
+		t.Fatal("D2: an idle shard writes floors")
+	}
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
+	at := func(ms int64) op.HLC {
+		fx := m.Step(ms, Tick{})
+		if len(fx.Append) == 0 {
+			return 0
+		}
+		o, err := op.Decode(fx.Append[0].Body)
+		if err != nil || o.Kind != op.Floor {
+			t.Fatalf("%+v %v", o, err)
+		}
+		return o.Floor
+	}
+	const window, step = defaultRetryWindowMS, defaultRetryWindowMS / 15
+	if f := at(now + window); f != 0 {
+		t.Errorf("D2: %d with nothing below it", f.Ms())
+	}
+	m.Step(now+window, Propose{[]Proposal{write(1, 2, WaitApplied, "a")}})
+	if f := at(now + window + 1); f.Ms() != now+1 {
+		t.Errorf("D2: %d", f.Ms())
+	}
+	if f := at(now + window + step); f != 0 {
+		t.Errorf("D2: again after less than a step: %d", f.Ms())
+	}
+	if f := at(now + window + step + 2); f == 0 {
+		t.Error("D2: not raised after a step")
+	}
+	m.Step(now, AppendFailed{m.Status().Last.Seq})
+	if f := at(now + 2*window + 1); f.Ms() != now+window+1 {
+		t.Errorf("D2: %d after the disk refused one", f.Ms())
+	}
+	if f := at(now + 4*window); f != 0 {
+		t.Errorf("D2: %d though nothing is above the floor", f.Ms())
 	}
 }
 

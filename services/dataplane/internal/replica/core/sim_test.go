@@ -17,7 +17,10 @@ import (
 // invariants of docs/replication.md after every step. One seed, one run, always
 // the same bytes of trace.
 
-const simPoints = 3
+const (
+	simPoints        = 3
+	simRetryWindowMS = 90_000
+)
 
 // simOp is an operation that a client issues and repeats under one id.
 type simOp struct {
@@ -46,6 +49,7 @@ type simEngine struct {
 	seen    map[op.ID]topology.Seq
 	maxHLC  op.HLC
 	config  uint64
+	floor   op.HLC
 }
 
 func (e simEngine) clone() simEngine {
@@ -60,7 +64,7 @@ func (e simEngine) clone() simEngine {
 func (e *simEngine) apply(en op.Entry) {
 	e.applied, e.maxHLC = en.Seq, max(e.maxHLC, en.HLC)
 	if en.ID.Request == [16]byte{} {
-		e.config = max(e.config, simConfig(en))
+		e.config, e.floor = max(e.config, simConfig(en)), max(e.floor, simOwn(en).Floor)
 		return
 	}
 	e.seen[en.ID] = en.Seq
@@ -69,15 +73,18 @@ func (e *simEngine) apply(en op.Entry) {
 	}
 }
 
-func simConfig(e op.Entry) uint64 {
+func simConfig(e op.Entry) uint64 { return simOwn(e).Revision }
+
+// simOwn decodes an entry of the protocol's own.
+func simOwn(e op.Entry) (o op.Op) {
 	if e.ID.Request != [16]byte{} {
-		return 0
+		return o
 	}
 	o, err := op.Decode(e.Body)
 	if err != nil {
 		panic(err)
 	}
-	return o.Revision
+	return o
 }
 
 func simID(n uint32) (id op.ID) {
@@ -113,6 +120,8 @@ type world struct {
 	eng   simEngine
 	queue []op.Entry // handed to the engine, not applied yet
 	wall  int64
+	// wallMax is the latest time that the wall clock ever showed.
+	wallMax int64
 	// syncing: an fsync is running that will cover the log up to it.
 	syncing, syncDue topology.Seq
 	failed           bool // an fsync failed: only a restart helps
@@ -180,6 +189,7 @@ func (w *world) run(steps int) (caught string) {
 func (w *world) chance(percent float64) bool { return w.rng.Float64()*100 < percent }
 
 func (w *world) act() {
+	w.wallMax = max(w.wallMax, w.wall)
 	w.wall += int64(w.rng.IntN(3))
 	if w.disk.full && w.chance(8) {
 		w.disk.full = false
@@ -215,7 +225,8 @@ func (w *world) around() {
 	case r < 12:
 		w.crash(w.chance(50))
 	case r < 24:
-		w.wall += int64(w.rng.IntN(20_000)) - 10_000
+		w.wall += int64(w.rng.IntN(30_000)) - 10_000
+		w.wallMax = max(w.wallMax, w.wall)
 		w.note("clock %d", w.wall)
 	case r < 34:
 		w.place.Epoch += topology.Epoch(1 + w.rng.IntN(2))
@@ -466,7 +477,7 @@ func (w *world) boot() {
 	if d.end() < topology.Seq(len(w.canon)) {
 		w.fail("lost: log ends at %d, committed %d", d.end(), len(w.canon))
 	}
-	st := Start{Hard: d.hard, Applied: w.eng.applied, MaxHLC: w.eng.maxHLC, ConfigRevision: w.eng.config}
+	st := Start{Hard: d.hard, Applied: w.eng.applied, MaxHLC: w.eng.maxHLC, ConfigRevision: w.eng.config, Floor: w.eng.floor}
 	st.Last.Seq, st.History = d.end(), slices.Clone(d.terms)
 	if n := len(d.terms); n > 0 {
 		st.Last.Term = d.terms[n-1].Term
@@ -475,10 +486,11 @@ func (w *world) boot() {
 		st.MaxHLC = max(st.MaxHLC, e.HLC)
 		if e.Seq > w.eng.applied {
 			st.Entries = append(st.Entries, d.log[i])
+			st.Floor = max(st.Floor, simOwn(e).Floor)
 			st.ConfigRevision = max(st.ConfigRevision, simConfig(e))
 		}
 	}
-	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}})
+	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}, RetryWindowMS: simRetryWindowMS})
 	w.m.mut = w.mut
 	w.note("boot applied=%d last=%v synced=%d", st.Applied, st.Last, d.synced)
 	w.counts["starts"]++
@@ -500,6 +512,12 @@ func (w *world) committed() {
 	for s := topology.Seq(len(w.canon)) + 1; s <= c; s++ {
 		e := w.disk.log[s-w.disk.front-1]
 		w.canon = append(w.canon, e)
+		if f := simOwn(e).Floor; f > 0 {
+			w.counts["floors"]++
+			if f <= w.fold.floor || f.Ms()+simRetryWindowMS > max(e.HLC.Ms(), uint64(w.wallMax)) {
+				w.fail("D2: floor %d after %d at %d", f.Ms(), w.fold.floor.Ms(), e.HLC.Ms())
+			}
+		}
 		w.fold.apply(e)
 		w.folds = append(w.folds, w.fold.points)
 		w.committedOne(e)

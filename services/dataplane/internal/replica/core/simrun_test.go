@@ -38,7 +38,7 @@ func TestSim(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%-24s %d", k, total[k])
 	}
-	for _, k := range []string{"crashes", "power losses", "failed fsyncs", "refused", "truncations", "repetitions", "committed", "applied", "unknown", "no space", "too few active replicas"} {
+	for _, k := range []string{"crashes", "power losses", "failed fsyncs", "refused", "truncations", "repetitions", "floors", "committed", "applied", "unknown", "no space", "too few active replicas"} {
 		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
 		}

@@ -38,6 +38,10 @@ func (m *Machine) propose(wallMS int64, ps []Proposal) {
 			}
 			m.append(wallMS, id, b)
 		}
+		if m.lastWrite <= m.floor {
+			m.oldest = m.clock.Last() // parts of it may be older by their number: no matter
+		}
+		m.lastWrite = m.clock.Last()
 		m.await(p, m.last.Seq)
 	}
 }
@@ -245,6 +249,9 @@ func (m *Machine) unappend(from topology.Seq) {
 	}
 	if m.configSeq >= from {
 		m.configRev, m.configSeq = m.configWas, from-1
+	}
+	if m.floorSeq >= from {
+		m.floor, m.floorSeq = m.floorWas, 0
 	}
 	m.boundLost = true // it may not have been written either
 }

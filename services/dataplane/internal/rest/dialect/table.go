@@ -233,7 +233,7 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"qdrant.PointVectors.vectors":                           {name: "vector"},
 		"qdrant.RetrievedPoint.vectors":                         {name: "vector"},
 		"qdrant.ScoredPoint.vectors":                            {name: "vector"},
-		"qdrant.PointStruct.payload":                            sparse,
+		"qdrant.PointStruct.payload":                            payload,
 		"qdrant.DeletePoints.points":                            inline,
 		"qdrant.ClearPayloadPoints.points":                      inline,
 		"qdrant.DeletePointVectors.vectors":                     {name: "vector", aliases: "vectors"},

@@ -38,18 +38,6 @@ func badPointID(v scan.Value, text string) error {
 	return fail(v, "value %.64s is not a valid point ID, valid values are either an unsigned integer or a UUID", text)
 }
 
-// ParsePointID reads an id as it stands in a path: there a number has no quotes to tell it by.
-func ParsePointID(text string) (*qdrant.PointId, bool) {
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		return &qdrant.PointId{PointIdOptions: &qdrant.PointId_Num{Num: n}}, true
-	}
-	u, err := uuid.Parse(text)
-	if err != nil {
-		return nil, false
-	}
-	return &qdrant.PointId{PointIdOptions: &qdrant.PointId_Uuid{Uuid: u.String()}}, true
-}
-
 func encodePointID(e *encoder, id *qdrant.PointId) {
 	switch x := id.GetPointIdOptions().(type) {
 	case *qdrant.PointId_Num:
@@ -145,12 +133,14 @@ func (e *encoder) fields(fields map[string]*qdrant.Value) {
 	e.b = append(e.b, '}')
 }
 
-// payloadOf finds the payload of the messages that answer points.
+// payloadOf finds the payload of the messages that are points.
 func payloadOf(m protoreflect.Message) *map[string]*qdrant.Value {
 	switch p := m.Interface().(type) {
 	case *qdrant.RetrievedPoint:
 		return &p.Payload
 	case *qdrant.ScoredPoint:
+		return &p.Payload
+	case *qdrant.PointStruct:
 		return &p.Payload
 	}
 	return new(map[string]*qdrant.Value)

@@ -226,11 +226,22 @@ func (d *decoder) named(v scan.Value, m proto.Message) error {
 }
 
 func encodeVectors(e *encoder, v *qdrant.Vectors) {
-	if v.GetVectors() == nil {
-		encodeVector(e, v.GetVector())
-		return
+	switch one := v.GetVector(); {
+	case one == nil:
+		e.named(v.GetVectors())
+	case one.GetSparse() != nil || one.GetIndices() != nil:
+		e.unnamed(func() { encodeVector(e, one) })
+	default:
+		encodeVector(e, one)
 	}
-	e.named(v.GetVectors())
+}
+
+// unnamed gives a sparse vector without a name the empty one: bare, it would
+// read as a map of the two vectors "indices" and "values".
+func (e *encoder) unnamed(vector func()) {
+	e.b = append(e.b, `{"":`...)
+	vector()
+	e.b = append(e.b, '}')
 }
 
 func (e *encoder) named(m proto.Message) {
@@ -251,11 +262,14 @@ func decodeVectorsOutput(d *decoder, v scan.Value, out *qdrant.VectorsOutput) er
 }
 
 func encodeVectorsOutput(e *encoder, v *qdrant.VectorsOutput) {
-	if v.GetVector() != nil {
-		encodeVectorOutput(e, v.GetVector())
-		return
+	switch one := v.GetVector(); {
+	case one == nil:
+		e.named(v.GetVectors())
+	case one.GetSparse() != nil || one.GetIndices() != nil:
+		e.unnamed(func() { encodeVectorOutput(e, one) })
+	default:
+		encodeVectorOutput(e, one)
 	}
-	e.named(v.GetVectors())
 }
 
 // pointsOf finds the list that the columnar form of an upsert expands into.

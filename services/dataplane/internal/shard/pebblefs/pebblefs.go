@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	pvfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -52,6 +53,23 @@ func (f *fsys) change(path string, sync bool, do func() error) error {
 	return err
 }
 
+// settle makes the names in the folder durable before a marker changes. Pebble
+// moves a marker by making the new one, removing the old one and then syncing
+// the folder, as if names reached the disk in order. The contract of vfs.FS has
+// no order: a crash could leave a marker without the file that it names, or no
+// marker at all, which reads as an empty store.
+func (f *fsys) settle(name string) error {
+	if !strings.HasPrefix(filepath.Base(name), "marker.") {
+		return nil
+	}
+	dir := filepath.Dir(name)
+	err := vfs.SyncDir(f.FS, dir)
+	if err != nil {
+		f.watch.Failed(dir, true, err)
+	}
+	return err
+}
+
 func (f *fsys) wrap(name string, inner vfs.File, err error) (pvfs.File, error) {
 	if err != nil {
 		return nil, err
@@ -61,6 +79,9 @@ func (f *fsys) wrap(name string, inner vfs.File, err error) (pvfs.File, error) {
 
 func (f *fsys) Create(name string, _ pvfs.DiskWriteCategory) (pvfs.File, error) {
 	if err := f.watch.Before(name, true); err != nil {
+		return nil, err
+	}
+	if err := f.settle(name); err != nil {
 		return nil, err
 	}
 	inner, err := f.FS.Create(name)
@@ -93,6 +114,9 @@ func (f *fsys) OpenDir(name string) (pvfs.File, error) {
 
 func (f *fsys) Remove(name string) error {
 	if err := f.watch.Before(name, false); err != nil {
+		return err
+	}
+	if err := f.settle(name); err != nil {
 		return err
 	}
 	err := f.FS.Remove(name)

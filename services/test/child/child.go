@@ -1,6 +1,6 @@
-// Package process runs a real pando as a child, on loopback ports of its own: for programs that watch it from outside
+// Package child runs a real pando as a child, on loopback ports of its own: for programs that watch it from outside
 // and pull the plug. It knows nothing about what is stored.
-package process
+package child
 
 import (
 	"context"
