@@ -1,0 +1,164 @@
+// Package child runs a real pando as a child, on loopback ports of its own: for programs that watch it from outside
+// and pull the plug. It knows nothing about what is stored.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// readyLimit bounds a start, stopLimit a graceful end.
+const (
+	readyLimit = 2 * time.Minute
+	stopLimit  = 30 * time.Second
+)
+
+// Home is a folder in which a peer runs, again and again; the data stays.
+type Home struct {
+	Binary string   // path of pando
+	Dir    string   // working directory; data in storage/, records in log
+	Env    []string // settings on top, PANDO__SECTION__KEY=value
+}
+
+// Process is one run. Exactly one of Kill and Stop ends it.
+type Process struct {
+	REST, GRPC string // host:port
+	Ready      time.Duration
+	cmd        *exec.Cmd
+	ended      chan error
+}
+
+// Start runs pando serve and returns when it is ready; Ready tells how long that took since the process was started.
+// The error of a process that ends before tells its last words.
+func (h Home) Start(ctx context.Context) (*Process, error) {
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(h.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own handle
+	binary, err := filepath.Abs(h.Binary)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(binary, "serve")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = h.Dir, log, log
+	cmd.Env = append(append(os.Environ(), h.Env...), "PANDO__SERVICE__HOST=127.0.0.1",
+		fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]), fmt.Sprintf("PANDO__SERVICE__GRPC_PORT=%d", ports[1]), fmt.Sprintf("PANDO__CLUSTER__P2P__PORT=%d", ports[2]))
+	p := &Process{REST: fmt.Sprintf("127.0.0.1:%d", ports[0]), GRPC: fmt.Sprintf("127.0.0.1:%d", ports[1]), cmd: cmd, ended: make(chan error, 1)}
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { p.ended <- cmd.Wait() }()
+	if err := p.untilReady(ctx); err != nil {
+		_ = p.Kill() // it may have ended already
+		return nil, fmt.Errorf("%s serve in %s: %w\n%s", h.Binary, h.Dir, err, h.Tail(10))
+	}
+	p.Ready = time.Since(begin)
+	return p, nil
+}
+
+func (p *Process) untilReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", ctx.Err())
+		case err := <-p.ended:
+			p.ended <- err
+			return fmt.Errorf("it ended: %v", err)
+		case <-tick.C:
+			if ready(ctx, p.REST) {
+				return nil
+			}
+		}
+	}
+}
+
+func ready(ctx context.Context, addr string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	return errors.Join(err, r.Body.Close()) == nil && r.StatusCode == http.StatusOK
+}
+
+// Kill is kill -9: nothing is flushed, no handler runs. It returns when the process is gone.
+func (p *Process) Kill() error {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	p.ended <- <-p.ended // being killed is no news; Kill may be called again
+	return nil
+}
+
+// Stop asks it to end, and fails when it does not, or with a code other than 0.
+func (p *Process) Stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	t := time.NewTimer(stopLimit)
+	defer t.Stop()
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		return err
+	case <-t.C:
+		return errors.Join(fmt.Errorf("it has not stopped within %v", stopLimit), p.Kill())
+	}
+}
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Tail is the end of the log.
+func (h Home) Tail(lines int) string {
+	b, err := os.ReadFile(filepath.Join(h.Dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// freePorts asks the system for ports that are free now. All are held until all are known, so that they differ.
+func freePorts(n int) ([]int, error) {
+	var out []int
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close() // nobody has connected
+		}
+	}()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, l)
+		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	}
+	return out, nil
+}
