@@ -31,7 +31,7 @@ func built() []string {
 		"qdrant.Collections": "Get List Create Update Delete UpdateAliases ListCollectionAliases ListAliases CollectionClusterInfo " +
 			"CollectionExists ListShardKeys",
 		"qdrant.Points": "Upsert Delete Get UpdateVectors DeleteVectors SetPayload OverwritePayload DeletePayload ClearPayload " +
-			"CreateFieldIndex DeleteFieldIndex Search SearchBatch Scroll Count UpdateBatch Query QueryBatch",
+			"Search SearchBatch Scroll Count UpdateBatch Query QueryBatch",
 	} {
 		for m := range strings.FieldsSeq(methods) {
 			out = append(out, service+"/"+m)

@@ -283,41 +283,6 @@ func TestBadReads(t *testing.T) {
 	}
 }
 
-func TestPayloadIndexes(t *testing.T) {
-	c := start(t, true).with(t, "c", four())
-	ctx := t.Context()
-	for _, f := range []struct {
-		in   *qdrant.CreateFieldIndexCollection
-		want qdrant.PayloadSchemaType
-	}{
-		{&qdrant.CreateFieldIndexCollection{FieldType: qdrant.FieldType_FieldTypeKeyword.Enum()}, qdrant.PayloadSchemaType_Keyword},
-		{&qdrant.CreateFieldIndexCollection{FieldType: qdrant.FieldType_FieldTypeUuid.Enum()}, qdrant.PayloadSchemaType_Uuid},
-		{&qdrant.CreateFieldIndexCollection{FieldIndexParams: &qdrant.PayloadIndexParams{IndexParams: &qdrant.PayloadIndexParams_IntegerIndexParams{
-			IntegerIndexParams: &qdrant.IntegerIndexParams{Range: new(true)}}}}, qdrant.PayloadSchemaType_Integer},
-	} {
-		f.in.CollectionName, f.in.FieldName, f.in.Wait = "c", "colour", new(true)
-		r, err := c.CreateFieldIndex(ctx, f.in)
-		if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Completed || r.GetResult().GetOperationId() == 0 {
-			t.Fatalf("%v, %v", r, err)
-		}
-		info, err := c.CollectionsClient.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
-		if got := info.GetResult().GetPayloadSchema()["colour"]; err != nil || got.GetDataType() != f.want || got.GetParams() == nil || got.Points == nil {
-			t.Errorf("schema %v, %v", info, err)
-		}
-	}
-	r, err := c.DeleteFieldIndex(ctx, &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "colour"})
-	if got := c.world.last.(*placementv1.ChangePayloadIndexRequest); err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Acknowledged ||
-		got.GetParams() != nil || got.GetFieldName() != "colour" {
-		t.Errorf("%v, %v", r, err)
-	}
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a["})
-	wants(t, err, fault.Malformed, `Invalid json path: "a["`)
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a"})
-	wants(t, err, fault.Malformed, "field_schema is missing: name the type of `a`")
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "x", FieldName: "a", FieldType: qdrant.FieldType_FieldTypeBool.Enum()})
-	wants(t, err, fault.CollectionNotFound, "Not found: Collection `x` doesn't exist!")
-}
-
 func nearest(in *qdrant.VectorInput) *qdrant.Query {
 	return &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: in}}
 }
