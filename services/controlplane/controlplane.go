@@ -110,7 +110,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	})
 	s.api = api.New(api.Config{
 		Store: records, View: s.view, Book: s.engine, ClusterID: s.ClusterID, Status: s.status, Confirm: s.confirm(),
-		SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
+		Room: s.room, SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
 	})
 	if err := s.observe(); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -160,6 +160,14 @@ func (s *Service) confirm() func(context.Context, topology.PeerID, topology.Shar
 		incarnation, epoch, err := s.deps.Confirm(ctx, peer, shard)
 		return api.Confirmation{Incarnation: store.Incarnation(incarnation), Epoch: epoch}, err
 	}
+}
+
+// room fails while the disk has too little space for new records.
+func (s *Service) room() error {
+	if s.member == nil {
+		return nil
+	}
+	return s.member.Room()
 }
 
 // Register adds Session, Catalog, Decisions and Book of pando.placement.v1 to the internal server.

@@ -13,7 +13,7 @@ import (
 
 // ChangeAliases applies all steps, in order, in one transaction, or none.
 func (s catalog) ChangeAliases(ctx context.Context, req *placementv1.ChangeAliasesRequest) (*placementv1.ChangeAliasesResponse, error) {
-	return coalesce(ctx, s.Server, "ChangeAliases", req, maxCall,
+	return grow(ctx, s.Server, "ChangeAliases", req, maxCall,
 		func(ctx context.Context, req *placementv1.ChangeAliasesRequest) (*placementv1.ChangeAliasesResponse, error) {
 			resp := &placementv1.ChangeAliasesResponse{}
 			err := s.settle(ctx, false, func(ctx context.Context) error {

@@ -47,6 +47,8 @@ type Config struct {
 	Status func() *placementv1.StatusResponse
 	// Confirm asks a peer, with a fresh nonce, what it holds of a shard. nil: no swap that needs one is built.
 	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (Confirmation, error)
+	// Room fails while new records should be refused for want of disk space; nil = there is always room.
+	Room func() error
 	// ConfirmWithin is T_confirm: a swap is issued within it of the sending of the Confirm. 0 = 300 ms.
 	ConfirmWithin time.Duration
 	// SessionTTL is how long a session outlives its last KeepAlive. 0 = 1 s.
@@ -74,6 +76,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Room == nil {
+		cfg.Room = func() error { return nil }
 	}
 	return &Server{cfg: cfg}
 }
@@ -111,6 +116,17 @@ const maxCall = 10 * time.Second
 
 // retryPause is the wait before a transaction that lost a race or found no quorum is decided anew.
 const retryPause = 20 * time.Millisecond
+
+// grow is coalesce for what makes the records grow: it is refused while the disk is full.
+func grow[Req, Resp proto.Message](ctx context.Context, s *Server, method string, req Req, timeout time.Duration,
+	fn func(ctx context.Context, req Req) (Resp, error),
+) (Resp, error) {
+	if err := s.cfg.Room(); err != nil {
+		var none Resp
+		return none, fault.Wrap(fault.DiskFull, err, "the disk of the control plane is full: it takes no new records until there is room")
+	}
+	return coalesce(ctx, s, method, req, timeout, fn)
+}
 
 // coalesce runs identical mutations that are under way at the same time once. The work is cut loose from the callers' contexts,
 // so that one caller who goes away does not fail the others; it ends within the timeout and a grace.

@@ -391,3 +391,32 @@ func TestShardKeys(t *testing.T) {
 		}
 	})
 }
+
+// TestDiskFull: what would make the records grow is refused with a reason of its own; what shrinks them, and sessions, are not.
+func TestDiskFull(t *testing.T) {
+	full := false
+	room := func(c *Config) {
+		c.Room = func() error {
+			if full {
+				return errors.New("no room")
+			}
+			return nil
+		}
+	}
+	run(t, room, func(ctx context.Context, p *plane) {
+		p.join(ctx, 1, false)
+		p.create(ctx, "c")
+		full = true
+		_, err := p.catalog.CreateCollection(ctx, createRequest("d", 1, 1))
+		p.want("create", err, codes.ResourceExhausted, fault.DiskFull)
+		_, err = p.catalog.ChangeAliases(ctx, aliases(put("a", "c")))
+		p.want("alias", err, codes.ResourceExhausted, fault.DiskFull)
+		p.join(ctx, 2, false)
+		resp, err := p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "c"})
+		if p.ok("delete", err); !resp.GetExisted() {
+			t.Error("it was not there")
+		}
+		full = false
+		p.create(ctx, "d")
+	})
+}

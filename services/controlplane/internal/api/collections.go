@@ -25,7 +25,7 @@ func (s catalog) CreateCollection(ctx context.Context, req *placementv1.CreateCo
 	if d := req.GetTimeout().AsDuration(); d > 0 {
 		timeout = d
 	}
-	return coalesce(ctx, s.Server, "CreateCollection", req, timeout, s.create(timeout))
+	return grow(ctx, s.Server, "CreateCollection", req, timeout, s.create(timeout))
 }
 
 func (s catalog) create(timeout time.Duration) func(context.Context, *placementv1.CreateCollectionRequest) (*placementv1.CreateCollectionResponse, error) {
@@ -227,7 +227,7 @@ func (s catalog) awaitBirth(ctx context.Context, id topology.CollectionID, revis
 
 // UpdateCollection merges changed parameters into the configuration.
 func (s catalog) UpdateCollection(ctx context.Context, req *placementv1.UpdateCollectionRequest) (*placementv1.UpdateCollectionResponse, error) {
-	return coalesce(ctx, s.Server, "UpdateCollection", req, maxCall,
+	return grow(ctx, s.Server, "UpdateCollection", req, maxCall,
 		func(ctx context.Context, req *placementv1.UpdateCollectionRequest) (*placementv1.UpdateCollectionResponse, error) {
 			revision, err := s.modify(ctx, req.GetName(), func(rec *store.Collection, cfg *qdrant.CollectionConfig) error {
 				if err := mergeConfig(cfg, req); err != nil {

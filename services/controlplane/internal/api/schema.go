@@ -20,7 +20,7 @@ import (
 
 // ChangePayloadIndex sets or removes the index of a payload key in the catalog entry.
 func (s catalog) ChangePayloadIndex(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
-	return coalesce(ctx, s.Server, "ChangePayloadIndex", req, maxCall,
+	return grow(ctx, s.Server, "ChangePayloadIndex", req, maxCall,
 		func(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
 			if req.GetFieldName() == "" {
 				return nil, fault.New(fault.Validation, "Validation error in body: field_name must not be empty")
@@ -56,7 +56,7 @@ func (s catalog) ChangeShardKey(ctx context.Context, req *placementv1.ChangeShar
 	if d := req.GetTimeout().AsDuration(); d > 0 {
 		timeout = d
 	}
-	return coalesce(ctx, s.Server, "ChangeShardKey", req, timeout,
+	return grow(ctx, s.Server, "ChangeShardKey", req, timeout,
 		func(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
 			deadline, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
@@ -152,7 +152,7 @@ func (s catalog) newGroup(rec *store.Collection, key string, c *placementv1.Chan
 
 // ChangeMetadata sets or removes one value.
 func (s catalog) ChangeMetadata(ctx context.Context, req *placementv1.ChangeMetadataRequest) (*placementv1.ChangeMetadataResponse, error) {
-	return coalesce(ctx, s.Server, "ChangeMetadata", req, maxCall,
+	return grow(ctx, s.Server, "ChangeMetadata", req, maxCall,
 		func(ctx context.Context, req *placementv1.ChangeMetadataRequest) (*placementv1.ChangeMetadataResponse, error) {
 			if req.GetKey() == "" || len(req.GetKey()) > 255 || len(req.GetValue()) > 1<<20 {
 				return nil, fault.New(fault.Validation, "Validation error in body: a metadata key has 1 to 255 bytes, its value at most 1 MiB")

@@ -105,6 +105,33 @@ func TestWatchResumes(t *testing.T) {
 	})
 }
 
+// TestFellBehind: a stream that is further behind than the view remembers starts over by itself.
+func TestFellBehind(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		p.join(ctx, 1, false)
+		start := p.view.Revision()
+		var last uint64
+		for i := range 9000 {
+			revision, err := p.store.Commit(ctx, store.Txn{Then: []store.Op{store.Put(store.Metadata{Name: "k", Value: fmt.Sprint(i)})}})
+			p.ok("write", err)
+			last = uint64(revision)
+		}
+		p.ok("view", p.view.Wait(ctx, int64(last)))
+		var sent []*placementv1.WatchPlacementResponse
+		w := &watcher{view: p.view, reached: start, send: func(m *placementv1.WatchPlacementResponse) error {
+			sent = append(sent, m)
+			return nil
+		}}
+		for range 2 {
+			_, err := w.deltas()
+			p.ok("deltas", err)
+		}
+		if len(sent) != 1 || sent[0].GetSnapshot().GetRevision() != last || len(sent[0].GetSnapshot().GetRecords()) != 2 {
+			t.Errorf("%d messages, the first %v", len(sent), sent[0])
+		}
+	})
+}
+
 // TestLargeSnapshot: it comes in pieces, which count only together.
 func TestLargeSnapshot(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {

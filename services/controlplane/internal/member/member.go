@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -108,10 +110,11 @@ func New(cfg Config) (*Member, error) {
 		return nil, err
 	}
 	if cfg.Addr != "" {
-		m.mu.book = m.mu.book.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
-		if err := saveBook(m.bookFile, m.mu.book); err != nil {
+		announced := m.mu.book.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
+		if err := m.persist(announced); err != nil {
 			return nil, err
 		}
+		m.mu.book = announced
 	}
 	m.agents = &agents{dir: filepath.Join(cfg.Dir, "run"), dial: m.dialName, log: cfg.Logger}
 	if err := exemptFromProxy(); err != nil {
@@ -272,8 +275,8 @@ func (m *Member) Learn(other book.Book) ([]string, error) {
 	if len(changed) == 0 {
 		return nil, nil
 	}
-	if err := saveBook(m.bookFile, merged); err != nil {
-		return nil, fmt.Errorf("member: persist the address book: %w", err)
+	if err := m.persist(merged); err != nil {
+		return nil, err
 	}
 	m.mu.book = merged
 	for _, name := range changed {
@@ -284,6 +287,23 @@ func (m *Member) Learn(other book.Book) ([]string, error) {
 		}
 	}
 	return changed, nil
+}
+
+// persist writes the book if it differs from the one that was read or written last. On a full disk the rumours must do until
+// there is room again.
+func (m *Member) persist(b book.Book) error {
+	if maps.Equal(b.Entries(), m.mu.book.Entries()) {
+		return nil
+	}
+	err := saveBook(m.bookFile, b)
+	if errors.Is(err, syscall.ENOSPC) {
+		m.cfg.Logger.Warn("the address book is not saved: the disk is full", "file", m.bookFile)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("member: persist the address book: %w", err)
+	}
+	return nil
 }
 
 func (m *Member) self() book.Address {
@@ -324,6 +344,9 @@ func (m *Member) Run(ctx context.Context) error {
 		return fmt.Errorf("member: start etcd in %s: %w", m.cfg.Dir, err)
 	}
 	defer e.Close()
+	if err := m.allocateAhead(); err != nil {
+		m.cfg.Logger.Warn("no room is set aside for the records: a full disk may end the process", "error", err)
+	}
 	handler := etcdhttp.NewPeerHandler(e.GetLogger(), e.Server)
 	m.handler.Store(&handler)
 	defer m.handler.Store(nil)

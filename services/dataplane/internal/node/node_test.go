@@ -310,3 +310,25 @@ func TestDropIsFinishedAfterACrash(t *testing.T) {
 	}
 	h.leave()
 }
+
+func TestPanicWhileOpening(t *testing.T) {
+	h, err := tryEnter(t, memfs.New(), "/data", 0, replica.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := h.n.o.Open
+	h.n.o.Open = func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+		if a.Placement.Shard == shard0 {
+			panic("the store does not like this disk")
+		}
+		return open(fsys, dir, a, hard)
+	}
+	one := topology.Incarnation{}
+	h.n.Apply(Desired{Revision: 1, Assignments: []Assignment{assign(shard0, 1, topology.Initializing, one), assign(shard1, 1, topology.Initializing, one)}})
+	await(t, "both settled", func() bool {
+		x, _ := h.holding(shard0)
+		y, _ := h.holding(shard1)
+		return errors.Is(x.Why, errPanic) && y.Loaded
+	})
+	h.leave()
+}

@@ -28,6 +28,7 @@ type fakeLog struct {
 		sync.Mutex
 		entries   []op.Entry
 		front     topology.Seq
+		frontTerm topology.Term
 		syncs     int
 		marks     int
 		syncTime  time.Duration
@@ -73,7 +74,7 @@ func (l *fakeLog) Sync() (topology.Seq, error) {
 func (l *fakeLog) Tail() Tail {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var t Tail
+	t := Tail{Last: core.Position{Term: l.mu.frontTerm, Seq: l.mu.front}}
 	for _, e := range l.mu.entries {
 		if t.Last.Term != e.Term {
 			t.History = append(t.History, core.TermStart{Term: e.Term, First: e.Seq})
@@ -101,6 +102,7 @@ func (l *fakeLog) TruncateFront(to topology.Seq) error {
 	if l.mu.busy {
 		return errors.New("truncation beside sync")
 	}
+	l.mu.frontTerm = l.mu.entries[to-l.mu.front-1].Term
 	l.mu.entries = l.mu.entries[to-l.mu.front:]
 	l.mu.front = to
 	return nil

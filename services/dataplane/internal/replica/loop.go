@@ -81,7 +81,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load shard %d of collection %d: %w", r.o.Shard.ID, r.o.Shard.Collection, err)
 	}
-	l.grown, l.checkpointSeq = ld.read, ld.from
+	l.grown, l.checkpointSeq, l.truncateTo = ld.read, ld.from, ld.from // what was loaded was durable
 	r.config.Store(r.o.Engine.Position().Config)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.syncer(ctx) })

@@ -353,6 +353,7 @@ func TestRestartAndRoles(t *testing.T) {
 		if err := b.r.Readable(); err != nil || len(b.eng.mu.ids) != 3 {
 			t.Fatalf("%v, %d ids", err, len(b.eng.mu.ids))
 		}
+		later(time.Second)
 		if s := b.r.Status(); s.Term != (topology.Term{Epoch: 1, Run: 2}) {
 			t.Errorf("S2: %+v", s.Term)
 		}
@@ -367,7 +368,16 @@ func TestRestartAndRoles(t *testing.T) {
 		}
 		b.end()
 
-		b.log.set(func(l *fakeLog) { l.mu.entries = l.mu.entries[:2] })
+		was := b.eng.Position().Applied
+		b.start(Limits{}) // with the engine as it is: the log is not needed up to there
+		b.r.See(alone(3))
+		later(time.Second)
+		if b.log.mu.front != was {
+			t.Errorf("log begins after %d, the state was loaded at %d", b.log.mu.front, was)
+		}
+		b.end()
+
+		b.log.set(func(l *fakeLog) { l.mu.entries, l.mu.front = nil, 2 })
 		b.start(Limits{})
 		if err := <-b.ended; err == nil || !strings.Contains(err.Error(), "the log ends at 2") {
 			t.Errorf("I3: %v", err)

@@ -83,7 +83,7 @@ func (l *loop) idle() {
 	if l.syncing || l.syncDue {
 		return
 	}
-	if s := l.truncateTo; s > 0 && l.failed == nil {
+	if s := l.truncateTo; s > 0 && l.failed == nil && l.m.Status().Role == core.Primary {
 		l.truncateTo = 0
 		l.step(core.Checkpointed{Seq: s})
 	}

@@ -58,7 +58,7 @@ func (b *body) decode(m proto.Message) *fault.Error {
 		if f := b.fill(buf); f != nil {
 			return f
 		}
-		if err := b.g.codec.Decode(*buf, m); err != nil {
+		if err := b.decodeMessage(*buf, m); err != nil {
 			return fault.New(fault.Malformed, "Format error in JSON body: %v", err)
 		}
 	}

@@ -92,7 +92,7 @@ func New(d Deps) (http.Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
 	)
-	if err := register(g.mux, d.Conn); err != nil {
+	if err := register(g.mux, forked{d.Conn}); err != nil {
 		return nil, fmt.Errorf("rest: %w", err)
 	}
 	if d.Tracer == nil {
@@ -125,6 +125,8 @@ type exchange struct {
 	fault *fault.Error
 	// emptyPayload: the request asked for payload, so that an empty one is shown.
 	emptyPayload bool
+	// reshard is the step of a resharding that the body holds, if it does.
+	reshard *clusterv1.ReshardRequest
 	// escaped: the path holds %2F inside a name.
 	escaped bool
 }

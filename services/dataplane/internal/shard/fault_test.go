@@ -225,6 +225,38 @@ func TestDiskFull(t *testing.T) {
 	l.check(t, again)
 }
 
+// TestFullWhileApplying: what waits in memory for a full disk is bounded, and
+// Apply gives up instead of waiting for ever.
+func TestFullWhileApplying(t *testing.T) {
+	mem := memfs.New()
+	full := make(chan bool, 16)
+	o := options(mem)
+	o.Events.Full = func(f bool) { full <- f }
+	s := open(t, o)
+	mem.SetCapacity(1)
+	big := fields("b", strings.Repeat("x", 1<<20))
+	var entries []op.Entry
+	for i := range topology.Seq(3 * maxUnflushed >> 21) {
+		o := op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(uint64(i)), Payload: big}}}
+		entries = append(entries, op.Entry{Seq: i + 1, HLC: op.HLC(i + 1), Body: o.Append(nil)})
+	}
+	if err := s.Apply(entries); !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrFailed) {
+		t.Fatalf("apply: %v", err)
+	}
+	at := s.Applied().Seq
+	if n, err := s.Count(ctx, query.Count{}); err != nil || topology.Seq(n) != at || at == 0 || int(at) == len(entries) {
+		t.Errorf("%d points at %d, %v", n, at, err)
+	}
+	mem.SetCapacity(0)
+	for <-full {
+		// The first event tells that it was full.
+	}
+	ok(t, s.Apply(entries))
+	if n := s.Info().Points; n != len(entries) {
+		t.Errorf("%d points, want %d", n, len(entries))
+	}
+}
+
 // TestFailureWhileFull: closing does not wait for a disk that stays full.
 func TestFailureWhileFull(t *testing.T) {
 	mem := memfs.New()

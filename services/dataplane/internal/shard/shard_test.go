@@ -2,11 +2,13 @@ package shard
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
@@ -491,6 +493,41 @@ func TestApplyRefuses(t *testing.T) {
 	if _, err := s.Checkpoint(); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
+}
+
+// TestMetaGolden pins the bytes that docs/format/shard.md draws.
+func TestMetaGolden(t *testing.T) {
+	m := meta{Position: Position{Term: topology.Term{Epoch: 1, Run: 2}, Seq: 3, HLC: 4, Floor: 5},
+		digest: point.Digest{A: 6, B: 7}, revision: 8, settings: []byte("s")}
+	want := "01"
+	for i := range 8 {
+		want += fmt.Sprintf("%02x00000000000000", i+1)
+	}
+	want += "0173"
+	b := m.append(nil)
+	if got := hex.EncodeToString(b); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := hex.EncodeToString(ageKey(nil, 0x0102, op.ID{Index: 3, Part: 4})); got != "04"+"0000000000000102"+strings.Repeat("00", 16)+"0000000300000004" {
+		t.Errorf("age key %s", got)
+	}
+	for _, c := range []struct {
+		b    []byte
+		want error
+	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{2}, b[1:]...), ErrVersion}} {
+		if _, err := decodeMeta(c.b); !errors.Is(err, c.want) {
+			t.Errorf("% x: %v", c.b, err)
+		}
+	}
+}
+
+func FuzzDecodeMeta(f *testing.F) {
+	f.Add((&meta{revision: 1, settings: []byte("x")}).append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := decodeMeta(b); err == nil && string(m.append(nil)) != string(b) {
+			t.Fatalf("% x is written back as % x", b, m.append(nil))
+		}
+	})
 }
 
 // randomOp is an operation over few points, so that they meet.

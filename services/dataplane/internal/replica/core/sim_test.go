@@ -3,7 +3,6 @@ package core
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -646,10 +645,4 @@ func (w *world) heal() {
 			w.fail("acknowledged operation %d lost", n)
 		}
 	}
-}
-
-func (w *world) hash() uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(w.trace.String()))
-	return h.Sum64()
 }

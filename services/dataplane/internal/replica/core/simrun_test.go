@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -101,7 +100,7 @@ func TestMutations(t *testing.T) {
 				if !slices.ContainsFunc(c.want, func(x string) bool { return strings.HasPrefix(v, x) }) {
 					t.Fatalf("reported as %q", v)
 				}
-				t.Log(fmt.Sprintf("seed %d, step %d: %s", s, w.step, v))
+				t.Logf("seed %d, step %d: %s", s, w.step, v)
 				return
 			}
 			t.Fatal("not noticed")

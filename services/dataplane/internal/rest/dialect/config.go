@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/rest/scan"
 )
@@ -229,4 +230,51 @@ func encodeClusterStatus(e *encoder, m protoreflect.Message) {
 		return
 	}
 	e.object(m)
+}
+
+// stepName is how REST calls a step of a resharding that has no parameters.
+func stepName(s clusterv1.ReshardRequest_Step) string {
+	switch s {
+	case clusterv1.ReshardRequest_STEP_ABORT:
+		return "abort_resharding"
+	case clusterv1.ReshardRequest_STEP_FINISH_MIGRATING_POINTS:
+		return "finish_migrating_points"
+	case clusterv1.ReshardRequest_STEP_COMMIT_READ_HASH_RING:
+		return "commit_read_hash_ring"
+	case clusterv1.ReshardRequest_STEP_COMMIT_WRITE_HASH_RING:
+		return "commit_write_hash_ring"
+	case clusterv1.ReshardRequest_STEP_FINISH:
+		return "finish_resharding"
+	}
+	return ""
+}
+
+// decodeReshard reads {"start_resharding": {…}} or {"finish_resharding": {}} and its like.
+func decodeReshard(d *decoder, v scan.Value, r *clusterv1.ReshardRequest) error {
+	if v.Kind() != scan.Object || v.Len() != 1 {
+		return fail(v, "expected exactly one operation")
+	}
+	if start, ok := v.Get("start_resharding"); ok {
+		return in(d.member(start, r, "start"), "start_resharding")
+	}
+	for n := range clusterv1.ReshardRequest_Step_name {
+		step := clusterv1.ReshardRequest_Step(n)
+		if _, ok := v.Get(stepName(step)); ok && stepName(step) != "" {
+			r.Operation = &clusterv1.ReshardRequest_Step_{Step: step}
+			return nil
+		}
+	}
+	return fail(v, "no such step of a resharding")
+}
+
+func encodeReshard(e *encoder, r *clusterv1.ReshardRequest) {
+	e.b = append(e.b, '{')
+	if s := r.GetStart(); s != nil {
+		e.key("start_resharding")
+		e.message(s.ProtoReflect())
+	} else if name := stepName(r.GetStep()); name != "" {
+		e.key(name)
+		e.b = append(e.b, "{}"...)
+	}
+	e.b = append(e.b, '}')
 }

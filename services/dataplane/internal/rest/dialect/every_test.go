@@ -125,7 +125,7 @@ func TestEveryMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 40 {
+		for range 10 {
 			m := mt.New()
 			f.fill(m, 0)
 			text := c.Append(nil, m.Interface(), Options{Response: !request, EmptyPayload: true})

@@ -184,6 +184,7 @@ func messageRules() map[protoreflect.FullName]messageRule {
 		"pando.cluster.v1.SetMetadataRequest": sole("value"),
 		"pando.cluster.v1.SetQuotasRequest":   sole("config"),
 		"pando.cluster.v1.ClusterStatus":      {encode: encodeClusterStatus},
+		"pando.cluster.v1.ReshardRequest":     custom(decodeReshard, encodeReshard),
 
 		// Collections.
 		"qdrant.VectorsConfig":                   custom(decodeVectorsConfig, encodeVectorsConfig),
