@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -139,7 +140,9 @@ type peer struct {
 	points  map[uint64]*qdrant.PointStruct
 	created *qdrant.CreateCollection
 	uuids   int
-	refuse  int // so many upserts fail first
+	refuse  int    // so many upserts fail first
+	broken  uint64 // a point with this id is refused for good; 0: none
+	infos   map[string]*qdrant.CollectionClusterInfoResponse
 	status  *clusterv1.ClusterStatus
 }
 
@@ -161,6 +164,25 @@ func (c collections) Create(_ context.Context, r *qdrant.CreateCollection) (*qdr
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
 }
 
+func (c collections) List(context.Context, *qdrant.ListCollectionsRequest) (*qdrant.ListCollectionsResponse, error) {
+	r := &qdrant.ListCollectionsResponse{Collections: []*qdrant.CollectionDescription{{Name: "gone"}}}
+	for name := range c.infos {
+		r.Collections = append(r.Collections, &qdrant.CollectionDescription{Name: name})
+	}
+	return r, nil
+}
+
+func (c collections) CollectionClusterInfo(_ context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
+	info, ok := c.infos[r.GetCollectionName()]
+	switch {
+	case !ok:
+		return nil, status.Errorf(codes.NotFound, "no collection %s", r.GetCollectionName())
+	case info == nil:
+		return nil, status.Error(codes.Internal, "cannot tell")
+	}
+	return info, nil
+}
+
 type points struct {
 	qdrant.UnimplementedPointsServer
 	*peer
@@ -177,6 +199,9 @@ func (p points) Upsert(_ context.Context, r *qdrant.UpsertPoints) (*qdrant.Point
 		return nil, status.Error(codes.InvalidArgument, "a load must wait for its acknowledgement")
 	}
 	for _, pt := range r.GetPoints() {
+		if p.broken > 0 && pt.GetId().GetNum() == p.broken {
+			return nil, status.Error(codes.InvalidArgument, "no such point")
+		}
 		if pt.GetId().GetUuid() != "" {
 			p.uuids++
 			continue
@@ -249,18 +274,67 @@ func TestClusterStatus(t *testing.T) {
 	}
 }
 
+func TestClusterStatusShards(t *testing.T) {
+	key := func(n uint64) *qdrant.ShardKey { return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}} }
+	p := &peer{
+		status: &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: 9, Peers: map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}}},
+		infos: map[string]*qdrant.CollectionClusterInfoResponse{
+			"words": {PeerId: 9, ShardCount: 2,
+				LocalShards: []*qdrant.LocalShardInfo{{ShardId: 1, PointsCount: 42, State: qdrant.ReplicaState_Active, ShardKey: key(5)}},
+				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
+					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
+				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7}}},
+			"broken": nil,
+		},
+	}
+	addr := start(t, p)
+	ask := func(args ...string) (int, string, string) {
+		return command(t, Runners{}, []string{"PANDO_API_KEY=k"}, append([]string{"cluster", "status", "--addr", addr}, args...)...)
+	}
+	code, out, errs := ask()
+	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell"} {
+		if !strings.Contains(out, want) || code != 0 {
+			t.Errorf("exit code %d %s: %q is not in\n%s", code, errs, want, out)
+		}
+	}
+	if strings.Contains(out, "gone") {
+		t.Errorf("a collection that was dropped meanwhile is shown:\n%s", out)
+	}
+	_, out, _ = ask("--collection", "words", "--json")
+	var v statusView
+	if err := json.Unmarshal([]byte(out), &v); err != nil || len(v.Collections) != 1 || len(v.Collections[0].Shards) != 2 || *v.Collections[0].Shards[1].Points != 42 ||
+		v.Collections[0].Shards[1].Replicas[0] != (replicaView{7, "Partial"}) || v.Collections[0].Transfers[0] != (transferView{1, 9, 7}) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if code, _, errs = ask("--collection", "nope"); code != 1 || !strings.Contains(errs, "no collection nope") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	p.status = &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_DISABLED}
+	if _, out, _ = ask(); !strings.Contains(out, "standalone") || !strings.Contains(out, "Active on 9") {
+		t.Error(out)
+	}
+}
+
 // matrix writes n rows of two float32: i and -i.
 func matrix(t *testing.T, name string, n int) string {
 	t.Helper()
+	values := make([]float32, 0, 2*n)
+	for i := range n {
+		values = append(values, float32(i), -float32(i))
+	}
+	return matrixOf(t, name, values)
+}
+
+// matrixOf writes rows of two.
+func matrixOf(t *testing.T, name string, values []float32) string {
+	t.Helper()
 	var b bytes.Buffer
-	h := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 2), }\n", n)
+	h := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 2), }\n", len(values)/2)
 	b.WriteString("\x93NUMPY\x01\x00")
 	b.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(h))))
 	b.WriteString(h)
-	for i := range n {
-		if err := binary.Write(&b, binary.LittleEndian, []float32{float32(i), -float32(i)}); err != nil {
-			t.Fatal(err)
-		}
+	if err := binary.Write(&b, binary.LittleEndian, values); err != nil {
+		t.Fatal(err)
 	}
 	return write(t, name, b.Bytes())
 }
@@ -328,6 +402,50 @@ func TestImportLinesAlone(t *testing.T) {
 	}
 }
 
+// TestImportGoesOn: a load that breaks off tells from where to go on, and then nothing is missing.
+func TestImportGoesOn(t *testing.T) {
+	const n = 1000
+	p := &peer{points: map[uint64]*qdrant.PointStruct{}, broken: 555}
+	addr, file := start(t, p), matrix(t, "v.npy", n)
+	args := []string{"import", "--addr", addr, "--api-key", "k", "--collection", "c", "--batch", "10", "--vectors", file}
+	code, _, errs := command(t, Runners{}, nil, args...)
+	_, rest, ok := strings.Cut(errs, "--skip ")
+	if code != 1 || !ok || !strings.Contains(errs, "no such point") {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	var at int
+	if _, err := fmt.Sscan(rest, &at); err != nil || at < 1 || at > 550 {
+		t.Fatalf("%v: --skip %d after a failure at 555", err, at)
+	}
+	p.mu.Lock() // a request that was given up may still be at work
+	for i := range at {
+		if p.points[uint64(i)] == nil {
+			t.Errorf("point %d is missing before %d", i, at)
+		}
+	}
+	p.broken = 0
+	p.mu.Unlock()
+	code, _, errs = command(t, Runners{}, nil, append(args, "--skip", fmt.Sprint(at))...)
+	if code != 0 || len(p.points) != n || !strings.Contains(errs, fmt.Sprintf("%d points acknowledged", n-at)) {
+		t.Fatalf("exit code %d, %d points: %s", code, len(p.points), errs)
+	}
+	if v := p.points[999].GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{999, -999}) {
+		t.Errorf("the last vector is %v", v)
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	p := prefix{done: map[int]int{}}
+	for _, step := range []struct{ number, points, prefix int }{{2, 10, 0}, {0, 10, 10}, {3, 7, 10}, {1, 10, 37}} {
+		if p.add(step.number, step.points); p.points != step.prefix {
+			t.Errorf("after batch %d: %d, want %d", step.number, p.points, step.prefix)
+		}
+	}
+	if p.all != 37 || len(p.done) != 0 {
+		t.Errorf("%+v", p.all)
+	}
+}
+
 func TestImportErrors(t *testing.T) {
 	p := &peer{points: map[uint64]*qdrant.PointStruct{}}
 	addr := start(t, p)
@@ -343,12 +461,17 @@ func TestImportErrors(t *testing.T) {
 		"no such file":  {[]string{"--collection", "c", "--jsonl", "nowhere.jsonl"}, 1, "nowhere.jsonl"},
 		"not npy":       {[]string{"--collection", "c", "--vectors", lines("hello")}, 1, "not a readable .npy"},
 		"not gzip":      {[]string{"--collection", "c", "--vectors", write(t, "x.npy", nil) + ".gz"}, 1, "no such file"},
-		"not json":      {[]string{"--collection", "c", "--jsonl", lines("{")}, 1, "point 0"},
+		"not json":      {[]string{"--collection", "c", "--jsonl", lines("{")}, 1, "p.jsonl, line 1"},
 		"not an object": {[]string{"--collection", "c", "--jsonl", lines("null")}, 1, "must be a JSON object"},
 		"no vector":     {[]string{"--collection", "c", "--jsonl", lines(`{"a":1}`)}, 1, `"vector"`},
 		"bad id":        {[]string{"--collection", "c", "--jsonl", lines(`{"id":-1,"vector":[1]}`)}, 1, "id -1"},
-		"more lines":    {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 1), "--jsonl", lines("{}\n{}\n")}, 1, "more lines than vectors"},
-		"fewer lines":   {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 2), "--jsonl", lines("{}\n")}, 1, "more vectors than lines"},
+		"more lines":    {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 1), "--jsonl", lines("{}\n{}\n")}, 1, "p.jsonl, line 2: there are more lines than vectors"},
+		"second line":   {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[1]}` + "\n" + `{"vector":[1,"x"]}`)}, 1, "p.jsonl, line 2: \"vector\""},
+		"not a number":  {[]string{"--collection", "c", "--vectors", matrixOf(t, "v.npy", []float32{1, 2, 3, float32(math.NaN())})}, 1, "v.npy, row 1: column 1 is NaN"},
+		"infinite":      {[]string{"--collection", "c", "--vectors", matrixOf(t, "v.npy", []float32{float32(math.Inf(-1)), 2})}, 1, "v.npy, row 0: column 0 is -Inf"},
+		"skip too far":  {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 3), "--skip", "4"}, 1, "there are only 3 points"},
+		"skip back":     {[]string{"--collection", "c", "--vectors", "x", "--skip", "-1"}, 2, "--skip"},
+		"fewer lines":   {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 2), "--jsonl", lines("{}\n")}, 1, "v.npy, row 1: there are more vectors than lines"},
 	}
 	for name, tc := range tests {
 		code, _, errs := command(t, Runners{}, nil, append([]string{"import", "--addr", addr, "--api-key", "k"}, tc.args...)...)

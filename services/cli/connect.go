@@ -50,7 +50,11 @@ func (o *connection) dial() (*grpc.ClientConn, error) {
 func (o *connection) call(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	err := do(ctx)
+	return o.explain(do(ctx))
+}
+
+// explain says what to do about a failed request.
+func (o *connection) explain(err error) error {
 	switch st := status.Convert(err); st.Code() {
 	case codes.OK:
 		return nil

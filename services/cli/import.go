@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync/atomic"
+	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -23,7 +24,7 @@ import (
 type importOptions struct {
 	collection, vectors, jsonl, idField, distance string
 	shards                                        uint32
-	batch, parallel, limit                        int
+	batch, parallel, skip, limit                  int
 	conn                                          *connection
 }
 
@@ -39,9 +40,10 @@ Vectors come from a .npy matrix (--vectors), one row a point, or stand in the li
 number of the line is. Of what is left, "payload" is the payload where it is there, and all of it otherwise.
 
 Every batch is acknowledged before it counts. Batches that fail because a peer is away are sent again, which is safe:
-storing a point twice is storing it once.`,
+storing a point twice is storing it once. A load that breaks off says from where to go on: --skip.`,
 		Example: `  pando import --collection words --vectors base.f16.npy.gz --jsonl base.jsonl.gz
-  pando import --collection docs --jsonl points.jsonl --distance Dot --shard-number 6`,
+  pando import --collection docs --jsonl points.jsonl --distance Dot --shard-number 6
+  pando import --collection words --vectors base.f16.npy.gz --jsonl base.jsonl.gz --skip 40000`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.collection, "collection", "", "collection to fill (needed)")
@@ -52,11 +54,16 @@ storing a point twice is storing it once.`,
 	f.Uint32Var(&o.shards, "shard-number", 0, "shards, for a collection that is made; 0: one per peer")
 	f.IntVar(&o.batch, "batch", 500, "points per request")
 	f.IntVar(&o.parallel, "parallel", 4, "requests at a time")
+	f.IntVar(&o.skip, "skip", 0, "leave out so many points at the start")
 	f.IntVar(&o.limit, "limit", 0, "stop after so many points; 0: all")
 	o.conn = connectionFlags(c, w)
 	o.conn.timeout = time.Minute
 	f.Lookup("timeout").DefValue = "1m0s"
-	c.RunE = func(c *cobra.Command, _ []string) error { return o.run(c.Context(), c.ErrOrStderr()) }
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt) // the first one lets the load tell how far it got
+		defer stop()
+		return o.run(ctx, c.ErrOrStderr())
+	}
 	return c
 }
 
@@ -66,8 +73,8 @@ func (o *importOptions) check() error {
 		return errors.New("--collection is needed")
 	case o.vectors == "" && o.jsonl == "":
 		return errors.New("--vectors or --jsonl is needed")
-	case o.batch < 1 || o.parallel < 1:
-		return errors.New("--batch and --parallel must be at least 1")
+	case o.batch < 1 || o.parallel < 1 || o.skip < 0:
+		return errors.New("--batch and --parallel must be at least 1, --skip not negative")
 	case qdrant.Distance_value[o.distance] == 0:
 		return fmt.Errorf("--distance %s: must be Cosine, Dot, Euclid or Manhattan", o.distance)
 	}
@@ -89,29 +96,29 @@ func (o *importOptions) run(ctx context.Context, progress io.Writer) error {
 	}
 	defer cc.Close()
 
-	total := src.total
-	if o.limit > 0 && (total < 0 || o.limit < total) {
-		total = o.limit
+	total, err := o.forward(src)
+	if err != nil {
+		return err
 	}
 	bar := newBar(progress, total)
 	points := qdrant.NewPointsClient(cc)
-	batches := make(chan []*qdrant.PointStruct)
-	var stored atomic.Int64
+	batches := make(chan numbered)
+	stored := &prefix{done: map[int]int{}}
 	start := time.Now()
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(batches)
-		first := true
+		n := 0
 		return o.read(src, func(batch []*qdrant.PointStruct) error {
-			if first {
-				first = false
+			if n == 0 {
 				if err := o.ensure(ctx, qdrant.NewCollectionsClient(cc), dimension(batch[0])); err != nil {
 					return err
 				}
 			}
 			select {
-			case batches <- batch:
+			case batches <- numbered{n, batch}:
+				n++
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -121,11 +128,11 @@ func (o *importOptions) run(ctx context.Context, progress io.Writer) error {
 	for range o.parallel {
 		g.Go(func() error {
 			for batch := range batches {
-				if err := o.store(ctx, points, batch); err != nil {
+				if err := o.store(ctx, points, batch.points); err != nil {
 					return err
 				}
-				stored.Add(int64(len(batch)))
-				bar.add(len(batch))
+				stored.add(batch.number, len(batch.points))
+				bar.add(len(batch.points))
 			}
 			return nil
 		})
@@ -133,8 +140,58 @@ func (o *importOptions) run(ctx context.Context, progress io.Writer) error {
 	err = g.Wait()
 	bar.end()
 	took := time.Since(start)
-	fmt.Fprintf(progress, "%d points acknowledged in %s in %v (%.0f/s)\n", stored.Load(), o.collection, took.Round(time.Millisecond), float64(stored.Load())/took.Seconds())
+	fmt.Fprintf(progress, "%d points acknowledged in %s in %v (%.0f/s)\n", stored.all, o.collection, took.Round(time.Millisecond), float64(stored.all)/took.Seconds())
+	if at := o.skip + stored.points; err != nil && at > 0 {
+		return fmt.Errorf("%w\nall points before number %d are stored: --skip %d goes on there", err, at, at)
+	}
 	return err
+}
+
+// forward leaves out what is to be skipped, and tells how many points will come; -1: not known.
+func (o *importOptions) forward(src *pointSource) (int, error) {
+	for range o.skip {
+		if _, err := src.next(); err == io.EOF {
+			return 0, fmt.Errorf("--skip %d: there are only %d points", o.skip, src.row-1)
+		} else if err != nil {
+			return 0, err
+		}
+	}
+	total := src.total
+	if total >= 0 {
+		total -= o.skip
+	}
+	if o.limit > 0 && (total < 0 || o.limit < total) {
+		total = o.limit
+	}
+	return total, nil
+}
+
+// numbered is a batch and its place in the order of the source.
+type numbered struct {
+	number int
+	points []*qdrant.PointStruct
+}
+
+// prefix counts the points that are stored, and those of them before which none is missing: batches are acknowledged
+// in any order.
+type prefix struct {
+	mu     sync.Mutex
+	next   int         // number of the first batch that is not stored
+	points int         // in the batches before that
+	all    int         // in all that are stored
+	done   map[int]int // points of the batches from next on that are stored
+}
+
+func (p *prefix) add(number, points int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all += points
+	p.done[number] = points
+	for n, ok := p.done[p.next]; ok; n, ok = p.done[p.next] {
+		delete(p.done, p.next)
+		p.points += n
+		p.next++
+	}
 }
 
 // read cuts the source into batches.

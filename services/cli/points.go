@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,13 +27,14 @@ type pointSource struct {
 	idField string
 	vectors *npy.Reader
 	lines   *bufio.Scanner
-	names   string
-	row     int
+	matrix  string // names of the files
+	jsonl   string
+	row     int // of the next point
 	files   []io.Closer
 }
 
 func openPoints(vectors, jsonl, idField string) (*pointSource, error) {
-	s := &pointSource{total: -1, idField: idField, names: strings.TrimSpace(vectors + " " + jsonl)}
+	s := &pointSource{total: -1, idField: idField, matrix: vectors, jsonl: jsonl}
 	if vectors != "" {
 		r, err := s.open(vectors)
 		if err != nil {
@@ -82,11 +84,17 @@ func (s *pointSource) close() {
 // next is the next point; io.EOF after the last. A matrix and a file of lines must be of one length.
 func (s *pointSource) next() (*qdrant.PointStruct, error) {
 	p, err := s.build()
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("%s, point %d: %w", s.names, s.row, err)
-	}
 	s.row++
 	return p, err
+}
+
+// rowError and lineError name the place in a file: rows count from 0 as in NumPy, lines from 1 as in editors.
+func (s *pointSource) rowError(err error) error {
+	return fmt.Errorf("%s, row %d: %w", s.matrix, s.row, err)
+}
+
+func (s *pointSource) lineError(err error) error {
+	return fmt.Errorf("%s, line %d: %w", s.jsonl, s.row+1, err)
 }
 
 func (s *pointSource) build() (*qdrant.PointStruct, error) {
@@ -96,25 +104,31 @@ func (s *pointSource) build() (*qdrant.PointStruct, error) {
 		row, err := s.vectors.Next(nil)
 		switch err {
 		case nil:
+			if at := slices.IndexFunc(row, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); at >= 0 {
+				return nil, s.rowError(fmt.Errorf("column %d is %v, which no vector may hold", at, row[at]))
+			}
 			p.Vectors = single(row)
 		case io.EOF:
 			ended++
 		default:
-			return nil, err
+			return nil, s.rowError(err)
 		}
 	}
 	if s.lines != nil {
 		if s.lines.Scan() {
 			if ended > 0 {
-				return nil, errors.New("there are more lines than vectors")
+				return nil, s.lineError(fmt.Errorf("there are more lines than vectors in %s", s.matrix))
 			}
-			return p, s.fill(p, s.lines.Bytes())
+			if err := s.fill(p, s.lines.Bytes()); err != nil {
+				return nil, s.lineError(err)
+			}
+			return p, nil
 		}
 		if err := s.lines.Err(); err != nil {
-			return nil, err
+			return nil, s.lineError(err)
 		}
 		if ended == 0 && s.vectors != nil {
-			return nil, errors.New("there are more vectors than lines")
+			return nil, s.rowError(fmt.Errorf("there are more vectors than lines in %s", s.jsonl))
 		}
 		ended++
 	}

@@ -20,14 +20,17 @@ func clusterCommand(w IO) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Look at the cluster"}
 	st := &cobra.Command{
 		Use:   "status",
-		Short: "Show peers and control plane as one peer sees them",
-		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, who leads, how far it has followed, and shards that go
-on without a control plane. It answers also when there is no quorum.`,
+		Short: "Show peers, control plane and shards as one peer sees them",
+		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, who leads, how far it has followed, shards that go on
+without a control plane, and every shard of every collection with the state of its replicas. Points are counted where
+that peer holds a replica. It answers also when there is no quorum.`,
 		Example: `  pando cluster status
+  pando cluster status --collection words
   pando cluster status --addr peer-2:6334 --json | jq '.peers | length'`,
 	}
 	conn := connectionFlags(st, w)
 	asJSON := st.Flags().Bool("json", false, "print JSON")
+	only := st.Flags().String("collection", "", "show the shards of this collection only")
 	st.RunE = func(c *cobra.Command, _ []string) error {
 		cc, err := conn.dial()
 		if err != nil {
@@ -42,6 +45,9 @@ on without a control plane. It answers also when there is no quorum.`,
 			return err
 		}
 		view := viewOf(resp.GetResult())
+		if view.Collections, err = collectionViews(c.Context(), conn, cc, *only); err != nil {
+			return err
+		}
 		if *asJSON {
 			enc := json.NewEncoder(c.OutOrStdout())
 			enc.SetIndent("", "  ")
@@ -61,6 +67,8 @@ type statusView struct {
 	Control  *controlView   `json:"control_plane,omitempty"`
 	Failures []failureView  `json:"send_failures,omitempty"`
 	Detached []detachedView `json:"detached_shards,omitempty"`
+
+	Collections []collectionView `json:"collections"`
 }
 
 type peerView struct {
@@ -117,11 +125,12 @@ func viewOf(s *clusterv1.ClusterStatus) statusView {
 }
 
 func (v statusView) print(w io.Writer) error {
-	if !v.Enabled {
-		_, err := fmt.Fprintln(w, "standalone: cluster.enabled is false")
-		return err
-	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if !v.Enabled {
+		fmt.Fprintln(t, "standalone: cluster.enabled is false")
+		printCollections(t, v.Collections)
+		return t.Flush()
+	}
 	fmt.Fprintln(t, "PEER\tURI\t")
 	for _, p := range v.Peers {
 		notes := []string{}
@@ -142,5 +151,6 @@ func (v statusView) print(w io.Writer) error {
 	for _, d := range v.Detached {
 		fmt.Fprintf(t, "detached\t%s/%d\tsince %s, %d provisional operations\n", d.Collection, d.Shard, d.Since.Format(time.RFC3339), d.Provisional)
 	}
+	printCollections(t, v.Collections)
 	return t.Flush()
 }
