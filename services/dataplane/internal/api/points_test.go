@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
