@@ -47,9 +47,11 @@ staticcheck: go $(BIN)/staticcheck
 
 test: go ## all tests, seeds of the fuzzers included; the race detector where there is concurrency
 	@test -n '$(RACE)' || echo 'no C compiler: the race detector is left out'
-	cd services && CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 10m $(filter $(ALL),$(RACED))
-	cd services && $(GO) test -timeout 10m $(filter-out $(RACED),$(ALL))
-	cd clients/go && GOWORK=off $(GO) test -timeout 5m -run 'TestDescriptors' ./descriptors
+	@failed=0; cd services; set -x; \
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 10m $(filter $(ALL),$(RACED)) || failed=1; \
+	$(GO) test -timeout 10m $(filter-out $(RACED),$(ALL)) || failed=1; \
+	cd ../clients/go; GOWORK=off $(GO) test -timeout 5m -run TestDescriptors ./descriptors || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
 
 $(BIN)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	GOWORK=off $(GO) -C tools/lint build -trimpath -o $(BIN)/ tool

@@ -126,9 +126,9 @@ func TestFailedSync(t *testing.T) {
 	l := history(40)
 	mem := memfs.New()
 	faulty := faultfs.New(mem)
-	var told error
+	told := make(chan error, 1) // the event may come from pebble's own goroutine, after the call has failed
 	o := options(faulty)
-	o.Events.Failed = func(err error) { told = err }
+	o.Events.Failed = func(err error) { told <- err }
 	s, err := Open(o)
 	ok(t, err)
 	ok(t, s.Apply(l.entries[:20]))
@@ -150,8 +150,8 @@ func TestFailedSync(t *testing.T) {
 			t.Fatalf("checkpoint after it: %v", err)
 		}
 	}
-	if !errors.Is(told, ErrFailed) || !errors.Is(s.Err(), ErrFailed) {
-		t.Errorf("event %v, Err %v", told, s.Err())
+	if event := <-told; !errors.Is(event, ErrFailed) || !errors.Is(s.Err(), ErrFailed) {
+		t.Errorf("event %v, Err %v", event, s.Err())
 	}
 	l.prefix(30).check(t, s)
 	ok(t, s.Close())
