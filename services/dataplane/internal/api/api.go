@@ -51,7 +51,7 @@ type API struct {
 // New makes the services; it starts nothing.
 func New(d Deps) *API {
 	v := view.New(d.Map)
-	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator, Catalog: d.Catalog, AwaitRevision: d.AwaitRevision})
+	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator})
 	return &API{
 		root: &root{commit: d.Commit},
 		collections: collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,

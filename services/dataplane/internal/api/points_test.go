@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
@@ -281,41 +280,6 @@ func TestBadReads(t *testing.T) {
 	if len(c.shards.reads) != 0 {
 		t.Errorf("%d reads were sent", len(c.shards.reads))
 	}
-}
-
-func TestPayloadIndexes(t *testing.T) {
-	c := start(t, true).with(t, "c", four())
-	ctx := t.Context()
-	for _, f := range []struct {
-		in   *qdrant.CreateFieldIndexCollection
-		want qdrant.PayloadSchemaType
-	}{
-		{&qdrant.CreateFieldIndexCollection{FieldType: qdrant.FieldType_FieldTypeKeyword.Enum()}, qdrant.PayloadSchemaType_Keyword},
-		{&qdrant.CreateFieldIndexCollection{FieldType: qdrant.FieldType_FieldTypeUuid.Enum()}, qdrant.PayloadSchemaType_Uuid},
-		{&qdrant.CreateFieldIndexCollection{FieldIndexParams: &qdrant.PayloadIndexParams{IndexParams: &qdrant.PayloadIndexParams_IntegerIndexParams{
-			IntegerIndexParams: &qdrant.IntegerIndexParams{Range: new(true)}}}}, qdrant.PayloadSchemaType_Integer},
-	} {
-		f.in.CollectionName, f.in.FieldName, f.in.Wait = "c", "colour", new(true)
-		r, err := c.CreateFieldIndex(ctx, f.in)
-		if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Completed || r.GetResult().GetOperationId() == 0 {
-			t.Fatalf("%v, %v", r, err)
-		}
-		info, err := c.CollectionsClient.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
-		if got := info.GetResult().GetPayloadSchema()["colour"]; err != nil || got.GetDataType() != f.want || got.GetParams() == nil || got.Points == nil {
-			t.Errorf("schema %v, %v", info, err)
-		}
-	}
-	r, err := c.DeleteFieldIndex(ctx, &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "colour"})
-	if got := c.world.last.(*placementv1.ChangePayloadIndexRequest); err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Acknowledged ||
-		got.GetParams() != nil || got.GetFieldName() != "colour" {
-		t.Errorf("%v, %v", r, err)
-	}
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a["})
-	wants(t, err, fault.Malformed, `Invalid json path: "a["`)
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a"})
-	wants(t, err, fault.Malformed, "field_schema is missing: name the type of `a`")
-	_, err = c.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{CollectionName: "x", FieldName: "a", FieldType: qdrant.FieldType_FieldTypeBool.Enum()})
-	wants(t, err, fault.CollectionNotFound, "Not found: Collection `x` doesn't exist!")
 }
 
 func nearest(in *qdrant.VectorInput) *qdrant.Query {

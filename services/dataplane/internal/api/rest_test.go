@@ -116,7 +116,6 @@ func TestADayOverREST(t *testing.T) {
 		{http.MethodPost, "/collections/c/points/batch", `{"operations":[{"delete":{"points":[1]}},{"set_payload":{"payload":{"a":1},"points":[1]}}]}`,
 			`"result":[{"operation_id":102,"status":"acknowledged"},{"operation_id":103,"status":"acknowledged"}],`},
 		{http.MethodPost, "/collections/c/points/count", `{}`, `"result":{"count":0},`},
-		{http.MethodPut, "/collections/c/index", `{"field_name":"a","field_schema":"integer"}`, `"status":"acknowledged"}`},
 		{http.MethodGet, "/collections", "", `"result":{"collections":[{"name":"c"}]},`},
 		{http.MethodGet, "/collections/c/exists", "", `"result":{"exists":true},`},
 		{http.MethodGet, "/collections/c", "", `"status":"green","optimizer_status":"ok"`},

@@ -12,24 +12,18 @@ import (
 	"strings"
 	"time"
 
-	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/wire"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 )
 
 // HeaderOperationID is the metadata key by which a client names its operation,
 // so that a repetition has no second effect. Its value is a UUID.
 const HeaderOperationID = "pando-op-id"
-
-// catalogTimeout is how long a change of the catalog may take when the request
-// does not say.
-const catalogTimeout = 10 * time.Second
 
 // Coordinator carries requests over the shards; coordinator.Coordinator is one.
 type Coordinator interface {
@@ -40,18 +34,10 @@ type Coordinator interface {
 	Rank(ctx context.Context, r coordinator.Read, queries []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error)
 }
 
-// Catalog records payload indexes.
-type Catalog interface {
-	ChangePayloadIndex(context.Context, *placementv1.ChangePayloadIndexRequest, ...grpc.CallOption) (*placementv1.ChangePayloadIndexResponse, error)
-}
-
 // Deps are the seams of a Service; all must be set.
 type Deps struct {
 	View        *view.Cluster
 	Coordinator Coordinator
-	Catalog     Catalog
-	// AwaitRevision waits until the map has reached a revision.
-	AwaitRevision func(ctx context.Context, revision uint64) error
 }
 
 // Service implements qdrant.PointsServer.
