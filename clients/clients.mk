@@ -4,8 +4,12 @@
 conformance: build ## run the published clients (curl, Python, Go) against a fresh peer
 	PANDO=./pando clients/run.sh $(CLIENTS)
 
-demo: build ## load real vectors, query them against the exact answer, kill -9, audit (DATA=folder; none: a small excerpt)
-	$(GO) run ./services/test/demo -pando ./pando $(if $(DATA),-data '$(DATA)')
+demo: build | .bin ## load real vectors, query them against the exact answer, kill -9, audit (DATA=folder; none: a small excerpt)
+	$(GO) run ./services/test/demo -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)')
 
-figures: build ## measure what README and CHANGELOG report: size, memory, start, searches, durable writes
-	$(GO) run ./services/test/figures -pando ./pando
+figures: build | .bin ## measure what README and CHANGELOG report: size, memory, start, searches, durable writes
+	$(GO) run ./services/test/figures -pando ./pando -dir .bin
+
+# Data of the demo and of the figures is put beside the sources, where a real disk is; /tmp may be memory.
+.bin:
+	@mkdir -p .bin

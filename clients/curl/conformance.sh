@@ -69,6 +69,7 @@ same_points() {
 
 # -- service and collection
 call GET /
+[[ $status == 200 ]] || { echo "FAIL curl: GET http://$host:$port/: status $status"; echo '0 passed, 1 failed'; exit 1; }
 tell 'the version of the API' "$(jq '.version | startswith("1.19.")' "$tmp/body")" "$(<"$tmp/body")"
 tell 'a commit of 40 characters' "$(jq '.commit | length == 40' "$tmp/body")" "$(<"$tmp/body")"
 for path in /healthz /livez /readyz /metrics; do

@@ -67,6 +67,9 @@ func (s *suite) run(ctx context.Context) bool {
 		{"aliases", s.aliases}, {"info", s.info}, {"errors", s.errors}, {"drop", s.drop},
 	} {
 		s.part(p.name, func() { p.do(ctx) })
+		if s.passed == 0 {
+			break // nobody answers
+		}
 	}
 	fmt.Printf("%d passed, %d failed\n", s.passed, s.failed)
 	return s.failed == 0

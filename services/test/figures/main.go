@@ -1,0 +1,161 @@
+// Command figures measures what a reader of the README wants to know of one peer on this machine: size, memory, start,
+// round trips, durable writes, exact search. It states what it finds and judges nothing; recall stands with `make demo`.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pandodb/pando/services/test/child"
+)
+
+type options struct {
+	dir     string
+	idle    time.Duration
+	each    time.Duration
+	benches bool
+}
+
+func main() {
+	var h child.Home
+	var o options
+	flag.StringVar(&h.Binary, "pando", "./pando", "the binary to measure")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "where data is put; it should be a real disk")
+	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long to look at an idle peer")
+	flag.DurationVar(&o.each, "each", 3*time.Second, "how long to write in each setting")
+	flag.BoolVar(&o.benches, "benches", true, "run the Go benchmarks too (from the root of the sources)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, h, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "figures:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, h child.Home, o options) (err error) {
+	info, err := os.Stat(h.Binary)
+	if err != nil {
+		return err
+	}
+	say("machine", "%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	say("binary", "%.1f MB", float64(info.Size())/1e6)
+	top, err := os.MkdirTemp(o.dir, "pando-figures-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
+	if err := starts(ctx, h, top); err != nil {
+		return err
+	}
+	h.Dir = filepath.Join(top, "work")
+	if err := os.Mkdir(h.Dir, 0o700); err != nil {
+		return err
+	}
+	p, err := h.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	if err := idle(ctx, p.PID(), o.idle); err != nil {
+		return err
+	}
+	if err := roundTrips(ctx, p); err != nil {
+		return err
+	}
+	if err := syncs(top); err != nil {
+		return err
+	}
+	if err := writes(ctx, p, o.each); err != nil {
+		return err
+	}
+	if o.benches {
+		return benches(ctx)
+	}
+	return nil
+}
+
+// starts measures the first start in an empty folder, and the next one in the same.
+func starts(ctx context.Context, h child.Home, top string) error {
+	var took [2][]time.Duration
+	for n := range 5 {
+		h.Dir = filepath.Join(top, fmt.Sprintf("start-%d", n))
+		if err := os.Mkdir(h.Dir, 0o700); err != nil {
+			return err
+		}
+		for again := range took {
+			p, err := h.Start(ctx)
+			if err != nil {
+				return err
+			}
+			took[again] = append(took[again], p.Ready)
+			if err := p.Stop(); err != nil {
+				return err
+			}
+		}
+	}
+	for again, what := range []string{"in an empty folder", "again in the same"} {
+		slices.Sort(took[again])
+		say("start", "%s: ready after %d ms (median of %d, %d to %d)", what, took[again][2].Milliseconds(), len(took[again]), took[again][0].Milliseconds(), took[again][4].Milliseconds())
+	}
+	return nil
+}
+
+// syncs is what the disk offers: 4 KiB appended and synced, one at a time.
+func syncs(dir string) error {
+	f, err := os.Create(filepath.Join(dir, "sync"))
+	if err != nil {
+		return err
+	}
+	defer f.Close() // it is thrown away
+	block, n, begin := make([]byte, 4096), 0, time.Now()
+	for ; time.Since(begin) < 2*time.Second; n++ {
+		if _, err := f.Write(block); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	say("disk", "%.0f appends of 4 KiB with fsync a second, one after the other", float64(n)/time.Since(begin).Seconds())
+	return nil
+}
+
+// benches runs Go benchmarks that live beside the code, and prints their lines.
+func benches(ctx context.Context) error {
+	for _, b := range []struct{ what, pkg, match string }{
+		{"call", "./test/figures", "^BenchmarkCall$"},
+		{"REST", "./dataplane/internal/rest", "^BenchmarkOverhead$"},
+		{"search", "./dataplane/internal/index/flat", "^BenchmarkScanOfStream$"},
+	} {
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", b.match, "-benchtime", "1s", b.pkg)
+		cmd.Dir = "services"
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
+		}
+		for line := range bytes.Lines(out) {
+			if name, rest, ok := strings.Cut(strings.TrimSpace(string(line)), "\t"); ok && strings.HasPrefix(name, "Benchmark") {
+				say(b.what, "%s %s", strings.TrimSpace(name), strings.Join(strings.Fields(rest), " "))
+			}
+		}
+	}
+	return nil
+}
+
+func say(what, format string, args ...any) {
+	fmt.Printf("%-8s %s\n", what, fmt.Sprintf(format, args...))
+}
