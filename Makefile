@@ -11,6 +11,8 @@ CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 # The race detector needs a C compiler. Packages without goroutines, locks or atomics have nothing for it to find.
 RACE     := $(if $(shell command -v gcc clang),-race)
 RACED     = $(sort $(dir $(shell cd services && grep -rlE '^[[:space:]]*go [a-z]|errgroup|sync\.|atomic\.' --include='*.go' .)))
+# Tests of these packages that say `!race` run without it as well.
+PLAIN     = $(sort $(dir $(shell cd services && grep -rl '^//go:build !race' --include='*_test.go' .)))
 ALL       = $(sort $(dir $(shell cd services && find . -name '*_test.go' -not -path '*/testdata/*')))
 
 include tools/tools.mk
@@ -49,7 +51,7 @@ test: go ## all tests, seeds of the fuzzers included; the race detector where th
 	@test -n '$(RACE)' || echo 'no C compiler: the race detector is left out'
 	@failed=0; cd services; set -x; \
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 10m $(filter $(ALL),$(RACED)) || failed=1; \
-	$(GO) test -timeout 10m $(filter-out $(RACED),$(ALL)) || failed=1; \
+	$(GO) test -timeout 10m $(filter-out $(RACED),$(ALL)) $(PLAIN) || failed=1; \
 	cd ../clients/go; GOWORK=off $(GO) test -timeout 5m -run TestDescriptors ./descriptors || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 

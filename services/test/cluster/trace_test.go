@@ -16,6 +16,9 @@ func TestOneTraceFromRESTToShard(t *testing.T) {
 	h := enter(t, memfs.New(), controlplane.NewMemory(), sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(rec)))
 	defer h.leave()
 	h.create("c", 2)
+	// The first requests may meet a replica that is about to see its placement.
+	h.ok("PUT", "/collections/c/points?wait=true", `{"points":[{"id":1,"vector":[1,0,0,0]},{"id":2,"vector":[1,0,0,0]},{"id":3,"vector":[1,0,0,0]}]}`)
+	h.ok("POST", "/collections/c/points/count", `{}`)
 	for _, c := range []struct {
 		method, path, body string
 		chain              []string // from the top; the last one once for each shard

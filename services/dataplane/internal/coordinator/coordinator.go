@@ -27,6 +27,15 @@ const MaxRetry = 60 * time.Second
 // DefaultTimeout applies to a request that names none.
 const DefaultTimeout = 30 * time.Second
 
+// The wait between two tries when no newer map arrives. It begins short, since a
+// replica may be about to see the placement that this peer has seen already.
+const (
+	firstPause = 2 * time.Millisecond
+	lastPause  = 200 * time.Millisecond
+)
+
+func next(pause time.Duration) time.Duration { return min(2*pause, lastPause) }
+
 // grace is added to the deadline of an RPC, so that the peer's own word on a
 // timeout arrives before the connection gives up.
 const grace = 500 * time.Millisecond

@@ -43,7 +43,7 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 			asks = append(asks, &ask{shard: s, read: b})
 		}
 	}
-	for {
+	for pause := firstPause; ; pause = next(pause) {
 		m := c.o.Map()
 		if err := c.tryReads(ctx, m, r, asks); err != nil {
 			return nil, err
@@ -52,7 +52,7 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 		if !open {
 			return results(asks), err
 		}
-		if c.await(ctx, m, retryPause) != nil {
+		if c.await(ctx, m, pause) != nil {
 			if err == nil {
 				err = fault.New(fault.Timeout, "Timeout: the read was not answered in time")
 			}

@@ -12,9 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// retryPause is the longest wait between two tries when no newer map arrives.
-const retryPause = 200 * time.Millisecond
-
 // Write is one operation of a client. Op is a ShardWrite whose operation is
 // set and whose routing is not; it is not changed.
 type Write struct {
@@ -66,7 +63,7 @@ func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 		p.write.WriteConsistencyFactor = w.Target.Collection.WriteConsistency
 		p.write.SchemaRevision = w.Target.Collection.Revision
 	}
-	for {
+	for pause := firstPause; ; pause = next(pause) {
 		m := c.o.Map()
 		c.try(ctx, m, parts)
 		open, final := pending(parts)
@@ -76,7 +73,7 @@ func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 		if !open {
 			return outcome(parts, w.Wait), nil
 		}
-		if c.await(ctx, m, retryPause) != nil {
+		if c.await(ctx, m, pause) != nil {
 			return Outcome{}, giveUp(parts)
 		}
 	}

@@ -41,7 +41,7 @@ func TestRefusals(t *testing.T) {
 		{"trailing garbage", points, upsert("1", "[1]") + "x", 400, "trailing characters at line 1 column 35"},
 		{"two documents", scroll, "{}\n{}", 400, "trailing characters at line 2 column 1"},
 		{"invalid UTF-8", scroll, "{\"a\":\"\xff\"}", 400, "invalid UTF-8 at line 1 column 7"},
-		{"depth", scroll, `{"a":` + strings.Repeat("[", 128) + strings.Repeat("]", 128) + `}`, 400, "recursion limit exceeded at line 1 column 133"},
+		{"depth", scroll, `{"a":` + strings.Repeat("[", 128) + strings.Repeat("]", 128) + `}`, 400, "recursion limit of 128 exceeded at line 1 column 133"},
 		{"not an object", points, `[]`, 400, "invalid type: an array, expected an object at line 1 column 1"},
 		{"NaN", points, upsert("1", "[NaN]"), 400, "expected value at line 1 column 30"},
 		{"Infinity", points, upsert("1", "[1,Infinity]"), 400, "expected value at line 1 column 32"},

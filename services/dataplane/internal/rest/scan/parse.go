@@ -74,7 +74,7 @@ func (p *parser) value() error {
 
 func (p *parser) nested(body func() error) error {
 	if p.depth++; p.depth > MaxDepth {
-		return p.fail("recursion limit exceeded")
+		return p.fail("recursion limit of %d exceeded", MaxDepth)
 	}
 	defer func() { p.depth-- }()
 	return body()

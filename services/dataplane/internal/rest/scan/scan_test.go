@@ -113,7 +113,7 @@ func TestParseRefuses(t *testing.T) {
 		{"\"a\nb\"", 2, "control character found while parsing a string"},
 		{"\"\xff\"", 1, "invalid UTF-8"},
 		{`'a'`, 0, "expected value"},
-		{deep(MaxDepth + 1), MaxDepth, "recursion limit exceeded"},
+		{deep(MaxDepth + 1), MaxDepth, "recursion limit of 128 exceeded"},
 	}
 	for _, tc := range tests {
 		var d Doc
@@ -226,7 +226,7 @@ func FuzzParse(f *testing.F) {
 
 func stricter(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Msg == "invalid UTF-8" || e.Msg == "recursion limit exceeded" || e.Msg == "lone surrogate in hex escape")
+	return ok && (e.Msg == "invalid UTF-8" || e.Msg == "recursion limit of 128 exceeded" || e.Msg == "lone surrogate in hex escape")
 }
 
 func FuzzFloats(f *testing.F) {
