@@ -15,17 +15,28 @@ $(TOOLS): tools/buf/package.json tools/buf/package-lock.json tools/gen/go.mod to
 	GOWORK=off go -C tools/gen build -trimpath -o $(BIN)/ tool
 	@touch $@
 
-.PHONY: generate generate-check proto-lint
+.PHONY: generate generated generate-check proto-lint
+
+KERNEL  = ../../services/dataplane/internal/kernel
+# What generated code is made from, and what it is; gen/STAMP holds the sum of both as of the last `make generate`.
+SOURCES = proto buf.yaml buf.gen.yaml tools/buf tools/gen tools/avo gen services/dataplane/internal/kernel/*_amd64.*
+SUM     = git ls-files -co --exclude-standard -- $(SOURCES) | grep -v '^gen/STAMP$$' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1
 
 # gen/go/go.mod is ours: only the folders that plugins fill are removed.
-generate: $(TOOLS) ## regenerate gen/ from proto/
+generate: $(TOOLS) ## regenerate gen/ from proto/, and the kernels' assembly
 	$(BUF) format -w
 	rm -rf gen/go/qdrant gen/go/pando gen/descriptors.binpb
 	$(BUF) generate
 	$(BUF) build --as-file-descriptor-set --exclude-source-info -o gen/descriptors.binpb
+	cd tools/avo && GOWORK=off go run main.go -out $(KERNEL)/kernel_amd64.s -stubs $(KERNEL)/stubs_amd64.go -pkg kernel
+	@$(SUM) > gen/STAMP
 
-generate-check: generate ## fail if gen/ is not what proto/ says
-	@git diff --stat --exit-code -- proto gen || { echo 'proto/ or gen/ changed: run make generate and commit'; exit 1; }
+# Says whether anything that code is generated from, or the code itself, changed since `make generate`. Needs no tools.
+generated:
+	@test "$$($(SUM))" = "$$(cat gen/STAMP)"
+
+generate-check: generate ## fail if generated code is not what proto/ and tools/avo say
+	@git diff --stat --exit-code -- proto gen services/dataplane/internal/kernel || { echo 'proto/ or gen/ changed: run make generate and commit'; exit 1; }
 	@test -z "$$(git ls-files --others --exclude-standard -- gen)" || { echo 'gen/ has files that are not committed'; exit 1; }
 
 proto-lint: $(TOOLS) ## lint proto/, and compare it with the last release
