@@ -3,6 +3,7 @@
 package child
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Process struct {
 }
 
 // Start runs pando serve and returns when it is ready; Ready tells how long that took since the process was started.
-// The error of a process that ends before tells its last words.
+// The error of a process that ends before wraps its *exec.ExitError and tells its last words.
 func (h Home) Start(ctx context.Context) (*Process, error) {
 	ports, err := freePorts(3)
 	if err != nil {
@@ -56,8 +57,8 @@ func (h Home) Start(ctx context.Context) (*Process, error) {
 	}
 	cmd := exec.Command(binary, "serve")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.Dir, log, log
-	cmd.Env = append(append(os.Environ(), h.Env...), "PANDO__SERVICE__HOST=127.0.0.1",
-		fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]), fmt.Sprintf("PANDO__SERVICE__GRPC_PORT=%d", ports[1]), fmt.Sprintf("PANDO__CLUSTER__P2P__PORT=%d", ports[2]))
+	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST=127.0.0.1", fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]),
+		fmt.Sprintf("PANDO__SERVICE__GRPC_PORT=%d", ports[1]), fmt.Sprintf("PANDO__CLUSTER__P2P__PORT=%d", ports[2])), h.Env...)
 	p := &Process{REST: fmt.Sprintf("127.0.0.1:%d", ports[0]), GRPC: fmt.Sprintf("127.0.0.1:%d", ports[1]), cmd: cmd, ended: make(chan error, 1)}
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -72,6 +73,9 @@ func (h Home) Start(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
+// errEnded: it ended by itself without an error.
+var errEnded = errors.New("exit status 0")
+
 func (p *Process) untilReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
@@ -83,7 +87,7 @@ func (p *Process) untilReady(ctx context.Context) error {
 			return fmt.Errorf("not ready: %w", ctx.Err())
 		case err := <-p.ended:
 			p.ended <- err
-			return fmt.Errorf("it ended: %v", err)
+			return fmt.Errorf("it ended: %w", cmp.Or(err, errEnded))
 		case <-tick.C:
 			if ready(ctx, p.REST) {
 				return nil
