@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -309,6 +310,26 @@ func TestDropIsFinishedAfterACrash(t *testing.T) {
 		t.Errorf("%+v", inv)
 	}
 	h.leave()
+}
+
+// TestStopOpensNothing: a wake-up left over from the start must not open a
+// replica again while the process ends, which then reported it as not loaded.
+func TestStopOpensNothing(t *testing.T) {
+	var said bytes.Buffer
+	h, err := tryEnter(t, memfs.New(), "/data", 16<<10, replica.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.n.o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var ids []topology.Shard
+	for i := range topology.ShardID(12) {
+		ids = append(ids, topology.Shard{Collection: 5, ID: i})
+	}
+	h.birth(1, ids...)
+	h.leave()
+	if said.Len() > 0 {
+		t.Errorf("a clean end says:\n%s", &said)
+	}
 }
 
 func TestPanicWhileOpening(t *testing.T) {

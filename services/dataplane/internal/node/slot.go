@@ -99,7 +99,7 @@ func (s *slot) wanted() *Assignment {
 
 // live runs until the replica is dropped or ctx ends.
 func (s *slot) live(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil { // a wake-up may be left over: nothing is opened again on the way out
 		var err error
 		if a := s.wanted(); a != nil {
 			err = s.serve(ctx, a)
@@ -115,13 +115,12 @@ func (s *slot) live(ctx context.Context) error {
 		retry := time.NewTimer(retryAfter)
 		select {
 		case <-ctx.Done():
-			retry.Stop()
-			return nil
 		case <-s.wake:
 		case <-retry.C:
 		}
 		retry.Stop()
 	}
+	return nil
 }
 
 // settle shows a running replica, or why there is none.
@@ -163,7 +162,10 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
-	if failed := rep.Status().Reason; err == nil && failed == "" {
+	switch {
+	case run.Err() != nil && errors.Is(err, context.Canceled): // told to stop while it loaded
+		return nil
+	case err == nil && rep.Status().Reason == "":
 		_, err = parts.Engine.Checkpoint() // a start that replays nothing
 	}
 	return err

@@ -1,5 +1,7 @@
 package payload
 
+import "slices"
+
 // Merge sets the top-level keys of src in d. A null in src removes the key, as
 // the public set-payload call has it. The result shares no bytes with either.
 func Merge(d, src Doc) (Doc, error) { return finish(merge(nil, Value(d), Value(src))) }
@@ -24,8 +26,9 @@ func DeleteAt(d Doc, paths []Path) Doc {
 }
 
 // Project keeps what include names (everything if it names nothing) and then
-// removes what exclude names. Objects and lists on the way of an included path
-// stay, with what matched inside them.
+// removes what exclude names. What lies on the way of an included path stays:
+// objects and lists with what matched inside them, other values as they are.
+// Of a list only [] selects elements, [0] selects none, as in Qdrant.
 func Project(d Doc, include, exclude []Path) Doc {
 	if len(include) > 0 && len(d) > 0 {
 		tails := make([][]step, len(include))
@@ -34,7 +37,12 @@ func Project(d Doc, include, exclude []Path) Doc {
 		}
 		d = asDoc(keep(nil, Value(d), tails))
 	}
-	return DeleteAt(d, exclude)
+	for _, p := range exclude {
+		if len(d) > 0 && !slices.ContainsFunc(p.steps, func(s step) bool { return s.kind == byIndex }) {
+			d = asDoc(remove(nil, Value(d), p.steps))
+		}
+	}
+	return d
 }
 
 // asDoc turns an object without keys into the empty Doc.
@@ -179,7 +187,7 @@ func remove(dst []byte, v Value, steps []step) []byte {
 // keep adds v with only what lies at one of tails; v is a container and no
 // tail is empty.
 func keep(dst []byte, v Value, tails [][]step) []byte {
-	start, count, i := len(dst), 0, 0
+	start, count := len(dst), 0
 	dst = open(dst, v.Kind())
 	member := func(key string, keyed bool, e Value, in func(step) bool) {
 		whole, deeper := false, [][]step(nil)
@@ -189,13 +197,13 @@ func keep(dst []byte, v Value, tails [][]step) []byte {
 				deeper = append(deeper, t[1:])
 			}
 		}
-		if len(deeper) == 0 || (!whole && e.Kind() < List) {
+		if len(deeper) == 0 {
 			return
 		}
 		if keyed {
 			dst = appendKey(dst, key)
 		}
-		if whole {
+		if whole || e.Kind() < List {
 			dst = append(dst, e...)
 		} else {
 			dst = keep(dst, e, deeper)
@@ -206,8 +214,7 @@ func keep(dst []byte, v Value, tails [][]step) []byte {
 		member(key, true, e, func(s step) bool { return s.kind == byKey && s.key == key })
 	}
 	for e := range v.Elements() {
-		member("", false, e, func(s step) bool { return s.kind == byEach || (s.kind == byIndex && s.index == i) })
-		i++
+		member("", false, e, func(s step) bool { return s.kind == byEach })
 	}
 	return shut(dst, start, count)
 }

@@ -160,9 +160,12 @@ func TestEdits(t *testing.T) {
 	}{
 		{"whole key", "s", "", map[string]any{"s": "text"}},
 		{"inside object", "a.x", "", map[string]any{"a": map[string]any{"x": int64(1)}}},
-		{"each", "l[].x", "", map[string]any{"l": []any{map[string]any{"x": int64(1)}, map[string]any{}}}},
-		{"one", "l[2]", "", map[string]any{"l": []any{map[string]any{"y": int64(3)}}}},
-		{"scalar on the way", "s.x", "", map[string]any{}},
+		{"each", "l[].x", "", map[string]any{"l": []any{map[string]any{"x": int64(1)}, int64(7), map[string]any{}}}},
+		{"one element selects none", "l[2]", "", map[string]any{"l": []any{}}},
+		{"scalar on the way", "s.x", "", map[string]any{"s": "text"}},
+		{"list instead of an object", "l.x", "", map[string]any{"l": []any{}}},
+		{"object instead of a list", "a[]", "", map[string]any{"a": map[string]any{}}},
+		{"exclude of one element takes none", "", "l[0]", base},
 		{"exclude", "", "l", map[string]any{"a": base["a"], "s": "text"}},
 		{"exclude inside", "a", "a.y", map[string]any{"a": map[string]any{"x": int64(1)}}},
 	} {
