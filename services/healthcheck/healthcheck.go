@@ -121,7 +121,11 @@ func (s *Service) note(err error) {
 	}
 	s.down = err != nil
 	if s.down {
-		s.deps.Log.Warn("verdicts do not reach the control plane", "error", err)
+		level := slog.LevelWarn
+		if s.revision == 0 { // at the start the control plane may take longer than the first probe
+			level = slog.LevelInfo
+		}
+		s.deps.Log.Log(context.Background(), level, "verdicts do not reach the control plane", "error", err)
 		return
 	}
 	s.deps.Log.Info("verdicts reach the control plane again")

@@ -92,6 +92,16 @@ func (t Target) shards() []topology.Shard {
 	return out
 }
 
+// unplaced says why m has no placement of a shard of the target: the collection
+// was dropped, which no later map undoes (gone), or it was made just now and the
+// placement is still to come.
+func (t Target) unplaced(m *topology.Map, s topology.Shard) (err *fault.Error, gone bool) {
+	if _, there := m.Collection(s.Collection); !there {
+		return located(fault.NoCollection(t.Collection.Name), s, 0), true
+	}
+	return located(fault.New(fault.ShardUnavailable, "shard %d of collection `%s` is not placed yet", s.ID, t.Collection.Name), s, 0), false
+}
+
 // deadline turns a request's timeout into a context. What is left of it is sent
 // along with every RPC.
 func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -268,6 +269,59 @@ func TestWriteOutcomes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDroppedUnderway: a write whose collection is dropped before its outcome is
+// known is answered at once, as is a read; nobody waits for what cannot come.
+func TestDroppedUnderway(t *testing.T) {
+	drop := topology.Delta{Revision: 2, GoneCollections: []topology.CollectionID{1}}
+	for name, status := range map[string]shardv1.WriteStatus{
+		"stopped with the write inside": shardv1.WriteStatus_WRITE_STATUS_UNKNOWN,
+		"not there any more":            shardv1.WriteStatus_WRITE_STATUS_NOT_PRIMARY,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(2, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10) }, 10)
+				target := w.target()
+				w.peers[10].write = func(int, *shardv1.ShardWrite) (*shardv1.ShardWriteResult, error) {
+					w.set(drop)
+					return failed(status, fault.WriteOutcomeUnknown)
+				}
+				start := time.Now()
+				_, err := w.coordinator(10).Write(t.Context(), Write{Target: target, Op: upsert(1, 2, 3, 4)})
+				if fault.ReasonOf(err) != fault.CollectionNotFound || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
+					t.Errorf("write: %v", err)
+				}
+				if d := time.Since(start); d > retryPause {
+					t.Errorf("answered after %v", d)
+				}
+				_, err = w.coordinator(10).Rank(t.Context(), Read{Target: target}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
+				if fault.ReasonOf(err) != fault.CollectionNotFound || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
+					t.Errorf("read: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestNotPlacedYet: a collection shows before its shards are placed. Reads find
+// it empty, writes wait.
+func TestNotPlacedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10) }, 10)
+		shard := topology.Shard{Collection: 1}
+		placed, _ := w.Map().Placement(shard)
+		w.set(topology.Delta{Revision: 2, GonePlacements: []topology.Shard{shard}})
+		w.peers[10].write = func(int, *shardv1.ShardWrite) (*shardv1.ShardWriteResult, error) { return applied(3) }
+		got, err := w.coordinator(10).Rank(t.Context(), Read{Target: w.target()}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
+		if err != nil || len(got) != 1 || len(got[0]) != 0 {
+			t.Errorf("read: %v, %v", got, err)
+		}
+		time.AfterFunc(time.Second, func() { w.set(topology.Delta{Revision: 3, Placements: []topology.Placement{placed}}) })
+		if out, err := w.coordinator(10).Write(t.Context(), Write{Target: w.target(), Op: upsert(1)}); err != nil || out.Seq != 3 {
+			t.Errorf("write: %+v, %v", out, err)
+		}
+	})
 }
 
 func TestWriteWaitTimeoutOnlyAfterCommit(t *testing.T) {

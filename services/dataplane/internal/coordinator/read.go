@@ -120,7 +120,11 @@ func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, ask
 func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, topology.Epoch, error) {
 	pl, ok := m.Placement(a.shard)
 	if !ok {
-		return 0, 0, located(fault.New(fault.CollectionNotFound, "Not found: shard %d of the collection is gone", a.shard.ID), a.shard, 0)
+		if err, gone := r.Target.unplaced(m, a.shard); gone {
+			return 0, 0, err
+		}
+		a.result = &shardv1.ShardReadResult{}
+		return 0, 0, nil
 	}
 	active := make([]topology.PeerID, 0, len(pl.Replicas))
 	born := len(pl.Replicas) == 0

@@ -37,7 +37,6 @@ type part struct {
 	shard  topology.Shard
 	write  *shardv1.ShardWrite
 	done   bool
-	sent   bool // an RPC with it left this process
 	result *shardv1.ShardWriteResult
 	err    *fault.Error // why it is not done
 }
@@ -45,7 +44,8 @@ type part struct {
 // Write carries an operation out on all shards that it concerns. The id is made
 // once and kept over all tries (W1), so a repetition has no second effect. An
 // error of reason WRITE_OUTCOME_UNKNOWN says that the operation may still take
-// effect; any other error says that on the shard it names nothing happened.
+// effect; any other error says that on the shard it names nothing happened, or
+// that nothing is left of it because the collection was dropped meanwhile.
 func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 	id, clientBit, err := w.requestID()
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 	}
 	for pause := firstPause; ; pause = next(pause) {
 		m := c.o.Map()
-		c.try(ctx, m, parts)
+		c.try(ctx, m, w.Target, parts)
 		open, final := pending(parts)
 		if final != nil {
 			return Outcome{}, final
@@ -88,7 +88,7 @@ func (w Write) requestID() (id [16]byte, bit uint32, err error) {
 }
 
 // try sends every open part to its primary, one RPC to each peer.
-func (c *Coordinator) try(ctx context.Context, m *topology.Map, parts []*part) {
+func (c *Coordinator) try(ctx context.Context, m *topology.Map, t Target, parts []*part) {
 	byPeer := map[topology.PeerID][]*part{}
 	for _, p := range parts {
 		if p.done {
@@ -97,8 +97,7 @@ func (c *Coordinator) try(ctx context.Context, m *topology.Map, parts []*part) {
 		pl, ok := m.Placement(p.shard)
 		switch {
 		case !ok:
-			p.err = located(fault.New(fault.CollectionNotFound, "Not found: shard %d of the collection is gone", p.shard.ID), p.shard, 0)
-			p.done = !p.sent
+			p.err, p.done = t.unplaced(m, p.shard)
 		case pl.Primary == 0:
 			p.err = located(fault.New(fault.ShardUnavailable, "shard %d has no primary at the moment", p.shard.ID), p.shard, 0)
 		default:
@@ -121,7 +120,7 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 	req := &shardv1.WriteRequest{}
 	timeout := durationpb.New(left(ctx))
 	for _, p := range ps {
-		p.write.Timeout, p.sent = timeout, true
+		p.write.Timeout = timeout
 		req.Writes = append(req.Writes, p.write)
 	}
 	rctx, cancel := rpcContext(ctx)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -310,6 +311,38 @@ func TestDropIsFinishedAfterACrash(t *testing.T) {
 		t.Errorf("%+v", inv)
 	}
 	h.leave()
+}
+
+// siblingFS takes a collection's folder away as soon as a replica has left it, as
+// another replica does that is dropped at the same moment.
+type siblingFS struct{ *memfs.FS }
+
+func (f siblingFS) Rename(from, to string) error {
+	err := f.FS.Rename(from, to)
+	if filepath.Dir(filepath.Dir(from)) == "/data/collections" {
+		err = errors.Join(err, f.FS.Remove(filepath.Dir(from)))
+	}
+	return err
+}
+
+func TestDroppedWithItsCollection(t *testing.T) {
+	fsys := memfs.New()
+	var said bytes.Buffer
+	h, err := tryEnter(t, siblingFS{fsys}, "/data", 16<<10, replica.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.n.o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h.birth(1, shard0)
+	h.n.Apply(Desired{Revision: 9, Confirmed: true})
+	await(t, "dropped", func() bool { return len(h.n.Inventory()) == 0 })
+	if left, _ := fsys.List("/data/trash"); len(left) > 0 {
+		t.Errorf("left in the trash: %v", left)
+	}
+	h.leave()
+	if said.Len() > 0 {
+		t.Errorf("said:\n%s", &said)
+	}
 }
 
 // TestStopOpensNothing: a wake-up left over from the start must not open a

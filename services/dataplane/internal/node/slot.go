@@ -101,15 +101,18 @@ func (s *slot) wanted() *Assignment {
 func (s *slot) live(ctx context.Context) error {
 	for ctx.Err() == nil { // a wake-up may be left over: nothing is opened again on the way out
 		var err error
+		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
 			err = s.serve(ctx, a)
 		} else if err = s.remove(); err == nil {
 			s.log.Info("replica dropped")
 			s.n.gone(s)
 			return nil
+		} else {
+			failed = "replica not dropped"
 		}
 		if err != nil {
-			s.log.Error("replica not loaded", "reason", err)
+			s.log.Error(failed, "reason", err, "again_in", retryAfter)
 			s.settle(nil, Parts{}, err)
 		}
 		retry := time.NewTimer(retryAfter)
@@ -239,15 +242,25 @@ func (s *slot) remove() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	parent := filepath.Dir(s.dir)
-	err = errors.Join(err, vfs.SyncDir(f.FS, trash), vfs.SyncDir(f.FS, parent))
-	if err != nil {
+	if err = errors.Join(err, vfs.SyncDir(f.FS, trash), s.leave(filepath.Dir(s.dir))); err != nil {
 		return err
 	}
-	if left, err := s.n.list(parent); err == nil && len(left) == 0 {
-		_ = f.FS.Remove(parent) // another shard of the collection may just be made there
-	}
 	return f.FS.RemoveAll(to)
+}
+
+// leave makes durable that the replica's folder is no longer in its parent, and
+// removes the parent when it was the last. The collection's other replicas may be
+// made and dropped there at the same time.
+func (s *slot) leave(parent string) error {
+	fsys := s.n.o.Folder.FS
+	err := vfs.SyncDir(fsys, parent)
+	if errors.Is(err, fs.ErrNotExist) { // the one dropped last took it away
+		return vfs.SyncDir(fsys, filepath.Dir(parent))
+	}
+	if left, lerr := s.n.list(parent); err == nil && lerr == nil && len(left) == 0 {
+		_ = fsys.Remove(parent) // another shard of the collection may just be made there
+	}
+	return err
 }
 
 // list is the names in a folder, none if it is missing.

@@ -33,7 +33,7 @@ var sentinels = [...]struct {
 	err    error
 	reason fault.Reason
 }{
-	{node.ErrNoReplica, fault.NotFound},
+	{node.ErrNoReplica, fault.ShardUnavailable}, // the sender's placement says otherwise: one of the two is about to learn
 	{node.ErrNotLoaded, fault.ShardUnavailable},
 	{replica.ErrNotPrimary, fault.NotPrimary},
 	{replica.ErrTooFewActive, fault.ShardUnavailable},

@@ -161,7 +161,7 @@ func TestWritesOfOneShardKeepTheirOrderAndResultsTheirPlace(t *testing.T) {
 			t.Errorf("result %d is %v", i, r.GetResults()[i])
 		}
 	}
-	if got := r.GetResults()[2].GetFailure().GetReason(); got != clusterv1.Reason_REASON_NOT_FOUND {
+	if got := r.GetResults()[2].GetFailure().GetReason(); got != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
 		t.Errorf("a shard that is not here gives %v", got)
 	}
 	if !slices.IsSortedFunc(a.ids, func(x, y op.ID) int { return int(x.Index) - int(y.Index) }) || len(a.ids) != 3 {
