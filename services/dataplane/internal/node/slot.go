@@ -99,7 +99,11 @@ func (s *slot) wanted() *Assignment {
 
 // live runs until the replica is dropped or ctx ends.
 func (s *slot) live(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
+		select {
+		case <-s.wake: // it is about what is read now
+		default:
+		}
 		var err error
 		if a := s.wanted(); a != nil {
 			err = s.serve(ctx, a)
@@ -115,13 +119,12 @@ func (s *slot) live(ctx context.Context) error {
 		retry := time.NewTimer(retryAfter)
 		select {
 		case <-ctx.Done():
-			retry.Stop()
-			return nil
 		case <-s.wake:
 		case <-retry.C:
 		}
 		retry.Stop()
 	}
+	return nil
 }
 
 // settle shows a running replica, or why there is none.
@@ -144,7 +147,11 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, parts.Close(), state.Close()) }()
+	defer func() {
+		if end := errors.Join(parts.Close(), state.Close()); end != nil {
+			s.log.Warn("replica closed with an error", "error", end)
+		}
+	}()
 	o := s.n.o
 	rep := replica.New(replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
@@ -163,8 +170,10 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
-	if failed := rep.Status().Reason; err == nil && failed == "" {
-		_, err = parts.Engine.Checkpoint() // a start that replays nothing
+	if failed := rep.Status().Reason; err == nil && failed == "" && s.wanted() != nil {
+		if _, end := parts.Engine.Checkpoint(); end != nil {
+			s.log.Warn("no checkpoint at the end: the next start reads the log again", "error", end)
+		}
 	}
 	return err
 }
