@@ -47,8 +47,17 @@ type house struct {
 // wayIn hands calls to a server that is composed after its callers.
 type wayIn struct{ *rpc.Local }
 
-// enter starts a peer on fsys. Peers on the same memory share a control plane.
+// enter starts a peer on fsys and waits until it is ready. Peers on the same
+// memory share a control plane.
 func enter(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
+	t.Helper()
+	h := begin(t, fsys, memory, tracer)
+	h.await("ready", func() bool { return h.data.Ready() == nil })
+	return h
+}
+
+// begin starts a peer.
+func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
 	t.Helper()
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
@@ -79,7 +88,6 @@ func enter(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 		g.Go(func() error { return data.Run(ctx) })
 		h.ended <- g.Wait()
 	}()
-	h.await("ready", func() bool { return h.data.Ready() == nil })
 	return h
 }
 

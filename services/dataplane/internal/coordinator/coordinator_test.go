@@ -292,7 +292,7 @@ func TestDroppedUnderway(t *testing.T) {
 				if fault.ReasonOf(err) != fault.CollectionNotFound || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
 					t.Errorf("write: %v", err)
 				}
-				if d := time.Since(start); d > retryPause {
+				if d := time.Since(start); d > lastPause {
 					t.Errorf("answered after %v", d)
 				}
 				_, err = w.coordinator(10).Rank(t.Context(), Read{Target: target}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,6 +234,40 @@ func TestLifeOfReplicas(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	h.leave()
+}
+
+// An orderly end says nothing of errors and opens nothing again.
+func TestEndIsQuiet(t *testing.T) {
+	fsys := memfs.New()
+	var said bytes.Buffer
+	for round := range 8 {
+		f, err := OpenFolder(fsys, "/data", 7, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened := atomic.Int32{}
+		st := Storage{Shard: shard.Options{
+			Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
+		}}
+		h := &house{t: t, ended: make(chan error, 1)}
+		h.n = New(Options{Folder: f, Random: rand.Reader, Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Open: func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+				opened.Add(1)
+				return st.Open(fsys, dir, a, hard)
+			}})
+		ctx, cancel := context.WithCancel(context.Background())
+		h.stop = cancel
+		go func() { h.ended <- errors.Join(h.n.Run(ctx), f.Close()) }()
+		ids := []topology.Shard{{Collection: topology.CollectionID(round + 1)}, {Collection: topology.CollectionID(round + 1), ID: 1}}
+		h.birth(uint64(2*round+1), ids...)
+		h.leave()
+		if n := opened.Load(); n != int32(len(ids)) {
+			t.Errorf("%d replicas were opened, %d are there", n, len(ids))
+		}
+	}
+	if said.Len() > 0 {
+		t.Errorf("said at the end:\n%s", said.String())
+	}
 }
 
 // What a process knew of the placement when it ended may be older than a replica

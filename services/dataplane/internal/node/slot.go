@@ -99,7 +99,15 @@ func (s *slot) wanted() *Assignment {
 
 // live runs until the replica is dropped or ctx ends.
 func (s *slot) live(ctx context.Context) error {
+<<<<<<< HEAD
 	for ctx.Err() == nil { // a wake-up may be left over: nothing is opened again on the way out
+=======
+	for ctx.Err() == nil {
+		select {
+		case <-s.wake: // it is about what is read now
+		default:
+		}
+>>>>>>> critic2
 		var err error
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
@@ -146,7 +154,11 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, parts.Close(), state.Close()) }()
+	defer func() {
+		if end := errors.Join(parts.Close(), state.Close()); end != nil {
+			s.log.Warn("replica closed with an error", "error", end)
+		}
+	}()
 	o := s.n.o
 	rep := replica.New(replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
@@ -165,11 +177,18 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
+<<<<<<< HEAD
 	switch {
 	case run.Err() != nil && errors.Is(err, context.Canceled): // told to stop while it loaded
 		return nil
 	case err == nil && rep.Status().Reason == "":
 		_, err = parts.Engine.Checkpoint() // a start that replays nothing
+=======
+	if failed := rep.Status().Reason; err == nil && failed == "" && s.wanted() != nil {
+		if _, end := parts.Engine.Checkpoint(); end != nil {
+			s.log.Warn("no checkpoint at the end: the next start reads the log again", "error", end)
+		}
+>>>>>>> critic2
 	}
 	return err
 }

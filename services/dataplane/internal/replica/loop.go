@@ -78,6 +78,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		checkpointTime: r.o.Now(),
 	}
 	ld, start, err := load(ctx, r.o)
+	if err != nil && ctx.Err() != nil {
+		return nil // told to end: nothing is wrong with it
+	}
 	if err != nil {
 		return fmt.Errorf("load shard %d of collection %d: %w", r.o.Shard.ID, r.o.Shard.Collection, err)
 	}
@@ -263,6 +266,7 @@ func (l *loop) step(ev core.Event) {
 	if fx.Hard != nil {
 		if err := l.r.o.State.Save(*fx.Hard); err != nil {
 			failed = fmt.Errorf("save state: %w", err)
+			fx.Apply, fx.Answers = nil, unproven(fx.Answers)
 		}
 	}
 	if len(fx.Append) > 0 && failed == nil {
@@ -295,6 +299,17 @@ func (l *loop) step(ev core.Event) {
 	case refused:
 		l.step(core.AppendFailed{From: fx.Append[0].Seq})
 	}
+}
+
+// unproven are the answers of a step whose small state could not be saved: what
+// rests on it, such as a commit under a new placement, may not be acknowledged.
+func unproven(as []core.Answer) []core.Answer {
+	for i := range as {
+		if o := as[i].Outcome; o == core.Committed || o == core.Applied {
+			as[i].Outcome = core.Unknown
+		}
+	}
+	return as
 }
 
 func (l *loop) noteAppend(es []op.Entry) {
@@ -379,13 +394,15 @@ func (l *loop) publish() {
 	}
 	l.r.commit.Store(uint64(s.Commit))
 	l.r.mu.Lock()
-	defer l.r.mu.Unlock()
 	old := l.r.mu.status
-	s.Since = old.Since
-	if s.Phase != old.Phase || s.Role != old.Role {
+	changed := s.Phase != old.Phase || s.Role != old.Role
+	if s.Since = old.Since; changed {
 		s.Since = l.r.o.Now()
+	}
+	l.r.mu.status, l.r.mu.readable = s, readable
+	l.r.mu.Unlock()
+	if changed {
 		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),
 			"run", uint64(s.Term.Run), "last", uint64(s.Last.Seq), "applied", uint64(s.Applied))
 	}
-	l.r.mu.status, l.r.mu.readable = s, readable
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -325,6 +326,48 @@ func TestStop(t *testing.T) {
 		if _, err := b.r.Acquire(); !errors.Is(err, ErrStopped) {
 			t.Error(err)
 		}
+	})
+}
+
+// A commit that only a new placement allows is acknowledged under that placement
+// or not at all.
+func TestNothingIsAcknowledgedUnderAnUnsavedPlacement(t *testing.T) {
+	bubble(t, Limits{}, func(b *bench) {
+		two := alone(2)
+		two.Placement.Replicas = append(two.Placement.Replicas, topology.Replica{Peer: 2})
+		b.r.See(two)
+		synctest.Wait()
+		out := b.go1(background, upsert(1), WaitCommitted)
+		later(time.Second) // durable here, and the other replica says nothing
+		b.state.mu.Lock()
+		b.state.err = errDisk
+		b.state.mu.Unlock()
+		b.r.See(alone(3))
+		if o := <-out; !errors.Is(o.err, ErrUnknownOutcome) {
+			t.Errorf("%+v", o)
+		}
+		later(time.Second)
+		if n := len(b.eng.mu.ids); n != 0 {
+			t.Errorf("%d points applied", n)
+		}
+	})
+}
+
+func TestEndWhileLoading(t *testing.T) {
+	bubble(t, Limits{}, func(b *bench) {
+		if _, err := b.put(upsert(1), WaitApplied); err != nil {
+			t.Fatal(err)
+		}
+		b.end()
+		b.eng = newEngine()
+		b.state.hard.Commit = 3
+		b.r = New(Options{Self: 1, Hard: b.state.hard, Log: b.log, Engine: b.eng, State: b.state, Logger: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(background)
+		cancel()
+		if err := b.r.Run(ctx); err != nil {
+			t.Errorf("told to end before it was loaded: %v", err)
+		}
+		b.start(Limits{})
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/protobuf/proto"
@@ -128,7 +129,8 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 	}
 }
 
-// take makes the next map and wakes those who wait for it.
+// take makes the next map and wakes those who wait for it. A snapshot older than
+// the map is refused: what it lacks is not gone.
 func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Change) error {
 	d, err := wire.Delta(revision, reset, changes)
 	if err != nil {
@@ -136,6 +138,9 @@ func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Chang
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if have := s.mu.m.Revision(); reset && revision < have {
+		return fault.New(fault.NoLeader, "a placement of revision %d follows revision %d: that member of the control plane lags", revision, have)
+	}
 	if reset {
 		s.mu.records = records{}
 	}

@@ -37,14 +37,21 @@ type keptPlacement struct {
 	records  records
 }
 
-// keepPause gathers changes that follow each other closely into one write.
-const keepPause = 100 * time.Millisecond
+const (
+	// keepPause gathers changes that follow each other closely into one write.
+	keepPause = 100 * time.Millisecond
+	// keepAgain is when a write that found the disk full is repeated.
+	keepAgain = 5 * time.Second
+)
 
 // keep writes the placement to the disk soon after it changed, and at the end.
 func (s *Session) keep(ctx context.Context) error {
+	again := time.NewTicker(keepAgain)
+	defer again.Stop()
 	for {
 		select {
 		case <-s.save:
+		case <-again.C: // writes nothing unless the disk was full
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), s.Flush())
 		}
@@ -59,8 +66,8 @@ func (s *Session) keep(ctx context.Context) error {
 }
 
 // Flush writes the placement if it changed since it was written last. A full
-// disk is not an error here: the file is a convenience for the next start, and
-// stays as it was.
+// disk is not an error here: the file stays as it was, and the next Flush tries
+// again.
 func (s *Session) Flush() error {
 	s.mu.Lock()
 	dirty, p := s.mu.dirty, keptPlacement{revision: s.mu.m.Revision(), cluster: s.mu.cluster}
@@ -75,9 +82,16 @@ func (s *Session) Flush() error {
 		return err
 	}
 	err = vfs.WriteFileAtomic(s.o.FS, filepath.Join(s.o.Dir, fileName), b)
-	if vfs.IsNoSpace(err) {
+	full := vfs.IsNoSpace(err)
+	s.mu.Lock()
+	was := s.mu.full
+	s.mu.full, s.mu.dirty = full, s.mu.dirty || full
+	s.mu.Unlock()
+	if full {
+		err = nil
+	}
+	if full && !was {
 		s.o.Log.Warn("disk full: the placement was not kept", "dir", s.o.Dir)
-		return nil
 	}
 	return err
 }

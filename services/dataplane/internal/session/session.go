@@ -50,6 +50,7 @@ type Session struct {
 		joined  uint64 // the control plane's revision when this process registered first
 		cluster string
 		dirty   bool // records are newer than the file
+		full    bool // the disk had no room for the file
 	}
 	save chan struct{}
 }
@@ -193,7 +194,7 @@ func (s *Session) retry(ctx context.Context, what string, f func(context.Context
 
 // hold registers and keeps the session alive until its stream breaks.
 func (s *Session) hold(ctx context.Context, up func()) error {
-	all := s.o.Inventory()
+	all, seen := s.o.Inventory(), s.Map().Revision()
 	r, err := s.o.Control.Register(ctx, &placementv1.RegisterRequest{Peer: s.o.Peer, ProcessId: s.o.ProcessID,
 		Inventory: &placementv1.Inventory{Full: true, Replicas: all}})
 	if err != nil {
@@ -202,6 +203,10 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 	if was := s.Cluster(); was != "" && was != r.GetClusterId() {
 		return fault.New(fault.WrongCluster, "this peer's folder belongs to cluster %s and the control plane to cluster %s: start it with the "+
 			"control plane of its own cluster, or with an empty folder", was, r.GetClusterId())
+	}
+	if r.GetRevision() < seen { // it was written just now, so nothing newer is there
+		return fault.New(fault.WrongCluster, "the control plane is at revision %d, and this peer has seen revision %d: its records come from an "+
+			"older copy, by which newer collections would be dropped here; bring the newer records back", r.GetRevision(), seen)
 	}
 	s.mu.Lock()
 	fresh := s.mu.id != r.GetSessionId()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
+	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -30,6 +32,7 @@ type control struct {
 	placementv1.UnimplementedSessionServer
 	mu        sync.Mutex
 	registers int
+	revision  uint64 // that a registration gets
 	refuse    error
 	heard     []*placementv1.KeepAliveRequest
 	told      chan struct{}
@@ -39,7 +42,7 @@ type control struct {
 }
 
 func newControl() *control {
-	return &control{events: make(chan *placementv1.WatchPlacementResponse), breakBeat: make(chan error), told: make(chan struct{}, 100)}
+	return &control{revision: 7, events: make(chan *placementv1.WatchPlacementResponse), breakBeat: make(chan error), told: make(chan struct{}, 100)}
 }
 
 func (c *control) Register(context.Context, *placementv1.RegisterRequest) (*placementv1.RegisterResponse, error) {
@@ -49,7 +52,7 @@ func (c *control) Register(context.Context, *placementv1.RegisterRequest) (*plac
 		return nil, c.refuse
 	}
 	c.registers++
-	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Revision: 7, Ttl: durationpb.New(time.Second)}, nil
+	return &placementv1.RegisterResponse{SessionId: uint64(c.registers), ClusterId: "tree", Revision: c.revision, Ttl: durationpb.New(time.Second)}, nil
 }
 
 func (c *control) KeepAlive(s grpc.BidiStreamingServer[placementv1.KeepAliveRequest, placementv1.KeepAliveResponse]) error {
@@ -198,6 +201,7 @@ func TestFollowsKeepsAndStartsFromWhatItKept(t *testing.T) {
 			}
 		})
 		g := open(t, fsys, newControl())
+		g.control.revision = 8
 		if c, ok := g.Map().Resolve("b"); !ok || c.ID != 2 || g.Map().Revision() != 8 || g.Cluster() != "tree" {
 			t.Fatalf("after a start: %+v, %v, revision %d, cluster %q", c, ok, g.Map().Revision(), g.Cluster())
 		}
@@ -340,6 +344,62 @@ func TestFolderOfAnotherClusterIsRefused(t *testing.T) {
 		if fault.ReasonOf(err) != fault.WrongCluster || !strings.Contains(err.Error(), "shrub") || !strings.Contains(err.Error(), "tree") {
 			t.Errorf("%v", err)
 		}
+	})
+}
+
+// A control plane that was set back to an older copy of its records does not know
+// the newest collections: nothing that it leaves out may count as gone.
+func TestOlderRecordsAreNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disk(t)
+		f := open(t, fsys, newControl())
+		f.run(t, func() {
+			f.control.events <- snapshot(9, 0, true, collection(1, "a"), shard(1, 0, 3))
+			if err := f.Await(t.Context(), 9); err != nil {
+				t.Fatal(err)
+			}
+			f.control.events <- snapshot(8, 0, true)
+			synctest.Wait()
+			if _, ok := f.Map().Resolve("a"); !ok {
+				t.Error("an older snapshot took the collection out")
+			}
+			<-time.After(time.Second)
+			f.control.events <- snapshot(10, 0, true)
+			if err := f.Await(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := f.Map().Resolve("a"); ok {
+				t.Error("a newer snapshot left the collection in")
+			}
+		})
+		g := open(t, fsys, newControl()) // at revision 7
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := g.Run(ctx); fault.ReasonOf(err) != fault.WrongCluster || !strings.Contains(err.Error(), "older") || g.Confirmed(g.Map()) {
+			t.Errorf("%v, confirmed %v", err, g.Confirmed(g.Map()))
+		}
+	})
+}
+
+// What a full disk refused is written once there is room, also if nothing changes
+// any more.
+func TestFullDiskIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := faultfs.New(disk(t))
+		f := open(t, fsys, newControl())
+		f.run(t, func() {
+			fsys.SetRules(faultfs.On(syscall.ENOSPC, faultfs.KindWrite))
+			f.control.events <- snapshot(9, 0, true, collection(1, "a"))
+			<-time.After(time.Minute)
+			if kept, _ := load(fsys, "/d"); kept != nil {
+				t.Fatal("the disk was not full")
+			}
+			fsys.SetRules()
+			<-time.After(time.Minute)
+			if kept, err := load(fsys, "/d"); err != nil || kept == nil || kept.revision != 9 {
+				t.Errorf("%+v, %v", kept, err)
+			}
+		})
 	})
 }
 
