@@ -99,15 +99,11 @@ func (s *slot) wanted() *Assignment {
 
 // live runs until the replica is dropped or ctx ends.
 func (s *slot) live(ctx context.Context) error {
-<<<<<<< HEAD
-	for ctx.Err() == nil { // a wake-up may be left over: nothing is opened again on the way out
-=======
 	for ctx.Err() == nil {
 		select {
 		case <-s.wake: // it is about what is read now
 		default:
 		}
->>>>>>> critic2
 		var err error
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
@@ -177,18 +173,10 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
-<<<<<<< HEAD
-	switch {
-	case run.Err() != nil && errors.Is(err, context.Canceled): // told to stop while it loaded
-		return nil
-	case err == nil && rep.Status().Reason == "":
-		_, err = parts.Engine.Checkpoint() // a start that replays nothing
-=======
 	if failed := rep.Status().Reason; err == nil && failed == "" && s.wanted() != nil {
 		if _, end := parts.Engine.Checkpoint(); end != nil {
 			s.log.Warn("no checkpoint at the end: the next start reads the log again", "error", end)
 		}
->>>>>>> critic2
 	}
 	return err
 }
