@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/session"
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/protobuf/proto"
@@ -42,7 +42,7 @@ func (s *Service) inventory() []*placementv1.ReplicaInventory {
 			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded,
 			Last: &placementv1.LogPosition{Epoch: uint64(h.Last.Term.Epoch), Run: uint64(h.Last.Term.Run), Seq: uint64(h.Last.Seq)}}
 		if h.Why != nil {
-			r.Reason, r.Detail = clusterv1.Reason_REASON_REPLICA_FAILED, h.Why.Error()
+			r.Reason, r.Detail = fault.ReplicaFailed, h.Why.Error()
 		}
 		out = append(out, r)
 	}

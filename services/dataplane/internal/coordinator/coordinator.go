@@ -173,7 +173,7 @@ func located(e *fault.Error, s topology.Shard, p topology.PeerID) *fault.Error {
 
 // failureOf turns a shard's answer into an error.
 func failureOf(f *shardv1.Failure, s topology.Shard, p topology.PeerID) *fault.Error {
-	e := fault.New(fault.Reason(f.GetReason()), "%s", f.GetMessage())
+	e := fault.New(f.GetReason(), "%s", f.GetMessage())
 	for k, v := range f.GetMeta() {
 		e = e.With(k, v)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -160,7 +159,7 @@ func applied(seq uint64) (*shardv1.ShardWriteResult, error) {
 }
 
 func failed(status shardv1.WriteStatus, r fault.Reason) (*shardv1.ShardWriteResult, error) {
-	return &shardv1.ShardWriteResult{Status: status, Failure: &shardv1.Failure{Reason: clusterv1.Reason(r), Message: "because"}}, nil
+	return &shardv1.ShardWriteResult{Status: status, Failure: &shardv1.Failure{Reason: r, Message: "because"}}, nil
 }
 
 func TestWriteGoesOnceToEachPeerAndOnlyWhereItBelongs(t *testing.T) {
@@ -391,7 +390,7 @@ func TestReadOfBadRequestIsNotRepeated(t *testing.T) {
 	w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11) }, 10, 11)
 	bad := func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
 		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Failure{Failure: &shardv1.Failure{
-			Reason: clusterv1.Reason(fault.VectorNameUnknown), Message: "no such vector"}}}, nil
+			Reason: fault.VectorNameUnknown, Message: "no such vector"}}}, nil
 	}
 	w.peers[10].read, w.peers[11].read = bad, bad
 	_, err := w.coordinator(10).Count(t.Context(), Read{Target: w.target()}, nil, true)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
@@ -56,22 +55,22 @@ var sentinels = [...]struct {
 func failure(err error, s topology.Shard) *shardv1.Failure {
 	var stale *staleError
 	if errors.As(err, &stale) {
-		return &shardv1.Failure{Reason: clusterv1.Reason_REASON_STALE_EPOCH, Message: fmt.Sprintf("shard %d: %v", s.ID, err),
+		return &shardv1.Failure{Reason: fault.StaleEpoch, Message: fmt.Sprintf("shard %d: %v", s.ID, err),
 			Placement: wire.ProtoPlacement(stale.placement)}
 	}
 	var f *fault.Error
 	if errors.As(err, &f) {
-		return &shardv1.Failure{Reason: clusterv1.Reason(f.Reason), Message: f.Msg, Meta: f.Meta}
+		return &shardv1.Failure{Reason: f.Reason, Message: f.Msg, Meta: f.Meta}
 	}
 	if msg, reason, ok := refusal(err); ok {
-		return &shardv1.Failure{Reason: clusterv1.Reason(reason), Message: msg}
+		return &shardv1.Failure{Reason: reason, Message: msg}
 	}
 	for _, row := range sentinels {
 		if errors.Is(err, row.err) {
-			return &shardv1.Failure{Reason: clusterv1.Reason(row.reason), Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
+			return &shardv1.Failure{Reason: row.reason, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 		}
 	}
-	return &shardv1.Failure{Reason: clusterv1.Reason_REASON_REPLICA_FAILED, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
+	return &shardv1.Failure{Reason: fault.ReplicaFailed, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 }
 
 // refusal names what is wrong with a request, in the words that clients know.

@@ -72,7 +72,7 @@ func conditionOf(c *qdrant.Condition) (filter.Condition, error) {
 		}
 		return filter.Nested{Key: filter.Key(o.Nested.GetKey()), Filter: *inner}, nil
 	case *qdrant.Condition_Slice:
-		return nil, notBuilt("filter condition slice")
+		return nil, fault.Missing("filter condition slice")
 	}
 	return nil, fault.New(fault.Malformed, "a filter condition is empty")
 }
@@ -107,7 +107,7 @@ func fieldOf(f *qdrant.FieldCondition) (filter.Condition, error) {
 		{f.GetDatetimeRange() != nil, "datetime range"},
 	} {
 		if u.set {
-			return nil, notBuilt("filter condition " + u.name)
+			return nil, fault.Missing("filter condition " + u.name)
 		}
 	}
 	switch len(any) {
@@ -145,7 +145,7 @@ func matchOf(key filter.Key, m *qdrant.Match) (filter.Condition, error) {
 	case *qdrant.Match_ExceptIntegers:
 		return filter.MatchAny{Key: key, Values: each(o.ExceptIntegers.GetIntegers(), number), Except: true}, nil
 	case *qdrant.Match_Text, *qdrant.Match_TextAny, *qdrant.Match_Phrase, *qdrant.Match_Prefix, *qdrant.Match_Substring:
-		return nil, notBuilt("full-text match")
+		return nil, fault.Missing("full-text match")
 	}
 	return nil, fault.New(fault.Malformed, "the match on key %q has no value", string(key))
 }
@@ -169,5 +169,3 @@ func idsOf(in []*qdrant.PointId) ([]topology.PointID, error) {
 	}
 	return out, nil
 }
-
-func notBuilt(what string) error { return fault.New(fault.NotBuilt, "%s is not built yet", what) }

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"time"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -87,7 +86,7 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 	ctx, end := s.span(ctx, "replica.read", r.GetRoute())
 	defer func() { end(err) }()
 	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
-		return nil, notBuilt("linearizable read")
+		return nil, fault.Missing("linearizable read")
 	}
 	rep, err := s.find(r.GetRoute())
 	if err != nil {
@@ -146,7 +145,7 @@ func answer(ctx context.Context, e Engine, r *shardv1.ShardRead) (*shardv1.Shard
 	case *shardv1.ShardRead_Query:
 		return rank(ctx, e, o.Query)
 	}
-	return nil, notBuilt("this read")
+	return nil, fault.Missing("this read")
 }
 
 func recordsOf(recs []query.Record, want query.Want) *shardv1.ShardReadResult {
@@ -159,7 +158,7 @@ func recordsOf(recs []query.Record, want query.Want) *shardv1.ShardReadResult {
 
 func scroll(ctx context.Context, e Engine, s *shardv1.ScrollPoints) (*shardv1.ShardReadResult, error) {
 	if s.GetOrderBy() != nil {
-		return nil, notBuilt("order_by")
+		return nil, fault.Missing("order_by")
 	}
 	f, err := filterOf(s.GetFilter())
 	if err != nil {
@@ -210,11 +209,11 @@ func nearestOf(q *shardv1.ShardQuery) (query.Nearest, error) {
 		return query.Nearest{}, err
 	}
 	if len(q.GetPrefetch()) > 0 {
-		return query.Nearest{}, notBuilt("prefetch")
+		return query.Nearest{}, fault.Missing("prefetch")
 	}
 	dense := q.GetQuery().GetNearest().GetDense()
 	if dense == nil {
-		return query.Nearest{}, notBuilt("this kind of query")
+		return query.Nearest{}, fault.Missing("this kind of query")
 	}
 	return query.Nearest{Using: q.GetUsing(), Vector: dense.GetData(), Filter: f, ScoreThreshold: q.ScoreThreshold,
 		Limit: int(min(q.GetLimit(), most)), Want: wantOf(q.GetWithPayload(), q.GetWithVectors())}, nil
@@ -262,9 +261,9 @@ func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.Shar
 	}
 	out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_REFUSED, Failure: failure(err, shardOf(w.GetRoute()))}
 	switch out.GetFailure().GetReason() {
-	case clusterv1.Reason_REASON_WRITE_OUTCOME_UNKNOWN:
+	case fault.WriteOutcomeUnknown:
 		out.Status = shardv1.WriteStatus_WRITE_STATUS_UNKNOWN
-	case clusterv1.Reason_REASON_NOT_PRIMARY, clusterv1.Reason_REASON_STALE_EPOCH:
+	case fault.NotPrimary, fault.StaleEpoch:
 		out.Status = shardv1.WriteStatus_WRITE_STATUS_NOT_PRIMARY
 	}
 	return out

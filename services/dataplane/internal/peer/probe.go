@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -89,7 +88,7 @@ func (p *Prober) tryDisk() *shardv1.DiskHealth {
 	// A full disk refuses writes and keeps reads: it is no reason to call the
 	// peer dead.
 	if err != nil && !vfs.IsNoSpace(err) {
-		d.Failure = &shardv1.Failure{Reason: clusterv1.Reason_REASON_REPLICA_FAILED, Message: err.Error()}
+		d.Failure = &shardv1.Failure{Reason: fault.ReplicaFailed, Message: err.Error()}
 	}
 	p.mu.disk, p.mu.at = d, time.Now()
 	return d

@@ -122,13 +122,13 @@ func denseOf(v *qdrant.Vector) ([]float32, error) {
 		return o.Dense.GetData(), nil
 	case nil:
 		if v.GetIndices() != nil || v.GetVectorsCount() > 1 {
-			return nil, notBuilt("sparse and multi vectors")
+			return nil, fault.Missing("sparse and multi vectors")
 		}
 		return v.GetData(), nil
 	case *qdrant.Vector_Sparse, *qdrant.Vector_MultiDense:
-		return nil, notBuilt("sparse and multi vectors")
+		return nil, fault.Missing("sparse and multi vectors")
 	}
-	return nil, notBuilt("inference")
+	return nil, fault.Missing("inference")
 }
 
 // outputOf prints vectors: the unnamed one alone stands by itself, all others

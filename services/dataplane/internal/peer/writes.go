@@ -32,12 +32,12 @@ func writeOf(w *shardv1.ShardWrite) (shard.Write, error) {
 	case *shardv1.ShardWrite_DeleteVectors:
 		return selection(shard.Write{Kind: op.DeleteVectors, Keys: o.DeleteVectors.GetNames()}, o.DeleteVectors.GetPoints())
 	}
-	return shard.Write{}, notBuilt("this operation")
+	return shard.Write{}, fault.Missing("this operation")
 }
 
 func upsertOf(u *shardv1.UpsertPoints) (shard.Write, error) {
 	if u.GetUpdateFilter() != nil {
-		return shard.Write{}, notBuilt("update_filter")
+		return shard.Write{}, fault.Missing("update_filter")
 	}
 	w := shard.Write{Kind: op.Upsert, Mode: shard.UpdateMode(u.GetMode()), Points: make([]op.Point, 0, len(u.GetPoints()))}
 	for _, p := range u.GetPoints() {
@@ -55,7 +55,7 @@ func upsertOf(u *shardv1.UpsertPoints) (shard.Write, error) {
 
 func updateVectorsOf(u *shardv1.UpdateVectors) (shard.Write, error) {
 	if u.GetUpdateFilter() != nil {
-		return shard.Write{}, notBuilt("update_filter")
+		return shard.Write{}, fault.Missing("update_filter")
 	}
 	w := shard.Write{Kind: op.UpdateVectors, Points: make([]op.Point, 0, len(u.GetPoints()))}
 	for _, p := range u.GetPoints() {
