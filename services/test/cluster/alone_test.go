@@ -22,7 +22,10 @@ func TestServesWithoutControlPlane(t *testing.T) {
 
 	memory.SetDown(true)
 	h = begin(t, fsys, memory, nil)
-	h.await("reads", func() bool { code, _ := h.call("POST", "/collections/c/points/count", `{}`); return code == http.StatusOK })
+	h.await("reads", func() bool {
+		code, _ := h.call("POST", "/collections/c/points/count", `{}`)
+		return code == http.StatusOK
+	})
 	if n := h.ok("POST", "/collections/c/points/count", `{}`).(map[string]any)["count"]; n != 30. {
 		t.Errorf("%v points", n)
 	}
