@@ -69,6 +69,8 @@ const (
 	Config
 	// Floor lets stamps, tombstones and dedup below a stamp be folded away (D2).
 	Floor
+	// Mark is a place at which replicas compare digests (C8); it changes nothing.
+	Mark
 )
 
 // Op is a decoded body. Which fields count is said by Kind:
