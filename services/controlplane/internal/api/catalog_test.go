@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -193,6 +194,26 @@ func TestDelete(t *testing.T) {
 		resp, err = p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "none"})
 		if p.ok("delete of a missing one", err); resp.GetExisted() {
 			t.Error("a missing collection was there")
+		}
+	})
+}
+
+// TestNothingToDo: what changes nothing answers a revision that peers are told of at once, though sessions have raised the store's.
+func TestNothingToDo(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		q := p.join(ctx, 1, false)
+		q.reach(t, p.create(ctx, "c").GetRevision())
+		_, err := p.session.Register(ctx, p.registration(1, "p"))
+		p.ok("write the session alone", err)
+		synctest.Wait()
+		start := time.Now()
+		gone, err := p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "none"})
+		p.ok("delete of a missing one", err)
+		same, err := p.catalog.ChangeAliases(ctx, &placementv1.ChangeAliasesRequest{Changes: []*placementv1.AliasChange{del("none")}})
+		p.ok("delete of a missing alias", err)
+		q.reach(t, max(gone.GetRevision(), same.GetRevision()))
+		if waited := time.Since(start); waited > 50*time.Millisecond {
+			t.Errorf("the peer was told after %v", waited)
 		}
 	})
 }

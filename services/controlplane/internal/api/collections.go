@@ -311,7 +311,7 @@ func (s catalog) DeleteCollection(ctx context.Context, req *placementv1.DeleteCo
 func (s catalog) remove(ctx context.Context, name string, resp *placementv1.DeleteCollectionResponse) error {
 	c, err := store.Load[store.Collection](ctx, s.cfg.Store, store.CollectionKey(name))
 	if errors.Is(err, store.ErrNotFound) {
-		resp.Revision = max(resp.Revision, uint64(s.cfg.View.Revision()))
+		resp.Revision = max(resp.Revision, uint64(s.cfg.View.Told()))
 		return nil
 	}
 	if err != nil {
