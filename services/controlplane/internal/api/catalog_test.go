@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -73,6 +74,10 @@ func TestCreateRefused(t *testing.T) {
 		} {
 			_, err := p.catalog.CreateCollection(ctx, tc.req)
 			p.want(name, err, tc.code, tc.reason)
+		}
+		_, err = p.catalog.CreateCollection(ctx, createRequest("x", maxShards+1, 1))
+		if want := "Validation error in body: [shard_number: value 10001 invalid, must be from 1 to 10000]"; status.Convert(err).Message() != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 		_, err = p.catalog.CreateCollection(ctx, createRequest(strings.Repeat("x", 255), 1, 1))
 		p.ok("255 bytes", err)

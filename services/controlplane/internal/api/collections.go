@@ -110,7 +110,7 @@ func (s catalog) wishOf(p *qdrant.CollectionParams) (store.Wish, error) {
 		most  uint32
 	}{{"replication_factor", w.ReplicationFactor, 1 << 16}, {"write_consistency_factor", w.WriteConsistencyFactor, 1 << 16}, {"shard_number", w.ShardNumber, maxShards}} {
 		if f.value < 1 || f.value > f.most {
-			return w, fault.New(fault.Validation, "Validation error in body: params.%s must be between 1 and %d, it is %d", f.name, f.most, f.value)
+			return w, fault.New(fault.Validation, "Validation error in body: [%s: value %d invalid, must be from 1 to %d]", f.name, f.value, f.most)
 		}
 	}
 	return w, nil
