@@ -156,6 +156,19 @@ func TestStatusOfACollection(t *testing.T) {
 	}
 }
 
+func TestFewerReplicasThanAskedForAreWarnedOf(t *testing.T) {
+	for factor, want := range map[uint32]string{2: "", 3: "3 of 3 shards have fewer replicas than the replication_factor of 3"} {
+		c := start(t, true)
+		if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: four(), ShardNumber: new(uint32(3)), ReplicationFactor: &factor}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+		if w := info.GetResult().GetWarnings(); err != nil || (len(w) == 0) != (want == "") || len(w) > 0 && w[0].GetMessage() != want {
+			t.Errorf("factor %d: %v, %v", factor, w, err)
+		}
+	}
+}
+
 func TestRefusalsOfTheCatalogArePassedOn(t *testing.T) {
 	for _, refusal := range []*fault.Error{fault.CollectionTaken("c"), fault.New(fault.AliasClash, "Wrong input: an alias has that name"),
 		fault.New(fault.NoLeader, "no leader")} {
