@@ -14,6 +14,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -108,6 +109,25 @@ func (l *fakeLog) TruncateFront(to topology.Seq) error {
 	return nil
 }
 
+func (l *fakeLog) TruncateBack(after topology.Seq) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.busy {
+		return errors.New("cut beside sync")
+	}
+	l.mu.entries = l.mu.entries[:after-l.mu.front]
+	return nil
+}
+
+func (l *fakeLog) Read(from topology.Seq, _ int) (out []op.Entry, _ error) {
+	for _, e := range l.all() {
+		if e.Seq >= from && (len(out) > 0 || e.Seq == from) {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
 func (l *fakeLog) Mark() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,9 +217,22 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 		if en.ID.Request != [16]byte{} {
 			e.mu.seen[en.ID] = en.Seq
 		}
-		e.mu.at = Position{en.Seq, max(e.mu.at.MaxHLC, en.HLC), max(e.mu.at.Config, o.Revision), max(e.mu.at.Floor, o.Floor)}
+		at := &e.mu.at
+		*at = Position{Applied: en.Seq, MaxHLC: max(at.MaxHLC, en.HLC), Config: max(at.Config, o.Revision), Floor: max(at.Floor, o.Floor), Mark: at.Mark, Digest: at.Digest}
+		if o.Kind == op.Mark {
+			at.Mark, at.Digest = en.Seq, e.digest()
+		}
 	}
 	return nil
+}
+
+// digest of the ids. The lock must be held.
+func (e *fakeEngine) digest() (d point.Digest) {
+	for id := range e.mu.ids {
+		one, _ := point.DigestOf(id, nil, nil)
+		d = d.Add(one)
+	}
+	return d
 }
 
 func (e *fakeEngine) Seen(id op.ID) (topology.Seq, bool, error) {

@@ -209,14 +209,15 @@ func (m *Machine) handOver(to topology.PeerID) {
 	}
 }
 
-// succeed: C3b, asked for when the heir's log is equal and all of it is committed.
+// succeed: C3b, asked for when the heir's log is equal, all of it is committed, and
+// nobody waits any more.
 func (m *Machine) succeed() {
 	f := m.peers[m.heir]
 	switch {
 	case m.heir == 0:
 	case m.now.Mono-m.heirSince >= m.opt.Timing.Move:
 		m.heir = 0
-	case m.commit == m.last.Seq && f.match == m.last.Seq && (m.heirAsked == 0 || m.now.Mono-m.heirAsked >= m.opt.Timing.Repeat):
+	case m.commit == m.last.Seq && f.match == m.last.Seq && len(m.onApply) == 0 && (m.heirAsked == 0 || m.now.Mono-m.heirAsked >= m.opt.Timing.Repeat):
 		m.heirAsked = m.now.Mono
 		m.fx.Move = &Move{Epoch: m.term.Epoch, To: f.Peer, Incarnation: f.Incarnation}
 	}

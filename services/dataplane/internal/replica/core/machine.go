@@ -105,9 +105,11 @@ func New(opt Options) *Machine {
 func Changes(ev Event) bool {
 	switch e := ev.(type) {
 	case Received:
-		switch e.Message.(type) {
+		switch x := e.Message.(type) {
 		case Ack, Mismatch:
 			return false
+		case Append:
+			return len(x.Entries) > 0 || x.Placement != nil
 		}
 		return true
 	case Start, PlacementSeen, Propose, Tick, AppendFailed:

@@ -93,14 +93,14 @@ func TestMutations(t *testing.T) {
 		{"S2 run not incremented", mutations{keepRun: true}, []string{"I4"}},
 		{"W2 no dedup", mutations{noDedup: true}, []string{"I6"}},
 		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},
-		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6"}},
+		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6", "I1"}},
 		{"W4 wall clock only", mutations{wallClockOnly: true}, []string{"W4", "I7"}},
 		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
 		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
 		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I1", "I2", "broken", "stuck"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for s := uint64(1); s <= setting(t, "PANDO_SIM_SEEDS", 200); s++ {
+			for s := uint64(1); s <= setting(t, "PANDO_SIM_SEEDS", 2000); s++ {
 				w := newWorld(s, c.mut, nil)
 				v := w.run(2000)
 				if v == "" {
