@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
@@ -59,7 +60,27 @@ func spare(err error) error {
 
 func (l logOf) Append(es []op.Entry) error            { return spare(l.Log.Append(es)) }
 func (l logOf) TruncateFront(upto topology.Seq) error { return spare(l.Log.TruncateFront(upto)) }
-func (l logOf) Mark() error                           { return spare(l.Log.Mark()) }
+func (l logOf) TruncateBack(after topology.Seq) error { return spare(l.Log.TruncateBack(after)) }
+
+// Read gives what a follower lacks; a place that is not in the log is no error.
+func (l logOf) Read(from topology.Seq, bytes int) (out []op.Entry, err error) {
+	r := l.Reader(from)
+	for size := 0; size < bytes; {
+		e, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, oplog.ErrTruncated), errors.Is(err, oplog.ErrBeyond):
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+		e.Body = slices.Clone(e.Body) // it is the reader's
+		size += len(e.Body) + op.EntryOverhead
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (l logOf) Mark() error { return spare(l.Log.Mark()) }
 
 func (l logOf) Tail() replica.Tail {
 	last := l.Last()

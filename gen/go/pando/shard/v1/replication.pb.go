@@ -362,6 +362,8 @@ type ReplicateRequest struct {
 	//	*ReplicateRequest_Snapshot
 	//	*ReplicateRequest_ReleaseLease
 	//	*ReplicateRequest_Confirmation
+	//	*ReplicateRequest_Offer
+	//	*ReplicateRequest_Diverged
 	Message       isReplicateRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -461,6 +463,24 @@ func (x *ReplicateRequest) GetConfirmation() *Confirmation {
 	return nil
 }
 
+func (x *ReplicateRequest) GetOffer() *Offer {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Offer); ok {
+			return x.Offer
+		}
+	}
+	return nil
+}
+
+func (x *ReplicateRequest) GetDiverged() *Diverged {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Diverged); ok {
+			return x.Diverged
+		}
+	}
+	return nil
+}
+
 type isReplicateRequest_Message interface {
 	isReplicateRequest_Message()
 }
@@ -485,6 +505,16 @@ type ReplicateRequest_Confirmation struct {
 	Confirmation *Confirmation `protobuf:"bytes,7,opt,name=confirmation,proto3,oneof"`
 }
 
+type ReplicateRequest_Offer struct {
+	// The receiver's place in the log is gone: it should fetch a copy.
+	Offer *Offer `protobuf:"bytes,8,opt,name=offer,proto3,oneof"`
+}
+
+type ReplicateRequest_Diverged struct {
+	// The receiver's copy is wrong.
+	Diverged *Diverged `protobuf:"bytes,9,opt,name=diverged,proto3,oneof"`
+}
+
 func (*ReplicateRequest_Append) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Snapshot) isReplicateRequest_Message() {}
@@ -492,6 +522,10 @@ func (*ReplicateRequest_Snapshot) isReplicateRequest_Message() {}
 func (*ReplicateRequest_ReleaseLease) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Confirmation) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Offer) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Diverged) isReplicateRequest_Message() {}
 
 // Entries.
 type Append struct {
@@ -702,6 +736,116 @@ func (x *Snapshot) GetTransferId() string {
 	return ""
 }
 
+// A Partial replica should fetch a copy of the state by Transfer.
+type Offer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the sender.
+	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// Of the receiver as the sender knows it; one that has started since says so first.
+	Session       uint64 `protobuf:"varint,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offer) Reset() {
+	*x = Offer{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offer) ProtoMessage() {}
+
+func (x *Offer) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offer.ProtoReflect.Descriptor instead.
+func (*Offer) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Offer) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+func (x *Offer) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+// The digests of sender and receiver differ.
+type Diverged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the sender.
+	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// The mark at which they were compared.
+	Mark          uint64 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diverged) Reset() {
+	*x = Diverged{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diverged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diverged) ProtoMessage() {}
+
+func (x *Diverged) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diverged.ProtoReflect.Descriptor instead.
+func (*Diverged) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Diverged) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+func (x *Diverged) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
 // The lease that the receiver holds from the sender is over.
 type ReleaseLease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -713,7 +857,7 @@ type ReleaseLease struct {
 
 func (x *ReleaseLease) Reset() {
 	*x = ReleaseLease{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +869,7 @@ func (x *ReleaseLease) String() string {
 func (*ReleaseLease) ProtoMessage() {}
 
 func (x *ReleaseLease) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +882,7 @@ func (x *ReleaseLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLease.ProtoReflect.Descriptor instead.
 func (*ReleaseLease) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{8}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseLease) GetTerm() *Term {
@@ -761,7 +905,7 @@ type Confirmation struct {
 
 func (x *Confirmation) Reset() {
 	*x = Confirmation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +917,7 @@ func (x *Confirmation) String() string {
 func (*Confirmation) ProtoMessage() {}
 
 func (x *Confirmation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +930,7 @@ func (x *Confirmation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmation.ProtoReflect.Descriptor instead.
 func (*Confirmation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{9}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Confirmation) GetTerm() *Term {
@@ -826,7 +970,7 @@ type ReplicateResponse struct {
 
 func (x *ReplicateResponse) Reset() {
 	*x = ReplicateResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +982,7 @@ func (x *ReplicateResponse) String() string {
 func (*ReplicateResponse) ProtoMessage() {}
 
 func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +995,7 @@ func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{10}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReplicateResponse) GetCollectionId() uint64 {
@@ -943,21 +1087,23 @@ type AppendAck struct {
 	Durable uint64 `protobuf:"varint,2,opt,name=durable,proto3" json:"durable,omitempty"`
 	// Everything up to here is applied.
 	Applied uint64 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
-	// Digest of the state at `applied`; empty = not computed.
+	// Digest of the state at `mark`; empty = there is none.
 	Digest []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Of this follower's start.
 	Session uint64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
 	// Lease granted to the primary from the sending of this message; unset = none.
 	Lease *durationpb.Duration `protobuf:"bytes,6,opt,name=lease,proto3" json:"lease,omitempty"`
 	// Of the append, echoed.
-	Sequence      uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The newest mark of the log that is applied; 0 = none.
+	Mark          uint64 `protobuf:"varint,8,opt,name=mark,proto3" json:"mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendAck) Reset() {
 	*x = AppendAck{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1115,7 @@ func (x *AppendAck) String() string {
 func (*AppendAck) ProtoMessage() {}
 
 func (x *AppendAck) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1128,7 @@ func (x *AppendAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendAck.ProtoReflect.Descriptor instead.
 func (*AppendAck) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{11}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendAck) GetTerm() *Term {
@@ -1034,6 +1180,13 @@ func (x *AppendAck) GetSequence() uint64 {
 	return 0
 }
 
+func (x *AppendAck) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
 // A refusal.
 type Nack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1046,7 +1199,6 @@ type Nack struct {
 	//	*Nack_StaleEpoch_
 	//	*Nack_Mismatch_
 	//	*Nack_WrongIncarnation_
-	//	*Nack_Unable_
 	Reason        isNack_Reason `protobuf_oneof:"reason"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1054,7 +1206,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1218,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1231,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Nack) GetTerm() *Term {
@@ -1123,15 +1275,6 @@ func (x *Nack) GetWrongIncarnation() *Nack_WrongIncarnation {
 	return nil
 }
 
-func (x *Nack) GetUnable() *Nack_Unable {
-	if x != nil {
-		if x, ok := x.Reason.(*Nack_Unable_); ok {
-			return x.Unable
-		}
-	}
-	return nil
-}
-
 type isNack_Reason interface {
 	isNack_Reason()
 }
@@ -1151,18 +1294,11 @@ type Nack_WrongIncarnation_ struct {
 	WrongIncarnation *Nack_WrongIncarnation `protobuf:"bytes,4,opt,name=wrong_incarnation,json=wrongIncarnation,proto3,oneof"`
 }
 
-type Nack_Unable_ struct {
-	// Broken or not here.
-	Unable *Nack_Unable `protobuf:"bytes,5,opt,name=unable,proto3,oneof"`
-}
-
 func (*Nack_StaleEpoch_) isNack_Reason() {}
 
 func (*Nack_Mismatch_) isNack_Reason() {}
 
 func (*Nack_WrongIncarnation_) isNack_Reason() {}
-
-func (*Nack_Unable_) isNack_Reason() {}
 
 // The promise stands.
 type ConfirmationAck struct {
@@ -1177,7 +1313,7 @@ type ConfirmationAck struct {
 
 func (x *ConfirmationAck) Reset() {
 	*x = ConfirmationAck{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1325,7 @@ func (x *ConfirmationAck) String() string {
 func (*ConfirmationAck) ProtoMessage() {}
 
 func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1338,7 @@ func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmationAck.ProtoReflect.Descriptor instead.
 func (*ConfirmationAck) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{13}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ConfirmationAck) GetPromised() *Term {
@@ -1240,7 +1376,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1388,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1401,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TransferRequest) GetCollectionId() uint64 {
@@ -1323,7 +1459,7 @@ type FileRange struct {
 
 func (x *FileRange) Reset() {
 	*x = FileRange{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1471,7 @@ func (x *FileRange) String() string {
 func (*FileRange) ProtoMessage() {}
 
 func (x *FileRange) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1484,7 @@ func (x *FileRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRange.ProtoReflect.Descriptor instead.
 func (*FileRange) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FileRange) GetName() string {
@@ -1383,7 +1519,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1531,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1544,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TransferResponse) GetPiece() isTransferResponse_Piece {
@@ -1480,7 +1616,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1628,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1641,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetName() string {
@@ -1560,7 +1696,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1708,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1721,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Operation) GetId() *EntryId {
@@ -1631,7 +1767,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1779,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1792,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProposeRequest) GetRoute() *Route {
@@ -1691,7 +1827,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1839,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1852,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProposeResponse) GetResult() *ShardWriteResult {
@@ -1739,7 +1875,7 @@ type CopyProvisionalRequest struct {
 
 func (x *CopyProvisionalRequest) Reset() {
 	*x = CopyProvisionalRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1887,7 @@ func (x *CopyProvisionalRequest) String() string {
 func (*CopyProvisionalRequest) ProtoMessage() {}
 
 func (x *CopyProvisionalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1900,7 @@ func (x *CopyProvisionalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyProvisionalRequest.ProtoReflect.Descriptor instead.
 func (*CopyProvisionalRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyProvisionalRequest) GetRoute() *Route {
@@ -1792,7 +1928,7 @@ type CopyProvisionalResponse struct {
 
 func (x *CopyProvisionalResponse) Reset() {
 	*x = CopyProvisionalResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1940,7 @@ func (x *CopyProvisionalResponse) String() string {
 func (*CopyProvisionalResponse) ProtoMessage() {}
 
 func (x *CopyProvisionalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1953,7 @@ func (x *CopyProvisionalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyProvisionalResponse.ProtoReflect.Descriptor instead.
 func (*CopyProvisionalResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyProvisionalResponse) GetAdded() uint32 {
@@ -1842,7 +1978,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1990,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2003,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReconcileRequest) GetRoute() *Route {
@@ -1902,7 +2038,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2050,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2063,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReconcileResponse) GetResults() []*ShardWriteResult {
@@ -1950,7 +2086,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2098,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2111,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProbeRequest) GetShards() []*v1.ShardRef {
@@ -2009,7 +2145,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2157,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2170,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProbeResponse) GetPeerId() uint64 {
@@ -2086,7 +2222,7 @@ type ReplicaHealth struct {
 
 func (x *ReplicaHealth) Reset() {
 	*x = ReplicaHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2234,7 @@ func (x *ReplicaHealth) String() string {
 func (*ReplicaHealth) ProtoMessage() {}
 
 func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2247,7 @@ func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaHealth.ProtoReflect.Descriptor instead.
 func (*ReplicaHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReplicaHealth) GetCollectionId() uint64 {
@@ -2173,7 +2309,7 @@ type DiskHealth struct {
 
 func (x *DiskHealth) Reset() {
 	*x = DiskHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2321,7 @@ func (x *DiskHealth) String() string {
 func (*DiskHealth) ProtoMessage() {}
 
 func (x *DiskHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2334,7 @@ func (x *DiskHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHealth.ProtoReflect.Descriptor instead.
 func (*DiskHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DiskHealth) GetFsync() *durationpb.Duration {
@@ -2246,7 +2382,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2394,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2407,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConfirmRequest) GetCollectionId() uint64 {
@@ -2323,7 +2459,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2471,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2484,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2397,16 +2533,14 @@ func (x *ConfirmResponse) GetSessionId() uint64 {
 type Nack_StaleEpoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The follower's.
-	Placement *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
-	// Highest term obeyed.
-	Promised      *Term `protobuf:"bytes,2,opt,name=promised,proto3" json:"promised,omitempty"`
+	Placement     *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2552,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2565,7 @@ func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_StaleEpoch.ProtoReflect.Descriptor instead.
 func (*Nack_StaleEpoch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 0}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *Nack_StaleEpoch) GetPlacement() *v1.Shard {
@@ -2441,31 +2575,22 @@ func (x *Nack_StaleEpoch) GetPlacement() *v1.Shard {
 	return nil
 }
 
-func (x *Nack_StaleEpoch) GetPromised() *Term {
-	if x != nil {
-		return x.Promised
-	}
-	return nil
-}
-
 // `prev` is not in the follower's log.
 type Nack_Mismatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All terms of the follower's log.
 	EpochHistory []*TermStart `protobuf:"bytes,1,rep,name=epoch_history,json=epochHistory,proto3" json:"epoch_history,omitempty"`
-	// First entry that it still has.
-	FirstSeq uint64 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
 	// Last entry that it has.
-	LastSeq uint64 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
-	// Applied position.
-	Applied       uint64 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	LastSeq uint64 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	// Of this follower's start.
+	Session       uint64 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2602,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2615,7 @@ func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_Mismatch.ProtoReflect.Descriptor instead.
 func (*Nack_Mismatch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 1}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 1}
 }
 
 func (x *Nack_Mismatch) GetEpochHistory() []*TermStart {
@@ -2500,13 +2625,6 @@ func (x *Nack_Mismatch) GetEpochHistory() []*TermStart {
 	return nil
 }
 
-func (x *Nack_Mismatch) GetFirstSeq() uint64 {
-	if x != nil {
-		return x.FirstSeq
-	}
-	return 0
-}
-
 func (x *Nack_Mismatch) GetLastSeq() uint64 {
 	if x != nil {
 		return x.LastSeq
@@ -2514,25 +2632,23 @@ func (x *Nack_Mismatch) GetLastSeq() uint64 {
 	return 0
 }
 
-func (x *Nack_Mismatch) GetApplied() uint64 {
+func (x *Nack_Mismatch) GetSession() uint64 {
 	if x != nil {
-		return x.Applied
+		return x.Session
 	}
 	return 0
 }
 
 // The follower's disk is not the one of the placement.
 type Nack_WrongIncarnation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The follower's, 16 bytes.
-	Incarnation   []byte `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2660,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,60 +2673,7 @@ func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_WrongIncarnation.ProtoReflect.Descriptor instead.
 func (*Nack_WrongIncarnation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 2}
-}
-
-func (x *Nack_WrongIncarnation) GetIncarnation() []byte {
-	if x != nil {
-		return x.Incarnation
-	}
-	return nil
-}
-
-// The follower cannot take part.
-type Nack_Unable struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why.
-	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Nack_Unable) Reset() {
-	*x = Nack_Unable{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Nack_Unable) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Nack_Unable) ProtoMessage() {}
-
-func (x *Nack_Unable) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Nack_Unable.ProtoReflect.Descriptor instead.
-func (*Nack_Unable) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 3}
-}
-
-func (x *Nack_Unable) GetFailure() *Failure {
-	if x != nil {
-		return x.Failure
-	}
-	return nil
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 2}
 }
 
 var File_pando_shard_v1_replication_proto protoreflect.FileDescriptor
@@ -2637,7 +2700,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03hlc\x18\x03 \x01(\x06R\x03hlc\x12\x16\n" +
 	"\x06origin\x18\x04 \x01(\x04R\x06origin\x12'\n" +
 	"\x02id\x18\x05 \x01(\v2\x17.pando.shard.v1.EntryIdR\x02id\x12\x12\n" +
-	"\x04body\x18\x06 \x01(\fR\x04body\"\xe4\x02\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\"\xcb\x03\n" +
 	"\x10ReplicateRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
@@ -2645,7 +2708,9 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06append\x18\x04 \x01(\v2\x16.pando.shard.v1.AppendH\x00R\x06append\x126\n" +
 	"\bsnapshot\x18\x05 \x01(\v2\x18.pando.shard.v1.SnapshotH\x00R\bsnapshot\x12C\n" +
 	"\rrelease_lease\x18\x06 \x01(\v2\x1c.pando.shard.v1.ReleaseLeaseH\x00R\freleaseLease\x12B\n" +
-	"\fconfirmation\x18\a \x01(\v2\x1c.pando.shard.v1.ConfirmationH\x00R\fconfirmationB\t\n" +
+	"\fconfirmation\x18\a \x01(\v2\x1c.pando.shard.v1.ConfirmationH\x00R\fconfirmation\x12-\n" +
+	"\x05offer\x18\b \x01(\v2\x15.pando.shard.v1.OfferH\x00R\x05offer\x126\n" +
+	"\bdiverged\x18\t \x01(\v2\x18.pando.shard.v1.DivergedH\x00R\bdivergedB\t\n" +
 	"\amessage\"\xe3\x03\n" +
 	"\x06Append\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12,\n" +
@@ -2669,7 +2734,13 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\repoch_history\x18\x04 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x14\n" +
 	"\x05dedup\x18\x05 \x01(\fR\x05dedup\x12\x1f\n" +
 	"\vtransfer_id\x18\x06 \x01(\tR\n" +
-	"transferId\"8\n" +
+	"transferId\"K\n" +
+	"\x05Offer\x12(\n" +
+	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
+	"\asession\x18\x02 \x01(\x04R\asession\"H\n" +
+	"\bDiverged\x12(\n" +
+	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\x04R\x04mark\"8\n" +
 	"\fReleaseLease\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\"N\n" +
 	"\fConfirmation\x12(\n" +
@@ -2682,7 +2753,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03ack\x18\x04 \x01(\v2\x19.pando.shard.v1.AppendAckH\x00R\x03ack\x12*\n" +
 	"\x04nack\x18\x05 \x01(\v2\x14.pando.shard.v1.NackH\x00R\x04nack\x12L\n" +
 	"\x10confirmation_ack\x18\x06 \x01(\v2\x1f.pando.shard.v1.ConfirmationAckH\x00R\x0fconfirmationAckB\t\n" +
-	"\amessage\"\xe8\x01\n" +
+	"\amessage\"\xfc\x01\n" +
 	"\tAppendAck\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
 	"\adurable\x18\x02 \x01(\x04R\adurable\x12\x18\n" +
@@ -2690,27 +2761,22 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x18\n" +
 	"\asession\x18\x05 \x01(\x04R\asession\x12/\n" +
 	"\x05lease\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x1a\n" +
-	"\bsequence\x18\a \x01(\x04R\bsequence\"\xd3\x05\n" +
+	"\bsequence\x18\a \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04mark\x18\b \x01(\x04R\x04mark\"\xed\x03\n" +
 	"\x04Nack\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12B\n" +
 	"\vstale_epoch\x18\x02 \x01(\v2\x1f.pando.shard.v1.Nack.StaleEpochH\x00R\n" +
 	"staleEpoch\x12;\n" +
 	"\bmismatch\x18\x03 \x01(\v2\x1d.pando.shard.v1.Nack.MismatchH\x00R\bmismatch\x12T\n" +
-	"\x11wrong_incarnation\x18\x04 \x01(\v2%.pando.shard.v1.Nack.WrongIncarnationH\x00R\x10wrongIncarnation\x125\n" +
-	"\x06unable\x18\x05 \x01(\v2\x1b.pando.shard.v1.Nack.UnableH\x00R\x06unable\x1aw\n" +
+	"\x11wrong_incarnation\x18\x04 \x01(\v2%.pando.shard.v1.Nack.WrongIncarnationH\x00R\x10wrongIncarnation\x1aE\n" +
 	"\n" +
 	"StaleEpoch\x127\n" +
-	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\x120\n" +
-	"\bpromised\x18\x02 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x1a\x9c\x01\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\x1a\x7f\n" +
 	"\bMismatch\x12>\n" +
-	"\repoch_history\x18\x01 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x1b\n" +
-	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
-	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12\x18\n" +
-	"\aapplied\x18\x04 \x01(\x04R\aapplied\x1a4\n" +
-	"\x10WrongIncarnation\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x1a;\n" +
-	"\x06Unable\x121\n" +
-	"\afailure\x18\x01 \x01(\v2\x17.pando.shard.v1.FailureR\afailureB\b\n" +
+	"\repoch_history\x18\x01 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x19\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\x1a\x12\n" +
+	"\x10WrongIncarnationB\b\n" +
 	"\x06reason\"Y\n" +
 	"\x0fConfirmationAck\x120\n" +
 	"\bpromised\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12\x14\n" +
@@ -2829,7 +2895,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                    // 0: pando.shard.v1.Term
 	(*Position)(nil),                // 1: pando.shard.v1.Position
@@ -2839,40 +2905,41 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*ReplicateRequest)(nil),        // 5: pando.shard.v1.ReplicateRequest
 	(*Append)(nil),                  // 6: pando.shard.v1.Append
 	(*Snapshot)(nil),                // 7: pando.shard.v1.Snapshot
-	(*ReleaseLease)(nil),            // 8: pando.shard.v1.ReleaseLease
-	(*Confirmation)(nil),            // 9: pando.shard.v1.Confirmation
-	(*ReplicateResponse)(nil),       // 10: pando.shard.v1.ReplicateResponse
-	(*AppendAck)(nil),               // 11: pando.shard.v1.AppendAck
-	(*Nack)(nil),                    // 12: pando.shard.v1.Nack
-	(*ConfirmationAck)(nil),         // 13: pando.shard.v1.ConfirmationAck
-	(*TransferRequest)(nil),         // 14: pando.shard.v1.TransferRequest
-	(*FileRange)(nil),               // 15: pando.shard.v1.FileRange
-	(*TransferResponse)(nil),        // 16: pando.shard.v1.TransferResponse
-	(*Chunk)(nil),                   // 17: pando.shard.v1.Chunk
-	(*Operation)(nil),               // 18: pando.shard.v1.Operation
-	(*ProposeRequest)(nil),          // 19: pando.shard.v1.ProposeRequest
-	(*ProposeResponse)(nil),         // 20: pando.shard.v1.ProposeResponse
-	(*CopyProvisionalRequest)(nil),  // 21: pando.shard.v1.CopyProvisionalRequest
-	(*CopyProvisionalResponse)(nil), // 22: pando.shard.v1.CopyProvisionalResponse
-	(*ReconcileRequest)(nil),        // 23: pando.shard.v1.ReconcileRequest
-	(*ReconcileResponse)(nil),       // 24: pando.shard.v1.ReconcileResponse
-	(*ProbeRequest)(nil),            // 25: pando.shard.v1.ProbeRequest
-	(*ProbeResponse)(nil),           // 26: pando.shard.v1.ProbeResponse
-	(*ReplicaHealth)(nil),           // 27: pando.shard.v1.ReplicaHealth
-	(*DiskHealth)(nil),              // 28: pando.shard.v1.DiskHealth
-	(*ConfirmRequest)(nil),          // 29: pando.shard.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),         // 30: pando.shard.v1.ConfirmResponse
-	nil,                             // 31: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 32: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 33: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 34: pando.shard.v1.Nack.WrongIncarnation
-	(*Nack_Unable)(nil),             // 35: pando.shard.v1.Nack.Unable
-	(*v1.Shard)(nil),                // 36: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
-	(*Route)(nil),                   // 38: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 39: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 40: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 41: pando.shard.v1.Failure
+	(*Offer)(nil),                   // 8: pando.shard.v1.Offer
+	(*Diverged)(nil),                // 9: pando.shard.v1.Diverged
+	(*ReleaseLease)(nil),            // 10: pando.shard.v1.ReleaseLease
+	(*Confirmation)(nil),            // 11: pando.shard.v1.Confirmation
+	(*ReplicateResponse)(nil),       // 12: pando.shard.v1.ReplicateResponse
+	(*AppendAck)(nil),               // 13: pando.shard.v1.AppendAck
+	(*Nack)(nil),                    // 14: pando.shard.v1.Nack
+	(*ConfirmationAck)(nil),         // 15: pando.shard.v1.ConfirmationAck
+	(*TransferRequest)(nil),         // 16: pando.shard.v1.TransferRequest
+	(*FileRange)(nil),               // 17: pando.shard.v1.FileRange
+	(*TransferResponse)(nil),        // 18: pando.shard.v1.TransferResponse
+	(*Chunk)(nil),                   // 19: pando.shard.v1.Chunk
+	(*Operation)(nil),               // 20: pando.shard.v1.Operation
+	(*ProposeRequest)(nil),          // 21: pando.shard.v1.ProposeRequest
+	(*ProposeResponse)(nil),         // 22: pando.shard.v1.ProposeResponse
+	(*CopyProvisionalRequest)(nil),  // 23: pando.shard.v1.CopyProvisionalRequest
+	(*CopyProvisionalResponse)(nil), // 24: pando.shard.v1.CopyProvisionalResponse
+	(*ReconcileRequest)(nil),        // 25: pando.shard.v1.ReconcileRequest
+	(*ReconcileResponse)(nil),       // 26: pando.shard.v1.ReconcileResponse
+	(*ProbeRequest)(nil),            // 27: pando.shard.v1.ProbeRequest
+	(*ProbeResponse)(nil),           // 28: pando.shard.v1.ProbeResponse
+	(*ReplicaHealth)(nil),           // 29: pando.shard.v1.ReplicaHealth
+	(*DiskHealth)(nil),              // 30: pando.shard.v1.DiskHealth
+	(*ConfirmRequest)(nil),          // 31: pando.shard.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),         // 32: pando.shard.v1.ConfirmResponse
+	nil,                             // 33: pando.shard.v1.Append.TraceparentsEntry
+	(*Nack_StaleEpoch)(nil),         // 34: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),           // 35: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil),   // 36: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),                // 37: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
+	(*Route)(nil),                   // 39: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),        // 40: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),             // 41: pando.placement.v1.ShardRef
+	(*Failure)(nil),                 // 42: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -2881,75 +2948,76 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	3,  // 3: pando.shard.v1.Entry.id:type_name -> pando.shard.v1.EntryId
 	6,  // 4: pando.shard.v1.ReplicateRequest.append:type_name -> pando.shard.v1.Append
 	7,  // 5: pando.shard.v1.ReplicateRequest.snapshot:type_name -> pando.shard.v1.Snapshot
-	8,  // 6: pando.shard.v1.ReplicateRequest.release_lease:type_name -> pando.shard.v1.ReleaseLease
-	9,  // 7: pando.shard.v1.ReplicateRequest.confirmation:type_name -> pando.shard.v1.Confirmation
-	0,  // 8: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
-	1,  // 9: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
-	4,  // 10: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	36, // 11: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	31, // 12: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
-	0,  // 13: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
-	1,  // 14: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
-	2,  // 15: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
-	0,  // 16: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
-	0,  // 17: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
-	11, // 18: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
-	12, // 19: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
-	13, // 20: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
-	0,  // 21: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	37, // 22: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
-	0,  // 23: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	32, // 24: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	33, // 25: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	34, // 26: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
-	35, // 27: pando.shard.v1.Nack.unable:type_name -> pando.shard.v1.Nack.Unable
-	0,  // 28: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
-	15, // 29: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
-	7,  // 30: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
-	17, // 31: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
-	3,  // 32: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	38, // 33: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
-	18, // 34: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	39, // 35: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	38, // 36: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
-	18, // 37: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	38, // 38: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
-	18, // 39: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	39, // 40: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	40, // 41: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
-	27, // 42: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
-	28, // 43: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	37, // 44: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	41, // 45: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	37, // 46: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	37, // 47: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	41, // 48: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	36, // 49: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	0,  // 50: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 51: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	36, // 52: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	0,  // 53: pando.shard.v1.Nack.StaleEpoch.promised:type_name -> pando.shard.v1.Term
-	2,  // 54: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	41, // 55: pando.shard.v1.Nack.Unable.failure:type_name -> pando.shard.v1.Failure
-	5,  // 56: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	14, // 57: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	19, // 58: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	21, // 59: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	23, // 60: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	25, // 61: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	29, // 62: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	10, // 63: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	16, // 64: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	20, // 65: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	22, // 66: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	24, // 67: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
-	26, // 68: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	30, // 69: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	63, // [63:70] is the sub-list for method output_type
-	56, // [56:63] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	10, // 6: pando.shard.v1.ReplicateRequest.release_lease:type_name -> pando.shard.v1.ReleaseLease
+	11, // 7: pando.shard.v1.ReplicateRequest.confirmation:type_name -> pando.shard.v1.Confirmation
+	8,  // 8: pando.shard.v1.ReplicateRequest.offer:type_name -> pando.shard.v1.Offer
+	9,  // 9: pando.shard.v1.ReplicateRequest.diverged:type_name -> pando.shard.v1.Diverged
+	0,  // 10: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
+	1,  // 11: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
+	4,  // 12: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
+	37, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	33, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	0,  // 15: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
+	1,  // 16: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
+	2,  // 17: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
+	0,  // 18: pando.shard.v1.Offer.term:type_name -> pando.shard.v1.Term
+	0,  // 19: pando.shard.v1.Diverged.term:type_name -> pando.shard.v1.Term
+	0,  // 20: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
+	0,  // 21: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
+	13, // 22: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
+	14, // 23: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
+	15, // 24: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
+	0,  // 25: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
+	38, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	0,  // 27: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
+	34, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	35, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	36, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	0,  // 31: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
+	17, // 32: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
+	7,  // 33: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
+	19, // 34: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
+	3,  // 35: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
+	39, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	20, // 37: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
+	40, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	39, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
+	20, // 40: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
+	39, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
+	20, // 42: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
+	40, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	41, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	29, // 45: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
+	30, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
+	38, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	42, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	38, // 49: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	38, // 50: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	42, // 51: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	37, // 52: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	0,  // 53: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 54: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	37, // 55: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 56: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 57: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	16, // 58: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	21, // 59: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	23, // 60: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
+	25, // 61: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
+	27, // 62: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	31, // 63: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	12, // 64: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	18, // 65: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	22, // 66: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	24, // 67: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
+	26, // 68: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	28, // 69: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	32, // 70: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	64, // [64:71] is the sub-list for method output_type
+	57, // [57:64] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -2963,33 +3031,34 @@ func file_pando_shard_v1_replication_proto_init() {
 		(*ReplicateRequest_Snapshot)(nil),
 		(*ReplicateRequest_ReleaseLease)(nil),
 		(*ReplicateRequest_Confirmation)(nil),
+		(*ReplicateRequest_Offer)(nil),
+		(*ReplicateRequest_Diverged)(nil),
 	}
 	file_pando_shard_v1_replication_proto_msgTypes[6].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[10].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[12].OneofWrappers = []any{
 		(*ReplicateResponse_Ack)(nil),
 		(*ReplicateResponse_Nack)(nil),
 		(*ReplicateResponse_ConfirmationAck)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[12].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[14].OneofWrappers = []any{
 		(*Nack_StaleEpoch_)(nil),
 		(*Nack_Mismatch_)(nil),
 		(*Nack_WrongIncarnation_)(nil),
-		(*Nack_Unable_)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[16].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[18].OneofWrappers = []any{
 		(*TransferResponse_Manifest)(nil),
 		(*TransferResponse_Chunk)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[26].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[27].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[29].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -34,7 +34,7 @@ const (
 //
 // primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
 //
-// A shard that is not here is answered inside the stream, since one stream serves all shards that two peers share.
+// One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationClient interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplicateRequest, ReplicateResponse], error)
@@ -124,7 +124,7 @@ func (c *replicationClient) Reconcile(ctx context.Context, in *ReconcileRequest,
 //
 // primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
 //
-// A shard that is not here is answered inside the stream, since one stream serves all shards that two peers share.
+// One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationServer interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(grpc.BidiStreamingServer[ReplicateRequest, ReplicateResponse]) error
