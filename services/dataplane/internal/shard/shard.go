@@ -193,20 +193,8 @@ func (s *Shard) Err() error { return s.store.err() }
 
 // Seen finds where an operation was applied (W2), until a Floor forgot it.
 func (s *Shard) Seen(id op.ID) (topology.Seq, bool, error) {
-	v, closer, err := s.store.Get(dedupKey(nil, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, s.store.classify(err)
-	}
-	r := op.NewReader(v)
-	seq := topology.Seq(r.Uint64())
-	r.Uint64()
-	if err := errors.Join(r.Close(), closer.Close()); err != nil {
-		return 0, false, storedError(err)
-	}
-	return seq, true, nil
+	seq, _, found, err := s.store.seen(dedupKey(nil, id))
+	return seq, found, err
 }
 
 // Checkpoint makes everything durable that was applied before the call, and

@@ -12,7 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	pvfs "github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
+	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
 
@@ -336,6 +338,19 @@ func (s *store) flush() error {
 		case <-changed:
 		}
 	}
+}
+
+// seen reads a dedup entry.
+func (s *store) seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err error) {
+	v, closer, err := s.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, 0, false, nil
+	}
+	if err != nil {
+		return 0, 0, false, s.classify(err)
+	}
+	seq, h, err = decodeDedupValue(v)
+	return seq, h, err == nil, errors.Join(err, closer.Close())
 }
 
 // close ends the store; what was not flushed is lost, as in a crash.
