@@ -106,7 +106,7 @@ func (e engineOf) Checkpoint() (topology.Seq, error) {
 func (e engineOf) Position() replica.Position {
 	p := e.sh.Applied()
 	revision, _ := e.sh.Config()
-	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor}
+	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor, Mark: p.Mark}
 }
 
 func full(err error) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -197,7 +198,11 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 		if en.ID.Request != [16]byte{} {
 			e.mu.seen[en.ID] = en.Seq
 		}
-		e.mu.at = Position{en.Seq, max(e.mu.at.MaxHLC, en.HLC), max(e.mu.at.Config, o.Revision), max(e.mu.at.Floor, o.Floor)}
+		e.mu.at = Position{Applied: en.Seq, MaxHLC: max(e.mu.at.MaxHLC, en.HLC), Config: max(e.mu.at.Config, o.Revision),
+			Floor: max(e.mu.at.Floor, o.Floor), Mark: e.mu.at.Mark}
+		if o.Kind == op.Mark {
+			e.mu.at.Mark = point.Mark{Seq: en.Seq, Digest: point.Digest{A: uint64(len(e.mu.ids))}}
+		}
 	}
 	return nil
 }

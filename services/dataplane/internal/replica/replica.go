@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -101,6 +102,9 @@ type Position struct {
 	Config uint64
 	// Floor is the highest floor applied (D2).
 	Floor op.HLC
+	// Mark is the last one applied since the state is this replica's own work: a
+	// copy brings none.
+	Mark point.Mark
 }
 
 // State keeps the small durable state.

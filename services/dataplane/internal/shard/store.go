@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	pvfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -351,6 +352,33 @@ func (s *store) seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err er
 	}
 	seq, h, err = decodeDedupValue(v)
 	return seq, h, err == nil, errors.Join(err, closer.Close())
+}
+
+// readAll reads every stored byte, shows visit the points in the order of their
+// ids and computes their digest.
+func (s *store) readAll(visit func(id topology.PointID, stored []byte) error) (d point.Digest, err error) {
+	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
+	if err != nil {
+		return d, err
+	}
+	var scratch []byte
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if it.Key()[0] != pointSpace {
+			continue // read for its checksum only
+		}
+		id, bad := topology.DecodePointID(it.Key()[1:])
+		if bad != nil {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, bad)
+			break
+		}
+		var v []byte
+		if v, err = it.ValueAndErr(); err == nil {
+			var one point.Digest
+			one, scratch = point.DigestOf(id, v, scratch)
+			d, err = d.Add(one), visit(id, v)
+		}
+	}
+	return d, errors.Join(err, it.Error(), it.Close())
 }
 
 // close ends the store; what was not flushed is lost, as in a crash.
