@@ -249,6 +249,51 @@ func (s *fakeState) Save(h core.Hard) error {
 	return nil
 }
 
+// fakeCopier hands out copies at a place, and counts what becomes of them.
+type fakeCopier struct {
+	mu        sync.Mutex
+	at        core.Position
+	err       error // of Fetch
+	commitErr error
+	asked     []CopySource
+	committed int
+	dropped   int
+}
+
+var _ Copier = (*fakeCopier)(nil)
+
+func (c *fakeCopier) Fetch(ctx context.Context, from CopySource, progress func(CopyProgress)) (Copy, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, from)
+	progress(CopyProgress{Points: 1, TotalPoints: 1, Bytes: 1, TotalBytes: 1})
+	if err := errors.Join(c.err, ctx.Err()); err != nil {
+		return nil, err
+	}
+	return &fakeCopy{c, c.at}, nil
+}
+
+type fakeCopy struct {
+	c  *fakeCopier
+	at core.Position
+}
+
+func (p *fakeCopy) At() core.Position { return p.at }
+
+func (p *fakeCopy) Commit() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.committed++
+	return p.c.commitErr
+}
+
+func (p *fakeCopy) Drop() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.dropped++
+	return nil
+}
+
 // bench is one replica on fakes inside a synctest bubble.
 type bench struct {
 	t     *testing.T

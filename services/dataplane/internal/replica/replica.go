@@ -158,6 +158,7 @@ type Options struct {
 	Log         Log
 	Engine      Engine
 	State       State
+	Copier      Copier
 	Limits      Limits
 	Now         func() time.Time // wall clock; nil: time.Now
 	Logger      *slog.Logger
