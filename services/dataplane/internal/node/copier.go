@@ -28,12 +28,14 @@ var (
 	errNotFresh = errors.New("another copy waits to be installed")
 )
 
-// Export is a pinned state of a replica, and where the terms of its log began up to
-// there.
+// Export is a pinned state of a replica.
 type Export struct {
 	*shard.Export
-	History []core.TermStart
+	history []core.TermStart
 }
+
+// History says where the terms of the replica's log began, up to the state.
+func (x *Export) History() []core.TermStart { return x.history }
 
 // Intake takes a copy as it comes: its head and history once, then its bytes, cut
 // anywhere.
@@ -55,7 +57,7 @@ func exportOf(sh *shard.Shard, log *oplog.Log) (*Export, error) {
 	h := e.Head()
 	for _, t := range log.History() {
 		if t.First <= h.Seq {
-			x.History = append(x.History, core.TermStart{Term: t.Term, First: t.First})
+			x.history = append(x.history, core.TermStart{Term: t.Term, First: t.First})
 		}
 	}
 	return x, nil

@@ -96,7 +96,7 @@ func newSource(t testing.TB) *source {
 		x, err := p.Export()
 		must(t, err)
 		h := x.Head()
-		s.head, s.history = h.AppendBinary(nil), x.History
+		s.head, s.history = h.AppendBinary(nil), x.History()
 		s.body, err = io.ReadAll(x)
 		must(t, errors.Join(err, x.Close()))
 	}
