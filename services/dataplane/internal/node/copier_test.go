@@ -26,11 +26,11 @@ import (
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 )
 
-const (
-	home = "/r"
-	// Where the old replica, the copy and the source's log are.
-	oldAt, copyAt, logEnd = 10, 20, 40
-)
+// home is where a replica is on a disk in memory.
+const home = "/r"
+
+// Where the old replica, the copy and the source's log are.
+const oldAt, copyAt, logEnd = 10, 20, 40
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -73,6 +73,7 @@ func divergent(es []op.Entry) []op.Entry {
 // source is a replica at copyAt, and its copy.
 type source struct {
 	t       testing.TB
+	home    string // of the replica that takes the copy
 	entries []op.Entry
 	head    []byte
 	body    []byte
@@ -82,7 +83,7 @@ type source struct {
 
 func newSource(t testing.TB) *source {
 	t.Helper()
-	s := &source{t: t, entries: course(), digests: map[topology.Seq]point.Digest{}}
+	s := &source{t: t, home: home, entries: course(), digests: map[topology.Seq]point.Digest{}}
 	fsys := memfs.New()
 	must(t, fsys.MkdirAll(home, 0o750))
 	p, err := s.storage(nil).Open(fsys, home, assign(shard0, 3, topology.Active, topology.Incarnation{}), core.Hard{})
@@ -129,7 +130,13 @@ func (s *source) fetch(ctx context.Context, _ replica.CopySource, _ topology.Sha
 func (s *source) old(log []op.Entry) *memfs.FS {
 	s.t.Helper()
 	fsys := memfs.New()
-	must(s.t, errors.Join(fsys.MkdirAll(home, 0o750), vfs.SyncDir(fsys, "/")))
+	must(s.t, errors.Join(fsys.MkdirAll(s.home, 0o750), vfs.SyncDir(fsys, "/")))
+	s.oldOn(fsys, log)
+	return fsys.StrictClone()
+}
+
+func (s *source) oldOn(fsys vfs.FS, log []op.Entry) {
+	s.t.Helper()
 	p, err := s.open(fsys)
 	must(s.t, err)
 	must(s.t, p.Log.Append(log))
@@ -138,17 +145,14 @@ func (s *source) old(log []op.Entry) *memfs.FS {
 	must(s.t, p.Engine.Apply(s.entries[:oldAt]))
 	_, err = p.Engine.Checkpoint()
 	must(s.t, errors.Join(err, p.Close()))
-	return fsys.StrictClone()
 }
 
-var hard = core.Hard{Commit: oldAt}
-
 func (s *source) open(fsys vfs.FS) (Parts, error) {
-	h := hard
-	if _, err := fsys.Stat(filepath.Join(home, stateDir)); err != nil {
+	h := core.Hard{Commit: oldAt}
+	if _, err := fsys.Stat(filepath.Join(s.home, stateDir)); err != nil {
 		h = core.Hard{}
 	}
-	return s.storage(s.fetch).Open(fsys, home, assign(shard0, 3, topology.Partial, topology.Incarnation{}), h)
+	return s.storage(s.fetch).Open(fsys, s.home, assign(shard0, 3, topology.Partial, topology.Incarnation{}), h)
 }
 
 var fromHere = replica.CopySource{Peer: 9, Epoch: 5, After: oldAt}
@@ -249,7 +253,7 @@ func (s *source) audit(fsys vfs.FS, log []op.Entry, last topology.Seq) (isNew bo
 		return true, fmt.Errorf("history %v, the source had %v", tail.History, s.history)
 	}
 	for _, name := range []string{newStateDir, filepath.Join(stateDir, installFile)} {
-		if _, err := fsys.Stat(filepath.Join(home, name)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := fsys.Stat(filepath.Join(s.home, name)); !errors.Is(err, fs.ErrNotExist) {
 			return true, fmt.Errorf("%s is still there: %v", name, err)
 		}
 	}
@@ -272,7 +276,7 @@ func (s *source) audit(fsys vfs.FS, log []op.Entry, last topology.Seq) (isNew bo
 	return true, nil
 }
 
-// TestInstall takes a copy to every kind of log.
+// TestInstall takes a copy to every kind of log, in memory and on a real disk.
 func TestInstall(t *testing.T) {
 	s := newSource(t)
 	for _, c := range s.meetings() {
@@ -280,6 +284,13 @@ func TestInstall(t *testing.T) {
 		must(t, s.install(mem, func(string) {}))
 		if isNew, err := s.audit(mem.StrictClone(), c.log, c.last); err != nil || !isNew {
 			t.Errorf("%s: %v, %v", c.name, isNew, err)
+		}
+		real := newSource(t)
+		real.home = t.TempDir()
+		real.oldOn(vfs.OS(), c.log)
+		must(t, real.install(vfs.OS(), func(string) {}))
+		if isNew, err := real.audit(vfs.OS(), c.log, c.last); err != nil || !isNew {
+			t.Errorf("%s, on a disk: %v, %v", c.name, isNew, err)
 		}
 	}
 }
@@ -332,7 +343,7 @@ func TestCopyIsRefused(t *testing.T) {
 			t.Errorf("%s: the old replica: %v, %v", c.name, isNew, err)
 		}
 	}
-	p, err := s.storage(nil).Open(start, home, assign(shard0, 3, topology.Partial, topology.Incarnation{}), hard)
+	p, err := s.storage(nil).Open(start, home, assign(shard0, 3, topology.Partial, topology.Incarnation{}), core.Hard{Commit: oldAt})
 	must(t, err)
 	if _, err := p.Copier.Fetch(context.Background(), fromHere, nil); !errors.Is(err, errNoFetch) {
 		t.Error(err)
