@@ -28,7 +28,7 @@ type Storage struct {
 }
 
 // Open is an Opener. It finishes an installation that was decided upon before.
-func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (_ Parts, err error) {
+func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
 	in, err := pendingInstall(fsys, dir)
 	if err != nil {
 		return Parts{}, err
