@@ -46,6 +46,7 @@ func NewImport(o Options, head []byte) (*Import, error) {
 	if err != nil {
 		return nil, err
 	}
+	st.most = maxUnflushed / 2 // several copies may come in at once
 	i := &Import{head: h, dir: o.Dir, store: st, sizes: map[string]int{}, batch: st.NewBatch()}
 	i.records = record.NewReader(h, head, (*intake)(i))
 	for _, v := range o.Schema.Vectors {

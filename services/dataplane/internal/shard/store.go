@@ -61,6 +61,7 @@ type store struct {
 	events Events
 	done   chan struct{} // closed when closing begins
 	since  int           // bytes written since room last looked
+	most   uint64        // bytes that may wait in memory for the disk
 	own    *Cache        // if none was given
 
 	mu struct {
@@ -73,7 +74,7 @@ type store struct {
 }
 
 func openStore(o *Options) (*store, error) {
-	s := &store{dir: o.Dir, events: o.Events, done: make(chan struct{})}
+	s := &store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: maxUnflushed}
 	s.mu.changed = make(chan struct{})
 	po := &pebble.Options{
 		FS:                 pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
@@ -307,7 +308,7 @@ func (s *store) room(n int) error {
 		if err := s.err(); err != nil {
 			return err
 		}
-		if s.Metrics().MemTable.Size < maxUnflushed {
+		if s.Metrics().MemTable.Size < s.most {
 			s.since = 0
 			return nil
 		}
