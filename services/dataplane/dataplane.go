@@ -82,6 +82,7 @@ type Service struct {
 	node    *node.Node
 	session *session.Session
 	shards  *peer.Server
+	copies  *peer.Replication
 	probe   *peer.Prober
 	api     *api.API
 	local   *rpc.Local
@@ -105,6 +106,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	s.shards = &peer.Server{Replica: s.replica, Reader: s.reader, Span: s.shardSpan}
+	s.copies = &peer.Replication{Server: s.shards, Export: s.export}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
@@ -135,6 +137,7 @@ func (s *Service) RegisterPublic(r grpc.ServiceRegistrar) { s.api.Register(r) }
 // RegisterInternal offers what other processes of the cluster call.
 func (s *Service) RegisterInternal(r grpc.ServiceRegistrar) {
 	shardv1.RegisterShardServer(r, s.shards)
+	shardv1.RegisterReplicationServer(r, s.copies)
 	shardv1.RegisterProbeServer(r, s.probe)
 	shardv1.RegisterConfirmServer(r, s.probe)
 }

@@ -254,14 +254,29 @@ func (n *Node) Reader(id topology.Shard) (r Reads, release func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rep, reads, err := s.use()
+	rep, parts, err := s.use()
 	if err != nil {
 		return nil, nil, err
 	}
 	if release, err = rep.Acquire(); err != nil {
 		return nil, nil, fmt.Errorf("shard %d of collection %d: %w", id.ID, id.Collection, err)
 	}
-	return reads, release, nil
+	return parts.Reads, release, nil
+}
+
+// Export pins the applied state of a shard for a copy. The caller closes it; the
+// end of the replica does not wait for that, it ends the export. Errors:
+// ErrNoReplica, ErrNotLoaded, shard.ErrClosed.
+func (n *Node) Export(id topology.Shard) (*Export, error) {
+	s, err := n.slot(id)
+	if err != nil {
+		return nil, err
+	}
+	_, parts, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	return parts.Export()
 }
 
 // Inventory tells what the peer holds, in the order of the shards.

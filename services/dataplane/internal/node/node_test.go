@@ -418,6 +418,58 @@ func TestStopOpensNothing(t *testing.T) {
 	}
 }
 
+// forgetful is an engine that has nothing durable at the end.
+type forgetful struct{ replica.Engine }
+
+func (forgetful) Checkpoint() (topology.Seq, error) { return 0, nil }
+
+// askew is a log whose replica asks to be opened again.
+type askew struct{ replica.Log }
+
+func (askew) Iterate(topology.Seq, func(op.Entry) error) error { return replica.ErrReopen }
+
+// A replica that ends with ErrReopen is opened again at once, and nobody complains.
+func TestReopen(t *testing.T) {
+	fsys := memfs.New()
+	var said bytes.Buffer
+	opened := 0
+	start := func() *house {
+		h, err := tryEnter(t, fsys, "/data", 16<<10, replica.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.n.o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		open := h.n.o.Open
+		h.n.o.Open = func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+			p, err := open(fsys, dir, a, hard)
+			switch opened++; opened {
+			case 1:
+				p.Engine = forgetful{p.Engine}
+			case 2:
+				p.Log = askew{p.Log}
+			}
+			return p, err
+		}
+		return h
+	}
+	h := start()
+	as := h.birth(1, shard0)
+	if _, err := h.write(shard0, upsert(1, 7)); err != nil {
+		t.Fatal(err)
+	}
+	h.leave()
+	h = start()
+	h.n.Apply(Desired{Revision: 2, Assignments: as})
+	h.ready(shard0)
+	if v, ok := h.value(shard0, 1); !ok || v != 7 || opened != 3 {
+		t.Errorf("%v %v, opened %d times", v, ok, opened)
+	}
+	h.leave()
+	if said.Len() > 0 {
+		t.Errorf("said:\n%s", &said)
+	}
+}
+
 func TestPanicWhileOpening(t *testing.T) {
 	h, err := tryEnter(t, memfs.New(), "/data", 0, replica.Limits{})
 	if err != nil {

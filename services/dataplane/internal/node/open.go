@@ -24,26 +24,41 @@ type Storage struct {
 	Shard shard.Options
 	// SegmentBytes is the size of a log segment; 0: the log's default.
 	SegmentBytes int64
+	// Fetch brings copies from other peers; nil: none can be had.
+	Fetch Fetch
 }
 
-// Open is an Opener.
+// Open is an Opener. It finishes an installation that was decided upon before.
 func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+	in, err := pendingInstall(fsys, dir)
+	if err != nil {
+		return Parts{}, err
+	}
 	o := st.Shard
-	o.FS, o.Dir, o.Schema = fsys, filepath.Join(dir, "state"), a.Schema
+	o.FS, o.Dir, o.Schema = fsys, filepath.Join(dir, stateDir), a.Schema
 	sh, err := shard.Open(o)
 	if err != nil {
 		return Parts{}, err
 	}
+	least := max(sh.Applied().Seq, hard.Commit)
+	if in != nil && hard.Commit < in.at.Seq {
+		least = 0 // the log may end before the copy, and is reset then
+	}
 	log, err := oplog.Open(oplog.Options{
-		FS: fsys, Dir: filepath.Join(dir, "log"), Shard: a.Placement.Shard, SegmentBytes: st.SegmentBytes,
-		AtLeast: max(sh.Applied().Seq, hard.Commit),
+		FS: fsys, Dir: filepath.Join(dir, logDir), Shard: a.Placement.Shard, SegmentBytes: st.SegmentBytes, AtLeast: least,
 	})
 	if err != nil {
 		return Parts{}, errors.Join(err, sh.Close())
 	}
+	if err := alignLog(fsys, dir, in, sh, log, hard.Commit); err != nil {
+		return Parts{}, errors.Join(err, log.Close(), sh.Close())
+	}
+	o.Dir = filepath.Join(dir, newStateDir)
 	return Parts{
 		Log: logOf{log}, Engine: engineOf{sh}, Reads: sh,
-		Close: func() error { return errors.Join(log.Close(), sh.Close()) },
+		Export: func() (*Export, error) { return exportOf(sh, log) },
+		Copier: &copier{fsys: fsys, dir: dir, id: a.Placement.Shard, state: o, fetch: st.Fetch},
+		Close:  func() error { return errors.Join(log.Close(), sh.Close()) },
 	}, nil
 }
 
@@ -127,7 +142,7 @@ func (e engineOf) Checkpoint() (topology.Seq, error) {
 func (e engineOf) Position() replica.Position {
 	p := e.sh.Applied()
 	revision, _ := e.sh.Config()
-	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor}
+	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor, Mark: p.Mark}
 }
 
 func full(err error) error {

@@ -24,7 +24,10 @@ type Parts struct {
 	Engine replica.Engine
 	// Reads is the engine's reading side, as Node.Reader hands it out.
 	Reads Reads
-	Close func() error
+	// Export pins the state for a copy; it ends with Close.
+	Export func() (*Export, error)
+	Copier replica.Copier
+	Close  func() error
 }
 
 // Opener opens or makes log and engine in a replica's folder, which exists. hard
@@ -50,7 +53,7 @@ type slot struct {
 		sync.Mutex
 		wanted *Assignment        // nil: to be dropped
 		cancel context.CancelFunc // ends the running replica
-		reads  Reads
+		parts  Parts
 		rep    *replica.Replica // nil: not loaded
 		hard   core.Hard        // as of the last opening
 		why    error            // why not loaded
@@ -107,7 +110,10 @@ func (s *slot) live(ctx context.Context) error {
 		var err error
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
-			err = s.serve(ctx, a)
+			if err = s.serve(ctx, a); errors.Is(err, replica.ErrReopen) {
+				s.log.Info("replica opened again", "reason", "a copy of the shard takes the place of its state")
+				continue
+			}
 		} else if err = s.remove(); err == nil {
 			s.log.Info("replica dropped")
 			s.n.gone(s)
@@ -133,12 +139,13 @@ func (s *slot) live(ctx context.Context) error {
 // settle shows a running replica, or why there is none.
 func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
 	s.mu.Lock()
-	s.mu.rep, s.mu.reads, s.mu.why, s.mu.since = rep, p.Reads, why, s.n.o.Now()
+	s.mu.rep, s.mu.parts, s.mu.why, s.mu.since = rep, p, why, s.n.o.Now()
 	s.mu.Unlock()
 	poke(s.n.changed)
 }
 
-// serve opens the replica and runs it. nil: ctx has ended or it is to be dropped.
+// serve opens the replica and runs it. nil: ctx has ended or it is to be dropped;
+// replica.ErrReopen: it is to be opened again at once.
 func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	select {
 	case s.n.loads <- struct{}{}:
@@ -158,7 +165,7 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	o := s.n.o
 	rep := replica.New(replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
-		Log: parts.Log, Engine: parts.Engine, State: state, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Log: parts.Log, Engine: parts.Engine, State: state, Copier: parts.Copier, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
 		Changed: func() { poke(s.n.changed) },
 	})
 	run, cancel := context.WithCancel(ctx)
@@ -193,7 +200,7 @@ func (s *slot) open(a *Assignment) (_ *replica.StateFile, _ Parts, _ core.Hard, 
 			return nil, Parts{}, core.Hard{}, err
 		}
 	}
-	state, hard, err := replica.OpenState(fsys, filepath.Join(s.dir, "meta"))
+	state, hard, err := replica.OpenState(fsys, filepath.Join(s.dir, metaFile))
 	if err != nil {
 		return nil, Parts{}, hard, err
 	}
@@ -225,7 +232,7 @@ func (s *slot) openParts(a Assignment, hard core.Hard) (p Parts, err error) {
 // bear gives a new replica its incarnation, durably before anything else is in its
 // folder (C0, S3).
 func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
-	for _, name := range []string{"log", "state"} {
+	for _, name := range []string{logDir, stateDir, newStateDir} {
 		if _, err := s.n.o.Folder.FS.Stat(filepath.Join(s.dir, name)); err == nil {
 			return hard, fmt.Errorf("%s: %w", s.dir, errMetaLost)
 		}
@@ -291,13 +298,13 @@ func (n *Node) emptyTrash() error {
 }
 
 // use gives what a caller works with.
-func (s *slot) use() (*replica.Replica, Reads, error) {
+func (s *slot) use() (*replica.Replica, Parts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.rep == nil {
-		return nil, nil, fmt.Errorf("shard %d of collection %d: %w: %w", s.id.ID, s.id.Collection, ErrNotLoaded, s.mu.why)
+		return nil, Parts{}, fmt.Errorf("shard %d of collection %d: %w: %w", s.id.ID, s.id.Collection, ErrNotLoaded, s.mu.why)
 	}
-	return s.mu.rep, s.mu.reads, nil
+	return s.mu.rep, s.mu.parts, nil
 }
 
 func (s *slot) holding() Holding {

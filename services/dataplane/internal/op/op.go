@@ -69,7 +69,8 @@ const (
 	Config
 	// Floor lets stamps, tombstones and dedup below a stamp be folded away (D2).
 	Floor
-	// Mark is a place at which replicas compare digests (C8); it changes nothing.
+	// Mark changes nothing; each replica remembers the digest of its state there,
+	// so that replicas can be compared at one place of the log (C8).
 	Mark
 )
 
@@ -84,6 +85,7 @@ const (
 //	DeleteVectors                   IDs, Names (vector names)
 //	Config            Revision, Settings
 //	Floor             Floor
+//	EpochStart, Mark  none
 type Op struct {
 	Kind     Kind
 	Points   []Point

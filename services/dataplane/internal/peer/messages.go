@@ -48,9 +48,9 @@ func response(m core.Message) *shardv1.ReplicateResponse {
 	nack := func(n *shardv1.Nack) { out.Message = &shardv1.ReplicateResponse_Nack{Nack: n} }
 	switch x := m.(type) {
 	case core.Ack:
-		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark), Session: x.Session}
-		if x.Mark > 0 {
-			a.Digest = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, x.Digest.A), x.Digest.B)
+		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark.Seq), Session: x.Session}
+		if x.Mark.Seq > 0 {
+			a.Digest = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, x.Mark.Digest.A), x.Mark.Digest.B)
 		}
 		out.Message = &shardv1.ReplicateResponse_Ack{Ack: a}
 	case core.Stale:
@@ -109,13 +109,12 @@ func appendOf(a *shardv1.Append) (core.Message, map[topology.Seq]string, error) 
 // fromResponse reads what a follower answers.
 func fromResponse(r *shardv1.ReplicateResponse) (core.Message, error) {
 	if a := r.GetAck(); a != nil {
-		out := core.Ack{Term: termOf(a.GetTerm()), Durable: topology.Seq(a.GetDurable()), Applied: topology.Seq(a.GetApplied()),
-			Mark: topology.Seq(a.GetMark()), Session: a.GetSession()}
+		out := core.Ack{Term: termOf(a.GetTerm()), Durable: topology.Seq(a.GetDurable()), Applied: topology.Seq(a.GetApplied()), Session: a.GetSession()}
 		switch d := a.GetDigest(); len(d) {
 		case 0:
-			out.Mark = 0
 		case 16:
-			out.Digest = point.Digest{A: binary.LittleEndian.Uint64(d), B: binary.LittleEndian.Uint64(d[8:])}
+			out.Mark.Seq = topology.Seq(a.GetMark())
+			out.Mark.Digest = point.Digest{A: binary.LittleEndian.Uint64(d), B: binary.LittleEndian.Uint64(d[8:])}
 		default:
 			return nil, fmt.Errorf("digest of %d bytes", len(d))
 		}

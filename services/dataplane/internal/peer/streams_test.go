@@ -31,7 +31,7 @@ func messages() []core.Message {
 		core.Append{Term: t, Entries: []op.Entry{}},
 		core.Offer{Term: t, Session: 8},
 		core.Diverged{Term: t, Mark: 12},
-		core.Ack{Term: t, Durable: 7, Applied: 6, Mark: 5, Digest: point.Digest{A: 1, B: 2}, Session: 8},
+		core.Ack{Term: t, Durable: 7, Applied: 6, Mark: point.Mark{Seq: 5, Digest: point.Digest{A: 1, B: 2}}, Session: 8},
 		core.Ack{Term: t},
 		core.Stale{Term: t, Placement: pl},
 		core.Mismatch{Term: t, History: []core.TermStart{{Term: t, First: 3}}, Last: 7, Session: 8},

@@ -217,10 +217,10 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 		if en.ID.Request != [16]byte{} {
 			e.mu.seen[en.ID] = en.Seq
 		}
-		at := &e.mu.at
-		*at = Position{Applied: en.Seq, MaxHLC: max(at.MaxHLC, en.HLC), Config: max(at.Config, o.Revision), Floor: max(at.Floor, o.Floor), Mark: at.Mark, Digest: at.Digest}
+		e.mu.at = Position{Applied: en.Seq, MaxHLC: max(e.mu.at.MaxHLC, en.HLC), Config: max(e.mu.at.Config, o.Revision),
+			Floor: max(e.mu.at.Floor, o.Floor), Mark: e.mu.at.Mark}
 		if o.Kind == op.Mark {
-			at.Mark, at.Digest = en.Seq, e.digest()
+			e.mu.at.Mark = point.Mark{Seq: en.Seq, Digest: e.digest()}
 		}
 	}
 	return nil
@@ -274,6 +274,51 @@ func (s *fakeState) Save(h core.Hard) error {
 		return s.err
 	}
 	s.hard = h
+	return nil
+}
+
+// fakeCopier hands out copies at a place, and counts what becomes of them.
+type fakeCopier struct {
+	mu        sync.Mutex
+	at        core.Position
+	err       error // of Fetch
+	commitErr error
+	asked     []CopySource
+	committed int
+	dropped   int
+}
+
+var _ Copier = (*fakeCopier)(nil)
+
+func (c *fakeCopier) Fetch(ctx context.Context, from CopySource, progress func(CopyProgress)) (Copy, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, from)
+	progress(CopyProgress{Points: 1, TotalPoints: 1, Bytes: 1, TotalBytes: 1})
+	if err := errors.Join(c.err, ctx.Err()); err != nil {
+		return nil, err
+	}
+	return &fakeCopy{c, c.at}, nil
+}
+
+type fakeCopy struct {
+	c  *fakeCopier
+	at core.Position
+}
+
+func (p *fakeCopy) At() core.Position { return p.at }
+
+func (p *fakeCopy) Commit() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.committed++
+	return p.c.commitErr
+}
+
+func (p *fakeCopy) Drop() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.dropped++
 	return nil
 }
 

@@ -33,7 +33,7 @@ func load(ctx context.Context, o Options) (*loader, core.Start, error) {
 	}
 	at = o.Engine.Position()
 	return ld, core.Start{
-		Hard: o.Hard, Applied: at.Applied, Config: at.Config, Floor: at.Floor, Mark: at.Mark, Digest: at.Digest,
+		Hard: o.Hard, Applied: at.Applied, Config: at.Config, Floor: at.Floor, Mark: at.Mark,
 		Last: tail.Last, History: tail.History, Entries: ld.rest, MaxHLC: max(at.MaxHLC, ld.maxHLC),
 	}, nil
 }

@@ -20,7 +20,7 @@ type loop struct {
 	m *core.Machine
 
 	resolve func(*shard.Write) ([][]byte, error)
-	fetch   func(from topology.PeerID)
+	fetch   func(from CopySource)
 	refs    map[uint64]*request
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
@@ -166,7 +166,7 @@ func (l *loop) worker(ctx context.Context) error {
 
 func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) error {
 	l.resolve = func(w *shard.Write) ([][]byte, error) { return resolve(ctx, l.r.o.Engine, w) }
-	l.fetch = func(from topology.PeerID) { g.Go(func() error { return l.fetcher(ctx, from) }) }
+	l.fetch = func(from CopySource) { g.Go(func() error { return l.fetcher(ctx, from) }) }
 	defer l.leave()
 	tick := time.NewTicker(l.r.o.Limits.Tick)
 	defer tick.Stop()

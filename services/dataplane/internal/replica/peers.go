@@ -41,8 +41,8 @@ func (l *loop) reader(ctx context.Context) error {
 }
 
 // fetcher brings one copy.
-func (l *loop) fetcher(ctx context.Context, from topology.PeerID) error {
-	c, err := l.r.o.Peers.Fetch(ctx, from)
+func (l *loop) fetcher(ctx context.Context, from CopySource) error {
+	c, err := l.r.o.Copier.Fetch(ctx, from, func(p CopyProgress) { l.r.progress.Store(&p) })
 	select {
 	case l.copies <- copied{c, err}:
 		return nil
@@ -115,7 +115,8 @@ func (l *loop) speak(fx *core.Effects) {
 		}
 	}
 	if fx.Fetch != 0 {
-		l.fetch(fx.Fetch)
+		s := l.m.Status()
+		l.fetch(CopySource{Peer: fx.Fetch, Epoch: s.Placement.Epoch, After: s.Applied})
 	}
 }
 
@@ -127,18 +128,19 @@ func (l *loop) onCopy(c copied) {
 		return
 	}
 	l.copy = c.copy
-	l.step(core.Fetched{At: c.copy.At()})
+	l.step(core.Fetched{At: c.copy.At().Seq})
 }
 
 // judge does what the protocol says of a copy, or of this one's own.
 func (l *loop) judge(fx *core.Effects) {
 	switch fx.Copy {
 	case core.Install:
-		if err := l.copy.Install(); err != nil {
-			l.outcome = fmt.Errorf("install the copy of entry %d: %w", l.copy.At(), err)
-			return
+		// Also after an error: what the disk holds then, opening finds out.
+		l.outcome = ErrReopen
+		if err := l.copy.Commit(); err != nil {
+			l.outcome = fmt.Errorf("%w: copy of entry %d: %w", ErrReopen, l.copy.At().Seq, err)
 		}
-		l.copy, l.outcome = nil, ErrReopen
+		l.copy = nil
 	case core.Drop:
 		l.dropCopy()
 	}

@@ -127,10 +127,6 @@ func (h *trioHost) HandOver(m core.Move) {
 	h.trio.swap(m.Epoch, func(p *topology.Placement) { p.Primary = m.To })
 }
 
-func (h *trioHost) Fetch(context.Context, topology.PeerID) (Copy, error) {
-	return nil, errors.New("nothing to fetch here")
-}
-
 func (x *trio) swap(expected topology.Epoch, change func(*topology.Placement)) {
 	x.mu.Lock()
 	if x.mu.place.Epoch == expected {

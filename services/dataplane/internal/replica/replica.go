@@ -48,9 +48,6 @@ var (
 	ErrStopped = errors.New("replica is stopped")
 	// ErrFailed: disk or engine failed; only a restart of the replica helps.
 	ErrFailed = errors.New("replica has failed")
-	// ErrReopen ends Run when the replica has to be opened anew, on the copy that
-	// was installed.
-	ErrReopen = errors.New("replica starts anew on a copy")
 	// ErrWipe ends Run when this disk's copy is wrong: it has to be made anew, empty
 	// and with another incarnation.
 	ErrWipe = errors.New("copy of the replica is wrong")
@@ -117,9 +114,9 @@ type Position struct {
 	Config uint64
 	// Floor is the highest floor applied (D2).
 	Floor op.HLC
-	// Digest is that of the state at Mark, the newest mark applied (C8).
-	Mark   topology.Seq
-	Digest point.Digest
+	// Mark is the last one applied since the state is this replica's own work: a
+	// copy brings none.
+	Mark point.Mark
 }
 
 // State keeps the small durable state.
@@ -129,7 +126,7 @@ type State interface {
 }
 
 // Peers reaches the other replicas of the shard and the control plane. Its methods
-// but Fetch return at once; what cannot be sent is dropped.
+// return at once; what cannot be sent is dropped.
 type Peers interface {
 	// Send sends messages in order. traceparents are those of entries, by their seq.
 	Send(msgs []core.Envelope, traceparents map[topology.Seq]string)
@@ -137,17 +134,6 @@ type Peers interface {
 	// comes as a placement.
 	SetState(core.SetState)
 	HandOver(core.Move)
-	// Fetch brings a copy of the state from a peer, beside this one's own.
-	Fetch(ctx context.Context, from topology.PeerID) (Copy, error)
-}
-
-// Copy is a complete copy of the state that lies beside it. One of Install and
-// Drop is called.
-type Copy interface {
-	At() topology.Seq
-	// Install makes the copy count from the next opening on, durably.
-	Install() error
-	Drop() error
 }
 
 // Tracer follows operations to other replicas; it knows no tracing library.
@@ -205,7 +191,8 @@ type Options struct {
 	Log         Log
 	Engine      Engine
 	State       State
-	Peers       Peers // nil: there is no other replica
+	Peers       Peers  // nil: there is no other replica
+	Copier      Copier // nil only with Peers
 	Tracer      Tracer
 	Limits      Limits
 	Timing      core.Timing      // zero: core.DefaultTiming
@@ -260,6 +247,8 @@ type Status struct {
 	Phase  Phase
 	Reason string    // why it is Full or Failed
 	Since  time.Time // of the phase
+	// Copy tells how far it has come while one is fetched.
+	Copy *CopyProgress
 }
 
 // Replica is one replica of a shard. Its methods may be called from any goroutine.
@@ -272,6 +261,8 @@ type Replica struct {
 	ended   chan struct{} // closed when Run has ended
 	commit  atomic.Uint64
 	config  atomic.Uint64 // revision that the engine has
+	// progress of the newest copy that was fetched; nil: none.
+	progress atomic.Pointer[CopyProgress]
 
 	mu struct {
 		sync.Mutex
@@ -350,7 +341,11 @@ type arrival struct {
 func (r *Replica) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.mu.status
+	s := r.mu.status
+	if s.Fetching {
+		s.Copy = r.progress.Load()
+	}
+	return s
 }
 
 // Acquire lets the caller read the engine until it calls release; Run does not

@@ -65,7 +65,7 @@ func (l *loop) onJob(d jobDone) {
 		l.fail(l.unsound)
 		return
 	}
-	l.step(core.AppliedTo{Seq: d.at.Applied, Mark: d.at.Mark, Digest: d.at.Digest})
+	l.step(core.AppliedTo{Seq: d.at.Applied, Mark: d.at.Mark})
 	l.forget(d.at.Applied)
 	if d.checkpoint && d.err == nil {
 		l.checkpointSeq, l.grown, l.checkpointTime = d.seq, 0, l.r.o.Now()

@@ -652,14 +652,12 @@ type Snapshot struct {
 	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
 	// Place that the copy stands for; at most the commit index.
 	At *Position `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Versioned binary form, opaque here.
+	// Versioned binary form, opaque here: of a copy in records its head (docs/format/copy.md).
 	Manifest []byte `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	// All terms of the log up to `at`.
 	EpochHistory []*TermStart `protobuf:"bytes,4,rep,name=epoch_history,json=epochHistory,proto3" json:"epoch_history,omitempty"`
-	// Versioned binary form of op_id -> seq, opaque here.
-	Dedup []byte `protobuf:"bytes,5,opt,name=dedup,proto3" json:"dedup,omitempty"`
-	// Names the copy in Transfer.
-	TransferId    string `protobuf:"bytes,6,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// Names the copy in Transfer; empty = it cannot be resumed.
+	TransferId    string `protobuf:"bytes,5,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,13 +716,6 @@ func (x *Snapshot) GetManifest() []byte {
 func (x *Snapshot) GetEpochHistory() []*TermStart {
 	if x != nil {
 		return x.EpochHistory
-	}
-	return nil
-}
-
-func (x *Snapshot) GetDedup() []byte {
-	if x != nil {
-		return x.Dedup
 	}
 	return nil
 }
@@ -1355,21 +1346,23 @@ func (x *ConfirmationAck) GetNonce() uint64 {
 	return 0
 }
 
-// Asks for files of a copy.
+// Asks for a copy.
 type TransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Collection.
 	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
 	// Shard.
 	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	// Epoch of the receiver's placement.
+	// Epoch of the receiver's placement. A source that knows only a lower one refuses.
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Names the copy; from Snapshot.
+	// Names the copy; from Snapshot. Empty = a new one.
 	TransferId string `protobuf:"bytes,4,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
 	// Files wanted, each from an offset on; empty asks for the manifest.
 	Files []*FileRange `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	// Most bytes per chunk; 0 = the source's choice.
-	ChunkBytes    uint32 `protobuf:"varint,6,opt,name=chunk_bytes,json=chunkBytes,proto3" json:"chunk_bytes,omitempty"`
+	ChunkBytes uint32 `protobuf:"varint,6,opt,name=chunk_bytes,json=chunkBytes,proto3" json:"chunk_bytes,omitempty"`
+	// The state as records: the manifest, then all their bytes from the first on.
+	Records       bool `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1446,6 +1439,13 @@ func (x *TransferRequest) GetChunkBytes() uint32 {
 	return 0
 }
 
+func (x *TransferRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
 // Part of a file.
 type FileRange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1511,7 +1511,7 @@ type TransferResponse struct {
 	//	*TransferResponse_Manifest
 	//	*TransferResponse_Chunk
 	Piece isTransferResponse_Piece `protobuf_oneof:"piece"`
-	// Bytes of the whole copy, for progress.
+	// About how many bytes the whole copy has, for progress.
 	TotalBytes    uint64 `protobuf:"varint,3,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1589,7 +1589,7 @@ type TransferResponse_Manifest struct {
 }
 
 type TransferResponse_Chunk struct {
-	// Bytes of a file.
+	// Bytes of a file, or of the records.
 	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
 }
 
@@ -1597,10 +1597,10 @@ func (*TransferResponse_Manifest) isTransferResponse_Piece() {}
 
 func (*TransferResponse_Chunk) isTransferResponse_Piece() {}
 
-// Bytes of a file.
+// Bytes of a file, or of the records.
 type Chunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The file.
+	// The file; empty = the records.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Where they belong.
 	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -1608,7 +1608,7 @@ type Chunk struct {
 	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	// CRC-32C of the bytes.
 	Crc32C uint32 `protobuf:"fixed32,4,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
-	// The file is complete.
+	// It is complete.
 	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2726,14 +2726,13 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_placement\"\xf1\x01\n" +
+	"_placement\"\xdb\x01\n" +
 	"\bSnapshot\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12(\n" +
 	"\x02at\x18\x02 \x01(\v2\x18.pando.shard.v1.PositionR\x02at\x12\x1a\n" +
 	"\bmanifest\x18\x03 \x01(\fR\bmanifest\x12>\n" +
-	"\repoch_history\x18\x04 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x14\n" +
-	"\x05dedup\x18\x05 \x01(\fR\x05dedup\x12\x1f\n" +
-	"\vtransfer_id\x18\x06 \x01(\tR\n" +
+	"\repoch_history\x18\x04 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x1f\n" +
+	"\vtransfer_id\x18\x05 \x01(\tR\n" +
 	"transferId\"K\n" +
 	"\x05Offer\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
@@ -2780,7 +2779,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06reason\"Y\n" +
 	"\x0fConfirmationAck\x120\n" +
 	"\bpromised\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\xda\x01\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\xf4\x01\n" +
 	"\x0fTransferRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2789,7 +2788,8 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"transferId\x12/\n" +
 	"\x05files\x18\x05 \x03(\v2\x19.pando.shard.v1.FileRangeR\x05files\x12\x1f\n" +
 	"\vchunk_bytes\x18\x06 \x01(\rR\n" +
-	"chunkBytes\"7\n" +
+	"chunkBytes\x12\x18\n" +
+	"\arecords\x18\a \x01(\bR\arecords\"7\n" +
 	"\tFileRange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"\xa3\x01\n" +

@@ -38,7 +38,9 @@ const (
 type ReplicationClient interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplicateRequest, ReplicateResponse], error)
-	// A replica's files, in chunks, resumable by file and offset. NOT_FOUND, NOT_PRIMARY, STORAGE_CORRUPT, SHARD_UNAVAILABLE.
+	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
+	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
+	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferResponse], error)
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
@@ -128,7 +130,9 @@ func (c *replicationClient) Reconcile(ctx context.Context, in *ReconcileRequest,
 type ReplicationServer interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(grpc.BidiStreamingServer[ReplicateRequest, ReplicateResponse]) error
-	// A replica's files, in chunks, resumable by file and offset. NOT_FOUND, NOT_PRIMARY, STORAGE_CORRUPT, SHARD_UNAVAILABLE.
+	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
+	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
+	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(*TransferRequest, grpc.ServerStreamingServer[TransferResponse]) error
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)

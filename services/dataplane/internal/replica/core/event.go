@@ -17,9 +17,8 @@ type Start struct {
 	Applied topology.Seq
 	Config  uint64
 	Floor   op.HLC
-	// Digest is that of the engine state at Mark, the newest mark that it has.
-	Mark   topology.Seq
-	Digest point.Digest
+	// Mark is the newest one that the engine has applied.
+	Mark point.Mark
 	// Last is the position of the last entry that the log holds or held.
 	Last Position
 	// History says where terms start in the log, truncated entries included.
@@ -71,12 +70,11 @@ type Received struct {
 // Durable reports that the log is durable up to and including Seq.
 type Durable struct{ Seq topology.Seq }
 
-// AppliedTo reports that the engine state covers Seq, and its digest at Mark, the
-// newest mark that it has applied.
+// AppliedTo reports that the engine state covers Seq, and the newest mark that the
+// engine has applied itself.
 type AppliedTo struct {
-	Seq    topology.Seq
-	Mark   topology.Seq
-	Digest point.Digest
+	Seq  topology.Seq
+	Mark point.Mark
 }
 
 // AppendFailed reports that the log took none of the entries from From on, and

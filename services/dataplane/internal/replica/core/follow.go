@@ -195,7 +195,7 @@ func (m *Machine) report() {
 		a.Durable = m.proven
 	}
 	if n := len(m.marks); n > 0 {
-		a.Mark, a.Digest = m.marks[n-1].seq, m.marks[n-1].digest
+		a.Mark = m.marks[n-1]
 	}
 	m.fx.Send = append(m.fx.Send, Envelope{m.chief, a})
 }

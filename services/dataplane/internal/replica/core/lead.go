@@ -62,8 +62,7 @@ type progress struct {
 	due      bool // it should hear from us although there is nothing to send
 
 	match, applied, next topology.Seq // durable, applied there; to be sent
-	mark                 topology.Seq
-	digest               point.Digest
+	mark                 point.Mark
 	told                 topology.Seq // commit index
 	pinned               topology.Seq // of the copy that it was given
 	gate                 topology.Seq // a mark above it, applied on both sides, proves the copy
@@ -175,12 +174,12 @@ func (m *Machine) promote(f *progress) {
 		m.hardDue = true
 		return
 	}
-	i := slices.IndexFunc(m.marks, func(k markDigest) bool { return k.seq == f.mark })
+	i := slices.IndexFunc(m.marks, func(k point.Mark) bool { return k.Seq == f.mark.Seq })
 	switch {
-	case f.mark <= f.gate || i < 0 || f.match < m.commit && !m.mut.skipPending:
-	case m.marks[i].digest != f.digest && !m.mut.ignoreDigest:
-		m.send(f, Diverged{m.term, f.mark})
-		m.ask(f, topology.Dead, fmt.Sprintf("its copy differs from the primary's at entry %d: digest %s, not %s", f.mark, f.digest, m.marks[i].digest))
+	case f.mark.Seq <= f.gate || i < 0 || f.match < m.commit && !m.mut.skipPending:
+	case m.marks[i] != f.mark && !m.mut.ignoreDigest:
+		m.send(f, Diverged{m.term, f.mark.Seq})
+		m.ask(f, topology.Dead, fmt.Sprintf("its copy differs from the primary's at entry %d: digest %s, not %s", f.mark.Seq, f.mark.Digest, m.marks[i].Digest))
 	default:
 		m.ask(f, topology.Active, "")
 	}
@@ -353,8 +352,8 @@ func (m *Machine) onAck(from topology.PeerID, a Ack) {
 		f.movedAt = m.now.Mono
 	}
 	f.match, f.applied = max(f.match, durable), max(f.applied, a.Applied)
-	if a.Mark >= f.mark {
-		f.mark, f.digest = a.Mark, a.Digest
+	if a.Mark.Seq >= f.mark.Seq {
+		f.mark = a.Mark
 	}
 	n := 0
 	for n < len(f.flight) && f.flight[n].upTo <= f.match {

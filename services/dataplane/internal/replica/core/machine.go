@@ -59,8 +59,8 @@ type Machine struct {
 	lastWrite op.HLC // at least the stamp of the last client's entry
 	wanted    Config // newest settings told
 
-	// Digests of the own state at its newest marks, ascending.
-	marks []markDigest
+	// The own state at its newest marks, ascending.
+	marks []point.Mark
 
 	leader   // as primary
 	follower // as follower or receiver
@@ -81,12 +81,7 @@ type noted struct {
 	mark      topology.Seq // newest mark
 }
 
-type markDigest struct {
-	seq    topology.Seq
-	digest point.Digest
-}
-
-// keptMarks is how many digests are kept for comparing; followers lag.
+// keptMarks is how many are kept for comparing; followers lag.
 const keptMarks = 32
 
 // New makes a machine that awaits Start.
@@ -195,8 +190,8 @@ func (m *Machine) start(e Start) {
 	}
 	m.base = noted{config: e.Config, configSeq: e.Applied, floor: e.Floor}
 	m.own, m.lastWrite = m.base, e.MaxHLC
-	if e.Mark > 0 {
-		m.marks = []markDigest{{e.Mark, e.Digest}}
+	if e.Mark.Seq > 0 {
+		m.marks = []point.Mark{e.Mark}
 	}
 	m.tail = slices.Clone(e.Entries)
 	for i := range m.tail {

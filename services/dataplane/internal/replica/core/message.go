@@ -30,9 +30,8 @@ type Ack struct {
 	topology.Term // of the primary that it is for, never the follower's own idea
 	// Durable counts only entries that are proven equal to the primary's.
 	Durable, Applied topology.Seq
-	// Digest is that of the follower's state at Mark, its newest mark.
-	Mark    topology.Seq
-	Digest  point.Digest
+	// Mark is the newest one that the follower has applied.
+	Mark    point.Mark
 	Session uint64
 }
 

@@ -59,9 +59,8 @@ type simEngine struct {
 	maxHLC  op.HLC
 	config  uint64
 	floor   op.HLC
-	mark    topology.Seq
-	digest  point.Digest // at mark
-	rotten  uint64       // bits flipped in it
+	mark    point.Mark
+	rotten  uint64 // bits flipped in it
 }
 
 func newSimEngine() simEngine { return simEngine{seen: map[op.ID]topology.Seq{}} }
@@ -87,7 +86,7 @@ func (e *simEngine) apply(en op.Entry) {
 		o := simOwn(en)
 		e.config, e.floor = max(e.config, o.Revision), max(e.floor, o.Floor)
 		if o.Kind == op.Mark {
-			e.mark, e.digest = en.Seq, e.sum()
+			e.mark = point.Mark{Seq: en.Seq, Digest: e.sum()}
 		}
 		return
 	}
@@ -596,6 +595,7 @@ func (w *world) copying(h *simHost) {
 			return
 		}
 		h.copied = &simCopy{state: src.eng.clone()}
+		h.copied.state.mark = point.Mark{} // what it did not compute itself proves nothing
 		at := src.eng.applied
 		t, ok := termAt(src.disk.terms, at)
 		if !ok && at > 0 {
@@ -771,7 +771,7 @@ func (w *world) applySome(h *simHost) {
 }
 
 func (w *world) applied(h *simHost) AppliedTo {
-	return AppliedTo{h.eng.applied, h.eng.mark, h.eng.digest}
+	return AppliedTo{h.eng.applied, h.eng.mark}
 }
 
 func (w *world) checkpoint(h *simHost) {
@@ -835,7 +835,7 @@ func (w *world) rot(h *simHost) {
 func (w *world) boot(h *simHost) {
 	d := &h.disk
 	h.eng = d.state.clone()
-	st := Start{Hard: d.hard, Applied: h.eng.applied, MaxHLC: h.eng.maxHLC, Config: h.eng.config, Floor: h.eng.floor, Mark: h.eng.mark, Digest: h.eng.digest}
+	st := Start{Hard: d.hard, Applied: h.eng.applied, MaxHLC: h.eng.maxHLC, Config: h.eng.config, Floor: h.eng.floor, Mark: h.eng.mark}
 	st.Last.Seq, st.History = d.end(), slices.Clone(d.terms)
 	if n := len(d.terms); n > 0 {
 		st.Last.Term = d.terms[n-1].Term

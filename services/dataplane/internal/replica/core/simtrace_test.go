@@ -21,7 +21,7 @@ func brief(x any) string {
 		}
 		return fmt.Sprintf("append %s prev %s %s commit %d %v session %d%s", term(v.Term), at(v.Prev), entries(v.Entries), v.Commit, v.Complete, v.Session, extra)
 	case Ack:
-		return fmt.Sprintf("ack %s durable %d applied %d mark %d session %d", term(v.Term), v.Durable, v.Applied, v.Mark, v.Session)
+		return fmt.Sprintf("ack %s durable %d applied %d mark %d session %d", term(v.Term), v.Durable, v.Applied, v.Mark.Seq, v.Session)
 	case Mismatch:
 		return fmt.Sprintf("mismatch %s last %d history %d session %d", term(v.Term), v.Last, len(v.History), v.Session)
 	case Stale:

@@ -171,8 +171,8 @@ func (m *Machine) appliedTo(e AppliedTo) {
 		m.broken("applied %d, handed over %d", e.Seq, m.issued)
 		return
 	}
-	if n := len(m.marks); e.Mark > 0 && (n == 0 || m.marks[n-1].seq < e.Mark) {
-		m.marks = append(m.marks, markDigest{e.Mark, e.Digest})
+	if n := len(m.marks); e.Mark.Seq > 0 && (n == 0 || m.marks[n-1].Seq < e.Mark.Seq) {
+		m.marks = append(m.marks, e.Mark)
 		m.marks = m.marks[max(0, len(m.marks)-keptMarks):]
 		m.ackDue = true
 	}
