@@ -62,13 +62,14 @@ func failure(err error, s topology.Shard) *shardv1.Failure {
 	if errors.As(err, &f) {
 		return &shardv1.Failure{Reason: f.Reason, Message: f.Msg, Meta: f.Meta}
 	}
-	if msg, reason, ok := refusal(err); ok {
-		return &shardv1.Failure{Reason: reason, Message: msg}
-	}
+	// First, since a replica with damaged data wraps what it found wrong, which is no fault of the request.
 	for _, row := range sentinels {
 		if errors.Is(err, row.err) {
 			return &shardv1.Failure{Reason: row.reason, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 		}
+	}
+	if msg, reason, ok := refusal(err); ok {
+		return &shardv1.Failure{Reason: reason, Message: msg}
 	}
 	return &shardv1.Failure{Reason: fault.ReplicaFailed, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 }
