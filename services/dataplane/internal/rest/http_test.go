@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -292,6 +293,21 @@ func BenchmarkOverhead(b *testing.B) {
 			if resp := send(h, "POST", "/collections/c/points/count", `{"exact":true}`); resp.StatusCode != 200 {
 				b.Fatal(resp.StatusCode)
 			}
+		}
+	})
+	b.Run("rest over loopback", func(b *testing.B) { // as BenchmarkCall measures gRPC; the client is part of it
+		srv := httptest.NewServer(handler(b, Deps{Conn: local}))
+		defer srv.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			resp, err := srv.Client().Post(srv.URL+"/collections/c/points/count", "application/json", strings.NewReader(`{"exact":true}`))
+			if err != nil || resp.StatusCode != 200 {
+				b.Fatal(resp, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				b.Fatal(err)
+			}
+			_ = resp.Body.Close() // read to its end
 		}
 	})
 	b.Run("recorder alone", func(b *testing.B) { // what the benchmark's own request and response cost
