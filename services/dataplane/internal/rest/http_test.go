@@ -132,9 +132,9 @@ func TestZippedRequest(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	conn := &recorder{}
 	send(handler(t, Deps{Conn: conn}), "GET", "/collections", "", "api-key", "k", "Authorization", "Bearer b", "x-request-id", "r",
-		"x-qdrant-route-affinity", "a", "openai-api-key", "o", "Cookie", "c", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		"x-qdrant-route-affinity", "a", "pando-op-id", "u", "openai-api-key", "o", "Cookie", "c", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	for key, want := range map[string]string{"api-key": "k", "authorization": "Bearer b", "x-request-id": "r", "x-qdrant-route-affinity": "a",
-		"openai-api-key": "o", "cookie": "", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		"pando-op-id": "u", "openai-api-key": "o", "cookie": "", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
 		if got := strings.Join(conn.md.Get(key), "|"); got != want {
 			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
