@@ -183,6 +183,13 @@ func (c collections) CollectionClusterInfo(_ context.Context, r *qdrant.Collecti
 	return info, nil
 }
 
+func (c collections) Get(_ context.Context, r *qdrant.GetCollectionInfoRequest) (*qdrant.GetCollectionInfoResponse, error) {
+	if r.GetCollectionName() == "damaged" {
+		return nil, status.Error(codes.DataLoss, "shard 3: stored data is damaged\nat length")
+	}
+	return &qdrant.GetCollectionInfoResponse{}, nil
+}
+
 type points struct {
 	qdrant.UnimplementedPointsServer
 	*peer
@@ -284,7 +291,9 @@ func TestClusterStatusShards(t *testing.T) {
 				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
 					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
 				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7}}},
-			"broken": nil,
+			"broken":  nil,
+			"empty":   {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 0}}},
+			"damaged": {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 3}}},
 		},
 	}
 	addr := start(t, p)
@@ -292,7 +301,8 @@ func TestClusterStatusShards(t *testing.T) {
 		return command(t, Runners{}, []string{"PANDO_API_KEY=k"}, append([]string{"cluster", "status", "--addr", addr}, args...)...)
 	}
 	code, out, errs := ask()
-	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell"} {
+	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell",
+		"empty       0      0       Active on 9", "damaged     -      -       FAILS: shard 3: stored data is damaged\n", "damaged     3      0       Active on 9"} {
 		if !strings.Contains(out, want) || code != 0 {
 			t.Errorf("exit code %d %s: %q is not in\n%s", code, errs, want, out)
 		}
