@@ -79,7 +79,7 @@ func TestExitCodes(t *testing.T) {
 		"unknown flag":    {fails(nil), nil, []string{"serve", "--port", "1"}, 2, "--port"},
 		"argument":        {fails(nil), nil, []string{"serve", "now"}, 2, "pando serve --help"},
 		"unknown command": {fails(nil), nil, []string{"sreve"}, 2, "did you mean serve?"},
-		"not there":       {Runners{}, nil, []string{"dataplane"}, 1, "not part of this build"},
+		"not there":       {Runners{}, nil, []string{"dataplane"}, 1, "pando dataplane is not built yet: pando serve"},
 		"no file":         {fails(nil), nil, []string{"serve", "--config-path", "nowhere.yaml"}, 2, "nowhere.yaml"},
 	}
 	for name, tc := range tests {

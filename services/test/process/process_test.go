@@ -168,6 +168,16 @@ func TestKeysAreEnforced(t *testing.T) {
 	}
 }
 
+// What the settings say of new collections is what a collection gets.
+func TestDefaultsOfCollections(t *testing.T) {
+	p := start(t, t.TempDir(), "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR=2", "PANDO__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE=3")
+	p.ok("PUT", "/collections/a", `{"vectors":{"size":4,"distance":"Dot"}}`)
+	_, info, err := p.call(t.Context(), "GET", "/collections/a", "", "")
+	if got := fmt.Sprint(info); err != nil || !strings.Contains(got, "replication_factor:2") || !strings.Contains(got, "shard_number:3") {
+		t.Errorf("%v %s", err, got)
+	}
+}
+
 // Every write that was acknowledged before kill -9 is there afterwards, also
 // after several lives, on other ports each time.
 func TestKillNine(t *testing.T) {
