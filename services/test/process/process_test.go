@@ -116,7 +116,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 	}{
 		{"port taken", "", "PANDO__SERVICE__HTTP_PORT=" + port, 3, []string{"service.http_port", "another process has this port"}},
 		{"folder in use", dir, "", 4, []string{"storage.storage_path", dir, "in use by another process"}},
-		{"folder not writable", "", "PANDO__STORAGE__STORAGE_PATH=" + filepath.Join(file, "data"), 4, []string{"storage.storage_path", "not writable"}},
+		{"folder not writable", "", "PANDO__STORAGE__STORAGE_PATH=" + filepath.Join(file, "data"), 4, []string{"storage.storage_path", "not writable", "another storage path"}},
 		{"folder of another version", "", "PANDO__STORAGE__STORAGE_PATH=" + other, 4, []string{"format 99", other}},
 		{"TLS, not built", "", "PANDO__SERVICE__ENABLE_TLS=true", 2, []string{"service.enable_tls"}},
 		{"JWT, not built", "", "QDRANT__SERVICE__JWT_RBAC=true", 2, []string{"service.jwt_rbac"}},

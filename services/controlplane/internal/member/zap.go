@@ -5,10 +5,38 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"syscall"
 
 	etcderrors "go.etcd.io/etcd/server/v3/etcdserver/errors"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/pandodb/pando/services/internal/boot"
 )
+
+// newZap makes the logger of etcd, which ends the process by what it logs where it cannot go on.
+func newZap(log *slog.Logger, dir string, exit func(int)) *zap.Logger {
+	end := func(how zapcore.CheckWriteAction) zapcore.CheckWriteHook { return ending{how, log, dir, exit} }
+	return zap.New(bridge{log: log}, zap.WithPanicHook(end(zapcore.WriteThenPanic)), zap.WithFatalHook(end(zapcore.WriteThenFatal)))
+}
+
+// ending says what to do where etcd ends the process because of a full disk, and how otherwise.
+type ending struct {
+	how  zapcore.CheckWriteAction
+	log  *slog.Logger
+	dir  string
+	exit func(int)
+}
+
+func (e ending) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok && errors.Is(err, syscall.ENOSPC) {
+			e.log.Error("pando ends: the disk is full. Make room, then start again: all that was acknowledged is there", "folder", e.dir, "exit_code", boot.ExitData)
+			e.exit(boot.ExitData)
+		}
+	}
+	e.how.OnWrite(entry, fields)
+}
 
 // bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread.
 type bridge struct {
