@@ -83,16 +83,20 @@ type Service struct {
 	session *session.Session
 	shards  *peer.Server
 	copies  *peer.Replication
-	probe   *peer.Prober
-	api     *api.API
-	local   *rpc.Local
-	handler http.Handler
+	streams *peer.Streams
+	asks    *asks
+	// decisions is where replicas ask for other states of replicas.
+	decisions placementv1.DecisionsClient
+	probe     *peer.Prober
+	api       *api.API
+	local     *rpc.Local
+	handler   http.Handler
 }
 
 // New acquires in the order of the architecture, from the disk up; it starts
 // nothing. On error everything is given back.
 func New(cfg Config, deps Deps) (_ *Service, err error) {
-	s := &Service{cfg: cfg, deps: deps}
+	s := &Service{cfg: cfg, deps: deps, asks: newAsks(), decisions: placementv1.NewDecisionsClient(deps.Control)}
 	if s.folder, err = node.OpenFolder(deps.FS, cfg.Dir, cfg.PeerID, deps.Random); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
@@ -101,12 +105,13 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.folder.Close())
 		}
 	}()
-	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Random: deps.Random, Logger: deps.Log})
+	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Peers: s.peers, Tracer: s.replicaTracer(), Random: deps.Random, Logger: deps.Log})
 	if s.session, err = s.openSession(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	s.shards = &peer.Server{Replica: s.replica, Reader: s.reader, Span: s.shardSpan}
-	s.copies = &peer.Replication{Server: s.shards, Export: s.export}
+	s.streams = &peer.Streams{Self: s.Self(), Dial: deps.Dial, Replica: s.replica, Log: deps.Log}
+	s.copies = &peer.Replication{Server: s.shards, Streams: s.streams, Export: s.export}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
@@ -156,6 +161,8 @@ func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.session.Run(ctx) })
 	g.Go(func() error { return s.node.Run(ctx) })
+	g.Go(func() error { return s.streams.Run(ctx) })
+	g.Go(func() error { return s.asks.run(ctx) })
 	g.Go(func() error { return s.assign(ctx) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("data plane: %w", err)

@@ -39,7 +39,7 @@ func (s *Service) fetch(ctx context.Context, from replica.CopySource, id topolog
 	if err != nil {
 		return fmt.Errorf("peer %d: %w", from.Peer, err)
 	}
-	if err := transfer.Fetch(ctx, c, transfer.Request{Shard: id, Epoch: from.Epoch}, to); err != nil {
+	if err := transfer.Fetch(ctx, c, transfer.Request{Shard: id, Epoch: from.Epoch, Receiver: s.Self()}, to); err != nil {
 		return fmt.Errorf("from peer %d: %w", from.Peer, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -76,9 +77,13 @@ type Options struct {
 	Folder *Folder
 	Open   Opener
 	Limits replica.Limits
+	// Peers reaches the other replicas of a shard for one of this incarnation; nil:
+	// there are none.
+	Peers  func(topology.Shard, topology.Incarnation) replica.Peers
+	Tracer replica.Tracer
 	// Loads is how many replicas are opened at once; 0: 4.
 	Loads  int
-	Random io.Reader // for incarnations
+	Random io.Reader // for incarnations and sessions
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -196,6 +201,13 @@ func (n *Node) reconcile() (started []*slot, err error) {
 		}
 	}
 	return started, nil
+}
+
+// session names one start of a replica.
+func (n *Node) session() (uint64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(n.o.Random, b[:])
+	return binary.LittleEndian.Uint64(b[:]) | 1, err
 }
 
 // scan lists the replicas in the folder.

@@ -85,9 +85,29 @@ func (s *slot) tell(a *Assignment) {
 		s.mu.cancel()
 	case a != nil && s.mu.rep != nil:
 		s.mu.rep.See(seen(a))
+		s.restart()
 		return
 	}
 	poke(s.wake)
+}
+
+// tend looks after a replica whose phase or role has changed.
+func (s *slot) tend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restart()
+}
+
+// restart ends a replica that has failed and is not needed as it is, since the
+// placement counts on others: opening it anew is the only way back. The lock must
+// be held.
+func (s *slot) restart() {
+	if s.mu.rep == nil || s.mu.wanted == nil || s.mu.rep.Status().Phase != replica.Failed {
+		return
+	}
+	if me, ok := s.mu.wanted.Placement.Replica(s.n.o.Folder.Peer); !ok || me.State != topology.Active {
+		s.mu.cancel()
+	}
 }
 
 func seen(a *Assignment) core.PlacementSeen {
@@ -110,9 +130,16 @@ func (s *slot) live(ctx context.Context) error {
 		var err error
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
-			if err = s.serve(ctx, a); errors.Is(err, replica.ErrReopen) {
-				s.log.Info("replica opened again", "reason", "a copy of the shard takes the place of its state")
+			err = s.serve(ctx, a)
+			switch {
+			case errors.Is(err, replica.ErrReopen):
+				s.log.Info("replica opened again", "reason", "a copy of the shard takes the place of its state", "detail", err)
 				continue
+			case errors.Is(err, replica.ErrWipe): // the primary has all that it had, and more
+				s.log.Error("replica removed, it will be copied anew", "reason", err)
+				if err = s.remove(); err == nil {
+					continue
+				}
 			}
 		} else if err = s.remove(); err == nil {
 			s.log.Info("replica dropped")
@@ -162,12 +189,20 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 			s.log.Warn("replica closed with an error", "error", end)
 		}
 	}()
+	session, err := s.n.session()
+	if err != nil {
+		return err
+	}
 	o := s.n.o
-	rep := replica.New(replica.Options{
-		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
-		Log: parts.Log, Engine: parts.Engine, State: state, Copier: parts.Copier, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
-		Changed: func() { poke(s.n.changed) },
-	})
+	ro := replica.Options{
+		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Session: session, Hard: hard,
+		Log: parts.Log, Engine: parts.Engine, State: state, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Changed: func() { poke(s.n.changed); s.tend() },
+	}
+	if o.Peers != nil {
+		ro.Peers = o.Peers(s.id, hard.Incarnation)
+	}
+	rep := replica.New(ro)
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()

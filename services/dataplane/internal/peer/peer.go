@@ -13,6 +13,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -25,6 +26,9 @@ import (
 type Replica interface {
 	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
 	Status() replica.Status
+	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
+	Pinned(receiver topology.PeerID, at topology.Seq)
+	HandOver(to topology.PeerID)
 }
 
 // Engine is what the state of a replica offers to readers.

@@ -20,6 +20,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -51,6 +52,10 @@ func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.
 	f.ids = append(f.ids, id)
 	return f.result, f.err
 }
+
+func (f *fake) Receive(topology.PeerID, core.Message, map[topology.Seq]string) {}
+func (f *fake) Pinned(topology.PeerID, topology.Seq)                           {}
+func (f *fake) HandOver(topology.PeerID)                                       {}
 
 func (f *fake) Status() replica.Status {
 	var s replica.Status

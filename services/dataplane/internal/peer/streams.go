@@ -23,12 +23,11 @@ import (
 // peer on the stream that it has opened to here. What does not fit into a queue,
 // or is in one when its stream breaks, is lost; the protocol repeats it.
 type Streams struct {
-	shardv1.UnimplementedReplicationServer
 	Self topology.PeerID
 	// Dial reaches another peer.
 	Dial func(topology.PeerID) (grpc.ClientConnInterface, error)
 	// Replica finds a replica here.
-	Replica func(topology.Shard) (Receiver, error)
+	Replica func(topology.Shard) (Replica, error)
 	Log     *slog.Logger
 
 	mu struct {
@@ -38,11 +37,6 @@ type Streams struct {
 		// start begins to keep a stream; nil outside of Run.
 		start func(topology.PeerID, *queue[*shardv1.ReplicateRequest])
 	}
-}
-
-// Receiver is a replica that takes messages.
-type Receiver interface {
-	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
 }
 
 const (

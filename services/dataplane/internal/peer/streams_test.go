@@ -117,6 +117,7 @@ func FuzzMessages(f *testing.F) {
 
 // ear notes what it hears.
 type ear struct {
+	Replica
 	mu    sync.Mutex
 	heard []core.Message
 	trace string
@@ -161,7 +162,7 @@ func TestStreams(t *testing.T) {
 		var ended sync.WaitGroup
 		for p, e := range ears {
 			s := &Streams{Self: p, Log: slog.New(slog.DiscardHandler),
-				Replica: func(s topology.Shard) (Receiver, error) {
+				Replica: func(s topology.Shard) (Replica, error) {
 					if s.ID != 1 {
 						return nil, errors.New("not here")
 					}
@@ -172,7 +173,7 @@ func TestStreams(t *testing.T) {
 					defer mu.Unlock()
 					return locals[to], nil
 				}}
-			shardv1.RegisterReplicationServer(locals[p], s)
+			shardv1.RegisterReplicationServer(locals[p], &Replication{Streams: s})
 			streams[p] = s
 			ended.Go(func() {
 				if err := s.Run(ctx); err != nil {
@@ -207,7 +208,7 @@ func TestStreams(t *testing.T) {
 		old.Close(broken)
 		up()
 		for p, s := range streams {
-			shardv1.RegisterReplicationServer(locals[p], s)
+			shardv1.RegisterReplicationServer(locals[p], &Replication{Streams: s})
 		}
 		<-time.After(time.Second)
 		say(1, 2, ms[3])

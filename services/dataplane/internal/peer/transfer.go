@@ -34,9 +34,15 @@ type Export interface {
 // Replication answers pando.shard.v1.Replication.
 type Replication struct {
 	shardv1.UnimplementedReplicationServer
-	Server *Server
+	Server  *Server
+	Streams *Streams
 	// Export pins the applied state of a replica on this peer.
 	Export func(topology.Shard) (Export, error)
+}
+
+// Replicate takes the stream of another peer.
+func (r *Replication) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse]) error {
+	return r.Streams.Replicate(stream)
 }
 
 // Transfer streams a copy of an Active replica's state as records. What is in
@@ -55,7 +61,7 @@ func (r *Replication) Transfer(req *shardv1.TransferRequest, to grpc.ServerStrea
 }
 
 func (r *Replication) transfer(id topology.Shard, req *shardv1.TransferRequest, to grpc.ServerStreamingServer[shardv1.TransferResponse]) (err error) {
-	st, err := r.source(id, topology.Epoch(req.GetEpoch()))
+	rep, st, err := r.source(id, topology.Epoch(req.GetEpoch()))
 	if err != nil {
 		return err
 	}
@@ -65,6 +71,7 @@ func (r *Replication) transfer(id topology.Shard, req *shardv1.TransferRequest, 
 	}
 	defer func() { err = errors.Join(err, x.Close()) }()
 	head := x.Head()
+	rep.Pinned(topology.PeerID(req.GetReceiver()), head.Seq)
 	m := &shardv1.Snapshot{Term: protoTerm(st.Promised), At: &shardv1.Position{Term: protoTerm(head.Term), Seq: uint64(head.Seq)}, Manifest: head.AppendBinary(nil)}
 	for _, h := range x.History() {
 		m.EpochHistory = append(m.EpochHistory, &shardv1.TermStart{Term: protoTerm(h.Term), FirstSeq: uint64(h.First)})
@@ -98,19 +105,19 @@ func (r *Replication) transfer(id topology.Shard, req *shardv1.TransferRequest, 
 
 // source finds a replica that may be copied: Active, under a placement that is not
 // older than the one that the receiver asks by.
-func (r *Replication) source(id topology.Shard, asked topology.Epoch) (replica.Status, error) {
+func (r *Replication) source(id topology.Shard, asked topology.Epoch) (Replica, replica.Status, error) {
 	rep, err := r.Server.Replica(id)
 	if err != nil {
-		return replica.Status{}, err
+		return nil, replica.Status{}, err
 	}
 	st := rep.Status()
 	switch {
 	case st.Phase == replica.Failed:
-		return st, fmt.Errorf("%w: %s", replica.ErrFailed, st.Reason)
+		return nil, st, fmt.Errorf("%w: %s", replica.ErrFailed, st.Reason)
 	case st.Placement.Epoch < asked:
-		return st, fault.New(fault.ShardUnavailable, "shard %d: the replica here knows epoch %d, not %d yet", id.ID, st.Placement.Epoch, asked)
+		return nil, st, fault.New(fault.ShardUnavailable, "shard %d: the replica here knows epoch %d, not %d yet", id.ID, st.Placement.Epoch, asked)
 	case st.Role != core.Primary && st.Role != core.Follower:
-		return st, fault.New(fault.ShardUnavailable, "shard %d: the replica here is not Active in epoch %d", id.ID, st.Placement.Epoch)
+		return nil, st, fault.New(fault.ShardUnavailable, "shard %d: the replica here is not Active in epoch %d", id.ID, st.Placement.Epoch)
 	}
-	return st, nil
+	return rep, st, nil
 }

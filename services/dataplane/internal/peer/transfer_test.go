@@ -64,7 +64,12 @@ func statusOf(role core.Role, epoch topology.Epoch) *standing {
 // standing is a replica with a given status.
 type standing struct {
 	Replica
-	st replica.Status
+	st     replica.Status
+	pinned map[topology.PeerID]topology.Seq
+}
+
+func (s *standing) Pinned(p topology.PeerID, at topology.Seq) {
+	s.pinned = map[topology.PeerID]topology.Seq{p: at}
 }
 
 func (s *standing) Status() replica.Status { return s.st }

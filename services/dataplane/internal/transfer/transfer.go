@@ -36,6 +36,8 @@ type Request struct {
 	Shard topology.Shard
 	// Epoch of the receiver's placement: an older source refuses.
 	Epoch topology.Epoch
+	// Receiver is who asks.
+	Receiver topology.PeerID
 	// ChunkBytes is the most that one message carries; 0: the source's choice.
 	ChunkBytes uint32
 }
@@ -78,7 +80,7 @@ type fetch struct {
 // run takes the pieces as they come. The watch runs while it waits for one.
 func (f *fetch) run(ctx context.Context, conn grpc.ClientConnInterface, r Request, watch *time.Timer) error {
 	in, err := shardv1.NewReplicationClient(conn).Transfer(ctx, &shardv1.TransferRequest{CollectionId: uint64(r.Shard.Collection),
-		ShardId: uint64(r.Shard.ID), Epoch: uint64(r.Epoch), ChunkBytes: r.ChunkBytes, Records: true})
+		ShardId: uint64(r.Shard.ID), Epoch: uint64(r.Epoch), ChunkBytes: r.ChunkBytes, Records: true, Receiver: uint64(r.Receiver)})
 	for err == nil {
 		var p *shardv1.TransferResponse
 		watch.Reset(stall)

@@ -1362,7 +1362,9 @@ type TransferRequest struct {
 	// Most bytes per chunk; 0 = the source's choice.
 	ChunkBytes uint32 `protobuf:"varint,6,opt,name=chunk_bytes,json=chunkBytes,proto3" json:"chunk_bytes,omitempty"`
 	// The state as records: the manifest, then all their bytes from the first on.
-	Records       bool `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
+	Records bool `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
+	// Who receives: the source keeps its log for it from the copy on.
+	Receiver      uint64 `protobuf:"varint,8,opt,name=receiver,proto3" json:"receiver,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1444,6 +1446,13 @@ func (x *TransferRequest) GetRecords() bool {
 		return x.Records
 	}
 	return false
+}
+
+func (x *TransferRequest) GetReceiver() uint64 {
+	if x != nil {
+		return x.Receiver
+	}
+	return 0
 }
 
 // Part of a file.
@@ -2779,7 +2788,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06reason\"Y\n" +
 	"\x0fConfirmationAck\x120\n" +
 	"\bpromised\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\xf4\x01\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\x90\x02\n" +
 	"\x0fTransferRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2789,7 +2798,8 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x05files\x18\x05 \x03(\v2\x19.pando.shard.v1.FileRangeR\x05files\x12\x1f\n" +
 	"\vchunk_bytes\x18\x06 \x01(\rR\n" +
 	"chunkBytes\x12\x18\n" +
-	"\arecords\x18\a \x01(\bR\arecords\"7\n" +
+	"\arecords\x18\a \x01(\bR\arecords\x12\x1a\n" +
+	"\breceiver\x18\b \x01(\x04R\breceiver\"7\n" +
 	"\tFileRange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"\xa3\x01\n" +
