@@ -2302,6 +2302,125 @@ func (x *ConfirmRequest) GetPlacement() *v1.Shard {
 	return nil
 }
 
+// Asks a primary to be succeeded.
+type HandoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collection.
+	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
+	// Shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Epoch that this is about.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Who succeeds: an Active replica.
+	To            uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverRequest) Reset() {
+	*x = HandoverRequest{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverRequest) ProtoMessage() {}
+
+func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverRequest.ProtoReflect.Descriptor instead.
+func (*HandoverRequest) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HandoverRequest) GetCollectionId() uint64 {
+	if x != nil {
+		return x.CollectionId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// The placement after the change.
+type HandoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Decisions.HandOver answered it.
+	Placement     *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverResponse) Reset() {
+	*x = HandoverResponse{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverResponse) ProtoMessage() {}
+
+func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverResponse.ProtoReflect.Descriptor instead.
+func (*HandoverResponse) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *HandoverResponse) GetPlacement() *v1.Shard {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
 // What the replica knows.
 type ConfirmResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2323,7 +2442,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2454,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2467,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2406,7 +2525,7 @@ type Nack_StaleEpoch struct {
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2537,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2584,7 @@ type Nack_Mismatch struct {
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2596,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2651,7 @@ type Nack_WrongIncarnation struct {
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2663,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2697,7 @@ type Nack_Unable struct {
 
 func (x *Nack_Unable) Reset() {
 	*x = Nack_Unable{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +2709,7 @@ func (x *Nack_Unable) String() string {
 func (*Nack_Unable) ProtoMessage() {}
 
 func (x *Nack_Unable) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +2916,14 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05nonce\x18\x03 \x01(\x04R\x05nonce\x127\n" +
-	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
+	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"w\n" +
+	"\x0fHandoverRequest\x12#\n" +
+	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x04R\x02to\"K\n" +
+	"\x10HandoverResponse\x127\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
 	"\x0fConfirmResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12'\n" +
@@ -2813,9 +2939,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x0fCopyProvisional\x12&.pando.shard.v1.CopyProvisionalRequest\x1a'.pando.shard.v1.CopyProvisionalResponse\x12P\n" +
 	"\tReconcile\x12 .pando.shard.v1.ReconcileRequest\x1a!.pando.shard.v1.ReconcileResponse2M\n" +
 	"\x05Probe\x12D\n" +
-	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2U\n" +
+	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2\xa4\x01\n" +
 	"\aConfirm\x12J\n" +
-	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
+	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponse\x12M\n" +
+	"\bHandover\x12\x1f.pando.shard.v1.HandoverRequest\x1a .pando.shard.v1.HandoverResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
 
 var (
 	file_pando_shard_v1_replication_proto_rawDescOnce sync.Once
@@ -2829,7 +2956,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                    // 0: pando.shard.v1.Term
 	(*Position)(nil),                // 1: pando.shard.v1.Position
@@ -2861,18 +2988,20 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*ReplicaHealth)(nil),           // 27: pando.shard.v1.ReplicaHealth
 	(*DiskHealth)(nil),              // 28: pando.shard.v1.DiskHealth
 	(*ConfirmRequest)(nil),          // 29: pando.shard.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),         // 30: pando.shard.v1.ConfirmResponse
-	nil,                             // 31: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 32: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 33: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 34: pando.shard.v1.Nack.WrongIncarnation
-	(*Nack_Unable)(nil),             // 35: pando.shard.v1.Nack.Unable
-	(*v1.Shard)(nil),                // 36: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
-	(*Route)(nil),                   // 38: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 39: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 40: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 41: pando.shard.v1.Failure
+	(*HandoverRequest)(nil),         // 30: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),        // 31: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),         // 32: pando.shard.v1.ConfirmResponse
+	nil,                             // 33: pando.shard.v1.Append.TraceparentsEntry
+	(*Nack_StaleEpoch)(nil),         // 34: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),           // 35: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil),   // 36: pando.shard.v1.Nack.WrongIncarnation
+	(*Nack_Unable)(nil),             // 37: pando.shard.v1.Nack.Unable
+	(*v1.Shard)(nil),                // 38: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
+	(*Route)(nil),                   // 40: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),        // 41: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),             // 42: pando.placement.v1.ShardRef
+	(*Failure)(nil),                 // 43: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -2886,8 +3015,8 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 8: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
 	1,  // 9: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
 	4,  // 10: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	36, // 11: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	31, // 12: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	38, // 11: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	33, // 12: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
 	0,  // 13: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
 	1,  // 14: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
 	2,  // 15: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
@@ -2897,59 +3026,62 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	12, // 19: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
 	13, // 20: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
 	0,  // 21: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	37, // 22: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	39, // 22: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
 	0,  // 23: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	32, // 24: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	33, // 25: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	34, // 26: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
-	35, // 27: pando.shard.v1.Nack.unable:type_name -> pando.shard.v1.Nack.Unable
+	34, // 24: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	35, // 25: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	36, // 26: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	37, // 27: pando.shard.v1.Nack.unable:type_name -> pando.shard.v1.Nack.Unable
 	0,  // 28: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
 	15, // 29: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
 	7,  // 30: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
 	17, // 31: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
 	3,  // 32: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	38, // 33: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	40, // 33: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
 	18, // 34: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	39, // 35: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	38, // 36: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
+	41, // 35: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	40, // 36: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
 	18, // 37: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	38, // 38: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
+	40, // 38: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
 	18, // 39: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	39, // 40: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	40, // 41: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	41, // 40: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	42, // 41: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
 	27, // 42: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
 	28, // 43: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	37, // 44: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	41, // 45: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	37, // 46: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	37, // 47: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	41, // 48: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	36, // 49: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	0,  // 50: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 51: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	36, // 52: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	0,  // 53: pando.shard.v1.Nack.StaleEpoch.promised:type_name -> pando.shard.v1.Term
-	2,  // 54: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	41, // 55: pando.shard.v1.Nack.Unable.failure:type_name -> pando.shard.v1.Failure
-	5,  // 56: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	14, // 57: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	19, // 58: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	21, // 59: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	23, // 60: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	25, // 61: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	29, // 62: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	10, // 63: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	16, // 64: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	20, // 65: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	22, // 66: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	24, // 67: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
-	26, // 68: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	30, // 69: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	63, // [63:70] is the sub-list for method output_type
-	56, // [56:63] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	39, // 44: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	43, // 45: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	39, // 46: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	39, // 47: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	43, // 48: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	38, // 49: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	38, // 50: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 51: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 52: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	38, // 53: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	0,  // 54: pando.shard.v1.Nack.StaleEpoch.promised:type_name -> pando.shard.v1.Term
+	2,  // 55: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	43, // 56: pando.shard.v1.Nack.Unable.failure:type_name -> pando.shard.v1.Failure
+	5,  // 57: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	14, // 58: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	19, // 59: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	21, // 60: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
+	23, // 61: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
+	25, // 62: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	29, // 63: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	30, // 64: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	10, // 65: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	16, // 66: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	20, // 67: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	22, // 68: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
+	24, // 69: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	26, // 70: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	32, // 71: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	31, // 72: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	65, // [65:73] is the sub-list for method output_type
+	57, // [57:65] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -2989,7 +3121,7 @@ func file_pando_shard_v1_replication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
