@@ -27,7 +27,7 @@ func engine() []string {
 
 // pure holds the packages that are functions of their arguments.
 func pure() []string {
-	return []string{"internal/topology", "controlplane/internal/placement", "healthcheck/internal/verdict", "dataplane/internal/filter",
+	return []string{"internal/topology", "controlplane/internal/placement", "controlplane/internal/evidence", "healthcheck/internal/verdict", "dataplane/internal/filter",
 		"dataplane/internal/kernel", "dataplane/internal/replica/core", "dataplane/internal/query", "dataplane/internal/op",
 		"dataplane/internal/point", "dataplane/internal/payload"}
 }
