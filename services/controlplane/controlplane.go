@@ -17,17 +17,22 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/controlplane/internal/api"
+	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
+	"github.com/pandodb/pando/services/controlplane/internal/peers"
 	"github.com/pandodb/pando/services/controlplane/internal/reconcile"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/etcdstore"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -47,6 +52,9 @@ type Config struct {
 	Voters []string
 	// SessionTTL is how long a peer's session outlives its last sign of life; at least 1 s with etcd. 0 = 1 s.
 	SessionTTL time.Duration
+	// Transfers that the control plane begins by itself are bound by peer: so many that it receives and sends at a time. 0 = 4, less
+	// than 0 = any number.
+	IncomingTransfers, OutgoingTransfers int
 	// BirthWait is how long the birth of a shard waits for a silent replica while another one has answered. 0 = 5 s.
 	BirthWait time.Duration
 	// Tick and Election are etcd's timings; 0 = 50 ms and ten ticks.
@@ -61,8 +69,9 @@ type Config struct {
 type Deps struct {
 	// DialMember reaches the internal port of another process for etcd's traffic; nil = plain TCP without a secret.
 	DialMember member.Dialer
-	// Confirm asks a peer what it holds of a shard; nil = swaps that need it answer NOT_BUILT.
-	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (incarnation topology.Incarnation, epoch topology.Epoch, err error)
+	// Dial reaches the internal port of a process by its stable id: the replicas of its peer, and its control plane. nil = nobody can
+	// be reached, so nothing is done that needs another's word.
+	Dial func(process string) (grpc.ClientConnInterface, error)
 	// Memory replaces etcd, for tests with several control planes in one process.
 	Memory *Memory
 	Now    func() time.Time
@@ -99,28 +108,36 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Dial == nil {
+		deps.Dial = func(string) (grpc.ClientConnInterface, error) { return nil, errNoDial }
+	}
 	s := &Service{cfg: cfg, deps: deps}
 	records, err := s.newEngine()
 	if err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
 	}
 	s.view = view.New(records, deps.Log)
-	s.loop = reconcile.New(reconcile.Config{
-		Store: records, View: s.view, Office: s.engine.office, BirthWait: cfg.BirthWait, Now: deps.Now, Logger: deps.Log,
-	})
-	s.api = api.New(api.Config{
-		Store: records, View: s.view, Book: s.engine, ClusterID: s.ClusterID, Status: s.status, Confirm: s.confirm(),
-		Room: s.room, SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
-	})
-	if err := s.observe(); err != nil {
+	ask := peers.Peers{Dial: s.dial}
+	performer := &swap.Performer{Ask: ask, Now: deps.Now}
+	if err := s.observe(performer); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
 	}
+	s.loop = reconcile.New(reconcile.Config{
+		Store: records, View: s.view, Office: s.engine.office, Peers: ask, Performer: performer, BirthWait: cfg.BirthWait,
+		Limits: reconcile.Limits{Incoming: cfg.IncomingTransfers, Outgoing: cfg.OutgoingTransfers}, Now: deps.Now, Logger: deps.Log,
+	})
+	s.api = api.New(api.Config{
+		Store: records, View: s.view, Book: s.engine, ClusterID: s.ClusterID, Status: s.status, Desk: s.loop, Leader: s.leader,
+		Performer: performer, Peers: ask, Room: s.room, SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
+	})
 	return s, nil
 }
 
+var errNoDial = errors.New("no way to other processes is set up")
+
 func (s *Service) newEngine() (store.Store, error) {
 	if m := s.deps.Memory; m != nil {
-		e := m.join()
+		e := m.join(s.cfg.ID)
 		s.engine = e
 		return m.store, nil
 	}
@@ -152,14 +169,32 @@ func newID() uint64 {
 	return binary.BigEndian.Uint64(b[:])>>1 | 1
 }
 
-func (s *Service) confirm() func(context.Context, topology.PeerID, topology.Shard) (api.Confirmation, error) {
-	if s.deps.Confirm == nil {
-		return nil
+// dial reaches the process of a peer.
+func (s *Service) dial(p topology.PeerID) (grpc.ClientConnInterface, error) {
+	process := strconv.FormatUint(uint64(p), 10) // as `pando serve` names itself
+	for name, a := range s.engine.Book().Entries() {
+		if a.Peer == p {
+			process = book.IDOf(name)
+		}
 	}
-	return func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (api.Confirmation, error) {
-		incarnation, epoch, err := s.deps.Confirm(ctx, peer, shard)
-		return api.Confirmation{Incarnation: store.Incarnation(incarnation), Epoch: epoch}, err
+	return s.deps.Dial(process)
+}
+
+var errNoLeader = errors.New("no member is known to lead")
+
+// leader reaches the control plane of the process that leads.
+func (s *Service) leader() (placementv1.DecisionsClient, error) {
+	st := s.engine.status()
+	for _, m := range st.members {
+		if st.leader != 0 && m.ID == st.leader {
+			c, err := s.deps.Dial(m.Name)
+			if err != nil {
+				return nil, fmt.Errorf("process %s: %w", m.Name, err)
+			}
+			return placementv1.NewDecisionsClient(c), nil
+		}
 	}
+	return nil, errNoLeader
 }
 
 // room fails while the disk has too little space for new records.

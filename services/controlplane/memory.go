@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,7 +21,8 @@ type Memory struct {
 	mu    struct {
 		sync.Mutex
 		book    book.Book
-		running []uint64 // member ids, the leader first
+		running []uint64          // member ids, the leader first
+		process map[uint64]string // by member id
 		next    uint64
 		term    uint64
 		changed chan struct{}
@@ -30,17 +32,19 @@ type Memory struct {
 // NewMemory makes an empty cluster.
 func NewMemory() *Memory {
 	m := &Memory{store: memstore.New(), id: fmt.Sprintf("%016x", newID())}
-	m.mu.changed = make(chan struct{})
+	m.mu.changed, m.mu.process = make(chan struct{}), map[uint64]string{}
 	return m
 }
 
 // SetDown makes the store fail as a lost quorum does, or lets it work again.
 func (m *Memory) SetDown(down bool) { m.store.SetDown(down) }
 
-func (m *Memory) join() *memoryEngine {
+// join makes a member that lives in the process with this id.
+func (m *Memory) join(process string) *memoryEngine {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.next++
+	m.mu.process[m.mu.next] = cmp.Or(process, fmt.Sprint(m.mu.next))
 	return &memoryEngine{Memory: m, id: m.mu.next}
 }
 
@@ -93,7 +97,7 @@ func (e *memoryEngine) status() engineStatus {
 	defer e.mu.Unlock()
 	st := engineStatus{term: e.mu.term, leader: e.leader(), self: e.id}
 	for _, id := range slices.Sorted(slices.Values(e.mu.running)) {
-		st.members = append(st.members, member.Info{ID: id, Name: fmt.Sprint(id)})
+		st.members = append(st.members, member.Info{ID: id, Name: e.mu.process[id]})
 	}
 	return st
 }

@@ -6,7 +6,6 @@ package suite
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -28,7 +27,6 @@ import (
 	"github.com/pandodb/pando/services/internal/serve"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
-	"github.com/pandodb/pando/services/internal/wire"
 )
 
 // controlDir holds the control plane's member, beside the data.
@@ -156,7 +154,7 @@ func (s *process) composeControl() (err error) {
 	}
 	s.control, err = controlplane.New(controlplane.Config{
 		Dir: dir, ID: strconv.FormatUint(uint64(s.data.Self()), 10), Address: s.sockets.Advertised(s.cfg.Cluster.URIHost()), Peer: s.data.Self(),
-	}, controlplane.Deps{Confirm: s.confirm, Log: s.p.Log, Meter: s.p.Meter})
+	}, controlplane.Deps{Dial: s.dialProcess, Log: s.p.Log, Meter: s.p.Meter})
 	if err != nil {
 		return boot.Exit(boot.ExitData, err)
 	}
@@ -226,31 +224,11 @@ func (s *process) dialProbe(p topology.PeerID) (shardv1.ProbeClient, error) {
 	return shardv1.NewProbeClient(c), nil
 }
 
-// confirm asks a peer what it holds of a shard, with a nonce that only this
-// question has (C2a).
-func (s *process) confirm(ctx context.Context, p topology.PeerID, sh topology.Shard) (in topology.Incarnation, e topology.Epoch, err error) {
-	c, err := s.dial(p)
+// dialProcess reaches a process by its stable id.
+func (s *process) dialProcess(id string) (grpc.ClientConnInterface, error) {
+	p, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
-		return in, 0, err
+		return nil, fmt.Errorf("process %q: %w", id, errOtherPeer)
 	}
-	nonce, err := newNonce()
-	if err != nil {
-		return in, 0, err
-	}
-	r, err := shardv1.NewConfirmClient(c).Confirm(ctx, &shardv1.ConfirmRequest{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID), Nonce: nonce})
-	if err != nil {
-		return in, 0, err
-	}
-	if r.GetNonce() != nonce {
-		return in, 0, fmt.Errorf("peer %d answered another question", p)
-	}
-	return wire.Incarnation(r.GetIncarnation()), topology.Epoch(r.GetPlacementEpoch()), nil
-}
-
-func newNonce() (uint64, error) {
-	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return 0, fmt.Errorf("nonce: %w", err)
-	}
-	return binary.LittleEndian.Uint64(b[:]), nil
+	return s.dial(topology.PeerID(p))
 }

@@ -1,7 +1,8 @@
 // Package api serves pando.placement.v1: Session, Catalog, Decisions and Book.
 //
 // Every member of the control plane serves all of it, whoever leads: a mutation is a transaction on the store, reads and
-// waits use the member's view. It places no shards (reconcile does) and holds no state of its own but calls under way.
+// waits use the member's view; reports alone go to the leader. It places no shards (reconcile does) and holds no state of its own
+// but calls under way.
 // This is the edge of the plane: here the sentinels of the packages below become faults.
 package api
 
@@ -17,7 +18,10 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/controlplane/internal/book"
+	"github.com/pandodb/pando/services/controlplane/internal/evidence"
+	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -30,10 +34,15 @@ type AddressBook interface {
 	Learn(book.Book) ([]string, error)
 }
 
-// Confirmation is a replica's answer to Confirm (C2a).
-type Confirmation struct {
-	Incarnation store.Incarnation
-	Epoch       topology.Epoch // of the placement that it holds
+// Desk takes observers' words in while this process leads; ok is false while it does not.
+type Desk interface {
+	Report(evidence.Report) (assignment evidence.Assignment, ok bool)
+}
+
+// Peers asks data peers.
+type Peers interface {
+	// Handover asks the primary of a shard to be succeeded, and comes back when it was.
+	Handover(ctx context.Context, rec store.Shard, to topology.PeerID) error
 }
 
 // Config holds what the services work on.
@@ -45,12 +54,19 @@ type Config struct {
 	ClusterID func() string
 	// Status answers what this member knows of the control plane.
 	Status func() *placementv1.StatusResponse
-	// Confirm asks a peer, with a fresh nonce, what it holds of a shard. nil: no swap that needs one is built.
-	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (Confirmation, error)
+	// Desk is the leader's, in this process; Leader reaches the process that leads.
+	Desk   Desk
+	Leader func() (placementv1.DecisionsClient, error)
+	// Performer carries out what needs a replica's word; Peers hands shards over.
+	Performer *swap.Performer
+	Peers     Peers
+	// RemoveMember takes the etcd member out that lives in the process of a removed peer; nil = there is none. A peer without a
+	// member, or that is not known, is no error.
+	RemoveMember func(ctx context.Context, peer topology.PeerID) error
 	// Room fails while new records should be refused for want of disk space; nil = there is always room.
 	Room func() error
-	// ConfirmWithin is T_confirm: a swap is issued within it of the sending of the Confirm. 0 = 300 ms.
-	ConfirmWithin time.Duration
+	// ReportEvery is how often an observer reports at the latest, so that it hears of a new leader. 0 = 500 ms.
+	ReportEvery time.Duration
 	// SessionTTL is how long a session outlives its last KeepAlive. 0 = 1 s.
 	SessionTTL time.Duration
 	// NewID mints collection ids; random numbers that are never repeated.
@@ -63,7 +79,6 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	flights singleflight.Group
-	duties  duties
 }
 
 // New makes a server. It starts nothing.
@@ -71,14 +86,17 @@ func New(cfg Config) *Server {
 	if cfg.SessionTTL == 0 {
 		cfg.SessionTTL = time.Second
 	}
-	if cfg.ConfirmWithin == 0 {
-		cfg.ConfirmWithin = 300 * time.Millisecond
+	if cfg.ReportEvery == 0 {
+		cfg.ReportEvery = 500 * time.Millisecond
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }
+	}
+	if cfg.RemoveMember == nil {
+		cfg.RemoveMember = func(context.Context, topology.PeerID) error { return nil }
 	}
 	return &Server{cfg: cfg}
 }
@@ -215,6 +233,9 @@ func edge(err error) error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
+	if r, ok := errors.AsType[*swap.Refusal](err); ok {
+		return fault.Wrap(fault.ShardUnavailable, err, "%v; nothing was changed", r)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -224,8 +245,16 @@ func edge(err error) error {
 		return fault.Wrap(fault.NoLeader, err, "the control plane has no leader or no quorum")
 	case errors.Is(err, store.ErrConflict):
 		return fault.Wrap(fault.Timeout, err, "Timeout error: other changes of the same record kept winning")
+	case errors.Is(err, swap.ErrLast):
+		return fault.Wrap(fault.InvalidArgument, err, "Wrong input: the shard must keep at least one active replica: %v", err)
 	case errors.Is(err, store.ErrTooLarge):
 		return fault.Wrap(fault.InvalidArgument, err, "Wrong input: the change is too large for one transaction")
 	}
 	return fault.From(err)
 }
+
+// clip bounds a text that a peer sends for people.
+func clip(s string) string { return messages.Clip(s) }
+
+// stamp is the time as records hold it.
+func (s *Server) stamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 )
@@ -85,7 +86,7 @@ func (w *watcher) deltas() (<-chan struct{}, error) {
 	for _, b := range batches {
 		delta := &placementv1.Delta{Revision: uint64(b.Revision)}
 		for _, c := range b.Changes {
-			change, err := changeOf(c)
+			change, err := messages.Change(c)
 			if err != nil {
 				return nil, err
 			}
@@ -152,7 +153,7 @@ func (w *watcher) snapshot() error {
 		n := min(len(all), chunk)
 		piece := &placementv1.SnapshotChunk{Revision: uint64(revision), Index: index, Last: n == len(all)}
 		for _, c := range all[:n] {
-			change, err := changeOf(c)
+			change, err := messages.Change(c)
 			if err != nil {
 				return err
 			}

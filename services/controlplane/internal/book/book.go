@@ -17,6 +17,9 @@ const Domain = ".pando.internal"
 // NameOf gives the stable name of a process from its id: what etcd stores in its membership, and what keys the book.
 func NameOf(id string) string { return id + Domain + ":6335" }
 
+// IDOf is the id in a stable name.
+func IDOf(name string) string { return strings.TrimSuffix(name, NameOf("")) }
+
 // Address is where a process was last known to listen. The higher generation wins.
 type Address struct {
 	Addr       string          `json:"addr"` // host:port of the internal port

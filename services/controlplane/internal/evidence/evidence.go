@@ -203,6 +203,12 @@ func (l *Ledger) conclude(now time.Time, p topology.PeerID, assigned []topology.
 	return c
 }
 
+// Assignment says whom an observer is to watch. The revision differs between terms of office, so that a new leader is told everything.
+type Assignment struct {
+	Revision uint64
+	Subjects []topology.PeerID // ascending
+}
+
 // Duties say who watches whom.
 type Duties struct {
 	Of map[topology.PeerID][]topology.PeerID // subjects by observer, ascending

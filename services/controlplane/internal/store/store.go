@@ -123,7 +123,13 @@ func Alive(key Key, created int64) Cond { return Cond{Key: key, Created: created
 
 // Leased holds while the key is bound to this lease, however often it was rewritten: a session that is still the same one, whatever
 // inventory it carries by now.
-func Leased(key Key, lease LeaseID) Cond { return Cond{Key: key, Lease: lease} }
+// Without a lease it never holds.
+func Leased(key Key, lease LeaseID) Cond {
+	if lease == 0 {
+		lease = -1
+	}
+	return Cond{Key: key, Lease: lease}
+}
 
 // Holds evaluates the condition against what is stored now, the zero KV if nothing is.
 func (c Cond) Holds(now KV) bool {

@@ -36,6 +36,15 @@ type State struct {
 // Load is what a peer carries by the records.
 type Load struct{ Replicas, Primaries int }
 
+// Empty is a state in which nothing is stored. Together with Take it makes states for those who decide by one.
+func Empty() *State { return newState() }
+
+// Take brings one stored change in.
+func (s *State) Take(c store.Change) error {
+	_, err := s.apply(c)
+	return err
+}
+
 func newState() *State {
 	return &State{
 		Peers:       map[topology.PeerID]store.Versioned[store.Peer]{},

@@ -308,6 +308,8 @@ func (s *suite) leaseCompared() {
 	try("bound to another lease", store.ErrConflict)
 	s.write(put(a, "1"))
 	try("bound to none", store.ErrConflict)
+	_, err := s.Store.Commit(s.ctx(), store.Txn{If: []store.Cond{store.Leased(a, 0)}, Then: []store.Op{put(b, "none asked for")}})
+	s.wantErr("none asked for", err, store.ErrConflict)
 	s.write(under(mine))
 	s.write(store.Delete(a))
 	try("deleted", store.ErrConflict)
