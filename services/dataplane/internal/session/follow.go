@@ -27,7 +27,7 @@ type key struct {
 	kind kind
 	name string
 	a, b uint64
-	c, d uint64
+	c    uint64
 }
 
 // records are the placement as it was sent, so that it can be kept on disk and
@@ -51,7 +51,7 @@ func (r records) apply(c *placementv1.Change) {
 		}
 	case *placementv1.Change_Transfer:
 		t := o.Transfer
-		r[key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetFrom(), d: t.GetTo()}] = c
+		r[key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetTo()}] = c
 	case *placementv1.Change_Metadata:
 		r[key{kind: kindMetadata, name: o.Metadata.GetKey()}] = c
 	case *placementv1.Change_PeerGone:
@@ -69,7 +69,7 @@ func (r records) apply(c *placementv1.Change) {
 		delete(r, key{kind: kindShard, a: o.ShardGone.GetCollectionId(), b: o.ShardGone.GetShardId()})
 	case *placementv1.Change_TransferGone:
 		t := o.TransferGone
-		delete(r, key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetFrom(), d: t.GetTo()})
+		delete(r, key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetTo()})
 	case *placementv1.Change_MetadataGone:
 		delete(r, key{kind: kindMetadata, name: o.MetadataGone})
 	}
