@@ -31,9 +31,9 @@ func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequ
 			wait, cancel := context.WithTimeout(ctx, maxCall/2)
 			defer cancel()
 			_ = s.cfg.View.Until(wait, func(st *view.State) bool { // the loop goes on by itself
-				resp.Revision = max(resp.GetRevision(), uint64(st.Revision))
 				return st.Revision >= int64(resp.GetRevision()) && len(st.On[id]) == 0
 			})
+			resp.Revision = max(resp.GetRevision(), uint64(s.cfg.View.Told()))
 			return resp, nil
 		})
 }
@@ -41,7 +41,7 @@ func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequ
 func (s catalog) removePeer(ctx context.Context, id topology.PeerID, force bool, resp *placementv1.RemovePeerResponse) error {
 	peer, err := store.Load[store.Peer](ctx, s.cfg.Store, store.PeerKey(id))
 	if errors.Is(err, store.ErrNotFound) { // or an earlier try whose answer was lost
-		resp.Revision = max(resp.GetRevision(), uint64(s.cfg.View.Revision()))
+		resp.Revision = max(resp.GetRevision(), uint64(s.cfg.View.Told()))
 		return nil
 	}
 	if err != nil {

@@ -2,10 +2,12 @@ package member_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,12 +15,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
@@ -103,6 +107,20 @@ func obey(ctx context.Context, m *member.Member, words []string) string {
 			}
 			fmt.Println(i)
 		}
+	case "burst": // that many puts, many at once
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err.Error()
+		}
+		var group errgroup.Group
+		group.SetLimit(64)
+		for i := range n {
+			group.Go(func() error {
+				_, err := m.Client().Put(ctx, fmt.Sprint("burst/", i%8), words[1])
+				return err
+			})
+		}
+		return fmt.Sprint(group.Wait())
 	case "put":
 		var err error
 		for ctx.Err() == nil {
@@ -150,6 +168,7 @@ type child struct {
 	cmd *exec.Cmd
 	in  interface{ Write([]byte) (int, error) }
 	out *bufio.Scanner
+	log *bytes.Buffer // complete once it was waited for
 }
 
 func start(t *testing.T, cc childConfig) *child {
@@ -160,7 +179,8 @@ func start(t *testing.T, cc childConfig) *child {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+string(spec), "HTTP_PROXY=http://10.255.255.1:3128")
-	cmd.Stderr = t.Output()
+	log := &bytes.Buffer{}
+	cmd.Stderr = io.MultiWriter(t.Output(), log)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +192,7 @@ func start(t *testing.T, cc childConfig) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &child{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	c := &child{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out), log: log}
 	t.Cleanup(func() { c.kill() })
 	return c
 }
@@ -252,6 +272,24 @@ func TestKillLosesNothing(t *testing.T) {
 		c.want("<nil>", "defragment")
 		if err := c.stop(); err != nil {
 			t.Fatalf("graceful end: %v", err)
+		}
+	}
+}
+
+// TestStartAfterManyChanges: a start is as quiet after 5,000 changes as before.
+func TestStartAfterManyChanges(t *testing.T) {
+	cc := childConfig{Dir: t.TempDir(), Addr: "127.0.0.1:0", NoFsync: true}
+	for _, changes := range []int{4990, 20} {
+		c := start(t, cc)
+		c.want("<nil>", "burst %d", changes)
+		c.kill()
+		c = start(t, cc)
+		c.ask("ready")
+		if err := c.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(c.log.String(), "too many requests"); n > 0 {
+			t.Fatalf("the start after %d changes more says %d times that it is behind", changes, n)
 		}
 	}
 }

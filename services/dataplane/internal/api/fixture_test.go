@@ -11,6 +11,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -238,13 +239,18 @@ type client struct {
 
 func start(t *testing.T, clustered bool) *client {
 	t.Helper()
+	return startWith(t, clustered, config.Collection{})
+}
+
+func startWith(t *testing.T, clustered bool, defaults config.Collection) *client {
+	t.Helper()
 	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}}
 	l, err := rpc.NewLocal(rpc.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
-		Commit: "0123456789012345678901234567890123456789", ClusterEnabled: clustered}).Register(l)
+		Commit: "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
 	return &client{qdrant.NewCollectionsClient(l), qdrant.NewPointsClient(l), w, s, l}
 }
 
