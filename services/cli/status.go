@@ -22,8 +22,9 @@ func clusterCommand(w IO) *cobra.Command {
 		Use:   "status",
 		Short: "Show peers, control plane and shards as one peer sees them",
 		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, who leads, how far it has followed, shards that go on
-without a control plane, and every shard of every collection with the state of its replicas. Points are counted where
-that peer holds a replica. It answers also when there is no quorum.`,
+without a control plane, and every shard of every collection with the state of its replicas. Of a replica that is not Active
+it tells why, since when, and what is next. Points are counted where that peer holds a replica. It answers also when there
+is no quorum.`,
 		Example: `  pando cluster status
   pando cluster status --collection words
   pando cluster status --addr peer-2:6334 --json | jq '.peers | length'`,
@@ -48,6 +49,7 @@ that peer holds a replica. It answers also when there is no quorum.`,
 		if view.Collections, err = collectionViews(c.Context(), conn, cc, *only); err != nil {
 			return err
 		}
+		view.Inactive = slices.DeleteFunc(view.Inactive, func(i inactiveView) bool { return *only != "" && i.Collection != *only })
 		if *asJSON {
 			enc := json.NewEncoder(c.OutOrStdout())
 			enc.SetIndent("", "  ")
@@ -69,6 +71,18 @@ type statusView struct {
 	Detached []detachedView `json:"detached_shards,omitempty"`
 
 	Collections []collectionView `json:"collections"`
+	Inactive    []inactiveView   `json:"inactive_replicas,omitempty"`
+}
+
+// inactiveView is a replica that is not Active.
+type inactiveView struct {
+	Collection string    `json:"collection"`
+	Shard      uint64    `json:"shard"`
+	Peer       uint64    `json:"peer"`
+	State      string    `json:"state"`
+	Since      time.Time `json:"since"`
+	Why        string    `json:"why"`
+	Next       string    `json:"next"`
 }
 
 type peerView struct {
@@ -121,6 +135,10 @@ func viewOf(s *clusterv1.ClusterStatus) statusView {
 	for _, d := range s.GetDetachedShards() {
 		v.Detached = append(v.Detached, detachedView{d.GetCollectionName(), d.GetShardId(), d.GetSince().AsTime(), d.GetProvisionalOperations()})
 	}
+	for _, r := range s.GetInactiveReplicas() {
+		v.Inactive = append(v.Inactive, inactiveView{Collection: r.GetCollectionName(), Shard: r.GetShardId(), Peer: r.GetPeerId(),
+			State: r.GetState().String(), Since: r.GetSince().AsTime(), Why: r.GetReason(), Next: r.GetNext()})
+	}
 	return v
 }
 
@@ -152,5 +170,19 @@ func (v statusView) print(w io.Writer) error {
 		fmt.Fprintf(t, "detached\t%s/%d\tsince %s, %d provisional operations\n", d.Collection, d.Shard, d.Since.Format(time.RFC3339), d.Provisional)
 	}
 	printCollections(t, v.Collections)
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printInactive(w, v.Inactive)
+	return nil
+}
+
+// printInactive tells why replicas are not Active. The sentences are long: they stand in lines of their own.
+func printInactive(w io.Writer, inactive []inactiveView) {
+	for i, r := range inactive {
+		if i == 0 {
+			fmt.Fprintln(w, "\nNOT ACTIVE")
+		}
+		fmt.Fprintf(w, "%s, shard %d on peer %d: %s since %s: %s; %s\n", r.Collection, r.Shard, r.Peer, r.State, r.Since.Format(time.RFC3339), r.Why, r.Next)
+	}
 }
