@@ -39,7 +39,7 @@ func (s *Service) inventory() []*placementv1.ReplicaInventory {
 	var out []*placementv1.ReplicaInventory
 	for _, h := range s.node.Inventory() {
 		r := &placementv1.ReplicaInventory{CollectionId: uint64(h.Shard.Collection), ShardId: uint64(h.Shard.ID),
-			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded,
+			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded, Bytes: h.Bytes,
 			Last: &placementv1.LogPosition{Epoch: uint64(h.Last.Term.Epoch), Run: uint64(h.Last.Term.Run), Seq: uint64(h.Last.Seq)}}
 		if h.Why != nil {
 			r.Reason, r.Detail = fault.ReplicaFailed, h.Why.Error()

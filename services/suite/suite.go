@@ -155,6 +155,7 @@ func (s *process) composeControl() (err error) {
 	}
 	s.control, err = controlplane.New(controlplane.Config{
 		Dir: dir, ID: strconv.FormatUint(uint64(s.data.Self()), 10), Address: s.sockets.Advertised(s.cfg.Cluster.URIHost()), Peer: s.data.Self(),
+		IncomingTransfers: limit(s.cfg.Storage.Performance.IncomingTransfers), OutgoingTransfers: limit(s.cfg.Storage.Performance.OutgoingTransfers),
 	}, controlplane.Deps{Dial: s.dialProcess, Log: s.p.Log, Meter: s.p.Meter})
 	if err != nil {
 		return boot.Exit(boot.ExitData, err)
@@ -162,6 +163,14 @@ func (s *process) composeControl() (err error) {
 	s.control.Register(s.toCtrl)
 	s.sockets.MountPeer(s.control.Handler())
 	return nil
+}
+
+// limit reads a setting in which 0 means none.
+func limit(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 func (s *process) composeServers() (err error) {

@@ -37,8 +37,15 @@ type Logger struct {
 
 // Storage is where and how data lies.
 type Storage struct {
-	Path       string     `koanf:"storage_path"`
-	Collection Collection `koanf:"collection"`
+	Path        string      `koanf:"storage_path"`
+	Collection  Collection  `koanf:"collection"`
+	Performance Performance `koanf:"performance"`
+}
+
+// Performance bounds work in the background. 0 means: no bound.
+type Performance struct {
+	IncomingTransfers int `koanf:"incoming_shard_transfers_limit"` // to one peer, begun by the cluster itself
+	OutgoingTransfers int `koanf:"outgoing_shard_transfers_limit"` // from one peer
 }
 
 // Collection holds the defaults for new collections. 0 means: not set, the built-in rule applies.
@@ -244,6 +251,8 @@ func (c *Config) Validate() error {
 	inRange("storage.collection.write_consistency_factor", c.Storage.Collection.WriteConsistencyFactor, 0, 255)
 	inRange("storage.collection.shard_number", c.Storage.Collection.ShardNumber, 0, 10_000)
 	inRange("storage.collection.shard_number_per_node", c.Storage.Collection.ShardNumberPerNode, 0, 10_000)
+	inRange("storage.performance.incoming_shard_transfers_limit", c.Storage.Performance.IncomingTransfers, 0, 1000)
+	inRange("storage.performance.outgoing_shard_transfers_limit", c.Storage.Performance.OutgoingTransfers, 0, 1000)
 	if c.Cluster.PeerID >= 1<<53 {
 		bad("cluster.peer_id = %d: must be below 2^53 (clients read it as a JSON number)", c.Cluster.PeerID)
 	}

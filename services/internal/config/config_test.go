@@ -40,6 +40,8 @@ func TestEveryKey(t *testing.T) {
 		{"storage.performance.max_search_threads", "4", warn},
 		{"storage.performance.update_rate_limit", "4", warn},
 		{"storage.performance.async_scorer", "true", warn},
+		{"storage.performance.incoming_shard_transfers_limit", "2", ok},
+		{"storage.performance.outgoing_shard_transfers_limit", "0", ok},
 		{"storage.hnsw_index.m", "16", warn},
 		{"storage.hnsw_global_config.x", "16", warn},
 		{"storage.mmap_advice", "random", warn},
@@ -152,7 +154,7 @@ func defaults(t *testing.T) Config {
 
 func TestDefaults(t *testing.T) {
 	want := Config{
-		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage"},
+		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage", Performance: Performance{IncomingTransfers: 4, OutgoingTransfers: 4}},
 		Service: Service{Host: "0.0.0.0", HTTPPort: 6333, GRPCPort: 6334, MaxRequestSizeMB: 32, KeepAliveSec: 5, EnableCORS: true},
 		Cluster: Cluster{Enabled: true, Bootstrap: []string{}, P2P: P2P{Port: 6335}},
 	}

@@ -42,6 +42,7 @@ func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (P
 	}
 	return Parts{
 		Log: logOf{log}, Engine: engineOf{sh}, Reads: sh,
+		Bytes: func() uint64 { return uint64(log.Size()) + sh.Info().Disk },
 		Close: func() error { return errors.Join(log.Close(), sh.Close()) },
 	}, nil
 }

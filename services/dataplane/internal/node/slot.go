@@ -24,6 +24,8 @@ type Parts struct {
 	Engine replica.Engine
 	// Reads is the engine's reading side, as Node.Reader hands it out.
 	Reads Reads
+	// Bytes on disk, of log and engine; nil: not known.
+	Bytes func() uint64
 	Close func() error
 }
 
@@ -53,7 +55,10 @@ type slot struct {
 		reads  Reads
 		rep    *replica.Replica // nil: not loaded
 		hard   core.Hard        // as of the last opening
-		why    error            // why not loaded
+		size   func() uint64    // of the running replica
+		bytes  uint64           // as of sized
+		sized  time.Time
+		why    error // why not loaded
 		since  time.Time
 	}
 }
@@ -134,6 +139,7 @@ func (s *slot) live(ctx context.Context) error {
 func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
 	s.mu.Lock()
 	s.mu.rep, s.mu.reads, s.mu.why, s.mu.since = rep, p.Reads, why, s.n.o.Now()
+	s.mu.size, s.mu.sized = p.Bytes, time.Time{}
 	s.mu.Unlock()
 	poke(s.n.changed)
 }
@@ -311,7 +317,7 @@ func (s *slot) holding() Holding {
 		return h
 	}
 	st := s.mu.rep.Status()
-	h.Status = st
+	h.Status, h.Bytes = st, s.bytes()
 	switch st.Phase {
 	case replica.Loading:
 		h.Why = errLoading
@@ -319,4 +325,16 @@ func (s *slot) holding() Holding {
 		h.Loaded, h.Epoch, h.Last, h.Applied, h.Since = true, st.Placement.Epoch, st.Last, st.Applied, st.Since
 	}
 	return h
+}
+
+// sizeEvery is how old the size of a replica may be: it steers the placement of
+// new shards, and counting is not free.
+const sizeEvery = 30 * time.Second
+
+// bytes is the size on disk. The lock must be held.
+func (s *slot) bytes() uint64 {
+	if now := s.n.o.Now(); s.mu.size != nil && (s.mu.sized.IsZero() || now.Sub(s.mu.sized) >= sizeEvery) {
+		s.mu.bytes, s.mu.sized = s.mu.size(), now
+	}
+	return s.mu.bytes
 }
