@@ -188,11 +188,16 @@ func TestAbort(t *testing.T) {
 		f.change(ctx, copyOf(1, 4), "1*=Active 2=Active 3=Active 4=Dead 1>4")
 		f.well(ctx)
 		f.until(ctx, "1*=Active 2=Active 3=Active 4=Partial 1>4")
-		f.change(ctx, restartOf(1, 4, qdrant.ShardTransferMethod_WalDelta), "1*=Active 2=Active 3=Active 4=Dead 1>4")
+		before := f.shard.GetEpoch()
+		_, err := f.catalog.ChangeReplicas(ctx, restartOf(1, 4, qdrant.ShardTransferMethod_WalDelta))
+		f.ok("restart", err)
 		f.until(ctx, "1*=Active 2=Active 3=Active 4=Partial 1>4")
+		if f.shard.GetEpoch() != before+2 { // Dead, and Partial at once
+			t.Errorf("epoch %d after %d", f.shard.GetEpoch(), before)
+		}
 		f.change(ctx, abortOf(1, 4), "1*=Active 2=Active 3=Active")
 		f.well(ctx)
-		_, err := f.decisions.SetState(ctx, f.set(3, qdrant.ReplicaState_Dead))
+		_, err = f.decisions.SetState(ctx, f.set(3, qdrant.ReplicaState_Dead))
 		f.ok("3 dies", err)
 		f.until(ctx, "1*=Active 2=Active 3=Partial 1>3")
 		f.change(ctx, abortOf(1, 3), "1*=Active 2=Active 3=Dead")

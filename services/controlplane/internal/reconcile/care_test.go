@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/pandodb/pando/services/controlplane/internal/evidence"
+	"github.com/pandodb/pando/services/controlplane/internal/placement"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -235,4 +236,29 @@ func TestCare(t *testing.T) {
 		}
 		return out.String()
 	})
+}
+
+// TestCandidates: what placement is told of the peers.
+func TestCandidates(t *testing.T) {
+	k := newSketch()
+	for _, line := range []string{"peers 1 2 3", "leaving 2", "silent 3", "shard 0 1 1=Active 2=Active", "shard 1 1 1=Active"} {
+		k.fact(t, line)
+	}
+	k.session(1, func(s *store.Session) {
+		for i := range s.Replicas {
+			s.Replicas[i].Bytes = uint64(100 << i)
+		}
+	})
+	p := &pass{state: k.state, replicas: map[topology.PeerID]int{1: 5}}
+	got := p.candidates(store.Group{})
+	slices.SortFunc(got, func(a, b placement.Peer) int { return int(a.ID) - int(b.ID) })
+	want := []placement.Peer{
+		{ID: 1, Replicas: 7, Bytes: 300}, {ID: 2, Replicas: 1, Unfit: placement.Leaving}, {ID: 3, Unfit: placement.NoSession},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := p.candidates(store.Group{Peers: []topology.PeerID{2}}); len(got) != 1 || got[0].ID != 2 {
+		t.Errorf("of a key that names its peers: %+v", got)
+	}
 }
