@@ -64,7 +64,6 @@ type plane struct {
 	decisions placementv1.DecisionsClient
 	book      placementv1.BookClient
 	loop      *reconcile.Loop
-	server    *Server
 	data      *data
 }
 
@@ -152,8 +151,7 @@ func run(t *testing.T, change func(*Config), fn func(ctx context.Context, p *pla
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.server = New(cfg)
-		p.server.Register(local)
+		New(cfg).Register(local)
 		p.session, p.catalog = placementv1.NewSessionClient(local), placementv1.NewCatalogClient(local)
 		p.decisions, p.book = placementv1.NewDecisionsClient(local), placementv1.NewBookClient(local)
 		p.group.Go(func() error { return p.view.Run(ctx) })

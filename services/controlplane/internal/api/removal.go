@@ -57,10 +57,8 @@ func (s catalog) removePeer(ctx context.Context, id topology.PeerID, force bool,
 	}
 	resp.Existed = true
 	revision, err := s.cfg.Store.Commit(ctx, store.Txn{
-		If: []store.Cond{peer.Unchanged()},
-		Then: []store.Op{
-			store.Delete(store.PeerKey(id)), store.Delete(store.SessionKey(id)), store.Put(store.Removed{Peer: id, At: s.stamp()}),
-		},
+		If:   []store.Cond{peer.Unchanged()},
+		Then: []store.Op{store.Delete(store.PeerKey(id)), store.Delete(store.SessionKey(id))},
 	})
 	if err != nil {
 		if errors.Is(err, store.ErrConflict) {
@@ -70,12 +68,6 @@ func (s catalog) removePeer(ctx context.Context, id topology.PeerID, force bool,
 	}
 	resp.Revision = uint64(revision)
 	return nil
-}
-
-// Readmit lets a peer that was removed register again: its operator has asked for it (--reinit).
-func (s *Server) Readmit(ctx context.Context, peer topology.PeerID) error {
-	_, err := s.cfg.Store.Commit(ctx, store.Txn{Then: []store.Op{store.Delete(store.RemovedKey(peer))}})
-	return err
 }
 
 // replicasOn counts the replicas of a peer in a view that is as new as this call.

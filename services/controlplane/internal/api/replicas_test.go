@@ -292,15 +292,6 @@ func TestRemovePeer(t *testing.T) {
 		if p.ok("again", err); resp.GetExisted() || len(members) != 3 || members[2] != 2 {
 			t.Errorf("%v, members %v", resp, members)
 		}
-		_, err = p.session.Register(ctx, p.registration(2, "another process"))
-		if p.want("it comes back by itself", err, codes.InvalidArgument, fault.InvalidArgument); !strings.Contains(err.Error(), "--reinit") {
-			t.Error(err)
-		}
-		p.ok("readmit", p.server.Readmit(ctx, 2))
-		_, err = p.session.Register(ctx, p.registration(2, "another process"))
-		p.ok("it joins anew", err)
-
-		<-time.After(1500 * time.Millisecond) // nobody keeps that session
 		p.join(ctx, 3, false)
 		pair, err := p.catalog.CreateCollection(ctx, createRequest("d", 6, 2))
 		p.ok("create", err)

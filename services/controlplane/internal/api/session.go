@@ -71,14 +71,7 @@ func (s session) registrant(req *placementv1.RegisterRequest) (store.Peer, error
 
 // open writes peer and session. A session of an earlier process of the peer is replaced, an open one of this process is kept.
 func (s session) open(ctx context.Context, peer store.Peer, rec store.Session) (store.LeaseID, int64, error) {
-	txn := store.Txn{If: []store.Cond{store.Absent(store.RemovedKey(peer.ID))}}
-	switch out, err := store.Load[store.Removed](ctx, s.cfg.Store, store.RemovedKey(peer.ID)); {
-	case err == nil:
-		return 0, 0, fault.BadInput("peer %d was removed from this cluster at %s and does not come back by itself: start it with --reinit to join anew",
-			peer.ID, out.Record.At.Format(time.RFC3339))
-	case !errors.Is(err, store.ErrNotFound):
-		return 0, 0, err
-	}
+	txn := store.Txn{}
 	known, err := store.Load[store.Peer](ctx, s.cfg.Store, peer.Key())
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -87,8 +80,9 @@ func (s session) open(ctx context.Context, peer store.Peer, rec store.Session) (
 		return 0, 0, err
 	default:
 		peer.Registered = known.Record.Registered
+		txn.If = append(txn.If, known.Unchanged()) // it may be removed meanwhile
 		if peer != known.Record {
-			txn.If, txn.Then = append(txn.If, known.Unchanged()), append(txn.Then, store.Put(peer))
+			txn.Then = append(txn.Then, store.Put(peer))
 		}
 	}
 	old, err := store.Load[store.Session](ctx, s.cfg.Store, rec.Key())

@@ -23,7 +23,6 @@ const (
 	Transfers   Key = Root + "transfers/"
 	Book        Key = Root + "book/"
 	Metadatas   Key = Root + "metadata/"
-	Removals    Key = Root + "removed/"
 )
 
 // PeerKey of a peer's registration.
@@ -58,9 +57,6 @@ func AddressKey(name string) Key { return Book + Key(name) }
 func TransfersOf(collection topology.CollectionID, shard topology.ShardID) Key {
 	return Transfers + hex16(uint64(collection)) + "/" + hex16(uint64(shard)) + "/"
 }
-
-// RemovedKey of a peer that was taken out.
-func RemovedKey(peer topology.PeerID) Key { return Removals + hex16(uint64(peer)) }
 
 // MetadataKey of a value of the cluster's metadata.
 func MetadataKey(name string) Key { return Metadatas + Key(name) }

@@ -178,12 +178,6 @@ type Address struct {
 	Generation uint64 `json:"generation"`
 }
 
-// Removed remembers a peer that was taken out, so that its process does not come back by itself.
-type Removed struct {
-	Peer topology.PeerID `json:"peer"`
-	At   time.Time       `json:"at"`
-}
-
 // Metadata is a value of the cluster's metadata.
 type Metadata struct {
 	Name  string `json:"name"`
@@ -199,7 +193,6 @@ func (r Alias) Key() Key      { return AliasKey(r.Name) }
 func (r Shard) Key() Key      { return ShardKey(r.Collection, r.Shard) }
 func (r Transfer) Key() Key   { return TransferKey(r.Collection, r.Shard, r.To) }
 func (r Address) Key() Key    { return AddressKey(r.Name) }
-func (r Removed) Key() Key    { return RemovedKey(r.Peer) }
 
 // ID of the shard in the whole cluster.
 func (r Shard) ID() topology.Shard { return topology.Shard{Collection: r.Collection, ID: r.Shard} }

@@ -74,7 +74,6 @@ func TestGolden(t *testing.T) {
 	b.WriteString(sample(t, store.Address{Name: "0a1b.pando.internal:6335", Addr: "10.0.0.7:6335", Generation: 1}))
 
 	b.WriteString(sample(t, store.Metadata{Name: "k", Value: `{"a":1}`}))
-	b.WriteString(sample(t, store.Removed{Peer: 5, At: at}))
 
 	const file = "testdata/records.golden"
 	if *rewrite {
