@@ -1,4 +1,4 @@
-// Package api serves pando.placement.v1: Session, Catalog, Decisions and Book.
+// Package api serves pando.placement.v1: Session, Catalog, Decisions and Members.
 //
 // Every member of the control plane serves all of it, whoever leads: a mutation is a transaction on the store, reads and
 // waits use the member's view. It places no shards (reconcile does) and holds no state of its own but calls under way.
@@ -16,19 +16,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// AddressBook is what Book/Exchange needs of the member.
-type AddressBook interface {
-	Book() book.Book
-	// Learn merges a rumour, persists it and names the entries that changed.
-	Learn(book.Book) ([]string, error)
-}
 
 // Confirmation is a replica's answer to Confirm (C2a).
 type Confirmation struct {
@@ -38,9 +30,12 @@ type Confirmation struct {
 
 // Config holds what the services work on.
 type Config struct {
-	Store store.Store
-	View  *view.View
-	Book  AddressBook
+	Store   store.Store
+	View    *view.View
+	Members Members
+	// Usable tells whether the member in this process runs, has caught up and knows a leader; nil = always. While it is not,
+	// streams end and calls that would wait for long are refused, so that callers go to another member.
+	Usable func() bool
 	// ClusterID was minted when the cluster was founded.
 	ClusterID func() string
 	// Status answers what this member knows of the control plane.
@@ -97,8 +92,8 @@ type (
 		placementv1.UnimplementedDecisionsServer
 		*Server
 	}
-	addresses struct {
-		placementv1.UnimplementedBookServer
+	members struct {
+		placementv1.UnimplementedMembersServer
 		*Server
 	}
 )
@@ -108,7 +103,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	placementv1.RegisterSessionServer(r, session{Server: s})
 	placementv1.RegisterCatalogServer(r, catalog{Server: s})
 	placementv1.RegisterDecisionsServer(r, decisions{Server: s})
-	placementv1.RegisterBookServer(r, addresses{Server: s})
+	placementv1.RegisterMembersServer(r, members{Server: s})
 }
 
 // maxCall bounds a call that names no timeout of its own.
@@ -162,17 +157,22 @@ func coalesce[Req, Resp proto.Message](ctx context.Context, s *Server, method st
 	return resp, nil
 }
 
+// maxStart is how long a call waits for a member that is about to be there.
+const maxStart = time.Second
+
 // ready waits until this member knows the cluster.
 func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	ctx, cancel := context.WithTimeout(ctx, maxStart)
 	defer cancel()
 	select {
 	case <-s.cfg.View.Ready():
 		return nil
 	case <-ctx.Done():
-		return fault.Wrap(fault.NoLeader, ctx.Err(), "this member of the control plane has not caught up yet")
+		return fault.Wrap(fault.NoLeader, ctx.Err(), "the member of the control plane in this process has not caught up, or there is none")
 	}
 }
+
+func (s *Server) usable() bool { return s.cfg.Usable == nil || s.cfg.Usable() }
 
 // errUnknown marks a transaction that may or may not have happened.
 var errUnknown = errors.New("api: the outcome of the change is unknown")

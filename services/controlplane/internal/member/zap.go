@@ -3,20 +3,23 @@ package member
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.uber.org/zap/zapcore"
 )
 
-// bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread.
+// bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread. Whether other members can be
+// reached is said by those who dial them, so what etcd's transport says of it, again and again, is for debugging.
 type bridge struct {
 	log *slog.Logger
 }
 
-// expected are warnings that etcd prints at each start about our way of embedding it.
+// expected is what etcd complains of at each start about our way of embedding it, or about its own first steps.
 func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.",
-		"simple token is not cryptographically signed":
+		"simple token is not cryptographically signed",
+		"failed to update storage version": // until the first snapshot of a new member
 		return true
 	}
 	return false
@@ -29,7 +32,7 @@ func (b bridge) With(fields []zapcore.Field) zapcore.Core {
 }
 
 func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if !b.Enabled(e.Level) || (e.Level == zapcore.WarnLevel && expected(e.Message)) {
+	if !b.Enabled(e.Level) || expected(e.Message) {
 		return ce
 	}
 	return ce.AddCore(e, b)
@@ -37,7 +40,10 @@ func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checke
 
 func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
-	if e.Level >= zapcore.ErrorLevel {
+	switch {
+	case strings.Contains(e.Caller.File, "/etcdserver/api/rafthttp/"):
+		level = slog.LevelDebug
+	case e.Level >= zapcore.ErrorLevel:
 		level = slog.LevelError
 	}
 	b.log.Log(context.Background(), level, "etcd: "+e.Message, attrs(fields)...)

@@ -30,10 +30,8 @@ type JoinRequest struct {
 	Process string `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
 	// Record of the data peer in it; revision is ignored.
 	Peer *Peer `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
-	// Random, made with its data folder: tells the owner of an id from another process that was given the same.
-	Folder string `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
 	// Passed on by another process: it is not passed on again.
-	Forwarded     bool `protobuf:"varint,4,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	Forwarded     bool `protobuf:"varint,3,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -80,13 +78,6 @@ func (x *JoinRequest) GetPeer() *Peer {
 		return x.Peer
 	}
 	return nil
-}
-
-func (x *JoinRequest) GetFolder() string {
-	if x != nil {
-		return x.Folder
-	}
-	return ""
 }
 
 func (x *JoinRequest) GetForwarded() bool {
@@ -164,7 +155,9 @@ func (x *JoinResponse) GetRevision() uint64 {
 type SeatRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The process.
-	Process       string `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	Process string `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	// The data peer in it; 0 = none.
+	PeerId        uint64 `protobuf:"varint,2,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +197,13 @@ func (x *SeatRequest) GetProcess() string {
 		return x.Process
 	}
 	return ""
+}
+
+func (x *SeatRequest) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
 }
 
 // A member of the control plane.
@@ -439,19 +439,19 @@ var File_pando_placement_v1_members_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_members_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/members.proto\x12\x12pando.placement.v1\x1a\x1dpando/placement/v1/book.proto\x1a pando/placement/v1/records.proto\"\x8b\x01\n" +
+	" pando/placement/v1/members.proto\x12\x12pando.placement.v1\x1a\x1dpando/placement/v1/book.proto\x1a pando/placement/v1/records.proto\"s\n" +
 	"\vJoinRequest\x12\x18\n" +
 	"\aprocess\x18\x01 \x01(\tR\aprocess\x12,\n" +
-	"\x04peer\x18\x02 \x01(\v2\x18.pando.placement.v1.PeerR\x04peer\x12\x16\n" +
-	"\x06folder\x18\x03 \x01(\tR\x06folder\x12\x1c\n" +
-	"\tforwarded\x18\x04 \x01(\bR\tforwarded\"\x82\x01\n" +
+	"\x04peer\x18\x02 \x01(\v2\x18.pando.placement.v1.PeerR\x04peer\x12\x1c\n" +
+	"\tforwarded\x18\x03 \x01(\bR\tforwarded\"\x82\x01\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x127\n" +
 	"\aentries\x18\x02 \x03(\v2\x1d.pando.placement.v1.BookEntryR\aentries\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"'\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"@\n" +
 	"\vSeatRequest\x12\x18\n" +
-	"\aprocess\x18\x01 \x01(\tR\aprocess\"R\n" +
+	"\aprocess\x18\x01 \x01(\tR\aprocess\x12\x17\n" +
+	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\"R\n" +
 	"\x04Seat\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12\x18\n" +
 	"\aprocess\x18\x02 \x01(\tR\aprocess\x12\x18\n" +
