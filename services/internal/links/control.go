@@ -37,24 +37,30 @@ const (
 type Control struct {
 	links *Links
 	local grpc.ClientConnInterface
-	own   Own
 	mu    struct {
 		sync.Mutex
-		failed map[string]time.Time // by process
+		usable  bool
+		changed chan struct{}
+		failed  map[string]time.Time // by process
 	}
 }
 
-// Own is the member in this process.
-type Own interface {
-	// Usable tells whether it can answer now, and gives a channel that is closed when that changes.
-	Usable() (bool, <-chan struct{})
+// NewControl makes the connection. local leads to this process's own services.
+func NewControl(links *Links, local grpc.ClientConnInterface) *Control {
+	c := &Control{links: links, local: local}
+	c.mu.changed, c.mu.failed = make(chan struct{}), map[string]time.Time{}
+	return c
 }
 
-// NewControl makes the connection. local leads to this process's own services; a nil own is never usable.
-func NewControl(links *Links, local grpc.ClientConnInterface, own Own) *Control {
-	c := &Control{links: links, local: local, own: own}
-	c.mu.failed = map[string]time.Time{}
-	return c
+// Usable says whether the member in this process runs, has caught up and knows a leader; at first it does not.
+func (c *Control) Usable(usable bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.usable != usable {
+		c.mu.usable = usable
+		close(c.mu.changed)
+		c.mu.changed = make(chan struct{})
+	}
 }
 
 // harmless are the methods that may be repeated after an outcome that is not known.
@@ -210,10 +216,9 @@ func (c *Control) tries(ctx context.Context, method string) func(yield func(try)
 }
 
 func (c *Control) usable() (bool, <-chan struct{}) {
-	if c.own == nil {
-		return false, nil
-	}
-	return c.own.Usable()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.usable, c.mu.changed
 }
 
 // members are the other processes with a member: those that failed lately last, those with a connection first, and else in

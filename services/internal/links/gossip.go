@@ -32,9 +32,10 @@ const (
 var ErrOtherCluster = errors.New("the address to join belongs to another cluster than this process's folder")
 
 // Run gossips the book until ctx ends (nil), or until a hint turns out to lead to another cluster while no other process
-// of the own one is known: then somebody meant to join.
-func (l *Links) Run(ctx context.Context) error {
-	hints, err := l.dialHints()
+// of the own one is known: then somebody meant to join. former are addresses at which a process of the cluster listened once;
+// they are asked as hints are, and nothing is concluded if somebody else listens there now.
+func (l *Links) Run(ctx context.Context, former []string) error {
+	hints, err := l.dialHints(former)
 	if err != nil {
 		return err
 	}
@@ -53,17 +54,21 @@ func (l *Links) Run(ctx context.Context) error {
 type hint struct {
 	addr    string
 	conn    *grpc.ClientConn
+	former  bool
 	refused bool // said so already
 }
 
-func (l *Links) dialHints() ([]*hint, error) {
+func (l *Links) dialHints(former []string) ([]*hint, error) {
 	var out []*hint
-	for _, addr := range l.cfg.Hints {
+	for i, addr := range slices.Concat(l.cfg.Hints, former) {
+		if slices.ContainsFunc(out, func(h *hint) bool { return h.addr == addr }) {
+			continue
+		}
 		conn, err := rpc.Dial(addr, rpc.DialOptions{Tracer: l.cfg.Tracer, Cluster: l.cfg.Identity})
 		if err != nil {
 			return nil, fmt.Errorf("hint %s: %w", addr, err)
 		}
-		out = append(out, &hint{addr: addr, conn: conn})
+		out = append(out, &hint{addr: addr, conn: conn, former: i >= len(l.cfg.Hints)})
 	}
 	return out, nil
 }
@@ -122,7 +127,7 @@ func (l *Links) ask(ctx context.Context, h *hint) error {
 	err := l.compare(ctx, h.conn)
 	switch fault.ReasonOf(err) {
 	case fault.WrongCluster:
-		if len(l.others(1)) == 0 {
+		if !h.former && len(l.others(1)) == 0 {
 			return fmt.Errorf("%w: %s: %w", ErrOtherCluster, h.addr, err)
 		}
 	case fault.Unauthenticated:

@@ -36,7 +36,7 @@ type Config struct {
 	// FS and File: where the book is kept.
 	FS   vfs.FS
 	File string
-	// Hints are addresses at which some process of the cluster may listen.
+	// Hints are addresses at which some process of the cluster is said to listen.
 	Hints []string
 	// Identity is shown on every call.
 	Identity *rpc.Cluster
@@ -54,6 +54,7 @@ type Links struct {
 		sync.Mutex
 		book    book.Book
 		present bool // this process has announced itself and was not taken out
+		out     bool // it was taken out
 		member  bool // what it says of itself
 		fresh   map[string]bool
 		changed chan struct{}
@@ -143,9 +144,12 @@ func (l *Links) Expelled() <-chan struct{} { return l.expelled }
 func (l *Links) Reset() error { return l.change(func(book.Book) book.Book { return book.Book{} }) }
 
 // Announce makes this process known to the others as one that belongs, with what it says of itself. It outbids whatever
-// is said of it elsewhere.
+// is said of it elsewhere. Once it was taken out it has nothing more to say.
 func (l *Links) Announce(member bool) error {
 	return l.change(func(b book.Book) book.Book {
+		if l.mu.out {
+			return b
+		}
 		l.mu.present, l.mu.member = true, member
 		return l.announced(b)
 	})
@@ -165,7 +169,7 @@ func (l *Links) Learn(other book.Book) error {
 			return merged
 		}
 		if self, _ := merged.Lookup(l.cfg.Self); self.Removed {
-			l.mu.present = false
+			l.mu.present, l.mu.out = false, true
 			close(l.expelled)
 			return merged
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -62,10 +63,14 @@ func (s *Server) registrant(p *placementv1.Peer) (store.Peer, error) {
 		return store.Peer{}, fault.BadInput("peer %d speaks internal versions %d to %d, this control plane %d to %d: upgrade the older one",
 			id, p.GetWire().GetMin(), p.GetWire().GetMax(), wireMin, wireMax)
 	}
+	return peerFrom(p, s.stamp()), nil
+}
+
+func peerFrom(p *placementv1.Peer, now time.Time) store.Peer {
 	return store.Peer{
-		ID: id, URI: p.GetUri(), Version: p.GetVersion(), Zone: p.GetZone(),
-		WireMin: p.GetWire().GetMin(), WireMax: p.GetWire().GetMax(), Registered: s.stamp(), Folder: p.GetFolder(),
-	}, nil
+		ID: topology.PeerID(p.GetPeerId()), URI: p.GetUri(), Version: p.GetVersion(), Zone: p.GetZone(),
+		WireMin: p.GetWire().GetMin(), WireMax: p.GetWire().GetMax(), Registered: now, Folder: p.GetFolder(),
+	}
 }
 
 // open writes peer and session. A session of an earlier process of the peer is replaced, an open one of this process is kept. A

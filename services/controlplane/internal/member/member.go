@@ -182,14 +182,6 @@ func (m *Member) ClusterID() uint64 {
 	return 0
 }
 
-// Applied is the raft index that this member has applied; 0 before Ready.
-func (m *Member) Applied() uint64 {
-	if e := m.server.Load(); e != nil {
-		return e.Server.AppliedIndex()
-	}
-	return 0
-}
-
 // Members lists the members by id; none before Ready.
 func (m *Member) Members() []Info {
 	e := m.server.Load()
@@ -203,9 +195,14 @@ func (m *Member) Members() []Info {
 	return out
 }
 
-// MemberID is etcd's id of this member; 0 before it has been read from the folder or found in the cluster. It stays known
-// after the end.
-func (m *Member) MemberID() uint64 { return m.etcdID.Load() }
+// Position is etcd's id of this member, 0 before it has been read from the folder or found in the cluster, and the raft index
+// that it has applied, 0 before Ready. The id stays known after the end.
+func (m *Member) Position() (id, applied uint64) {
+	if e := m.server.Load(); e != nil {
+		applied = e.Server.AppliedIndex()
+	}
+	return m.etcdID.Load(), applied
+}
 
 // Leader answers who leads now, and a channel that is closed when that changes.
 func (m *Member) Leader() (Office, <-chan struct{}) { return m.cell.get() }

@@ -19,7 +19,7 @@ func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed",
-		"failed to update storage version": // until the first snapshot of a new member
+		"failed to update storage version", "Failed to detect schema version": // until the first snapshot of a new member
 		return true
 	}
 	return false
@@ -41,7 +41,7 @@ func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checke
 func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
 	switch {
-	case strings.Contains(e.Caller.File, "/etcdserver/api/rafthttp/"):
+	case strings.Contains(e.Caller.File, "/etcdserver/api/rafthttp/"), strings.HasSuffix(e.Caller.File, "/etcdserver/cluster_util.go"):
 		level = slog.LevelDebug
 	case e.Level >= zapcore.ErrorLevel:
 		level = slog.LevelError

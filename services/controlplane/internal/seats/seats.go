@@ -21,6 +21,8 @@ import (
 
 // Members is what the loop changes; *member.Member is one.
 type Members interface {
+	// Position is the member in this process and the raft index that it has applied.
+	Position() (id, applied uint64)
 	List(ctx context.Context) ([]member.Info, error)
 	AddLearner(ctx context.Context, process string) (id uint64, err error)
 	Promote(ctx context.Context, id uint64) error
@@ -38,9 +40,6 @@ type Report struct {
 // Config of a loop.
 type Config struct {
 	Members Members
-	// Self and Applied are the member in this process and its raft index.
-	Self    func() uint64
-	Applied func() uint64
 	// Leads answers whether this process leads, and a channel that is closed when that changes.
 	Leads func() (bool, <-chan struct{})
 	// Processes lists those that are known, as of a linearizable read for those that do not belong.
@@ -186,7 +185,8 @@ func (l *Loop) look(ctx context.Context) (Situation, error) {
 	if err != nil {
 		return Situation{}, err
 	}
-	s := Situation{Self: l.cfg.Self(), Applied: l.cfg.Applied(), Members: make([]Member, len(infos))}
+	s := Situation{Members: make([]Member, len(infos))}
+	s.Self, s.Applied = l.cfg.Members.Position()
 	if s.Processes, err = l.cfg.Processes(ctx); err != nil {
 		return Situation{}, err
 	}

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Deps are the seams of an API; all must be set.
+// Deps are the seams of an API; all must be set but Unreachable.
 type Deps struct {
 	Coordinator points.Coordinator
 	Catalog     placementv1.CatalogClient
@@ -32,7 +32,9 @@ type Deps struct {
 	Map func() *topology.Map
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
-	Self          topology.PeerID
+	// Unreachable are the peers that could not be connected to at the last attempt.
+	Unreachable func() map[topology.PeerID]cluster.Unreachable
+	Self        topology.PeerID
 	// Commit is that of this build, 40 characters; release.Commit().
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
@@ -58,7 +60,7 @@ func New(d Deps) *API {
 			AwaitRevision: d.AwaitRevision, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 		points:    p,
 		snapshots: snapshots.New(),
-		cluster:   cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
+		cluster:   cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Unreachable: d.Unreachable, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
 }
 
