@@ -73,7 +73,7 @@ func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 			Dial: func(topology.PeerID) (grpc.ClientConnInterface, error) { return nil, errors.New("no other peer") }})
 	must(t, err)
 	data.RegisterInternal(toData)
-	control, err := controlplane.New(controlplane.Config{Peer: data.Self(), Address: "127.0.0.1:6335"}, controlplane.Deps{Memory: memory, Log: log,
+	control, err := controlplane.New(controlplane.Config{Peer: data.Self()}, controlplane.Deps{Memory: memory, Log: log,
 		Confirm: func(ctx context.Context, _ topology.PeerID, s topology.Shard) (in topology.Incarnation, e topology.Epoch, err error) {
 			r, err := shardv1.NewConfirmClient(wayIn{toData}).Confirm(ctx, &shardv1.ConfirmRequest{CollectionId: uint64(s.Collection), ShardId: uint64(s.ID)})
 			return wire.Incarnation(r.GetIncarnation()), topology.Epoch(r.GetPlacementEpoch()), err

@@ -239,7 +239,7 @@ func (m *Member) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("member: start etcd in %s: %w", m.cfg.Dir, err)
 	}
-	defer e.Close()
+	defer shut(e)
 	m.etcdID.Store(uint64(e.Server.MemberID()))
 	if err := m.allocateAhead(); err != nil {
 		m.cfg.Logger.Warn("no room is set aside for the records: a full disk may end the process", "error", err)
@@ -272,6 +272,16 @@ func (m *Member) Run(ctx context.Context) error {
 		}
 	})
 	return group.Wait()
+}
+
+// handOver is how long a leader that ends waits for another member to take over; an election takes as long.
+const handOver = time.Second
+
+// shut ends etcd. Left alone it would wait 6 s for a successor where all others have just ended, too.
+func shut(e *embed.Etcd) {
+	enough := time.AfterFunc(handOver, e.Server.HardStop)
+	defer enough.Stop()
+	e.Close()
 }
 
 // end takes back what others see of a running member.
