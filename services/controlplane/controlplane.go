@@ -128,7 +128,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, deps: deps}
 	members := api.Members{}
-	room := func() error { return nil }
+	var room func() error
+	var removeMember func(context.Context, topology.PeerID) error
 	if m := deps.Memory; m != nil {
 		s.engine, s.deps.ClusterID = m.join(), func() string { return m.id }
 	} else {
@@ -136,7 +137,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		s.engine = s.seat
 		members = api.Members{Elsewhere: placementv1.NewMembersClient(deps.Control), List: s.list, Look: s.seat.look,
 			Book: func() []*placementv1.BookEntry { return links.Messages(deps.Links.Book()) }}
-		room = s.seat.room
+		room, removeMember = s.seat.room, s.removeMember
 	}
 	s.records = s.engine.records()
 	s.view = view.New(s.records, deps.Log)
@@ -145,7 +146,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	})
 	s.api = api.New(api.Config{
 		Store: s.records, View: s.view, Members: members, Usable: s.engine.usable, ClusterID: s.deps.ClusterID, Status: s.status,
-		Confirm: s.confirm(), Room: room, SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
+		Confirm: s.confirm(), RemoveMember: removeMember, Room: room, SessionTTL: cfg.SessionTTL, NewID: newID, Now: deps.Now, Logger: deps.Log,
 	})
 	if err := s.observe(); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -226,5 +227,10 @@ func (s *Service) caughtUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.view.Wait(ctx, page.Revision)
+	wait, cancel := context.WithTimeout(ctx, time.Second) // the newest revision may lie outside what the view sees
+	defer cancel()
+	if err := s.view.Wait(wait, page.Revision); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
@@ -12,6 +13,7 @@ import (
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/book"
 	"github.com/pandodb/pando/services/internal/links"
+	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // engineStatus is what an engine knows of the members.
@@ -122,3 +124,34 @@ func (s *Service) list(ctx context.Context) ([]member.Info, error) {
 	}
 	return nil, member.ErrStopped
 }
+
+// errLastMember: somebody has to keep the records.
+var errLastMember = errors.New("its member is the only one that votes")
+
+// removeMember waits until the process of a peer that does not belong any more has no member: the leader's loop removes it, after
+// it has handed over if it led itself.
+func (s *Service) removeMember(ctx context.Context, peer topology.PeerID) error {
+	for {
+		members, err := s.list(ctx)
+		if err != nil {
+			return err
+		}
+		has := false
+		for _, m := range members {
+			a, _ := s.book().Lookup(m.Process)
+			has = has || a.Peer == peer
+		}
+		switch {
+		case !has:
+			return nil
+		case len(members) == 1:
+			return errLastMember
+		}
+		if !pause(ctx, nil, removePoll) {
+			return ctx.Err()
+		}
+	}
+}
+
+// removePoll is how soon the end of a member is seen.
+const removePoll = 50 * time.Millisecond

@@ -441,7 +441,8 @@ func port(t *testing.T, p *child.Process) int {
 var chaos = flag.Int("chaos", 12, "kills and starts of TestKillAnywhere")
 
 // TestKillAnywhere: peers are killed at random moments of their joining, their promotion and everybody's growth, all of them
-// now and then. In the end the voters are as many as they should be, and what was acknowledged is there.
+// now and then; some are taken out of the cluster and join anew. In the end the voters are as many as they should be, and what
+// was acknowledged is there.
 func TestKillAnywhere(t *testing.T) {
 	c := newCluster(t, 5)
 	seed := uint64(time.Now().UnixNano())
@@ -467,7 +468,7 @@ func TestKillAnywhere(t *testing.T) {
 		for i := range c.peers {
 			if c.peers[i] == nil && (i == 0 || rng.IntN(3) > 0) {
 				if p, err := c.homes[i].Start(t.Context()); err == nil {
-					c.peers[i] = p
+					c.peers[i], c.homes[i].Flags = p, nil // it has joined anew if it was to
 				} else if i == 0 || !strings.Contains(err.Error(), "took this one into its cluster") {
 					t.Fatalf("peer %d: %v", i, err) // a joiner gives up while too many are down
 				}
@@ -479,6 +480,9 @@ func TestKillAnywhere(t *testing.T) {
 				acknowledged = append(acknowledged, name)
 			}
 		}
+		if out := 1 + rng.IntN(4); c.peers[at] != nil && at != out && rng.IntN(4) == 0 {
+			c.remove(at, out)
+		}
 		<-time.After(time.Duration(rng.IntN(500)) * time.Millisecond)
 		for i := range c.peers {
 			if c.peers[i] != nil && (rng.IntN(3) == 0 || n%6 == 5) {
@@ -487,12 +491,37 @@ func TestKillAnywhere(t *testing.T) {
 		}
 	}
 	for i := range c.peers {
+		if c.peers[i] != nil && len(c.homes[i].Flags) > 0 {
+			c.kill(i)
+		}
 		if c.peers[i] == nil {
 			c.start(i)
 		}
 	}
 	c.voters(5, 5)
 	c.records(acknowledged...)
+}
+
+// remove takes a peer out of the cluster by another one, if that goes; its next start joins anew.
+func (c *cluster) remove(by, out int) {
+	data, err := os.ReadFile(filepath.Join(c.homes[out].Dir, "storage", "peer.json"))
+	var identity struct {
+		PeerID uint64 `json:"peer_id"`
+	}
+	if err != nil || json.Unmarshal(data, &identity) != nil {
+		return // it has never run
+	}
+	c.homes[out].Flags = []string{"--reinit"} // also if it is not known whether it was removed
+	if err := c.internal(by, func(ctx context.Context, conn *grpc.ClientConn) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := placementv1.NewCatalogClient(conn).RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: identity.PeerID})
+		return err
+	}); err != nil {
+		c.Logf("peer %d may be taken out: %v", out, err)
+	} else {
+		c.Logf("peer %d is taken out", out)
+	}
 }
 
 // TestJoinRefused: who is not taken in ends with exit code 101 and the reason, and the cluster stays as it was.

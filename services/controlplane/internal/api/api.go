@@ -42,6 +42,9 @@ type Config struct {
 	Status func() *placementv1.StatusResponse
 	// Confirm asks a peer, with a fresh nonce, what it holds of a shard. nil: no swap that needs one is built.
 	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (Confirmation, error)
+	// RemoveMember takes the etcd member out that lives in the process of a removed peer; nil = there is none. A peer without a
+	// member, or that is not known, is no error.
+	RemoveMember func(ctx context.Context, peer topology.PeerID) error
 	// Room fails while new records should be refused for want of disk space; nil = there is always room.
 	Room func() error
 	// ConfirmWithin is T_confirm: a swap is issued within it of the sending of the Confirm. 0 = 300 ms.
@@ -71,6 +74,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.RemoveMember == nil {
+		cfg.RemoveMember = func(context.Context, topology.PeerID) error { return nil }
 	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }

@@ -82,7 +82,9 @@ func (s members) admit(ctx context.Context, peer store.Peer) (revision int64, kn
 	if err != nil {
 		return 0, false, nil, err
 	}
-	if err := s.cfg.View.Wait(ctx, page.Revision); err != nil {
+	wait, cancel := context.WithTimeout(ctx, time.Second) // the newest revision may lie outside what the view sees
+	defer cancel()
+	if err := s.cfg.View.Wait(wait, page.Revision); err != nil && ctx.Err() != nil {
 		return 0, false, nil, err
 	}
 	txn := store.Txn{If: []store.Cond{store.Absent(peer.Key())}, Then: []store.Op{store.Put(peer)}}

@@ -201,7 +201,13 @@ func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequ
 				resp.Revision, resp.Existed = uint64(revision), err == nil
 				return err
 			})
-			return resp, err
+			if err != nil {
+				return nil, err
+			}
+			if err := s.cfg.RemoveMember(ctx, id); err != nil {
+				return nil, fault.Wrap(fault.NoLeader, err, "peer %d is out of the placement, and its member of the control plane is not: call again: %v", id, err)
+			}
+			return resp, nil
 		})
 }
 
