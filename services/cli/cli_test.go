@@ -245,6 +245,8 @@ func TestClusterStatus(t *testing.T) {
 		RaftInfo:              &clusterv1.RaftInfo{Term: 3, Commit: 40, Leader: &leader, Role: &role, IsVoter: true},
 		ConsensusThreadStatus: &clusterv1.ConsensusThreadStatus{ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING},
 		MessageSendFailures:   map[string]*clusterv1.MessageSendFailure{"http://c:6335/": {Count: 2, LatestError: "refused"}},
+		ControlMembers:        []*clusterv1.ControlMember{{PeerId: 7, Voter: true, Leader: true, Reachable: true}, {PeerId: 9, Voter: true}},
+		EvenVoters:            "2 voters: wait",
 		DetachedShards:        []*clusterv1.DetachedShard{{CollectionName: "c", ShardId: 1, ProvisionalOperations: 5}},
 	}}
 	addr := start(t, p)
@@ -252,7 +254,8 @@ func TestClusterStatus(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	for _, want := range []string{"7     http://a:6335/  leads", "9     http://b:6335/  answers this", "term 3, revision 40, 0 pending, leader, working", "2 times: refused", "c/1", "5 provisional"} {
+	for _, want := range []string{"7     http://a:6335/  voter   leads", "9     http://b:6335/  voter   does not answer, answers this",
+		"term 3, revision 40, 0 pending, leader, working, 2 voters, 0 learners", "even number    2 voters: wait", "2 times: refused", "c/1", "5 provisional"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}

@@ -62,7 +62,7 @@ func child(dir string) error {
 	start := time.Now()
 	identity := rpc.NewCluster("", rpc.CallRules{})
 	identity.SetID("c1")
-	known, err := links.New(links.Config{Self: "7", Peer: 7, Addr: "127.0.0.1:6335", FS: vfs.OS(), File: dir + ".book", Identity: identity, Log: log})
+	known, err := links.New(links.Config{Self: "7", Peer: 7, Addr: "127.0.0.1:6335", FS: vfs.OS(), File: dir + ".book", Dial: rpc.DialOptions{Cluster: identity}, Log: log})
 	if err != nil {
 		return err
 	}

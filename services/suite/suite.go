@@ -183,7 +183,7 @@ func (s *process) composeLinks() (err error) {
 	c := s.cfg.Cluster
 	s.links, err = links.New(links.Config{
 		Self: s.id(), Peer: s.data.Self(), Addr: s.sockets.Advertised(c.URIHost(), c.URIPort()), FS: s.fs, File: filepath.Join(s.dir, bookFile),
-		Hints: c.Hints(), Identity: s.identity, Tracer: s.p.Tracer, Log: s.p.Log,
+		Hints: c.Hints(), Dial: rpc.DialOptions{Tracer: s.p.Tracer, Cluster: s.identity}, Log: s.p.Log,
 	})
 	return boot.Exit(boot.ExitCorrupt, err)
 }

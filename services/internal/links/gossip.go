@@ -64,7 +64,7 @@ func (l *Links) dialHints(former []string) ([]*hint, error) {
 		if slices.ContainsFunc(out, func(h *hint) bool { return h.addr == addr }) {
 			continue
 		}
-		conn, err := rpc.Dial(addr, rpc.DialOptions{Tracer: l.cfg.Tracer, Cluster: l.cfg.Identity})
+		conn, err := rpc.Dial(addr, l.cfg.Dial)
 		if err != nil {
 			return nil, fmt.Errorf("hint %s: %w", addr, err)
 		}

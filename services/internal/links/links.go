@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/pandodb/pando/services/internal/book"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -38,11 +36,10 @@ type Config struct {
 	File string
 	// Hints are addresses at which some process of the cluster is said to listen.
 	Hints []string
-	// Identity is shown on every call.
-	Identity *rpc.Cluster
-	Tracer   trace.TracerProvider // nil = none
-	Log      *slog.Logger
-	Now      func() time.Time // nil = time.Now
+	// Dial is what every connection has; Cluster must be set.
+	Dial rpc.DialOptions
+	Log  *slog.Logger
+	Now  func() time.Time // nil = time.Now
 }
 
 // Links is safe for concurrent use.
@@ -312,8 +309,10 @@ func (l *Links) To(process string) (*rpc.Link, error) {
 	if a, _ := l.mu.book.Lookup(process); a.Removed {
 		return nil, fmt.Errorf("process %s was taken out of the cluster: %w", process, ErrNoAddress)
 	}
+	options := l.cfg.Dial
+	options.To = process
 	link, err := rpc.NewLink(rpc.LinkOptions{
-		DialOptions: rpc.DialOptions{Tracer: l.cfg.Tracer, Cluster: l.cfg.Identity, To: process},
+		DialOptions: options,
 		Resolve:     func() (string, error) { return l.Resolve(process) },
 		Dialled:     func(addr string, err error) { l.dialled(process, addr, err) },
 	})

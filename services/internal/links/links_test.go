@@ -53,7 +53,7 @@ func open(t *testing.T, id string, peer topology.PeerID, cluster, addr string, f
 	p.identity = rpc.NewCluster("secret", rpc.CallRules{Anybody: []string{placementv1.Book_Exchange_FullMethodName}})
 	p.identity.SetID(cluster)
 	p.identity.SetSelf(id)
-	p.Links, err = New(Config{Self: id, Peer: peer, Addr: p.addr, FS: fsys, File: "/book.json", Hints: hints, Identity: p.identity,
+	p.Links, err = New(Config{Self: id, Peer: peer, Addr: p.addr, FS: fsys, File: "/book.json", Hints: hints, Dial: rpc.DialOptions{Cluster: p.identity},
 		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

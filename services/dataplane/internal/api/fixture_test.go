@@ -10,6 +10,7 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
@@ -38,6 +39,8 @@ type world struct {
 	last     proto.Message // as the catalog got it
 	refuse   error
 	status   *placementv1.StatusResponse
+
+	unreachable map[topology.PeerID]cluster.Unreachable
 }
 
 func newWorld() *world { return &world{m: topology.NewMap()} }
@@ -244,7 +247,8 @@ func start(t *testing.T, clustered bool) *client {
 		t.Fatal(err)
 	}
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
-		Commit: "0123456789012345678901234567890123456789", ClusterEnabled: clustered}).Register(l)
+		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
+		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered}).Register(l)
 	return &client{qdrant.NewCollectionsClient(l), qdrant.NewPointsClient(l), w, s, l}
 }
 
