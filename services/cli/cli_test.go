@@ -254,6 +254,8 @@ func TestClusterStatus(t *testing.T) {
 		RaftInfo:              &clusterv1.RaftInfo{Term: 3, Commit: 40, Leader: &leader, Role: &role, IsVoter: true},
 		ConsensusThreadStatus: &clusterv1.ConsensusThreadStatus{ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING},
 		MessageSendFailures:   map[string]*clusterv1.MessageSendFailure{"http://c:6335/": {Count: 2, LatestError: "refused"}},
+		ControlMembers:        []*clusterv1.ControlMember{{PeerId: 7, Voter: true, Leader: true, Reachable: true}, {PeerId: 9, Voter: true}},
+		EvenVoters:            "2 voters: wait",
 		DetachedShards:        []*clusterv1.DetachedShard{{CollectionName: "c", ShardId: 1, ProvisionalOperations: 5}},
 		InactiveReplicas: []*clusterv1.InactiveReplica{{CollectionName: "c", ShardId: 2, PeerId: 7, State: qdrant.ReplicaState_Dead,
 			Reason: "its peer was stopped", Since: timestamppb.New(time.Unix(1700000000, 0)), Next: "it is copied from peer 9"}},
@@ -263,7 +265,8 @@ func TestClusterStatus(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	for _, want := range []string{"7     http://a:6335/  leads", "9     http://b:6335/  answers this", "term 3, revision 40, 0 pending, leader, working", "2 times: refused", "c/1", "5 provisional",
+	for _, want := range []string{"7     http://a:6335/  voter   leads", "9     http://b:6335/  voter   does not answer, answers this",
+		"term 3, revision 40, 0 pending, leader, working, 2 voters, 0 learners", "even number    2 voters: wait", "2 times: refused", "c/1", "5 provisional",
 		"NOT ACTIVE\nc, shard 2 on peer 7: Dead since 2023-11-14T22:13:20Z: its peer was stopped; it is copied from peer 9\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)

@@ -24,7 +24,9 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/controlplane"
 	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/links"
 	"github.com/pandodb/pando/services/internal/rpc"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // childEnv makes this binary a control plane with real etcd in the named folder, and a client of it that obeys one command a line.
@@ -62,21 +64,31 @@ func serve(s *controlplane.Service, log *slog.Logger) (*client, *rpc.Local, erro
 func child(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	start := time.Now()
-	s, err := controlplane.New(controlplane.Config{Dir: dir, Address: "127.0.0.1:6335", Peer: 7}, controlplane.Deps{Log: log})
+	identity := rpc.NewCluster("", rpc.CallRules{})
+	identity.SetID("c1")
+	known, err := links.New(links.Config{Self: "7", Peer: 7, Addr: "127.0.0.1:6335", FS: vfs.OS(), File: dir + ".book", Dial: rpc.DialOptions{Cluster: identity}, Log: log})
 	if err != nil {
 		return err
 	}
-	c, _, err := serve(s, log)
+	local, err := rpc.NewLocal(rpc.Options{Logger: log})
 	if err != nil {
 		return err
 	}
+	s, err := controlplane.New(controlplane.Config{Dir: dir, ID: "7", Peer: 7, Found: true}, controlplane.Deps{
+		Links: known, Control: local, Usable: func(bool) {}, ClusterID: identity.ID, Removed: func() {}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	s.Register(local)
+	c := &client{session: placementv1.NewSessionClient(local), catalog: placementv1.NewCatalogClient(local)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	go func() {
 		<-s.Ready()
-		fmt.Println("ready", s.ClusterID(), time.Since(start).Milliseconds())
+		fmt.Println("ready", identity.ID(), time.Since(start).Milliseconds())
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
 			c.obey(ctx, strings.Fields(in.Text()))

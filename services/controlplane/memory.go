@@ -7,9 +7,9 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
 	"github.com/pandodb/pando/services/controlplane/internal/reconcile"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/memstore"
 )
 
@@ -20,7 +20,6 @@ type Memory struct {
 	id    string
 	mu    struct {
 		sync.Mutex
-		book    book.Book
 		running []uint64          // member ids, the leader first
 		process map[uint64]string // by member id
 		next    uint64
@@ -90,29 +89,16 @@ func (e *memoryEngine) office() (reconcile.Office, <-chan struct{}) {
 	return reconcile.Office{Term: e.mu.term, Member: leader, Mine: leader == e.id}, e.mu.changed
 }
 
-func (e *memoryEngine) clusterID() string { return e.Memory.id }
+func (e *memoryEngine) usable() bool { return true }
+
+func (e *memoryEngine) records() store.Store { return e.Memory.store }
 
 func (e *memoryEngine) status() engineStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := engineStatus{term: e.mu.term, leader: e.leader(), self: e.id}
 	for _, id := range slices.Sorted(slices.Values(e.mu.running)) {
-		st.members = append(st.members, member.Info{ID: id, Name: e.mu.process[id]})
+		st.members = append(st.members, member.Info{ID: id, Process: e.mu.process[id]})
 	}
 	return st
-}
-
-// Book implements api.AddressBook.
-func (e *memoryEngine) Book() book.Book {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.mu.book
-}
-
-// Learn implements api.AddressBook.
-func (e *memoryEngine) Learn(other book.Book) (changed []string, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mu.book, changed = e.mu.book.Merge(other)
-	return changed, nil
 }

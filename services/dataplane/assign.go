@@ -25,12 +25,12 @@ func (s *Service) openSession() (*session.Session, error) {
 	if _, err := s.deps.Random.Read(id); err != nil {
 		return nil, fmt.Errorf("process id: %w", err)
 	}
+	s.record = &placementv1.Peer{PeerId: uint64(s.Self()), Uri: s.cfg.URI, Version: s.cfg.Version, Zone: s.cfg.Zone,
+		Wire: &placementv1.WireRange{Min: wireVersion, Max: wireVersion}}
 	return session.Open(session.Options{
-		FS: s.deps.FS, Dir: s.cfg.Dir, ProcessID: fmt.Sprintf("%x", id),
-		Peer: &placementv1.Peer{PeerId: uint64(s.Self()), Uri: s.cfg.URI, Version: s.cfg.Version, Zone: s.cfg.Zone,
-			Wire: &placementv1.WireRange{Min: wireVersion, Max: wireVersion}},
+		FS: s.deps.FS, Dir: s.cfg.Dir, ProcessID: fmt.Sprintf("%x", id), Peer: s.record,
 		Control:   placementv1.NewSessionClient(s.deps.Control),
-		Inventory: s.inventory, Changed: s.node.Changed(), Log: s.deps.Log,
+		Inventory: s.inventory, Changed: s.node.Changed(), Removed: s.deps.Removed, Log: s.deps.Log,
 	})
 }
 

@@ -80,7 +80,8 @@ func ownKeys() []key {
 		sup("cluster.zone", text, "", "failure domain of this peer; replicas of a shard go to different ones"),
 		hidden("cluster.secret", "shared by all processes of the cluster; needed when the internal port is open to others"),
 		sup("cluster.insecure_internal", flag, false, "open the internal port to others without a secret (--insecure-internal)"),
-		sup("cluster.p2p.port", number, 6335, "internal port: peers, members, health probes"),
+		sup("cluster.consensus.bootstrap_timeout_sec", number, 15, "how long a process tries to join before it gives up"),
+		sup("cluster.p2p.port", number, DefaultP2PPort, "internal port: peers, members, health probes"),
 	}
 }
 

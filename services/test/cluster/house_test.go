@@ -68,7 +68,7 @@ func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 			Dial: func(topology.PeerID) (grpc.ClientConnInterface, error) { return nil, errors.New("no other peer") }})
 	must(t, err)
 	data.RegisterInternal(toData)
-	control, err := controlplane.New(controlplane.Config{Peer: data.Self(), Address: "127.0.0.1:6335"}, controlplane.Deps{Memory: memory, Log: log,
+	control, err := controlplane.New(controlplane.Config{Peer: data.Self()}, controlplane.Deps{Memory: memory, Log: log,
 		Dial: func(string) (grpc.ClientConnInterface, error) { return toData, nil }})
 	must(t, err)
 	control.Register(toControl)

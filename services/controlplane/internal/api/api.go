@@ -1,4 +1,4 @@
-// Package api serves pando.placement.v1: Session, Catalog, Decisions and Book.
+// Package api serves pando.placement.v1: Session, Catalog, Decisions and Members.
 //
 // Every member of the control plane serves all of it, whoever leads: a mutation is a transaction on the store, reads and
 // waits use the member's view; reports alone go to the leader. It places no shards (reconcile does) and holds no state of its own
@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/evidence"
 	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
@@ -26,13 +25,6 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// AddressBook is what Book/Exchange needs of the member.
-type AddressBook interface {
-	Book() book.Book
-	// Learn merges a rumour, persists it and names the entries that changed.
-	Learn(book.Book) ([]string, error)
-}
 
 // Desk takes observers' words in while this process leads; ok is false while it does not.
 type Desk interface {
@@ -47,9 +39,12 @@ type Peers interface {
 
 // Config holds what the services work on.
 type Config struct {
-	Store store.Store
-	View  *view.View
-	Book  AddressBook
+	Store   store.Store
+	View    *view.View
+	Members Members
+	// Usable tells whether the member in this process runs, has caught up and knows a leader; nil = always. While it is not,
+	// streams end and calls that would wait for long are refused, so that callers go to another member.
+	Usable func() bool
 	// ClusterID was minted when the cluster was founded.
 	ClusterID func() string
 	// Status answers what this member knows of the control plane.
@@ -92,6 +87,9 @@ func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.RemoveMember == nil {
+		cfg.RemoveMember = func(context.Context, topology.PeerID) error { return nil }
+	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }
 	}
@@ -115,8 +113,8 @@ type (
 		placementv1.UnimplementedDecisionsServer
 		*Server
 	}
-	addresses struct {
-		placementv1.UnimplementedBookServer
+	members struct {
+		placementv1.UnimplementedMembersServer
 		*Server
 	}
 )
@@ -126,7 +124,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	placementv1.RegisterSessionServer(r, session{Server: s})
 	placementv1.RegisterCatalogServer(r, catalog{Server: s})
 	placementv1.RegisterDecisionsServer(r, decisions{Server: s})
-	placementv1.RegisterBookServer(r, addresses{Server: s})
+	placementv1.RegisterMembersServer(r, members{Server: s})
 }
 
 // maxCall bounds a call that names no timeout of its own.
@@ -180,17 +178,22 @@ func coalesce[Req, Resp proto.Message](ctx context.Context, s *Server, method st
 	return resp, nil
 }
 
+// maxStart is how long a call waits for a member that is about to be there.
+const maxStart = time.Second
+
 // ready waits until this member knows the cluster.
 func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	ctx, cancel := context.WithTimeout(ctx, maxStart)
 	defer cancel()
 	select {
 	case <-s.cfg.View.Ready():
 		return nil
 	case <-ctx.Done():
-		return fault.Wrap(fault.NoLeader, ctx.Err(), "this member of the control plane has not caught up yet")
+		return fault.Wrap(fault.NoLeader, ctx.Err(), "the member of the control plane in this process has not caught up, or there is none")
 	}
 }
+
+func (s *Server) usable() bool { return s.cfg.Usable == nil || s.cfg.Usable() }
 
 // errUnknown marks a transaction that may or may not have happened.
 var errUnknown = errors.New("api: the outcome of the change is unknown")

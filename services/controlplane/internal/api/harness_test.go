@@ -18,7 +18,6 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/reconcile"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/memstore"
@@ -32,27 +31,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// heldBook is an address book in memory.
-type heldBook struct {
-	mu struct {
-		sync.Mutex
-		book book.Book
-	}
-}
-
-func (h *heldBook) Book() book.Book {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.mu.book
-}
-
-func (h *heldBook) Learn(o book.Book) (changed []string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.mu.book, changed = h.mu.book.Merge(o)
-	return changed, nil
-}
-
 // plane is a control plane of one member on the memory store, called over the real chain of interceptors.
 type plane struct {
 	*testing.T
@@ -62,7 +40,7 @@ type plane struct {
 	session   placementv1.SessionClient
 	catalog   placementv1.CatalogClient
 	decisions placementv1.DecisionsClient
-	book      placementv1.BookClient
+	members   placementv1.MembersClient
 	loop      *reconcile.Loop
 	data      *data
 }
@@ -138,7 +116,7 @@ func run(t *testing.T, change func(*Config), fn func(ctx context.Context, p *pla
 			},
 		})
 		cfg := Config{
-			Store: p.store, View: p.view, Book: &heldBook{}, Logger: log, Desk: p.loop, Performer: p.data.perform, Peers: p.data,
+			Store: p.store, View: p.view, Logger: log, Desk: p.loop, Performer: p.data.perform, Peers: p.data,
 			Leader:    func() (placementv1.DecisionsClient, error) { return nil, errors.New("nobody leads") },
 			ClusterID: func() string { return "c1" },
 			Status:    func() *placementv1.StatusResponse { return &placementv1.StatusResponse{Term: 1} },
@@ -153,7 +131,7 @@ func run(t *testing.T, change func(*Config), fn func(ctx context.Context, p *pla
 		}
 		New(cfg).Register(local)
 		p.session, p.catalog = placementv1.NewSessionClient(local), placementv1.NewCatalogClient(local)
-		p.decisions, p.book = placementv1.NewDecisionsClient(local), placementv1.NewBookClient(local)
+		p.decisions, p.members = placementv1.NewDecisionsClient(local), placementv1.NewMembersClient(local)
 		p.group.Go(func() error { return p.view.Run(ctx) })
 		p.group.Go(func() error { return p.loop.Run(ctx) })
 		fn(ctx, p)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -26,9 +27,12 @@ const (
 
 // Register makes a peer known and opens its session. A repetition by the same process answers the session that is open.
 func (s session) Register(ctx context.Context, req *placementv1.RegisterRequest) (*placementv1.RegisterResponse, error) {
-	peer, err := s.registrant(req)
+	peer, err := s.registrant(req.GetPeer())
 	if err != nil {
 		return nil, err
+	}
+	if req.GetProcessId() == "" {
+		return nil, fault.BadInput("peer %d names no process_id", peer.ID)
 	}
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -39,7 +43,7 @@ func (s session) Register(ctx context.Context, req *placementv1.RegisterRequest)
 	err = s.settle(ctx, true, func(ctx context.Context) error {
 		rec := store.Session{Peer: peer.ID, Process: req.GetProcessId()}
 		rec.Replicas = applyInventory(nil, req.GetInventory())
-		lease, revision, err := s.open(ctx, peer, rec)
+		lease, revision, err := s.open(ctx, peer, rec, req.GetClusterId() != "")
 		resp.SessionId, resp.Revision = uint64(lease), uint64(revision)
 		return err
 	})
@@ -51,35 +55,34 @@ func (s session) Register(ctx context.Context, req *placementv1.RegisterRequest)
 }
 
 // registrant checks what a peer says of itself.
-func (s session) registrant(req *placementv1.RegisterRequest) (store.Peer, error) {
-	p := req.GetPeer()
+func (s *Server) registrant(p *placementv1.Peer) (store.Peer, error) {
 	id := topology.PeerID(p.GetPeerId())
 	switch {
 	case id == 0 || id > topology.MaxPeerID:
 		return store.Peer{}, fault.BadInput("peer id %d is not between 1 and 2^53-1", p.GetPeerId())
-	case req.GetProcessId() == "":
-		return store.Peer{}, fault.BadInput("peer %d names no process_id", id)
 	case p.GetWire().GetMin() > wireMax || p.GetWire().GetMax() < wireMin:
 		return store.Peer{}, fault.BadInput("peer %d speaks internal versions %d to %d, this control plane %d to %d: upgrade the older one",
 			id, p.GetWire().GetMin(), p.GetWire().GetMax(), wireMin, wireMax)
 	}
-	return store.Peer{
-		ID: id, URI: p.GetUri(), Version: p.GetVersion(), Zone: p.GetZone(),
-		WireMin: p.GetWire().GetMin(), WireMax: p.GetWire().GetMax(), Registered: s.stamp(),
-	}, nil
+	return messages.PeerFrom(p, s.stamp()), nil
 }
 
-// open writes peer and session. A session of an earlier process of the peer is replaced, an open one of this process is kept.
-func (s session) open(ctx context.Context, peer store.Peer, rec store.Session) (store.LeaseID, int64, error) {
+// open writes peer and session. A session of an earlier process of the peer is replaced, an open one of this process is kept. A
+// peer that belonged and is not on record any more was removed.
+func (s session) open(ctx context.Context, peer store.Peer, rec store.Session, belonged bool) (store.LeaseID, int64, error) {
 	txn := store.Txn{}
 	known, err := store.Load[store.Peer](ctx, s.cfg.Store, peer.Key())
 	switch {
+	case errors.Is(err, store.ErrNotFound) && belonged:
+		return 0, 0, fault.New(fault.PeerRemoved, "peer %d was taken out of the cluster: start it with --reinit and --bootstrap to join again", peer.ID)
 	case errors.Is(err, store.ErrNotFound):
 		txn.If, txn.Then = append(txn.If, store.Absent(peer.Key())), append(txn.Then, store.Put(peer))
 	case err != nil:
 		return 0, 0, err
+	case known.Record.Folder != "" && peer.Folder != "" && known.Record.Folder != peer.Folder:
+		return 0, 0, fault.New(fault.JoinRefused, "peer id %d belongs to another process, at %s", peer.ID, known.Record.URI)
 	default:
-		peer.Registered = known.Record.Registered
+		peer.Registered, peer.Folder = known.Record.Registered, cmp.Or(peer.Folder, known.Record.Folder)
 		txn.If = append(txn.If, known.Unchanged()) // it may be removed meanwhile
 		if peer != known.Record {
 			txn.Then = append(txn.Then, store.Put(peer))

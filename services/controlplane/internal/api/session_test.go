@@ -170,38 +170,6 @@ func TestNoQuorum(t *testing.T) {
 	})
 }
 
-func TestBookExchange(t *testing.T) {
-	run(t, nil, func(ctx context.Context, p *plane) {
-		entry := func(id, addr string, generation uint64) *placementv1.BookEntry {
-			return &placementv1.BookEntry{Id: id, Address: addr, Generation: generation, PeerId: 1, MemberName: "m"}
-		}
-		exchange := func(entries ...*placementv1.BookEntry) string {
-			resp, err := p.book.Exchange(ctx, &placementv1.ExchangeRequest{From: "x", Entries: entries})
-			p.ok("exchange", err)
-			if len(resp.GetEntries()) == 0 {
-				return ""
-			}
-			e := resp.GetEntries()[0]
-			return fmt.Sprint(e.GetId(), " ", e.GetAddress(), " ", e.GetGeneration(), " ", e.GetPeerId(), " ", e.GetMemberName())
-		}
-		for _, tc := range []struct {
-			send []*placementv1.BookEntry
-			want string
-		}{
-			{[]*placementv1.BookEntry{entry("a", "h:1", 5)}, ""},
-			{[]*placementv1.BookEntry{entry("a", "h:0", 4)}, "a h:1 5 1 m"},
-			{nil, "a h:1 5 1 m"},
-			{[]*placementv1.BookEntry{entry("a", "h:2", 6)}, ""},
-		} {
-			if got := exchange(tc.send...); got != tc.want {
-				t.Errorf("%v: got %q, want %q", tc.send, got, tc.want)
-			}
-		}
-		_, err := p.book.Exchange(ctx, &placementv1.ExchangeRequest{Entries: []*placementv1.BookEntry{{Id: "a"}}})
-		p.want("no address", err, codes.InvalidArgument, fault.InvalidArgument)
-	})
-}
-
 func TestNotBuilt(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
 		_, err := p.catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{}}})

@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
 )
 
 const (
@@ -18,6 +19,9 @@ const (
 	chunk = 500
 	// progressEvery is how late a peer learns of revisions in which nothing changed for it.
 	progressEvery = 500 * time.Millisecond
+	// blindTicks is how often in a row a member may be found without a leader before its watchers are sent to another one; an
+	// election takes less.
+	blindTicks = 2
 	// catchUp is how long a member that lags behind the caller is given before it answers by a snapshot.
 	catchUp = 2 * time.Second
 )
@@ -36,7 +40,7 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 	}
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
-	for {
+	for blind := 0; ; {
 		changed, err := w.deltas()
 		if err != nil {
 			return edge(err)
@@ -46,6 +50,12 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 			return edge(ctx.Err())
 		case <-changed:
 		case <-tick.C:
+			if blind++; s.usable() {
+				blind = 0
+			}
+			if blind > blindTicks {
+				return fault.New(fault.NoLeader, "this member of the control plane has no leader: others may have gone on without it")
+			}
 			if err := w.progress(); err != nil {
 				return edge(err)
 			}

@@ -21,7 +21,6 @@ const (
 	Aliases     Key = Root + "aliases/"
 	Shards      Key = Root + "shards/"
 	Transfers   Key = Root + "transfers/"
-	Book        Key = Root + "book/"
 	Metadatas   Key = Root + "metadata/"
 )
 
@@ -49,9 +48,6 @@ func ShardsOf(collection topology.CollectionID) Key { return Shards + hex16(uint
 func TransferKey(collection topology.CollectionID, shard topology.ShardID, to topology.PeerID) Key {
 	return TransfersOf(collection, shard) + hex16(uint64(to))
 }
-
-// AddressKey of a process in the address book.
-func AddressKey(name string) Key { return Book + Key(name) }
 
 // TransfersOf is the prefix of a shard's transfers.
 func TransfersOf(collection topology.CollectionID, shard topology.ShardID) Key {

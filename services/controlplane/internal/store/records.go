@@ -31,6 +31,7 @@ type Peer struct {
 	WireMin    uint32          `json:"wire_min"`
 	WireMax    uint32          `json:"wire_max"`
 	Registered time.Time       `json:"registered"`
+	Folder     string          `json:"folder,omitempty"` // random, made with the data folder: whose the id is
 }
 
 // Session exists while a peer's process is alive and heard of; its key is bound to a lease, whose id is the session's.
@@ -171,13 +172,6 @@ type Transfer struct {
 	Started    time.Time             `json:"started"`
 }
 
-// Address is an entry of the address book.
-type Address struct {
-	Name       string `json:"name"`
-	Addr       string `json:"addr"`
-	Generation uint64 `json:"generation"`
-}
-
 // Metadata is a value of the cluster's metadata.
 type Metadata struct {
 	Name  string `json:"name"`
@@ -192,7 +186,6 @@ func (r Collection) Key() Key { return CollectionKey(r.Name) }
 func (r Alias) Key() Key      { return AliasKey(r.Name) }
 func (r Shard) Key() Key      { return ShardKey(r.Collection, r.Shard) }
 func (r Transfer) Key() Key   { return TransferKey(r.Collection, r.Shard, r.To) }
-func (r Address) Key() Key    { return AddressKey(r.Name) }
 
 // ID of the shard in the whole cluster.
 func (r Shard) ID() topology.Shard { return topology.Shard{Collection: r.Collection, ID: r.Shard} }

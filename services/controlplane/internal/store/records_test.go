@@ -43,7 +43,7 @@ func TestGolden(t *testing.T) {
 	b.WriteString(sample(t, store.Leader{Term: 3, Member: 0xfedcba9876543210}))
 	b.WriteString(sample(t, store.Peer{
 		ID: 1<<53 - 1, URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
-		WireMin: 1, WireMax: 1, Registered: at,
+		WireMin: 1, WireMax: 1, Folder: "f0", Registered: at,
 	}))
 	b.WriteString(sample(t, store.Session{
 		Peer: 1<<53 - 1, Process: "9f", Lease: 7587, Leaving: true,
@@ -71,7 +71,6 @@ func TestGolden(t *testing.T) {
 		Reasons: []string{"peer 7: same zone"},
 	}))
 	b.WriteString(sample(t, store.Transfer{Collection: 17, Shard: 1, From: 5, To: 7, Method: "StreamRecords", Move: true, Asked: true, Created: true, Started: at}))
-	b.WriteString(sample(t, store.Address{Name: "0a1b.pando.internal:6335", Addr: "10.0.0.7:6335", Generation: 1}))
 
 	b.WriteString(sample(t, store.Metadata{Name: "k", Value: `{"a":1}`}))
 

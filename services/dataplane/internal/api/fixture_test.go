@@ -10,6 +10,7 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -39,6 +40,8 @@ type world struct {
 	last     proto.Message // as the catalog got it
 	refuse   error
 	status   *placementv1.StatusResponse
+
+	unreachable map[topology.PeerID]cluster.Unreachable
 }
 
 func newWorld() *world { return &world{m: topology.NewMap()} }
@@ -264,8 +267,9 @@ func startWith(t *testing.T, clustered bool, defaults config.Collection) *client
 	c := &client{CollectionsClient: qdrant.NewCollectionsClient(l), PointsClient: qdrant.NewPointsClient(l), world: w, shards: s, conn: l}
 	c.progress = func(topology.Copy) (string, bool) { return "", false }
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
-		Progress: func(k topology.Copy) (string, bool) { return c.progress(k) },
-		Commit:   "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
+		Progress:    func(k topology.Copy) (string, bool) { return c.progress(k) },
+		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
+		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
 	return c
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -95,7 +96,16 @@ func (r records) mapAt(revision uint64) (*topology.Map, error) {
 // follow streams the placement: a snapshot in pieces, then what changed.
 func (s *Session) follow(ctx context.Context, up func()) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var out sync.WaitGroup
+	defer out.Wait()
 	defer cancel()
+	out.Go(func() {
+		select {
+		case <-s.removed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	stream, err := s.o.Control.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{
 		PeerId: s.o.Peer.GetPeerId(), AfterRevision: s.Map().Revision()})
 	if err != nil {

@@ -39,7 +39,9 @@ type Peer struct {
 	// Internal wire versions that the peer speaks.
 	Wire *WireRange `protobuf:"bytes,5,opt,name=wire,proto3" json:"wire,omitempty"`
 	// Revision of the last change of this record.
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Random, made with its data folder: tells the owner of a peer id from another process that was given the same. Never streamed.
+	Folder        string `protobuf:"bytes,7,opt,name=folder,proto3" json:"folder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +116,13 @@ func (x *Peer) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Peer) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
 }
 
 // Range of versions, both ends included.
@@ -1243,14 +1252,15 @@ var File_pando_placement_v1_records_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xae\x01\n" +
+	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xc6\x01\n" +
 	"\x04Peer\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x121\n" +
 	"\x04wire\x18\x05 \x01(\v2\x1d.pando.placement.v1.WireRangeR\x04wire\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"/\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06folder\x18\a \x01(\tR\x06folder\"/\n" +
 	"\tWireRange\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\rR\x03max\"J\n" +

@@ -288,7 +288,9 @@ type RegisterRequest struct {
 	// Full.
 	Inventory *Inventory `protobuf:"bytes,2,opt,name=inventory,proto3" json:"inventory,omitempty"`
 	// Random per start of the process: tells a restart from a repetition.
-	ProcessId     string `protobuf:"bytes,3,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	ProcessId string `protobuf:"bytes,3,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// The cluster that the peer remembers to belong to; empty = none.
+	ClusterId     string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +342,13 @@ func (x *RegisterRequest) GetInventory() *Inventory {
 func (x *RegisterRequest) GetProcessId() string {
 	if x != nil {
 		return x.ProcessId
+	}
+	return ""
+}
+
+func (x *RegisterRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
 	}
 	return ""
 }
@@ -1031,12 +1040,14 @@ const file_pando_placement_v1_session_proto_rawDesc = "" +
 	"\tInventory\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12@\n" +
 	"\breplicas\x18\x02 \x03(\v2$.pando.placement.v1.ReplicaInventoryR\breplicas\x120\n" +
-	"\x04gone\x18\x03 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x04gone\"\x9b\x01\n" +
+	"\x04gone\x18\x03 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x04gone\"\xba\x01\n" +
 	"\x0fRegisterRequest\x12,\n" +
 	"\x04peer\x18\x01 \x01(\v2\x18.pando.placement.v1.PeerR\x04peer\x12;\n" +
 	"\tinventory\x18\x02 \x01(\v2\x1d.pando.placement.v1.InventoryR\tinventory\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x03 \x01(\tR\tprocessId\"\x99\x01\n" +
+	"process_id\x18\x03 \x01(\tR\tprocessId\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x04 \x01(\tR\tclusterId\"\x99\x01\n" +
 	"\x10RegisterResponse\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x04R\tsessionId\x12+\n" +

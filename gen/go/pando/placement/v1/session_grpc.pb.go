@@ -33,10 +33,10 @@ const (
 //
 // peer -> control plane
 //
-// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata; Register alone may leave the id out.
+// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata.
 type SessionClient interface {
-	// Makes a peer known and opens its session. INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER,
-	// UNAUTHENTICATED, NO_LEADER.
+	// Opens the session of a peer, and makes one known that never belonged. PEER_REMOVED for one that belonged and is not known any
+	// more, INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER, UNAUTHENTICATED, NO_LEADER.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
 	// Keeps the session alive and its inventory current; a broken stream is resumed with the same session within its TTL.
 	// NOT_FOUND once the session has ended: register again. NO_LEADER.
@@ -114,10 +114,10 @@ type Session_WatchPlacementClient = grpc.ServerStreamingClient[WatchPlacementRes
 //
 // peer -> control plane
 //
-// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata; Register alone may leave the id out.
+// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata.
 type SessionServer interface {
-	// Makes a peer known and opens its session. INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER,
-	// UNAUTHENTICATED, NO_LEADER.
+	// Opens the session of a peer, and makes one known that never belonged. PEER_REMOVED for one that belonged and is not known any
+	// more, INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER, UNAUTHENTICATED, NO_LEADER.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
 	// Keeps the session alive and its inventory current; a broken stream is resumed with the same session within its TTL.
 	// NOT_FOUND once the session has ended: register again. NO_LEADER.

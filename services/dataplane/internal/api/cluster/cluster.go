@@ -4,7 +4,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,13 +45,21 @@ type Getter interface {
 	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
 }
 
-// Deps are the seams of a Service; all must be set.
+// Unreachable is why a peer cannot be connected to.
+type Unreachable struct {
+	Count uint64 // attempts in a row
+	Err   error
+	At    time.Time // of the last one
+}
+
+// Deps are the seams of a Service; all must be set but Unreachable.
 type Deps struct {
 	View    *view.Cluster
 	Catalog Catalog
 	Points  Getter
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
+	Unreachable   func() map[topology.PeerID]Unreachable
 	Self          topology.PeerID
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
@@ -113,6 +123,7 @@ func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusR
 		out.Peers[uint64(p.ID)] = &clusterv1.PeerInfo{Uri: strings.TrimRight(p.URI, "/") + "/"}
 	}
 	out.InactiveReplicas = inactive(m)
+	s.failures(out)
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	st, err := s.d.Catalog.Status(ctx, &placementv1.StatusRequest{})
@@ -124,6 +135,7 @@ func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusR
 	out.ConsensusThreadStatus = &clusterv1.ConsensusThreadStatus{
 		ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING, LastUpdate: timestamppb.Now()}
 	s.raft(out.RaftInfo, st)
+	members(out, st)
 	return &clusterv1.ClusterStatusResponse{Result: out}, nil
 }
 
@@ -145,6 +157,30 @@ func inactive(m *topology.Map) []*clusterv1.InactiveReplica {
 		}
 	}
 	return out
+}
+
+// failures lists the peers that could not be reached, by their URIs.
+func (s *Service) failures(out *clusterv1.ClusterStatus) {
+	if s.d.Unreachable == nil {
+		return
+	}
+	out.MessageSendFailures = map[string]*clusterv1.MessageSendFailure{}
+	for id, f := range s.d.Unreachable() {
+		if p, known := out.GetPeers()[uint64(id)]; known {
+			out.MessageSendFailures[p.GetUri()] = &clusterv1.MessageSendFailure{
+				Count: f.Count, LatestError: f.Err.Error(), LatestErrorTimestamp: timestamppb.New(f.At)}
+		}
+	}
+}
+
+// members tells who votes in the control plane.
+func members(out *clusterv1.ClusterStatus, st *placementv1.StatusResponse) {
+	out.EvenVoters = st.GetEven()
+	for _, m := range st.GetMembers() {
+		out.ControlMembers = append(out.ControlMembers, &clusterv1.ControlMember{PeerId: m.GetPeerId(), Voter: !m.GetLearner(),
+			Leader: st.GetLeader() != 0 && m.GetPeerId() == st.GetLeader(), Reachable: m.GetReachable()})
+	}
+	slices.SortFunc(out.ControlMembers, func(a, b *clusterv1.ControlMember) int { return cmp.Compare(a.GetPeerId(), b.GetPeerId()) })
 }
 
 func (s *Service) raft(info *clusterv1.RaftInfo, st *placementv1.StatusResponse) {

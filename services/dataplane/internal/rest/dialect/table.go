@@ -323,6 +323,8 @@ func fieldRules() map[protoreflect.FullName]fieldRule {
 		"pando.cluster.v1.RaftInfo.role":                   {null: true},
 		"pando.cluster.v1.ClusterStatus.detached_shards":   sparse,
 		"pando.cluster.v1.ClusterStatus.inactive_replicas": sparse,
+		"pando.cluster.v1.ClusterStatus.control_members":   sparse,
+		"pando.cluster.v1.ClusterStatus.even_voters":       sparse,
 		"pando.cluster.v1.Quotas.peers":                    sparse,
 		"pando.cluster.v1.GetShardPointsRequest.get":       inline,
 		"pando.cluster.v1.ScrollShardPointsRequest.scroll": inline,
