@@ -193,6 +193,9 @@ func (c *care) fail(s store.Versioned[store.Shard]) *act {
 			p.Dead[peer] = why
 		}
 	}
+	if len(p.Heirs()) == 0 { // better one that does not serve well than one that is not there
+		maps.DeleteFunc(p.Dead, func(peer topology.PeerID, _ string) bool { return !c.dead(peer) })
+	}
 	if len(p.Heirs()) == 0 {
 		clear(p.Dead)
 	}

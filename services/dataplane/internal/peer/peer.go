@@ -6,6 +6,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -298,8 +299,9 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 }
 
 // Health says how the replica of a shard on peer self is, by a read through its
-// own loop. One that is not Active serves nothing by right: there it is enough
-// that it is loaded and has not failed.
+// own loop. One that may not serve is not ill: it is not Active, or its primary
+// has not told it yet that it knows everything (R2a). There it is enough that it
+// is loaded and has not failed.
 func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.PeerID) *shardv1.ReplicaHealth {
 	start := time.Now()
 	out := &shardv1.ReplicaHealth{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID)}
@@ -311,7 +313,9 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 		case st.Phase == replica.Failed: // reads may go on, writes do not
 			err = fmt.Errorf("%w: %s", replica.ErrFailed, st.Reason)
 		case !ok || r.State == topology.Active:
-			err = s.touch(ctx, sh)
+			if err = s.touch(ctx, sh); errors.Is(err, replica.ErrNotReady) {
+				err = nil
+			}
 		}
 	}
 	if err != nil {

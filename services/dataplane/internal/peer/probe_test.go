@@ -9,6 +9,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
@@ -32,7 +33,8 @@ func TestHealth(t *testing.T) {
 		bad   bool
 	}{
 		{"Active", topology.Active, replica.Serving, nil, false},
-		{"Active and not ready", topology.Active, replica.Serving, replica.ErrNotReady, true},
+		{"Active and not told everything yet", topology.Active, replica.Serving, replica.ErrNotReady, false},
+		{"Active and broken", topology.Active, replica.Serving, shard.ErrFailed, true},
 		{"Active on a full disk", topology.Active, replica.Full, nil, false},
 		{"Active on a failed disk, which can still be read", topology.Active, replica.Failed, nil, true},
 		{"Partial", topology.Partial, replica.Serving, replica.ErrNotReady, false},
