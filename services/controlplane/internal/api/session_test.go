@@ -103,6 +103,28 @@ func TestWatchResumes(t *testing.T) {
 	})
 }
 
+// TestSignsOfLife: where nothing changes, a stream says once a second that it is there.
+func TestSignsOfLife(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		resp, err := p.session.Register(ctx, p.registration(1, "p"))
+		p.ok("register", err)
+		stream, err := p.session.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{PeerId: 1})
+		p.ok("watch", err)
+		last := time.Now()
+		for range 20 {
+			msg, err := stream.Recv()
+			p.ok("receive", err)
+			if took := time.Since(last); took > 1100*time.Millisecond {
+				t.Fatalf("silent for %v", took)
+			}
+			if pr := msg.GetProgress(); pr != nil && pr.GetRevision() < resp.GetRevision() {
+				t.Errorf("at revision %d, registered at %d", pr.GetRevision(), resp.GetRevision())
+			}
+			last = time.Now()
+		}
+	})
+}
+
 // TestFellBehind: a stream that is further behind than the view remembers starts over by itself.
 func TestFellBehind(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {

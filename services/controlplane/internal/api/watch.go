@@ -19,6 +19,8 @@ const (
 	chunk = 500
 	// progressEvery is how late a peer learns of revisions in which nothing changed for it.
 	progressEvery = 500 * time.Millisecond
+	// idleTicks is how many times of progressEvery a stream is silent at most.
+	idleTicks = 2
 	// blindTicks is how often in a row a member may be found without a leader before its watchers are sent to another one; an
 	// election takes less.
 	blindTicks = 2
@@ -69,6 +71,7 @@ type watcher struct {
 	send      func(*placementv1.WatchPlacementResponse) error
 	reached   int64 // everything up to here was looked at
 	announced int64 // and the peer knows it up to here
+	idle      int   // ticks in a row in which nothing was sent
 }
 
 // join waits for a view that lags behind what the peer has seen already, or sends the first snapshot.
@@ -110,17 +113,18 @@ func (w *watcher) deltas() (<-chan struct{}, error) {
 		if err := w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Delta{Delta: delta}}); err != nil {
 			return nil, err
 		}
-		w.announced = b.Revision
+		w.announced, w.idle = b.Revision, 0
 	}
 	w.reached = now
 	return changed, nil
 }
 
+// progress tells how far the peer has come and, where that is not news, once in idleTicks that this member is alive.
 func (w *watcher) progress() error {
-	if w.announced == w.reached {
+	if w.idle++; w.announced == w.reached && w.idle < idleTicks {
 		return nil
 	}
-	w.announced = w.reached
+	w.announced, w.idle = w.reached, 0
 	return w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Progress{
 		Progress: &placementv1.Progress{Revision: uint64(w.reached)},
 	}})

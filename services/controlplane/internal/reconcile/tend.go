@@ -162,8 +162,12 @@ func (t *tender) watch(ctx context.Context, c *care) {
 // report logs what is concluded otherwise than before.
 func (t *tender) report(h hearsay) {
 	for p, v := range h.peers {
-		if was := t.verdict[p]; was != v.State && (v.State == evidence.Dead || was == evidence.Dead) {
-			t.l.cfg.Logger.Warn("peer concluded "+v.State.String(), "peer", uint64(p), "why", v.Why)
+		switch was := t.verdict[p]; {
+		case was == v.State:
+		case v.State == evidence.Dead:
+			t.l.cfg.Logger.Warn("peer concluded Dead", "peer", uint64(p), "why", v.Why)
+		case was == evidence.Dead:
+			t.l.cfg.Logger.Info("peer not Dead any more", "peer", uint64(p), "verdict", v.State.String())
 		}
 		t.verdict[p] = v.State
 	}

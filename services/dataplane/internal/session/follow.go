@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -93,6 +94,11 @@ func (r records) mapAt(revision uint64) (*topology.Map, error) {
 	return topology.NewMap().Apply(d), nil
 }
 
+// silence is how long a member of the control plane may say nothing, where it
+// says something once a second, before another one is asked: a process that hangs
+// keeps its connections.
+const silence = 3 * time.Second
+
 // follow streams the placement: a snapshot in pieces, then what changed.
 func (s *Session) follow(ctx context.Context, up func()) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -111,12 +117,18 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 	if err != nil {
 		return err
 	}
+	alive := time.AfterFunc(silence, cancel)
+	defer alive.Stop()
 	var pieces []*placementv1.Change
 	for {
 		ev, err := stream.Recv()
-		if err != nil {
+		switch {
+		case err != nil && !alive.Stop():
+			return fault.New(fault.Timeout, "no sign of life of the placement for %v", silence)
+		case err != nil:
 			return err
 		}
+		alive.Reset(silence)
 		up()
 		switch e := ev.GetEvent().(type) {
 		case *placementv1.WatchPlacementResponse_Snapshot:
@@ -131,7 +143,9 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 		case *placementv1.WatchPlacementResponse_Delta:
 			err = s.take(e.Delta.GetRevision(), false, e.Delta.GetChanges())
 		case *placementv1.WatchPlacementResponse_Progress:
-			err = s.take(e.Progress.GetRevision(), false, nil)
+			if e.Progress.GetRevision() > s.Map().Revision() { // otherwise it is a sign of life
+				err = s.take(e.Progress.GetRevision(), false, nil)
+			}
 		}
 		if err != nil {
 			return err

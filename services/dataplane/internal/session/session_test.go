@@ -427,6 +427,44 @@ func TestWatchIsOpenedAgainFromWhereItWas(t *testing.T) {
 	})
 }
 
+// TestSilentStreamIsLeft: a control plane that hangs keeps its connections, and says nothing. Signs of life keep the stream; they
+// make no new map.
+func TestSilentStreamIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			f.control.events <- snapshot(5, 0, true, collection(1, "a"))
+			synctest.Wait()
+			first, changed := f.Changed()
+			progress := &placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Progress{Progress: &placementv1.Progress{Revision: 5}}}
+			for range 10 {
+				<-time.After(time.Second)
+				f.control.events <- progress
+			}
+			select {
+			case <-changed:
+				t.Error("a sign of life made a new map")
+			default:
+			}
+			f.control.mu.Lock()
+			if n := len(f.control.after); n != 1 {
+				t.Errorf("watched %d times while there were signs of life", n)
+			}
+			f.control.mu.Unlock()
+			<-time.After(silence + time.Second)
+			f.control.mu.Lock()
+			if a := f.control.after; len(a) != 2 || a[1] != 5 {
+				t.Errorf("after a silence: watched after %v", a)
+			}
+			f.control.mu.Unlock()
+			f.control.events <- delta(6, collection(2, "b"))
+			if err := f.Newer(t.Context(), first.Revision()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
 func TestRefusedPeerEndsTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, disk(t), newControl())
