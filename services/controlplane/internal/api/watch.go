@@ -17,10 +17,8 @@ import (
 const (
 	// chunk is how many records a piece of a snapshot holds: well below a message of 4 MB.
 	chunk = 500
-	// progressEvery is how late a peer learns of revisions in which nothing changed for it.
+	// progressEvery is how late a peer learns of revisions in which nothing changed for it, and that this member is alive.
 	progressEvery = 500 * time.Millisecond
-	// idleTicks is how many times of progressEvery a stream is silent at most.
-	idleTicks = 2
 	// blindTicks is how often in a row a member may be found without a leader before its watchers are sent to another one; an
 	// election takes less.
 	blindTicks = 2
@@ -36,7 +34,6 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 		return err
 	}
 	w := &watcher{view: s.cfg.View, send: stream.Send, reached: int64(req.GetAfterRevision())}
-	w.announced = w.reached
 	if err := w.join(ctx); err != nil {
 		return edge(err)
 	}
@@ -67,11 +64,9 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 
 // watcher is one stream's position.
 type watcher struct {
-	view      *view.View
-	send      func(*placementv1.WatchPlacementResponse) error
-	reached   int64 // everything up to here was looked at
-	announced int64 // and the peer knows it up to here
-	idle      int   // ticks in a row in which nothing was sent
+	view    *view.View
+	send    func(*placementv1.WatchPlacementResponse) error
+	reached int64 // everything up to here was looked at
 }
 
 // join waits for a view that lags behind what the peer has seen already, or sends the first snapshot.
@@ -113,18 +108,12 @@ func (w *watcher) deltas() (<-chan struct{}, error) {
 		if err := w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Delta{Delta: delta}}); err != nil {
 			return nil, err
 		}
-		w.announced, w.idle = b.Revision, 0
 	}
 	w.reached = now
 	return changed, nil
 }
 
-// progress tells how far the peer has come and, where that is not news, once in idleTicks that this member is alive.
 func (w *watcher) progress() error {
-	if w.idle++; w.announced == w.reached && w.idle < idleTicks {
-		return nil
-	}
-	w.announced, w.idle = w.reached, 0
 	return w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Progress{
 		Progress: &placementv1.Progress{Revision: uint64(w.reached)},
 	}})
@@ -180,6 +169,6 @@ func (w *watcher) snapshot() error {
 			break
 		}
 	}
-	w.reached, w.announced = revision, revision
+	w.reached = revision
 	return nil
 }

@@ -95,9 +95,9 @@ func (r records) mapAt(revision uint64) (*topology.Map, error) {
 }
 
 // silence is how long a member of the control plane may say nothing, where it
-// says something once a second, before another one is asked: a process that hangs
-// keeps its connections.
-const silence = 3 * time.Second
+// says something twice a second, before another one is asked: a process that
+// hangs keeps its connections.
+const silence = 2 * time.Second
 
 // follow streams the placement: a snapshot in pieces, then what changed.
 func (s *Session) follow(ctx context.Context, up func()) error {
