@@ -132,23 +132,20 @@ var errLastMember = errors.New("its member is the only one that votes")
 // it has handed over if it led itself.
 func (s *Service) removeMember(ctx context.Context, peer topology.PeerID) error {
 	for {
-		members, err := s.list(ctx)
-		if err != nil {
-			return err
-		}
+		resp, err := s.seat.ask(ctx) // wherever they are known: the member here may be on its way out as well
 		has := false
-		for _, m := range members {
-			a, _ := s.book().Lookup(m.Process)
+		for _, m := range resp.GetMembers() {
+			a, _ := s.book().Lookup(m.GetProcess())
 			has = has || a.Peer == peer
 		}
 		switch {
-		case !has:
+		case err == nil && !has:
 			return nil
-		case len(members) == 1:
+		case len(resp.GetMembers()) == 1:
 			return errLastMember
 		}
 		if !pause(ctx, nil, removePoll) {
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }

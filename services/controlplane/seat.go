@@ -129,7 +129,7 @@ func (e *seat) between(ctx context.Context, cfg member.Config, work func(context
 		id, _ := m.Position()
 		return e.stopped(ctx, id, err)
 	case cfg.Join && !has: // the members changed under its hands, or none of them could be reached
-		e.deps.Log.Info("the member cannot start yet", "error", err)
+		e.deps.Log.Debug("the member cannot start yet", "error", err)
 		pause(ctx, nil, askAgain)
 		return nil
 	}

@@ -467,20 +467,16 @@ func TestKillAnywhere(t *testing.T) {
 	for n := range *chaos {
 		for i := range c.peers {
 			if c.peers[i] == nil && (i == 0 || rng.IntN(3) > 0) {
-				if p, err := c.homes[i].Start(t.Context()); err == nil {
-					c.peers[i], c.homes[i].Flags = p, nil // it has joined anew if it was to
-				} else if i == 0 || !strings.Contains(err.Error(), "took this one into its cluster") {
-					t.Fatalf("peer %d: %v", i, err) // a joiner gives up while too many are down
-				}
+				c.back(i)
 			}
 		}
-		at := rng.IntN(5)
+		at, out := rng.IntN(5), 1+rng.IntN(4)
 		if name := fmt.Sprint("c", n); c.peers[at] != nil {
 			if code, _, err := c.try(at, name); err == nil && code == http.StatusOK {
 				acknowledged = append(acknowledged, name)
 			}
 		}
-		if out := 1 + rng.IntN(4); c.peers[at] != nil && at != out && rng.IntN(4) == 0 {
+		if c.peers[at] != nil && at != out && rng.IntN(4) == 0 {
 			c.remove(at, out)
 		}
 		<-time.After(time.Duration(rng.IntN(500)) * time.Millisecond)
@@ -490,19 +486,50 @@ func TestKillAnywhere(t *testing.T) {
 			}
 		}
 	}
-	for i := range c.peers {
-		if c.peers[i] != nil && len(c.homes[i].Flags) > 0 {
-			c.kill(i)
+	over := time.Now().Add(2 * limit)
+	for whole := false; !whole; { // one that was taken out may have to find that out first
+		if time.Now().After(over) {
+			t.Fatal("not all are back")
 		}
-		if c.peers[i] == nil {
-			c.start(i)
+		for i := range c.peers {
+			if c.peers[i] != nil && c.file(i, "membership.json")["state"] == "removed" {
+				c.kill(i)
+			}
+		}
+		c.together(0, 5, func(i int) {
+			if c.peers[i] == nil {
+				c.back(i)
+			}
+		})
+		<-time.After(time.Second)
+		whole = true
+		for i := range c.peers {
+			whole = whole && c.peers[i] != nil && c.file(i, "membership.json")["state"] == "member"
+			if v, err := c.look(0); err != nil || len(v.Peers) < 5 {
+				whole = false
+			}
 		}
 	}
 	c.voters(5, 5)
 	c.records(acknowledged...)
 }
 
-// remove takes a peer out of the cluster by another one, if that goes; its next start joins anew.
+// back starts a peer again, as its operator would: one that was taken out joins anew. A joiner gives up while too many are down.
+func (c *cluster) back(i int) {
+	h := c.homes[i]
+	if s, err := os.ReadFile(filepath.Join(h.Dir, "storage", "membership.json")); err == nil && strings.Contains(string(s), `"removed"`) {
+		h.Flags = []string{"--reinit"}
+	}
+	p, err := h.Start(c.Context())
+	switch {
+	case err == nil:
+		c.peers[i] = p
+	case i == 0 || !strings.Contains(err.Error(), "took this one into its cluster"):
+		c.Errorf("peer %d: %v", i, err)
+	}
+}
+
+// remove takes a peer out of the cluster by another one, if that goes.
 func (c *cluster) remove(by, out int) {
 	data, err := os.ReadFile(filepath.Join(c.homes[out].Dir, "storage", "peer.json"))
 	var identity struct {
@@ -511,7 +538,6 @@ func (c *cluster) remove(by, out int) {
 	if err != nil || json.Unmarshal(data, &identity) != nil {
 		return // it has never run
 	}
-	c.homes[out].Flags = []string{"--reinit"} // also if it is not known whether it was removed
 	if err := c.internal(by, func(ctx context.Context, conn *grpc.ClientConn) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
