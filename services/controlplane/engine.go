@@ -83,7 +83,7 @@ func (s *Service) seating(m *member.Member) seats.Config {
 				return seats.Report{}, err
 			}
 			r, err := placementv1.NewMembersClient(conn).Look(ctx, &placementv1.LookRequest{Member: id})
-			return seats.Report{Member: r.GetMember(), Applied: r.GetApplied(), Ready: r.GetReady()}, err
+			return seats.Report{Member: r.GetMember(), Applied: r.GetApplied(), Ready: r.GetReady(), Vacant: r.GetVacant()}, err
 		},
 		Gone: func(process string) error {
 			if process == s.cfg.ID {

@@ -35,6 +35,8 @@ type seat struct {
 	slot  *member.Slot
 	wake  chan struct{} // ask for the seat now
 	ready atomic.Bool   // see usable
+	// vacant: there are no data of a member, and none is about to be made.
+	vacant atomic.Bool
 }
 
 func newSeat(cfg Config, deps Deps) *seat {
@@ -188,9 +190,12 @@ func (e *seat) stopped(ctx context.Context, id uint64, why error) error {
 	}
 }
 
-// await waits until this process has a seat, and answers the processes of all members; nil when ctx ends.
+// await waits until this process has a seat, and answers the processes of all members; nil when ctx ends. Without data only a
+// learner that never ran can be started: the leader removes a member whose data are lost, and adds another one.
 func (e *seat) await(ctx context.Context) []string {
 	said := false
+	e.vacant.Store(true)
+	defer e.vacant.Store(false)
 	for {
 		next := askEvery
 		resp, err := e.ask(ctx)
@@ -205,14 +210,16 @@ func (e *seat) await(ctx context.Context) []string {
 			return nil
 		default:
 			var all []string
+			fresh := false
 			for _, s := range resp.GetMembers() {
 				all = append(all, s.GetProcess())
+				fresh = fresh || s.GetProcess() == e.cfg.ID && s.GetLearner() && !s.GetStarted()
 			}
-			if slices.Contains(all, e.cfg.ID) {
+			if fresh {
 				e.deps.Log.Info("this process has a seat in the control plane", "members", len(all))
 				return all
 			}
-			if !said {
+			if !said && !slices.Contains(all, e.cfg.ID) {
 				e.deps.Log.Info("this process has no member of the control plane; it uses those of others", "members", len(all))
 				said = true
 			}
@@ -231,7 +238,7 @@ func (e *seat) ask(ctx context.Context) (*placementv1.SeatResponse, error) {
 
 // look answers the leader, which knows whether this process is to have a member.
 func (e *seat) look(should uint64) *placementv1.LookResponse {
-	resp := &placementv1.LookResponse{Ready: e.usable()}
+	resp := &placementv1.LookResponse{Ready: e.usable(), Vacant: e.vacant.Load()}
 	if m, _ := e.slot.Get(); m != nil {
 		resp.Member, resp.Applied = m.Position()
 	}

@@ -194,17 +194,23 @@ func (c *cluster) until(what string, seen func(i int, v view) bool) time.Duratio
 	return took
 }
 
-// voters waits for so many peers, members that vote, and one leader that all agree on.
+// voters waits for so many peers, members that vote, and one leader that all agree on and that hears from each member.
 func (c *cluster) voters(peers, voters int) time.Duration {
 	c.Helper()
 	leader := uint64(0)
 	return c.until(fmt.Sprintf("%d peers, %d voters", peers, voters), func(_ int, v view) bool {
 		ok := len(v.Peers) == peers && v.voters() == voters && v.Raft.Leader != nil && v.Even == "" && v.Thread.Status == "working" &&
 			(leader == 0 || leader == *v.Raft.Leader)
-		if ok {
-			leader = *v.Raft.Leader
+		if !ok {
+			return false
 		}
-		return ok
+		leader = *v.Raft.Leader
+		for _, m := range v.Members {
+			if leader == v.PeerID && !m.Reachable {
+				return false
+			}
+		}
+		return true
 	})
 }
 
@@ -350,7 +356,11 @@ func TestFivePeers(t *testing.T) {
 	c.records("three", "six", "after")
 	began = time.Now()
 	c.stop(0, 1, 2, 3, 4, 5)
-	t.Logf("SIGTERM of all until the last has ended: %v", time.Since(began).Round(time.Millisecond))
+	took := time.Since(began)
+	t.Logf("SIGTERM of all until the last has ended: %v", took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Error("the leader waits for a successor among those that have ended")
+	}
 }
 
 // TestMoves: peers come back under other addresses, one or all of them, also while no quorum is up, after SIGTERM and after
@@ -383,6 +393,55 @@ func TestMoves(t *testing.T) {
 	c.kill(all...)
 	c.rise("two of three on new ports, the third stays down, one hint", []int{0, 1}, func(i int) []string { return []string{c.hint()} })
 	c.records("r0", "r1", "r2", "r3", "r4", "r5")
+}
+
+// TestLostData: a process that has lost the data of its member, or its whole disk, does not come back as the member that it was,
+// which would forget what it has voted for; it becomes another one.
+func TestLostData(t *testing.T) {
+	c := newCluster(t, 3)
+	c.homes[2].Env = []string{"PANDO__CLUSTER__PEER_ID=42"}
+	c.start(0)
+	c.shard(base) // on the first peer: one that is gone with a shard is not replaced
+	c.together(1, 3, func(i int) { c.start(i, 0) })
+	c.voters(3, 3)
+	for n, lost := range []string{"storage/control/etcd", "storage"} {
+		c.kill(2)
+		if err := os.RemoveAll(filepath.Join(c.homes[2].Dir, lost)); err != nil {
+			t.Fatal(err)
+		}
+		c.record(1, fmt.Sprint("r", n))
+		c.start(2, 0)
+		await(t, "it has a member again", func() bool {
+			_, err := os.Stat(filepath.Join(c.homes[2].Dir, "storage", "control", "etcd", "member", "wal"))
+			return err == nil
+		})
+		c.voters(3, 3)
+		c.kill(0, 1)
+		c.homes[0].Internal, c.homes[1].Internal = 0, 0
+		c.rise("with what the third one remembers, "+lost+" lost before", []int{0, 1}, nil)
+		c.records(fmt.Sprint("r", n))
+	}
+}
+
+// TestURILater: a first peer that advertised nothing is given a URI by a later start, and others can join it then; without
+// --bootstrap they still belong after that.
+func TestURILater(t *testing.T) {
+	c := newCluster(t, 2)
+	c.homes[0].Clustered = false
+	c.start(0)
+	c.stop(0)
+	c.homes[0].Clustered = true
+	c.start(0)
+	c.voters(1, 1)
+	c.start(1, 0)
+	c.voters(2, 1)
+	c.until("both are known by what they advertise now", func(_ int, v view) bool {
+		uris := fmt.Sprint(v.Peers)
+		return strings.Contains(uris, "http://"+c.peers[0].Internal+"/") && strings.Contains(uris, "http://"+c.peers[1].Internal+"/")
+	})
+	c.kill(1)
+	c.start(1)
+	c.voters(2, 1)
 }
 
 // hint is an address that the first peer takes at its next start.
@@ -566,6 +625,7 @@ func TestJoinRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	standalone := start(t, t.TempDir(), "PANDO__CLUSTER__ENABLED=false")
 	for _, tc := range []struct {
 		name string
 		home child.Home
@@ -579,6 +639,7 @@ func TestJoinRefused(t *testing.T) {
 			strings.Replace(first.Internal, "127.0.0.1", "localhost", 1), // under its own URI it would be the first one itself
 			[]string{"is the URI of peer 42", "--uri"}},
 		{"a folder of another cluster", alone, first.Internal, []string{"another cluster"}},
+		{"a standalone server", child.Home{}, standalone.Internal, []string{"takes nobody in", "cluster.enabled"}},
 		{"nobody there", child.Home{Env: []string{secret + "right", "PANDO__CLUSTER__CONSENSUS__BOOTSTRAP_TIMEOUT_SEC=1"}},
 			fmt.Sprintf("127.0.0.1:%d", ports[0]), []string{"within 1s", "bootstrap_timeout_sec", "connection refused"}},
 	} {

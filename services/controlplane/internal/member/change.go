@@ -23,6 +23,7 @@ type Info struct {
 	ID      uint64
 	Process string // stable id of the process that hosts it, or is to
 	Learner bool
+	Started bool // it has run: without its data it can never be this member again
 }
 
 // ErrNotReady reports a learner that has not caught up.
@@ -75,7 +76,7 @@ func (m *Member) List(ctx context.Context) ([]Info, error) {
 func infos(members []*etcdserverpb.Member) []Info {
 	out := make([]Info, 0, len(members))
 	for _, o := range members {
-		out = append(out, Info{ID: o.GetID(), Process: processFrom(o.GetPeerURLs(), o.GetName()), Learner: o.GetIsLearner()})
+		out = append(out, Info{ID: o.GetID(), Process: processFrom(o.GetPeerURLs(), o.GetName()), Learner: o.GetIsLearner(), Started: o.GetName() != ""})
 	}
 	return out
 }
