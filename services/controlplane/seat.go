@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,12 +36,14 @@ type seat struct {
 	slot  *member.Slot
 	wake  chan struct{} // ask for the seat now
 	ready atomic.Bool   // see usable
+	first chan struct{} // closed when it was usable for the first time
+	once  sync.Once
 	// vacant: there are no data of a member, and none is about to be made.
 	vacant atomic.Bool
 }
 
 func newSeat(cfg Config, deps Deps) *seat {
-	return &seat{cfg: cfg, deps: deps, slot: member.NewSlot(), wake: make(chan struct{}, 1)}
+	return &seat{cfg: cfg, deps: deps, slot: member.NewSlot(), wake: make(chan struct{}, 1), first: make(chan struct{})}
 }
 
 func (e *seat) records() store.Store { return etcdstore.New(e.slot.Client) }
@@ -286,6 +289,9 @@ func (e *seat) watch(ctx context.Context, caughtUp func(context.Context) error) 
 func (e *seat) setUsable(usable bool) {
 	e.ready.Store(usable)
 	e.deps.Usable(usable)
+	if usable {
+		e.once.Do(func() { close(e.first) })
+	}
 }
 
 // pause waits for the time or for wake; false when ctx has ended.

@@ -45,9 +45,10 @@ func TestRecords(t *testing.T) {
 		_, err = p.catalog.ChangeAliases(ctx, &placementv1.ChangeAliasesRequest{Changes: []*placementv1.AliasChange{{Change: &placementv1.AliasChange_Create_{
 			Create: &placementv1.AliasChange_Create{AliasName: "a", CollectionName: "both"}}}}})
 		p.ok("alias", err)
-		_, err = p.catalog.ChangePayloadIndex(ctx, &placementv1.ChangePayloadIndexRequest{CollectionName: "one", FieldName: "k",
+		changed, err := p.catalog.ChangePayloadIndex(ctx, &placementv1.ChangePayloadIndexRequest{CollectionName: "one", FieldName: "k",
 			Params: &qdrant.PayloadIndexParams{}})
 		p.ok("payload index", err)
+		p.ok("view", p.view.Wait(ctx, int64(changed.GetRevision())))
 		ops, err := Records(&placementv1.Peer{PeerId: 1, Uri: "http://h:6335", Folder: "f"}, p.snapshot(ctx), time.Now())
 		p.ok("records", err)
 		alone := memstore.New()
