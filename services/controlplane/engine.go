@@ -96,7 +96,7 @@ func (s *Service) seating(m *member.Member) seats.Config {
 }
 
 // processes lists those in the book. The peer of one that does not belong is absent by a read that sees all that was decided
-// before, since the view of a new leader may be older than the book.
+// before, since the view of a new leader may be older than the book; whoever is marked as removed was looked up then.
 func (s *Service) processes(ctx context.Context) ([]seats.Process, error) {
 	var out []seats.Process
 	for id, a := range s.book().Entries() {
@@ -105,7 +105,7 @@ func (s *Service) processes(ctx context.Context) ([]seats.Process, error) {
 			_, p.Belongs = st.Peers[a.Peer]
 			_, p.Alive = st.Sessions[a.Peer]
 		})
-		if !p.Belongs && a.Peer != 0 {
+		if !p.Belongs && !a.Removed && a.Peer != 0 {
 			_, err := store.Load[store.Peer](ctx, s.records, store.PeerKey(a.Peer))
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return nil, err

@@ -172,6 +172,10 @@ func (e *seat) live(ctx context.Context, m *member.Member, work func(context.Con
 // stopped finds out why etcd ended by itself. A removed member is forgotten, since its id never comes back; anything else is the
 // end of the process.
 func (e *seat) stopped(ctx context.Context, id uint64, why error) error {
+	known := e.deps.Links.Book()
+	if !slices.ContainsFunc(known.Processes(), func(p string) bool { a, _ := known.Lookup(p); return a.Member && p != e.cfg.ID }) {
+		return why // nobody could have removed it
+	}
 	e.deps.Log.Info("the member of the control plane has stopped; asking the others whether it was removed")
 	for {
 		resp, err := e.ask(ctx)
