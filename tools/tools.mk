@@ -15,6 +15,9 @@ $(TOOLS): tools/buf/package.json tools/buf/package-lock.json tools/gen/go.mod to
 	GOWORK=off go -C tools/gen build -trimpath -o $(BIN)/ tool
 	@touch $@
 
+$(BIN)/avo: tools/avo/main.go tools/avo/go.mod tools/avo/go.sum
+	GOWORK=off go -C tools/avo build -trimpath -o $@ .
+
 .PHONY: generate generated generate-check proto-lint
 
 KERNEL  = ../../services/dataplane/internal/kernel
@@ -23,12 +26,12 @@ SOURCES = proto buf.yaml buf.gen.yaml tools/buf tools/gen tools/avo gen services
 SUM     = git ls-files -co --exclude-standard -- $(SOURCES) | grep -v '^gen/STAMP$$' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1
 
 # gen/go/go.mod is ours: only the folders that plugins fill are removed.
-generate: $(TOOLS) ## regenerate gen/ from proto/, and the kernels' assembly
+generate: $(TOOLS) $(BIN)/avo ## regenerate gen/ from proto/, and the kernels' assembly
 	$(BUF) format -w
 	rm -rf gen/go/qdrant gen/go/pando gen/descriptors.binpb
 	$(BUF) generate
 	$(BUF) build --as-file-descriptor-set --exclude-source-info -o gen/descriptors.binpb
-	cd tools/avo && GOWORK=off go run main.go -out $(KERNEL)/kernel_amd64.s -stubs $(KERNEL)/stubs_amd64.go -pkg kernel
+	cd tools/avo && $(BIN)/avo -out $(KERNEL)/kernel_amd64.s -stubs $(KERNEL)/stubs_amd64.go -pkg kernel
 	@$(SUM) > gen/STAMP
 
 # Says whether anything that code is generated from, or the code itself, changed since `make generate`. Needs no tools.

@@ -79,7 +79,7 @@ func TestExitCodes(t *testing.T) {
 		"unknown flag":    {fails(nil), nil, []string{"serve", "--port", "1"}, 2, "--port"},
 		"argument":        {fails(nil), nil, []string{"serve", "now"}, 2, "pando serve --help"},
 		"unknown command": {fails(nil), nil, []string{"sreve"}, 2, "did you mean serve?"},
-		"not there":       {Runners{}, nil, []string{"dataplane"}, 1, "not part of this build"},
+		"not there":       {Runners{}, nil, []string{"dataplane"}, 1, "pando dataplane is not built yet: pando serve"},
 		"no file":         {fails(nil), nil, []string{"serve", "--config-path", "nowhere.yaml"}, 2, "nowhere.yaml"},
 	}
 	for name, tc := range tests {
@@ -181,6 +181,13 @@ func (c collections) CollectionClusterInfo(_ context.Context, r *qdrant.Collecti
 		return nil, status.Error(codes.Internal, "cannot tell")
 	}
 	return info, nil
+}
+
+func (c collections) Get(_ context.Context, r *qdrant.GetCollectionInfoRequest) (*qdrant.GetCollectionInfoResponse, error) {
+	if r.GetCollectionName() == "damaged" {
+		return nil, status.Error(codes.DataLoss, "shard 3: stored data is damaged\nat length")
+	}
+	return &qdrant.GetCollectionInfoResponse{}, nil
 }
 
 type points struct {
@@ -287,7 +294,9 @@ func TestClusterStatusShards(t *testing.T) {
 				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
 					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
 				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7}}},
-			"broken": nil,
+			"broken":  nil,
+			"empty":   {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 0}}},
+			"damaged": {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 3}}},
 		},
 	}
 	addr := start(t, p)
@@ -295,7 +304,8 @@ func TestClusterStatusShards(t *testing.T) {
 		return command(t, Runners{}, []string{"PANDO_API_KEY=k"}, append([]string{"cluster", "status", "--addr", addr}, args...)...)
 	}
 	code, out, errs := ask()
-	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell"} {
+	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell",
+		"empty       0      0       Active on 9", "damaged     -      -       FAILS: shard 3: stored data is damaged\n", "damaged     3      0       Active on 9"} {
 		if !strings.Contains(out, want) || code != 0 {
 			t.Errorf("exit code %d %s: %q is not in\n%s", code, errs, want, out)
 		}
@@ -466,6 +476,11 @@ func TestImportErrors(t *testing.T) {
 		"not gzip":      {[]string{"--collection", "c", "--vectors", write(t, "x.npy", nil) + ".gz"}, 1, "no such file"},
 		"not json":      {[]string{"--collection", "c", "--jsonl", lines("{")}, 1, "p.jsonl, line 1"},
 		"not an object": {[]string{"--collection", "c", "--jsonl", lines("null")}, 1, "must be a JSON object"},
+		"blank line":    {[]string{"--collection", "c", "--jsonl", lines("\n{}")}, 1, "p.jsonl, line 1: a line must be a JSON object"},
+		"two in a line": {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[1]} {"vector":[1]}`)}, 1, "more than one JSON value"},
+		"word as id":    {[]string{"--collection", "c", "--jsonl", lines(`{"id":"seven","vector":[1]}`)}, 1, `p.jsonl, line 1: id "seven"`},
+		"empty vector":  {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[]}`)}, 1, `"vector" must be a list of numbers`},
+		"other size":    {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[1]}` + "\n" + `{"vector":[1,2]}`)}, 1, `p.jsonl, line 2: "vector" has 2 numbers, those before have 1`},
 		"no vector":     {[]string{"--collection", "c", "--jsonl", lines(`{"a":1}`)}, 1, `"vector"`},
 		"bad id":        {[]string{"--collection", "c", "--jsonl", lines(`{"id":-1,"vector":[1]}`)}, 1, "id -1"},
 		"more lines":    {[]string{"--collection", "c", "--vectors", matrix(t, "v.npy", 1), "--jsonl", lines("{}\n{}\n")}, 1, "p.jsonl, line 2: there are more lines than vectors"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/npy"
+	"github.com/pandodb/pando/services/internal/wire"
 )
 
 // maxLine is the longest line of a .jsonl file: a vector of the largest size with room to spare.
@@ -30,6 +31,7 @@ type pointSource struct {
 	matrix  string // names of the files
 	jsonl   string
 	row     int // of the next point
+	size    int // of the vectors in lines; 0: none was read yet
 	files   []io.Closer
 }
 
@@ -143,11 +145,15 @@ func (s *pointSource) fill(p *qdrant.PointStruct, line []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.UseNumber()
 	var m map[string]any
-	if err := dec.Decode(&m); err != nil {
-		return err
-	}
-	if m == nil {
+	err := dec.Decode(&m)
+	if err == io.EOF || err == nil && m == nil {
 		return errors.New("a line must be a JSON object")
+	}
+	if err == nil && len(bytes.TrimSpace(line[dec.InputOffset():])) > 0 {
+		err = errors.New("there is more than one JSON value")
+	}
+	if err != nil {
+		return err
 	}
 	if raw, ok := m[s.idField]; ok {
 		id, err := idOf(raw)
@@ -161,6 +167,12 @@ func (s *pointSource) fill(p *qdrant.PointStruct, line []byte) error {
 		v, err := vectorOf(m["vector"])
 		if err != nil {
 			return err
+		}
+		if s.size == 0 {
+			s.size = len(v)
+		}
+		if len(v) != s.size {
+			return fmt.Errorf(`"vector" has %d numbers, those before have %d`, len(v), s.size)
 		}
 		p.Vectors = single(v)
 		delete(m, "vector")
@@ -201,6 +213,9 @@ func idOf(raw any) (*qdrant.PointId, error) {
 		}
 		return number(n), nil
 	case string:
+		if _, err := wire.UUID(v); err != nil {
+			return nil, fmt.Errorf("id %.64q: must be a whole number from 0, or a UUID", v)
+		}
 		return &qdrant.PointId{PointIdOptions: &qdrant.PointId_Uuid{Uuid: v}}, nil
 	}
 	return nil, fmt.Errorf("an id must be a number or a UUID, not %T", raw)
@@ -208,7 +223,7 @@ func idOf(raw any) (*qdrant.PointId, error) {
 
 func vectorOf(raw any) ([]float32, error) {
 	list, ok := raw.([]any)
-	if !ok {
+	if !ok || len(list) == 0 {
 		return nil, errors.New(`"vector" must be a list of numbers`)
 	}
 	out := make([]float32, len(list))

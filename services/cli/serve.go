@@ -18,7 +18,7 @@ func serviceCommands(r Runners, w IO) []*cobra.Command {
 
 The first peer needs no flags. It is a cluster of one: REST on 6333, gRPC on 6334, and an internal port 6335 that only
 this machine can reach. To let others join, tell them how to reach this one with --uri; a later start may add it or
-change it. Stored data stays in storage.storage_path (./storage).
+change it. Joining is not built yet: --bootstrap is refused. Stored data stays in storage.storage_path (./storage).
 
 Others join with --bootstrap, the URI of any peer that is there, or of several. A peer that has joined remembers it: later
 starts need no --bootstrap, may have another --uri, and use --bootstrap as a hint where to ask for addresses. Keep it
@@ -40,7 +40,7 @@ PANDO__SECTION__KEY and flags; later ones win. pando config print shows the resu
   # with a key, and another folder
   PANDO__SERVICE__API_KEY=secret PANDO__STORAGE__STORAGE_PATH=/data pando serve
 
-  # a cluster of three: the first …
+  # a cluster of three, once joining is built: the first …
   PANDO__CLUSTER__SECRET=s3cret pando serve --uri http://first:6335
   # … and each of the others, on its own machine
   PANDO__CLUSTER__SECRET=s3cret pando serve --bootstrap http://first:6335 --uri http://me:6335`),
@@ -58,15 +58,18 @@ is one already; more of them, in other places of the network, make verdicts bett
 }
 
 func serviceCommand(w IO, use string, run Runner, short, long, example string) *cobra.Command {
+	if run == nil {
+		short, long = short+" (not built yet)", "Not built yet: pando serve runs all three services in one process.\n\n"+long
+	}
 	c := &cobra.Command{Use: use, Short: short, Long: long, Example: example}
 	load := configFlags(c, w)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if run == nil {
+			return fmt.Errorf("%s is not built yet: pando serve runs all three services in one process", c.CommandPath())
+		}
 		loaded, err := load()
 		if err != nil {
 			return err
-		}
-		if run == nil {
-			return fmt.Errorf("%s is not part of this build", c.CommandPath())
 		}
 		code := boot.Main(boot.Options{Name: "pando", Level: loaded.Level(), JSON: loaded.Logger.Format == "json", Log: w.Err, Env: w.Env},
 			func(ctx context.Context, p *boot.Process) error {

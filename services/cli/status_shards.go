@@ -22,7 +22,7 @@ type collectionView struct {
 	Name      string         `json:"name"`
 	Shards    []shardView    `json:"shards"`
 	Transfers []transferView `json:"transfers,omitempty"`
-	Error     string         `json:"error,omitempty"` // why its shards are not known
+	Error     string         `json:"error,omitempty"` // why its shards are not known, or not all of them answer
 }
 
 type shardView struct {
@@ -76,6 +76,9 @@ func collectionViews(ctx context.Context, conn *connection, cc *grpc.ClientConn,
 				return conn.explain(err)
 			}
 			views[i] = collectionOf(name, r)
+			if err == nil && silent(r) {
+				_, err = c.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: name})
+			}
 			if err != nil {
 				views[i].Error = status.Convert(err).Message()
 			}
@@ -84,6 +87,11 @@ func collectionViews(ctx context.Context, conn *connection, cc *grpc.ClientConn,
 	}
 	err := g.Wait()
 	return slices.DeleteFunc(views, func(v collectionView) bool { return v.Name == "" }), err
+}
+
+// silent tells whether a replica may not answer: its points show as 0 then, as those of an empty one do.
+func silent(r *qdrant.CollectionClusterInfoResponse) bool {
+	return slices.ContainsFunc(r.GetLocalShards(), func(l *qdrant.LocalShardInfo) bool { return l.GetPointsCount() == 0 })
 }
 
 func collectionOf(name string, r *qdrant.CollectionClusterInfoResponse) collectionView {
@@ -134,8 +142,12 @@ func printCollections(w io.Writer, views []collectionView) {
 	}
 	fmt.Fprintln(w, "\nCOLLECTION\tSHARD\tPOINTS\tREPLICAS")
 	for _, v := range views {
-		if v.Error != "" {
-			fmt.Fprintf(w, "%s\t-\t-\tnot known: %s\n", v.Name, v.Error)
+		why, _, _ := strings.Cut(v.Error, "\n") // the rest is in JSON
+		switch {
+		case why != "" && len(v.Shards) == 0:
+			fmt.Fprintf(w, "%s\t-\t-\tnot known: %s\n", v.Name, why)
+		case why != "":
+			fmt.Fprintf(w, "%s\t-\t-\tFAILS: %s\n", v.Name, why)
 		}
 		for _, s := range v.Shards {
 			points, name := "-", strconv.FormatUint(uint64(s.ID), 10)

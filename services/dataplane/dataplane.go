@@ -21,6 +21,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
 	"github.com/pandodb/pando/services/dataplane/internal/rest"
 	"github.com/pandodb/pando/services/dataplane/internal/session"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -45,6 +46,8 @@ type Config struct {
 	// MaxBody of a REST request in bytes; 0: the default. CORS: any origin may call.
 	MaxBody int64
 	CORS    bool
+	// Collection holds the defaults for new collections.
+	Collection config.Collection
 	// LogSegment is the size in bytes of a segment of an operation log; 0: the default.
 	LogSegment int64
 }
@@ -115,7 +118,8 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
-		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled})
+		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
+		Collection: cfg.Collection})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}

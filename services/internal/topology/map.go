@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -192,15 +193,7 @@ func (m *Map) own(id CollectionID, fresh map[CollectionID]bool) *Collection {
 }
 
 func findShard(ps []Placement, id ShardID) (int, bool) {
-	return slices.BinarySearchFunc(ps, id, func(p Placement, id ShardID) int {
-		switch {
-		case p.Shard.ID < id:
-			return -1
-		case p.Shard.ID > id:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(ps, id, func(p Placement, id ShardID) int { return cmp.Compare(p.Shard.ID, id) })
 }
 
 func (m *Map) putPlacement(old *Map, p Placement, fresh map[CollectionID]bool) {

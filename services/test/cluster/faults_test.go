@@ -93,6 +93,41 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// What one shard cannot take must not leave its mark on the others, nor on what
+// came before in the same batch.
+func TestNothingIsHalfApplied(t *testing.T) {
+	h := enter(t, memfs.New(), controlplane.NewMemory(), nil)
+	defer h.leave()
+	h.create("c", 4)
+	ids := func(last string) string {
+		var b strings.Builder
+		for id := range 16 {
+			fmt.Fprintf(&b, `{"id":%d,"vector":[1,1,1,1]},`, id)
+		}
+		return `{"points":[` + b.String() + last + `]}`
+	}
+	large := `{"id":99,"vector":[1,1,1,1],"payload":{"a":"` + strings.Repeat("x", 16<<20) + `"}}`
+	some := `{"points":[{"id":98,"vector":[1,1,1,1]}]`
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		text                     string
+	}{
+		{"payload too large", "PUT", "/collections/c/points", ids(large), 400, "points[16].payload is larger than 15 MiB"},
+		{"in a batch", "POST", "/collections/c/points/batch", `{"operations":[{"upsert":` + ids(`{"id":98,"vector":[1,1,1,1]}`) + `},{"upsert":{"points":[` + large + `]}}]}`,
+			400, "points[0].payload is larger than 15 MiB"},
+		{"not built, in a batch", "POST", "/collections/c/points/batch", `{"operations":[{"upsert":` + some + `}},{"upsert":` + some + `,"update_filter":{}}}]}`,
+			501, "update_filter"},
+	} {
+		if status, out := h.call(c.method, c.path+"?wait=true", c.body); status != c.status || !strings.Contains(errorText(out), c.text) {
+			t.Errorf("%s: %d %s, want %d with %q", c.name, status, errorText(out), c.status, c.text)
+		}
+		if got := h.ok("POST", "/collections/c/points/count", `{}`); fmt.Sprint(got) != "map[count:0]" {
+			t.Errorf("%s: half-applied: %v", c.name, got)
+		}
+	}
+}
+
 func TestDuplicateIDsInOneBatchLastWins(t *testing.T) {
 	h := enter(t, memfs.New(), controlplane.NewMemory(), nil)
 	defer h.leave()

@@ -70,7 +70,7 @@ func (s *show) second(ctx context.Context) ([]*ledger, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	say("kill -9", "with %d writers at work, after %d acknowledged points of the second load (%.0f points/s in requests of %d)", s.writers, acked.Load(),
+	say("kill -9", "with %d writers at work, after %d acknowledged upserts of the second load, every third of a point that was there (%.0f/s in requests of %d)", s.writers, acked.Load(),
 		float64(acked.Load())/time.Since(begin).Seconds(), burst)
 	s.peer = nil
 	return ledgers, s.down()
@@ -138,7 +138,7 @@ func (s *show) audit(ctx context.Context, ledgers []*ledger) error {
 	if err != nil {
 		return err
 	}
-	say("audit", "acknowledged %d, found %d, lost %d", t.acked, t.found, t.lost())
+	say("audit", "points acknowledged %d, found as acknowledged %d, lost %d", t.acked, t.found, t.lost())
 	if t.lost() > 0 {
 		return fmt.Errorf("%d acknowledged points are missing, %d are older than acknowledged, %d are not what was written", t.missing, t.stale, t.wrong)
 	}

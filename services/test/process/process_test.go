@@ -116,7 +116,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 	}{
 		{"port taken", "", "PANDO__SERVICE__HTTP_PORT=" + port, 3, []string{"service.http_port", "another process has this port"}},
 		{"folder in use", dir, "", 4, []string{"storage.storage_path", dir, "in use by another process"}},
-		{"folder not writable", "", "PANDO__STORAGE__STORAGE_PATH=" + filepath.Join(file, "data"), 4, []string{"storage.storage_path", "not writable"}},
+		{"folder not writable", "", "PANDO__STORAGE__STORAGE_PATH=" + filepath.Join(file, "data"), 4, []string{"storage.storage_path", "not writable", "another storage path"}},
 		{"folder of another version", "", "PANDO__STORAGE__STORAGE_PATH=" + other, 4, []string{"format 99", other}},
 		{"TLS, not built", "", "PANDO__SERVICE__ENABLE_TLS=true", 2, []string{"service.enable_tls"}},
 		{"JWT, not built", "", "QDRANT__SERVICE__JWT_RBAC=true", 2, []string{"service.jwt_rbac"}},
@@ -165,6 +165,16 @@ func TestKeysAreEnforced(t *testing.T) {
 		if err != nil || code != x.want {
 			t.Errorf("%s %s with key %q: %d %v, want %d", x.method, x.path, x.key, code, err, x.want)
 		}
+	}
+}
+
+// What the settings say of new collections is what a collection gets.
+func TestDefaultsOfCollections(t *testing.T) {
+	p := start(t, t.TempDir(), "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR=2", "PANDO__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE=3")
+	p.ok("PUT", "/collections/a", `{"vectors":{"size":4,"distance":"Dot"}}`)
+	_, info, err := p.call(t.Context(), "GET", "/collections/a", "", "")
+	if got := fmt.Sprint(info); err != nil || !strings.Contains(got, "replication_factor:2") || !strings.Contains(got, "shard_number:3") {
+		t.Errorf("%v %s", err, got)
 	}
 }
 

@@ -134,7 +134,7 @@ func (d *draft) commit(ctx context.Context, resp *placementv1.ChangeAliasesRespo
 		}
 	}
 	if len(txn.Then) == 0 {
-		resp.Revision = uint64(d.cfg.View.Revision())
+		resp.Revision = uint64(d.cfg.View.Told())
 		return nil
 	}
 	revision, err := d.Server.commit(ctx, txn)

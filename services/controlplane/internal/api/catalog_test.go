@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -72,6 +74,10 @@ func TestCreateRefused(t *testing.T) {
 		} {
 			_, err := p.catalog.CreateCollection(ctx, tc.req)
 			p.want(name, err, tc.code, tc.reason)
+		}
+		_, err = p.catalog.CreateCollection(ctx, createRequest("x", maxShards+1, 1))
+		if want := "Validation error in body: [shard_number: value 10001 invalid, must be from 1 to 10000]"; status.Convert(err).Message() != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 		_, err = p.catalog.CreateCollection(ctx, createRequest(strings.Repeat("x", 255), 1, 1))
 		p.ok("255 bytes", err)
@@ -193,6 +199,26 @@ func TestDelete(t *testing.T) {
 		resp, err = p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "none"})
 		if p.ok("delete of a missing one", err); resp.GetExisted() {
 			t.Error("a missing collection was there")
+		}
+	})
+}
+
+// TestNothingToDo: what changes nothing answers a revision that peers are told of at once, though sessions have raised the store's.
+func TestNothingToDo(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		q := p.join(ctx, 1, false)
+		q.reach(t, p.create(ctx, "c").GetRevision())
+		_, err := p.session.Register(ctx, p.registration(1, "p"))
+		p.ok("write the session alone", err)
+		synctest.Wait()
+		start := time.Now()
+		gone, err := p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "none"})
+		p.ok("delete of a missing one", err)
+		same, err := p.catalog.ChangeAliases(ctx, &placementv1.ChangeAliasesRequest{Changes: []*placementv1.AliasChange{del("none")}})
+		p.ok("delete of a missing alias", err)
+		q.reach(t, max(gone.GetRevision(), same.GetRevision()))
+		if waited := time.Since(start); waited > 50*time.Millisecond {
+			t.Errorf("the peer was told after %v", waited)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func (s catalog) wishOf(p *qdrant.CollectionParams) (store.Wish, error) {
 		most  uint32
 	}{{"replication_factor", w.ReplicationFactor, 1 << 16}, {"write_consistency_factor", w.WriteConsistencyFactor, 1 << 16}, {"shard_number", w.ShardNumber, maxShards}} {
 		if f.value < 1 || f.value > f.most {
-			return w, fault.New(fault.Validation, "Validation error in body: params.%s must be between 1 and %d, it is %d", f.name, f.most, f.value)
+			return w, fault.New(fault.Validation, "Validation error in body: [%s: value %d invalid, must be from 1 to %d]", f.name, f.value, f.most)
 		}
 	}
 	return w, nil
@@ -311,7 +311,7 @@ func (s catalog) DeleteCollection(ctx context.Context, req *placementv1.DeleteCo
 func (s catalog) remove(ctx context.Context, name string, resp *placementv1.DeleteCollectionResponse) error {
 	c, err := store.Load[store.Collection](ctx, s.cfg.Store, store.CollectionKey(name))
 	if errors.Is(err, store.ErrNotFound) {
-		resp.Revision = max(resp.Revision, uint64(s.cfg.View.Revision()))
+		resp.Revision = max(resp.Revision, uint64(s.cfg.View.Told()))
 		return nil
 	}
 	if err != nil {

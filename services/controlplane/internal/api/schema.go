@@ -178,7 +178,7 @@ func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequ
 			err := s.settle(ctx, false, func(ctx context.Context) error {
 				peer, err := store.Load[store.Peer](ctx, s.cfg.Store, store.PeerKey(id))
 				if errors.Is(err, store.ErrNotFound) {
-					resp.Revision = uint64(s.cfg.View.Revision())
+					resp.Revision = uint64(s.cfg.View.Told())
 					return nil
 				}
 				if err != nil {

@@ -127,12 +127,15 @@ func (m *Member) Remove(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// MoveLeader hands the leadership of this member to another voter.
+// MoveLeader hands the leadership of this member to another voter. One that got its vote just now may not know that yet, and
+// does not take it: try again.
 func (m *Member) MoveLeader(ctx context.Context, to uint64) error {
 	c, err := m.running()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*m.cfg.Election) // after one, raft has given it up
+	defer cancel()
 	if _, err := c.MoveLeader(ctx, to); err != nil {
 		return fmt.Errorf("member: hand the leadership to %x: %w", to, err)
 	}

@@ -16,7 +16,7 @@ import (
 const formatVersion = 1
 
 // ErrFolderVersion reports a member folder that another release wrote in a form unknown to this one.
-var ErrFolderVersion = errors.New("member: folder has another format version")
+var ErrFolderVersion = errors.New("member: folder was written by another version: start that version")
 
 // identity is what a member is called for ever: file member.json.
 type identity struct {
@@ -43,7 +43,7 @@ func parseIdentity(file string, data []byte, want string) (identity, error) {
 		return identity{}, fmt.Errorf("member: %s is damaged: %w", file, err)
 	}
 	if id.Format != formatVersion {
-		return identity{}, fmt.Errorf("%w: %s says %d, this release reads %d", ErrFolderVersion, file, id.Format, formatVersion)
+		return identity{}, fmt.Errorf("%s: %w (format %d, this version reads %d)", file, ErrFolderVersion, id.Format, formatVersion)
 	}
 	if id.ID == "" || (want != "" && want != id.ID) {
 		return identity{}, fmt.Errorf("member: %s belongs to %q, not to %q", file, id.ID, want)

@@ -30,7 +30,6 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/etcdhttp"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -347,7 +346,7 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	cfg.MaxLearners = MaxLearners
 	cfg.BootstrapDefragThresholdMegabytes = 64 // free pages that make a start defragment
 	cfg.UnsafeNoFsync = m.cfg.UnsafeNoFsync
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: m.cfg.Logger}, zap.AddCaller()))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(m.cfg.Logger, m.cfg.Dir, os.Exit))
 	return embed.StartEtcd(cfg)
 }
 

@@ -2,10 +2,12 @@ package member_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +25,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pandodb/pando/services/controlplane/internal/member"
 )
@@ -124,6 +128,20 @@ func obey(ctx context.Context, m *member.Member, known *addresses, words []strin
 			}
 			fmt.Println(i)
 		}
+	case "burst": // that many puts, many at once
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err.Error()
+		}
+		var group errgroup.Group
+		group.SetLimit(64)
+		for i := range n {
+			group.Go(func() error {
+				_, err := m.Client().Put(ctx, fmt.Sprint("burst/", i%8), words[1])
+				return err
+			})
+		}
+		return fmt.Sprint(group.Wait())
 	case "put":
 		var err error
 		for ctx.Err() == nil {
@@ -202,7 +220,11 @@ func change(ctx context.Context, m *member.Member, words []string) string {
 	case "remove":
 		return fmt.Sprint(m.Remove(ctx, id))
 	case "move":
-		return fmt.Sprint(m.MoveLeader(ctx, id))
+		for {
+			if err := m.MoveLeader(ctx, id); err == nil || ctx.Err() != nil { // it may not know of its vote yet
+				return fmt.Sprint(err)
+			}
+		}
 	}
 	return "unknown command"
 }
@@ -213,6 +235,7 @@ type child struct {
 	cmd *exec.Cmd
 	in  interface{ Write([]byte) (int, error) }
 	out *bufio.Scanner
+	log *bytes.Buffer // complete once it was waited for
 }
 
 func start(t *testing.T, cc childConfig) *child {
@@ -223,7 +246,8 @@ func start(t *testing.T, cc childConfig) *child {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+string(spec), "HTTP_PROXY=http://10.255.255.1:3128")
-	cmd.Stderr = t.Output()
+	log := &bytes.Buffer{}
+	cmd.Stderr = io.MultiWriter(t.Output(), log)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +259,7 @@ func start(t *testing.T, cc childConfig) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &child{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	c := &child{T: t, cmd: cmd, in: in, out: bufio.NewScanner(out), log: log}
 	t.Cleanup(func() { c.kill() })
 	return c
 }
@@ -315,6 +339,24 @@ func TestKillLosesNothing(t *testing.T) {
 		c.want("<nil>", "defragment")
 		if err := c.stop(); err != nil {
 			t.Fatalf("graceful end: %v", err)
+		}
+	}
+}
+
+// TestStartAfterManyChanges: a start is as quiet after 5,000 changes as before.
+func TestStartAfterManyChanges(t *testing.T) {
+	cc := childConfig{Dir: t.TempDir(), Addr: "127.0.0.1:0", NoFsync: true}
+	for _, changes := range []int{4990, 20} {
+		c := start(t, cc)
+		c.want("<nil>", "burst %d", changes)
+		c.kill()
+		c = start(t, cc)
+		c.ask("ready")
+		if err := c.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(c.log.String(), "too many requests"); n > 0 {
+			t.Fatalf("the start after %d changes more says %d times that it is behind", changes, n)
 		}
 	}
 }

@@ -2,11 +2,42 @@ package member
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"strings"
+	"syscall"
 
+	etcderrors "go.etcd.io/etcd/server/v3/etcdserver/errors"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/pandodb/pando/services/internal/boot"
 )
+
+// newZap makes the logger of etcd, which ends the process by what it logs where it cannot go on.
+func newZap(log *slog.Logger, dir string, exit func(int)) *zap.Logger {
+	end := func(how zapcore.CheckWriteAction) zapcore.CheckWriteHook { return ending{how, log, dir, exit} }
+	return zap.New(bridge{log: log}, zap.AddCaller(), zap.WithPanicHook(end(zapcore.WriteThenPanic)), zap.WithFatalHook(end(zapcore.WriteThenFatal)))
+}
+
+// ending says what to do where etcd ends the process because of a full disk, and how otherwise.
+type ending struct {
+	how  zapcore.CheckWriteAction
+	log  *slog.Logger
+	dir  string
+	exit func(int)
+}
+
+func (e ending) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok && errors.Is(err, syscall.ENOSPC) {
+			e.log.Error("pando ends: the disk is full. Make room, then start again: all that was acknowledged is there", "folder", e.dir, "exit_code", boot.ExitData)
+			e.exit(boot.ExitData)
+		}
+	}
+	e.how.OnWrite(entry, fields)
+}
 
 // bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread. Whether other members can be
 // reached is said by those who dial them, so what etcd's transport says of it, again and again, is for debugging.
@@ -28,6 +59,15 @@ func expected(message string) bool {
 	return false
 }
 
+// behind tells the warning that etcd repeats without a pause at each start of a member that has seen more than 5,000 changes: it
+// counts what it has applied from 0, and until the first entry it takes itself for overloaded and refuses its own request.
+func behind(fields []zapcore.Field) bool {
+	return slices.ContainsFunc(fields, func(f zapcore.Field) bool {
+		err, _ := f.Interface.(error)
+		return f.Type == zapcore.ErrorType && errors.Is(err, etcderrors.ErrTooManyRequests)
+	})
+}
+
 func (b bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 func (b bridge) With(fields []zapcore.Field) zapcore.Core {
@@ -42,6 +82,9 @@ func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checke
 }
 
 func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if behind(fields) {
+		return nil
+	}
 	level := slog.LevelWarn
 	switch {
 	case strings.Contains(e.Caller.File, "/etcdserver/api/rafthttp/"), strings.HasSuffix(e.Caller.File, "/etcdserver/cluster_util.go"):

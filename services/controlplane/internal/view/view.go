@@ -56,6 +56,17 @@ func (v *View) Revision() int64 {
 	return v.mu.state.Revision
 }
 
+// Told is the revision of the newest change that Since answers. A reader of changes who has reached it misses nothing, even where
+// Revision, which sessions raise as well, is higher.
+func (v *View) Told() int64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if n := len(v.mu.recent); n > 0 {
+		return v.mu.recent[n-1].Revision
+	}
+	return v.mu.oldest
+}
+
 // Changed is closed at the next change.
 func (v *View) Changed() <-chan struct{} {
 	v.mu.RLock()

@@ -19,12 +19,13 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/api/snapshots"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/release"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
 )
 
-// Deps are the seams of an API; all must be set but Unreachable.
+// Deps are the seams of an API; all but Collection and Unreachable must be set.
 type Deps struct {
 	Coordinator points.Coordinator
 	Catalog     placementv1.CatalogClient
@@ -39,6 +40,8 @@ type Deps struct {
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
 	ClusterEnabled bool
+	// Collection holds the settings storage.collection.
+	Collection config.Collection
 }
 
 // API is the set of services.
@@ -57,7 +60,7 @@ func New(d Deps) *API {
 	return &API{
 		root: &root{commit: d.Commit},
 		collections: collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
-			AwaitRevision: d.AwaitRevision, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
+			AwaitRevision: d.AwaitRevision, Self: d.Self, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection}),
 		points:    p,
 		snapshots: snapshots.New(),
 		cluster:   cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Unreachable: d.Unreachable, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),

@@ -9,6 +9,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -39,6 +40,38 @@ func TestCreateFillsInTheDefaults(t *testing.T) {
 	}
 	if got.GetTimeout().AsDuration().Seconds() != 10 {
 		t.Errorf("timeout %v", got.GetTimeout())
+	}
+}
+
+func TestCreateTakesTheOperatorsDefaults(t *testing.T) {
+	type wish struct{ shards, factor, consistency uint32 }
+	for _, s := range []struct {
+		name  string
+		own   config.Collection
+		asked wish // 0: left out
+		want  wish
+	}{
+		{"none", config.Collection{}, wish{}, wish{0, 1, 1}},
+		{"all", config.Collection{ShardNumber: 5, ReplicationFactor: 3, WriteConsistencyFactor: 2}, wish{}, wish{5, 3, 2}},
+		{"the request wins", config.Collection{ShardNumber: 5, ReplicationFactor: 3, WriteConsistencyFactor: 2}, wish{1, 2, 1}, wish{1, 2, 1}},
+		{"per peer", config.Collection{ShardNumberPerNode: 4}, wish{}, wish{8, 1, 1}},
+		{"the number wins", config.Collection{ShardNumber: 5, ShardNumberPerNode: 4}, wish{}, wish{5, 1, 1}},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			c := startWith(t, true, s.own)
+			c.world.m = c.world.m.Apply(topology.Delta{Peers: []topology.Peer{{ID: 7}, {ID: 8}}})
+			r := &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: four()}
+			if s.asked != (wish{}) {
+				r.ShardNumber, r.ReplicationFactor, r.WriteConsistencyFactor = &s.asked.shards, &s.asked.factor, &s.asked.consistency
+			}
+			if _, err := c.Create(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			p := c.world.last.(*placementv1.CreateCollectionRequest).GetConfig().GetParams()
+			if got := (wish{p.GetShardNumber(), p.GetReplicationFactor(), p.GetWriteConsistencyFactor()}); got != s.want {
+				t.Errorf("got %v, want %v", got, s.want)
+			}
+		})
 	}
 }
 
@@ -122,6 +155,19 @@ func TestStatusOfACollection(t *testing.T) {
 				t.Errorf("%v, %v", info, err)
 			}
 		})
+	}
+}
+
+func TestFewerReplicasThanAskedForAreWarnedOf(t *testing.T) {
+	for factor, want := range map[uint32]string{2: "", 3: "3 of 3 shards have fewer replicas than the replication_factor of 3"} {
+		c := start(t, true)
+		if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: four(), ShardNumber: new(uint32(3)), ReplicationFactor: &factor}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+		if w := info.GetResult().GetWarnings(); err != nil || (len(w) == 0) != (want == "") || len(w) > 0 && w[0].GetMessage() != want {
+			t.Errorf("factor %d: %v, %v", factor, w, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -241,6 +242,11 @@ type client struct {
 
 func start(t *testing.T, clustered bool) *client {
 	t.Helper()
+	return startWith(t, clustered, config.Collection{})
+}
+
+func startWith(t *testing.T, clustered bool, defaults config.Collection) *client {
+	t.Helper()
 	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}}
 	l, err := rpc.NewLocal(rpc.Options{})
 	if err != nil {
@@ -248,7 +254,7 @@ func start(t *testing.T, clustered bool) *client {
 	}
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
 		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
-		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered}).Register(l)
+		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
 	return &client{qdrant.NewCollectionsClient(l), qdrant.NewPointsClient(l), w, s, l}
 }
 

@@ -386,6 +386,31 @@ func TestReadFailsOverAndPrefersItself(t *testing.T) {
 	})
 }
 
+// Where all replicas are damaged, waiting mends nothing; where one is only away, it may.
+func TestReadOfDamagedReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		says := func(r fault.Reason) func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+			return func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Failure{Failure: &shardv1.Failure{Reason: r, Message: "so"}}}, nil
+			}
+		}
+		for _, c := range []struct {
+			other fault.Reason
+			waits time.Duration
+		}{{fault.StorageCorrupt, 0}, {fault.ReplicaFailed, 0}, {fault.ShardUnavailable, 2 * time.Second}} {
+			w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11) }, 10, 11)
+			w.peers[10].read, w.peers[11].read = says(fault.StorageCorrupt), says(c.other)
+			start := time.Now()
+			if _, err := w.coordinator(10).Count(t.Context(), Read{Target: w.target(), Timeout: 2 * time.Second}, nil, true); err == nil || time.Since(start) != c.waits {
+				t.Errorf("%v: %v after %v, want %v", c.other, err, time.Since(start), c.waits)
+			}
+			if w.peers[10].calls == 0 || w.peers[11].calls == 0 {
+				t.Errorf("%v: a replica was not asked", c.other)
+			}
+		}
+	})
+}
+
 func TestReadOfBadRequestIsNotRepeated(t *testing.T) {
 	w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11) }, 10, 11)
 	bad := func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {

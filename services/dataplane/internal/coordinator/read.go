@@ -28,7 +28,11 @@ type ask struct {
 	result *shardv1.ShardReadResult
 	err    *fault.Error
 	final  bool // another replica would say the same
+	hope   bool // one of those that were tried may answer later
 }
+
+// mends tells failures that may go away from those that only a repair ends.
+func mends(r fault.Reason) bool { return r != fault.ReplicaFailed && r != fault.StorageCorrupt }
 
 // read asks every shard that body gives a read for, one RPC to each peer, and
 // goes on to other replicas where one fails, until the time is over. Results
@@ -62,12 +66,12 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 }
 
 // unanswered tells whether a shard is still open, and why; an error that no
-// other replica will mend closes the whole read.
+// other replica and no waiting will mend closes the whole read.
 func unanswered(asks []*ask) (open bool, err error) {
 	for _, a := range asks {
 		switch {
 		case a.result != nil:
-		case a.final:
+		case a.final, len(a.tried) > 0 && !a.hope:
 			return false, a.err
 		default:
 			open, err = true, a.err
@@ -88,7 +92,7 @@ func results(asks []*ask) []*shardv1.ShardReadResult {
 // or has no replica left to try under this map.
 func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, asks []*ask) error {
 	for _, a := range asks {
-		a.tried = nil
+		a.tried, a.hope = nil, false
 	}
 	for {
 		byPeer := map[topology.PeerID][]*ask{}
@@ -204,7 +208,9 @@ func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask
 			a.final = !elsewhere(a.err.Reason)
 		default:
 			a.result = resp.GetResults()[i]
+			continue
 		}
+		a.hope = a.hope || mends(a.err.Reason)
 	}
 }
 

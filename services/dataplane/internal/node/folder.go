@@ -19,10 +19,11 @@ const folderFormat = 1
 
 // What keeps a process out of a data folder. The texts say what to do.
 var (
-	ErrFolderInUse   = errors.New("data folder is in use by another process: stop that one, or start this one with another storage path")
-	ErrFolderVersion = errors.New("data folder was written by another version: start that version, or start with an empty folder and let it fill from the other replicas")
-	ErrFolderPeer    = errors.New("data folder belongs to another peer: use that peer id, or start with an empty folder")
-	ErrFolderDamaged = errors.New("data folder's peer.json is damaged: restore it, or start with an empty folder and let it fill from the other replicas")
+	ErrFolderInUse      = errors.New("data folder is in use by another process: stop that one, or start this one with another storage path")
+	ErrFolderUnwritable = errors.New("data folder is not writable: let this user write there and see that there is room, or start with another storage path")
+	ErrFolderVersion    = errors.New("data folder was written by another version: start that version, or start with an empty folder and let it fill from the other replicas")
+	ErrFolderPeer       = errors.New("data folder belongs to another peer: use that peer id, or start with an empty folder")
+	ErrFolderDamaged    = errors.New("data folder's peer.json is damaged: restore it, or start with an empty folder and let it fill from the other replicas")
 )
 
 // Folder is a locked data folder. It gives the peer its name for the life of the
@@ -51,14 +52,14 @@ func OpenFolder(fsys vfs.FS, dir string, want topology.PeerID, random io.Reader)
 		return nil, fmt.Errorf("peer id %d is above %d", want, topology.MaxPeerID)
 	}
 	if err := fsys.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("data folder %s is not writable: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrFolderUnwritable, err)
 	}
 	lock, err := fsys.Lock(filepath.Join(dir, "lock"))
 	switch {
 	case errors.Is(err, vfs.ErrLocked):
 		return nil, fmt.Errorf("%s: %w", dir, ErrFolderInUse)
 	case err != nil:
-		return nil, fmt.Errorf("data folder %s is not writable: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrFolderUnwritable, err)
 	}
 	f := &Folder{FS: fsys, Dir: dir, lock: lock}
 	if err := f.identify(want, random); err != nil {
@@ -110,7 +111,7 @@ func (f *Folder) christen(file string, want topology.PeerID, random io.Reader) e
 		return err
 	}
 	if err := vfs.WriteFileAtomic(f.FS, file, append(data, '\n')); err != nil {
-		return fmt.Errorf("data folder %s is not writable: %w", f.Dir, err)
+		return fmt.Errorf("%s: %w: %w", f.Dir, ErrFolderUnwritable, err)
 	}
 	return vfs.SyncDir(f.FS, filepath.Dir(f.Dir))
 }

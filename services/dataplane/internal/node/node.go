@@ -6,6 +6,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,13 +281,7 @@ func (n *Node) Inventory() []Holding {
 }
 
 func compare(a, b topology.Shard) int {
-	switch {
-	case a.Collection != b.Collection && a.Collection < b.Collection, a.Collection == b.Collection && a.ID < b.ID:
-		return -1
-	case a == b:
-		return 0
-	}
-	return 1
+	return cmp.Or(cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID))
 }
 
 // gone takes a slot out whose replica was dropped.

@@ -236,6 +236,24 @@ func TestLifeOfReplicas(t *testing.T) {
 	h.leave()
 }
 
+// The inventory is sent when Changed ticks, and a shard is born by it: a tick must follow the moment at which it says loaded.
+func TestLoadedIsTold(t *testing.T) {
+	h := enter(t, memfs.New(), replica.Limits{})
+	late := time.After(timeout)
+	for i := range topology.ShardID(50) {
+		id := topology.Shard{Collection: 5, ID: i}
+		h.n.Apply(Desired{Revision: uint64(i + 1), Assignments: []Assignment{assign(id, 1, topology.Initializing, topology.Incarnation{})}})
+		for x, _ := h.holding(id); !x.Loaded; x, _ = h.holding(id) {
+			select {
+			case <-h.n.Changed():
+			case <-late:
+				t.Fatalf("shard %d: %+v, and nobody was told", i, x)
+			}
+		}
+	}
+	h.leave()
+}
+
 // An orderly end says nothing of errors and opens nothing again.
 func TestEndIsQuiet(t *testing.T) {
 	fsys := memfs.New()

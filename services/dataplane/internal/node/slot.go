@@ -159,6 +159,7 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	rep := replica.New(replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
 		Log: parts.Log, Engine: parts.Engine, State: state, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Changed: func() { poke(s.n.changed) },
 	})
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,6 +1,7 @@
 package oplog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -148,15 +149,7 @@ func pruneHistory(h []TermStart, first topology.Seq) []TermStart {
 
 // termAt returns the term of seq under h; false if h does not reach back to it.
 func termAt(h []TermStart, seq topology.Seq) (topology.Term, bool) {
-	i, exact := slices.BinarySearchFunc(h, seq, func(t TermStart, s topology.Seq) int {
-		switch {
-		case t.First < s:
-			return -1
-		case t.First > s:
-			return 1
-		}
-		return 0
-	})
+	i, exact := slices.BinarySearchFunc(h, seq, func(t TermStart, s topology.Seq) int { return cmp.Compare(t.First, s) })
 	if !exact {
 		i--
 	}

@@ -2,6 +2,7 @@ package oplog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -189,15 +190,7 @@ func (s *segment) open(fsys vfs.FS, k link, seq topology.Seq) (vfs.File, place, 
 		}
 		s.mu.index = index
 	}
-	i, exact := slices.BinarySearchFunc(s.mu.index, seq, func(p place, seq topology.Seq) int {
-		switch {
-		case p.seq < seq:
-			return -1
-		case p.seq > seq:
-			return 1
-		}
-		return 0
-	})
+	i, exact := slices.BinarySearchFunc(s.mu.index, seq, func(p place, seq topology.Seq) int { return cmp.Compare(p.seq, seq) })
 	if !exact {
 		i--
 	}

@@ -33,6 +33,34 @@ func appendKey(dst []byte, key string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(key))), key...)
 }
 
+// SizeOf is the length of a value of that kind in bytes, without the members of a
+// list or object; n is the length of a string.
+func SizeOf(k Kind, n int) int {
+	switch k {
+	case Null:
+		return 1
+	case Bool:
+		return boolSize
+	case Integer, Double:
+		return numberSize
+	case String:
+		return 1 + textSize(n)
+	default:
+		return headerSize
+	}
+}
+
+// KeySize is how many bytes a key takes in front of its value.
+func KeySize(key string) int { return textSize(len(key)) }
+
+func textSize(n int) int {
+	size := n + 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}
+
 // open begins a list or object whose members follow; shut completes it.
 func open(dst []byte, k Kind) []byte {
 	return append(dst, byte(k), 0, 0, 0, 0, 0, 0, 0, 0)

@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Validate tells whether b is a canonical Doc: ErrCorrupt, ErrDepth,
-// ErrTooLarge, ErrUTF8, ErrNotFinite or ErrDuplicate say why not. Bytes that
-// pass are safe to read with every method of this package.
+// Validate tells whether b is a canonical Doc: ErrCorrupt, ErrDepth, ErrUTF8,
+// ErrNotFinite or ErrDuplicate say why not. Bytes that pass are safe to read
+// with every method of this package. MaxSize is not asked: it binds who makes a
+// payload, and what is stored must always be readable.
 func Validate(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -21,9 +22,6 @@ func Validate(b []byte) error {
 
 // ValidateValue tells whether b is exactly one canonical value.
 func ValidateValue(b []byte) error {
-	if len(b) > MaxSize {
-		return ErrTooLarge
-	}
 	rest, err := check(b, 0)
 	if err == nil && len(rest) != 0 {
 		return ErrCorrupt

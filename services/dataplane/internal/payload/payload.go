@@ -43,8 +43,8 @@ const (
 const (
 	// MaxDepth counts nested lists and objects; the payload itself is the first.
 	MaxDepth = 128
-	// MaxSize is the greatest Doc in bytes. It leaves room for a point's
-	// vectors in the log's greatest entry.
+	// MaxSize is the greatest Doc in bytes that is built or edited. It leaves room
+	// for a point's vectors in the log's greatest entry.
 	MaxSize = 15 << 20
 )
 

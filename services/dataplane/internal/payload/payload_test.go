@@ -104,6 +104,25 @@ func TestBuilderRefuses(t *testing.T) {
 	}
 }
 
+func TestSizes(t *testing.T) {
+	for n := range 1 << 15 {
+		if s := strings.Repeat("x", n); n < 300 || n&(n+1) == 0 || n&(n-1) == 0 {
+			if got, want := SizeOf(String, n), len(AppendString(nil, s)); got != want {
+				t.Errorf("a string of %d bytes: %d, want %d", n, got, want)
+			}
+			if got, want := KeySize(s), len(appendKey(nil, s)); got != want {
+				t.Errorf("a key of %d bytes: %d, want %d", n, got, want)
+			}
+		}
+	}
+	for k, want := range map[Kind][]byte{Null: AppendNull(nil), Bool: AppendBool(nil, true), Integer: AppendInt(nil, 1), Double: AppendDouble(nil, 1),
+		List: open(nil, List), Object: open(nil, Object)} {
+		if got := SizeOf(k, 0); got != len(want) {
+			t.Errorf("kind %d: %d, want %d", k, got, len(want))
+		}
+	}
+}
+
 func TestPaths(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"a", "a"}, {"a.b", "a.b"}, {"a[].b", "a[].b"}, {"a[0].b", "a[0].b"}, {`"a.b".c`, `"a.b".c`}, {`"a"`, "a"},

@@ -9,6 +9,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
@@ -32,6 +33,8 @@ var sentinels = [...]struct {
 	err    error
 	reason fault.Reason
 }{
+	{shard.ErrCorrupt, fault.StorageCorrupt}, // before ErrNotLoaded, which wraps it: waiting mends nothing
+	{replica.ErrStateCorrupt, fault.StorageCorrupt},
 	{node.ErrNoReplica, fault.ShardUnavailable}, // the sender's placement says otherwise: one of the two is about to learn
 	{node.ErrNotLoaded, fault.ShardUnavailable},
 	{replica.ErrNotPrimary, fault.NotPrimary},
@@ -44,7 +47,6 @@ var sentinels = [...]struct {
 	{replica.ErrNotReady, fault.ShardUnavailable},
 	{shard.ErrNoSpace, fault.DiskFull},
 	{shard.ErrFailed, fault.ReplicaFailed},
-	{shard.ErrCorrupt, fault.StorageCorrupt},
 	{shard.ErrClosed, fault.ShardUnavailable},
 	{op.ErrTooLarge, fault.TooLarge},
 	{context.DeadlineExceeded, fault.Timeout},
@@ -62,13 +64,17 @@ func failure(err error, s topology.Shard) *shardv1.Failure {
 	if errors.As(err, &f) {
 		return &shardv1.Failure{Reason: f.Reason, Message: f.Msg, Meta: f.Meta}
 	}
-	if msg, reason, ok := refusal(err); ok {
-		return &shardv1.Failure{Reason: reason, Message: msg}
+	// First, since a replica with damaged data wraps what it found wrong, which is no fault of the request.
+	if errors.As(err, new(*oplog.CorruptError)) {
+		return &shardv1.Failure{Reason: fault.StorageCorrupt, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 	}
 	for _, row := range sentinels {
 		if errors.Is(err, row.err) {
 			return &shardv1.Failure{Reason: row.reason, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 		}
+	}
+	if msg, reason, ok := refusal(err); ok {
+		return &shardv1.Failure{Reason: reason, Message: msg}
 	}
 	return &shardv1.Failure{Reason: fault.ReplicaFailed, Message: fmt.Sprintf("shard %d: %v", s.ID, err)}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/oplog"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
@@ -127,6 +129,9 @@ func TestWriteOutcomes(t *testing.T) {
 		{"dimension", replica.Result{}, &shard.DimensionError{Want: 4, Got: 3}, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_DIMENSION_MISMATCH},
 		{"vector name", replica.Result{}, &shard.VectorNameError{Name: "n"}, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_VECTOR_NAME_UNKNOWN},
 		{"missing point", replica.Result{}, &shard.NoPointError{ID: topology.NumberID(7)}, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_POINT_NOT_FOUND},
+		{"damaged", replica.Result{}, fmt.Errorf("%w: %w: %w", node.ErrNotLoaded, shard.ErrCorrupt, payload.ErrUTF8), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_STORAGE_CORRUPT},
+		{"damaged log", replica.Result{}, fmt.Errorf("%w: %w", node.ErrNotLoaded, &oplog.CorruptError{}), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_STORAGE_CORRUPT},
+		{"not loaded yet", replica.Result{}, node.ErrNotLoaded, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_SHARD_UNAVAILABLE},
 		{"anything else", replica.Result{}, errors.New("?"), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_REPLICA_FAILED},
 	} {
 		f := &fake{result: c.result, err: c.err}

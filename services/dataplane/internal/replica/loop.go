@@ -404,5 +404,6 @@ func (l *loop) publish() {
 	if changed {
 		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),
 			"run", uint64(s.Term.Run), "last", uint64(s.Last.Seq), "applied", uint64(s.Applied))
+		l.r.o.Changed()
 	}
 }

@@ -156,6 +156,7 @@ type Options struct {
 	State       State
 	Limits      Limits
 	Now         func() time.Time // wall clock; nil: time.Now
+	Changed     func()           // called by the loop when phase or role changed; must not block; nil: nobody is told
 	Logger      *slog.Logger
 }
 
@@ -229,6 +230,9 @@ type Replica struct {
 func New(o Options) *Replica {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Changed == nil {
+		o.Changed = func() {}
 	}
 	o.Limits = o.Limits.withDefaults()
 	o.Logger = o.Logger.With("collection", uint64(o.Shard.Collection), "shard", uint64(o.Shard.ID))

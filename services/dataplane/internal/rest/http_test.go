@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -131,9 +132,9 @@ func TestZippedRequest(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	conn := &recorder{}
 	send(handler(t, Deps{Conn: conn}), "GET", "/collections", "", "api-key", "k", "Authorization", "Bearer b", "x-request-id", "r",
-		"x-qdrant-route-affinity", "a", "openai-api-key", "o", "Cookie", "c", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		"x-qdrant-route-affinity", "a", "pando-op-id", "u", "openai-api-key", "o", "Cookie", "c", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	for key, want := range map[string]string{"api-key": "k", "authorization": "Bearer b", "x-request-id": "r", "x-qdrant-route-affinity": "a",
-		"openai-api-key": "o", "cookie": "", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		"pando-op-id": "u", "openai-api-key": "o", "cookie": "", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
 		if got := strings.Join(conn.md.Get(key), "|"); got != want {
 			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
@@ -292,6 +293,21 @@ func BenchmarkOverhead(b *testing.B) {
 			if resp := send(h, "POST", "/collections/c/points/count", `{"exact":true}`); resp.StatusCode != 200 {
 				b.Fatal(resp.StatusCode)
 			}
+		}
+	})
+	b.Run("rest over loopback", func(b *testing.B) { // as BenchmarkCall measures gRPC; the client is part of it
+		srv := httptest.NewServer(handler(b, Deps{Conn: local}))
+		defer srv.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			resp, err := srv.Client().Post(srv.URL+"/collections/c/points/count", "application/json", strings.NewReader(`{"exact":true}`))
+			if err != nil || resp.StatusCode != 200 {
+				b.Fatal(resp, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				b.Fatal(err)
+			}
+			_ = resp.Body.Close() // read to its end
 		}
 	})
 	b.Run("recorder alone", func(b *testing.B) { // what the benchmark's own request and response cost

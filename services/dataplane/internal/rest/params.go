@@ -40,6 +40,17 @@ func parseFault(form url.Values, err error) *fault.Error {
 	return fault.New(fault.Reason(reason), "%s", fault.From(err).Msg)
 }
 
+// numbersInPath refuses what the gateway would refuse in the words of Go's strconv.
+func numbersInPath(params map[string]string) *fault.Error {
+	for name, bits := range map[string]int{"peer_id": 64, "shard_id": 32} {
+		text, there := params[name]
+		if _, err := strconv.ParseUint(text, 10, bits); there && err != nil {
+			return fault.New(fault.Malformed, "Deserialize error in path parameters: %s: value %.64q is not an unsigned %d-bit integer", name, text, bits)
+		}
+	}
+	return nil
+}
+
 // fold puts query parameters into the fields of the same name. Unknown ones
 // are ignored, as are those that the request has no field for.
 func (g *gateway) fold(m proto.Message, values url.Values, path *utilities.DoubleArray) *fault.Error {

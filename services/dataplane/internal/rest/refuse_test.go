@@ -94,7 +94,9 @@ func TestRefusals(t *testing.T) {
 		{"unknown path", "GET /nowhere", ``, 404, "Not Found"},
 		{"unknown path below", "GET /collections/c/points/1/2", ``, 404, "Not Found"},
 		{"wrong method", "POST /collections", `{}`, 405, "Method POST is not allowed here"},
-		{"peer id", "DELETE /cluster/peer/me", ``, 400, `type mismatch, parameter: peer_id, error: strconv.ParseUint: parsing "me": invalid syntax`},
+		{"peer id", "DELETE /cluster/peer/me", ``, 400, `Deserialize error in path parameters: peer_id: value "me" is not an unsigned 64-bit integer`},
+		{"shard id", "POST /collections/c/shards/4294967296/points/count", `{}`, 400,
+			`Deserialize error in path parameters: shard_id: value "4294967296" is not an unsigned 32-bit integer`},
 		{"path", "GET /collections/%FF", ``, 400, "Deserialize error in path parameters: invalid UTF-8"},
 	}
 	for _, tc := range tests {

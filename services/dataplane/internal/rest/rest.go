@@ -86,13 +86,13 @@ func New(d Deps) (http.Handler, error) {
 		runtime.WithIncomingHeaderMatcher(incoming),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithMiddlewares(enter),
+		runtime.WithMiddlewares(g.enter),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
 		runtime.WithWriteContentLength(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
 	)
-	if err := register(g.mux, forked{d.Conn}); err != nil {
+	if err := errors.Join(g.registerMissing(), register(g.mux, forked{d.Conn})); err != nil {
 		return nil, fmt.Errorf("rest: %w", err)
 	}
 	if d.Tracer == nil {
@@ -211,14 +211,18 @@ func squeeze(path string) string {
 	return path
 }
 
-// enter runs once the route is known: it unwraps path parameters and names the span.
-func enter(next runtime.HandlerFunc) runtime.HandlerFunc {
+// enter runs once the route is known: it unwraps and checks path parameters and names the span.
+func (g *gateway) enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 	unwrap := strings.NewReplacer("%25", "%", "%2F", "/")
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
 		if exchangeOf(r.Context()).escaped {
 			for name, value := range params {
 				params[name] = unwrap.Replace(value)
 			}
+		}
+		if f := numbersInPath(params); f != nil {
+			g.answer(w, exchangeOf(r.Context()), f)
+			return
 		}
 		if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
 			if pat, ok := runtime.HTTPPattern(r.Context()); ok {
@@ -235,7 +239,7 @@ func enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 // the gateway, a trace travels in the context.
 func incoming(header string) (string, bool) {
 	switch header {
-	case "Api-Key", "X-Request-Id", "X-Tracing-Id", "Traceparent", "Tracestate", "X-Qdrant-Route-Affinity":
+	case "Api-Key", "Pando-Op-Id", "X-Request-Id", "X-Tracing-Id", "Traceparent", "Tracestate", "X-Qdrant-Route-Affinity":
 		return strings.ToLower(header), true
 	}
 	// Keys of inference providers.

@@ -495,6 +495,7 @@ func TestFullDiskIsTriedAgain(t *testing.T) {
 		fsys := faultfs.New(disk(t))
 		f := open(t, fsys, newControl())
 		f.run(t, func() {
+			synctest.Wait() // registered, at a revision below what follows
 			fsys.SetRules(faultfs.On(syscall.ENOSPC, faultfs.KindWrite))
 			f.control.events <- snapshot(9, 0, true, collection(1, "a"))
 			<-time.After(time.Minute)

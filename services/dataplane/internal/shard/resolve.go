@@ -202,8 +202,17 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 		}
 		top := payload.KeyPath(path.Top())
 		return v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
-			return payload.SetAt(payload.Project(d, []payload.Path{top}, nil), path, v.w.Payload)
+			set, err := payload.SetAt(payload.Project(d, []payload.Path{top}, nil), path, v.w.Payload)
+			if err == nil {
+				err = fits(d, set)
+			}
+			return set, err
 		})
+	}
+	for _, id := range ids {
+		if err := fits(v.payloads.get(v.ids[id]), v.w.Payload); err != nil {
+			return nil, fmt.Errorf("point %s: %w", id, err)
+		}
 	}
 	var set payload.Writer
 	var names []string
@@ -222,6 +231,16 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 		ops = append(ops, op.Op{Kind: op.DeletePayload, IDs: ids, Names: names})
 	}
 	return ops, nil
+}
+
+// fits is payload.ErrTooLarge where d, with set merged into it, outgrows the
+// limit: the point could not be upserted again as it is.
+func fits(d, set payload.Doc) error {
+	if len(d)+len(set) <= payload.MaxSize {
+		return nil
+	}
+	_, err := payload.Merge(d, set)
+	return err
 }
 
 // deletePayload removes top-level keys by name, and rewrites the top-level

@@ -317,6 +317,35 @@ func TestResolveRefuses(t *testing.T) {
 	}
 }
 
+// A payload that grows by parts stops at its limit; one that is beyond it all
+// the same, because sides that did not see each other added to it, is read again.
+func TestPayloadThatGrows(t *testing.T) {
+	o := options(memfs.New())
+	s, err := Open(o)
+	ok(t, err)
+	l, one := newLedger(), []topology.PointID{num(1)}
+	half := fields("a", strings.Repeat("x", payload.MaxSize/2))
+	other := fields("b", strings.Repeat("x", payload.MaxSize/2))
+	for _, e := range []op.Op{{Kind: op.Upsert, Points: []op.Point{{ID: num(1)}}}, {Kind: op.SetPayload, Groups: []op.Group{{IDs: one, Payload: half}}}} {
+		ok(t, s.Apply([]op.Entry{l.add(e)}))
+	}
+	set := func(path filter.Key, d payload.Doc) error {
+		_, err := s.Resolve(ctx, &Write{Kind: op.SetPayload, IDs: one, Path: path, Payload: d})
+		return err
+	}
+	for _, path := range []filter.Key{"", "n"} {
+		if err := set(path, other); !errors.Is(err, payload.ErrTooLarge) || !strings.Contains(err.Error(), "point 1") {
+			t.Errorf("growing at %q: %v", path, err)
+		}
+		ok(t, set(path, fields("b", 1)))
+	}
+	ok(t, set("", half))
+	ok(t, s.Apply([]op.Entry{l.add(op.Op{Kind: op.SetPayload, Groups: []op.Group{{IDs: one, Payload: other}}})}))
+	_, err = s.Checkpoint()
+	ok(t, errors.Join(err, s.Close()))
+	l.check(t, open(t, o))
+}
+
 // TestCosine: W3a stores what was normalised; the zero vector stays.
 func TestCosine(t *testing.T) {
 	o := options(memfs.New())

@@ -15,6 +15,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
@@ -42,7 +43,7 @@ type Counter interface {
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 }
 
-// Deps are the seams of a Service; all must be set.
+// Deps are the seams of a Service; all but Defaults must be set.
 type Deps struct {
 	View    *view.Cluster
 	Catalog Catalog
@@ -52,6 +53,8 @@ type Deps struct {
 	Self          topology.PeerID
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
+	// Defaults for collections that do not say; the zero value sets none.
+	Defaults config.Collection
 }
 
 // Service implements qdrant.CollectionsServer.
@@ -89,7 +92,7 @@ func (s *Service) Create(ctx context.Context, r *qdrant.CreateCollection) (*qdra
 	}
 	err := s.change(ctx, r.Timeout, func(ctx context.Context, timeout time.Duration) (uint64, error) {
 		resp, err := s.d.Catalog.CreateCollection(ctx, &placementv1.CreateCollectionRequest{
-			Name: r.GetCollectionName(), Config: withDefaults(r), Timeout: durationpb.New(timeout)})
+			Name: r.GetCollectionName(), Config: s.withDefaults(r), Timeout: durationpb.New(timeout)})
 		return resp.GetRevision(), err
 	})
 	if err != nil {

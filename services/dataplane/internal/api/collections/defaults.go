@@ -1,22 +1,26 @@
 package collections
 
 import (
+	"cmp"
+
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"google.golang.org/protobuf/proto"
 )
 
 // withDefaults is the configuration of a new collection: what the user asked
-// for, and the public API's defaults (1.19) for the rest. Settings without a
-// default stay unset. A shard number of 0 leaves the choice to the control
-// plane, which takes the number of peers.
-func withDefaults(r *qdrant.CreateCollection) *qdrant.CollectionConfig {
+// for, then what the operator set, and the public API's defaults (1.19) for the
+// rest. Settings without a default stay unset. A shard number of 0 leaves the
+// choice to the control plane, which takes the number of peers.
+func (s *Service) withDefaults(r *qdrant.CreateCollection) *qdrant.CollectionConfig {
+	own := s.d.Defaults
+	perPeer := own.ShardNumberPerNode * len(s.d.View.Map().Peers())
 	return &qdrant.CollectionConfig{
 		Params: &qdrant.CollectionParams{
-			ShardNumber:            r.GetShardNumber(),
+			ShardNumber:            cmp.Or(r.GetShardNumber(), uint32(own.ShardNumber), uint32(perPeer)),
 			OnDiskPayload:          r.OnDiskPayload == nil || *r.OnDiskPayload,
 			VectorsConfig:          r.GetVectorsConfig(),
-			ReplicationFactor:      or(r.ReplicationFactor, 1),
-			WriteConsistencyFactor: or(r.WriteConsistencyFactor, 1),
+			ReplicationFactor:      or(r.ReplicationFactor, cmp.Or(uint32(own.ReplicationFactor), 1)),
+			WriteConsistencyFactor: or(r.WriteConsistencyFactor, cmp.Or(uint32(own.WriteConsistencyFactor), 1)),
 			ShardingMethod:         r.ShardingMethod,
 			Payload:                r.GetPayload(),
 			IdTracker:              r.GetIdTracker(),

@@ -2,6 +2,7 @@ package collections
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (
 		PayloadSchema:       schema(c.Indexes),
 		IndexedVectorsCount: new(uint64(0)), // search is exact: no vector is in an index
 		UpdateQueue:         &qdrant.UpdateQueueInfo{},
+		Warnings:            warnings(c),
 	}
 	if c.CreatedMs != 0 {
 		info.CreatedAt = timestamppb.New(time.UnixMilli(c.CreatedMs))
@@ -68,6 +70,22 @@ func status(c *view.Collection) qdrant.CollectionStatus {
 			return qdrant.CollectionStatus_Red
 		}
 		out = qdrant.CollectionStatus_Yellow
+	}
+	return out
+}
+
+// warnings tell of shards that were placed with fewer replicas than asked for,
+// which is no error: the collection was made with what there was.
+func warnings(c *view.Collection) (out []*qdrant.CollectionWarning) {
+	factor, few := c.Config.GetParams().GetReplicationFactor(), 0
+	for _, p := range c.Shards {
+		if len(p.Replicas) < int(factor) {
+			few++
+		}
+	}
+	if few > 0 {
+		out = append(out, &qdrant.CollectionWarning{Message: fmt.Sprintf("%d of %d shards have fewer replicas than the replication_factor of %d",
+			few, len(c.Shards), factor)})
 	}
 	return out
 }

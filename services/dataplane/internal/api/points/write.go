@@ -110,7 +110,7 @@ func upsert(points []*qdrant.PointStruct, only *qdrant.Filter, mode qdrant.Updat
 		if err := validate.Mode(mode); err != nil {
 			return nil, err
 		}
-		if err := validate.Filter(only); err != nil {
+		if err := validate.UpdateFilter(only); err != nil {
 			return nil, err
 		}
 		points, err := schema.Upsert(points)
@@ -118,7 +118,7 @@ func upsert(points []*qdrant.PointStruct, only *qdrant.Filter, mode qdrant.Updat
 			return nil, err
 		}
 		return &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_Upsert{Upsert: &shardv1.UpsertPoints{
-			Points: points, UpdateFilter: only, Mode: mode}}}, nil
+			Points: points, Mode: mode}}}, nil
 	}}
 }
 
@@ -143,14 +143,14 @@ func (s *Service) UpdateVectors(ctx context.Context, r *qdrant.UpdatePointVector
 
 func updateVectors(points []*qdrant.PointVectors, only *qdrant.Filter, keys *qdrant.ShardKeySelector) operation {
 	return operation{keys, func(schema validate.Schema) (*shardv1.ShardWrite, error) {
-		if err := validate.Filter(only); err != nil {
+		if err := validate.UpdateFilter(only); err != nil {
 			return nil, err
 		}
 		if err := schema.Vectors(points); err != nil {
 			return nil, err
 		}
 		return &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_UpdateVectors{UpdateVectors: &shardv1.UpdateVectors{
-			Points: points, UpdateFilter: only}}}, nil
+			Points: points}}}, nil
 	}}
 }
 

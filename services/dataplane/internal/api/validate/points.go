@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -207,7 +208,11 @@ func (s Schema) Upsert(points []*qdrant.PointStruct) ([]*qdrant.PointStruct, err
 		if err := s.vectors(Place{List: "points", Index: i, Part: "vector"}, p.GetVectors()); err != nil {
 			return nil, err
 		}
-		if err := fields(Place{List: "points", Index: i, Part: "payload"}, p.GetPayload(), 1); err != nil {
+		size, err := document(Place{List: "points", Index: i, Part: "payload"}, p.GetPayload())
+		if err != nil {
+			return nil, err
+		}
+		if err := fits(i, p.GetVectors(), size); err != nil {
 			return nil, err
 		}
 	}
@@ -239,49 +244,88 @@ func (s Schema) Vectors(points []*qdrant.PointVectors) error {
 		if err := s.vectors(at, p.GetVectors()); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// Payload checks what is to be stored with points.
-func Payload(p map[string]*qdrant.Value) error { return fields(Place{Part: "payload"}, p, 1) }
-
-// fields checks the values of an object that is the level-th from the outside.
-func fields(at Place, m map[string]*qdrant.Value, level int) error {
-	if level > payload.MaxDepth {
-		return tooDeep(at)
-	}
-	for _, v := range m {
-		if err := value(at, v, level); err != nil {
+		if err := fits(i, p.GetVectors(), 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// fits refuses a point that no entry of the log can hold. The message's size is
+// above that of the vectors in the log; the slack is for id and counts.
+func fits(i int, vs *qdrant.Vectors, payload int) error {
+	const slack = 64
+	if proto.Size(vs)+payload > op.MaxBody-slack {
+		return fault.BadInput("points[%d] is larger than %d MiB, vectors and payload together", i, op.MaxBody>>20)
+	}
+	return nil
+}
+
+// Payload checks what is to be stored with points.
+func Payload(p map[string]*qdrant.Value) error {
+	_, err := document(Place{Part: "payload"}, p)
+	return err
+}
+
+// document checks a payload and gives its size as it is stored.
+func document(at Place, m map[string]*qdrant.Value) (int, error) {
+	size, err := fields(at, m, 1)
+	if err == nil && size > payload.MaxSize {
+		err = fault.BadInput("%s is larger than %d MiB", at, payload.MaxSize>>20)
+	}
+	return size, err
+}
+
+// fields checks the values of an object that is the level-th from the outside.
+func fields(at Place, m map[string]*qdrant.Value, level int) (int, error) {
+	if level > payload.MaxDepth {
+		return 0, tooDeep(at)
+	}
+	size := payload.SizeOf(payload.Object, 0)
+	for k, v := range m {
+		n, err := value(at, v, level)
+		if err != nil {
+			return 0, err
+		}
+		size += payload.KeySize(k) + n
+	}
+	return size, nil
+}
+
 func tooDeep(at Place) error {
 	return fault.BadInput("%s is nested deeper than %d levels", at, payload.MaxDepth)
 }
 
-func value(at Place, v *qdrant.Value, level int) error {
+func value(at Place, v *qdrant.Value, level int) (int, error) {
 	switch o := v.GetKind().(type) {
+	case *qdrant.Value_BoolValue:
+		return payload.SizeOf(payload.Bool, 0), nil
+	case *qdrant.Value_IntegerValue:
+		return payload.SizeOf(payload.Integer, 0), nil
 	case *qdrant.Value_DoubleValue:
 		if math.IsNaN(o.DoubleValue) || math.IsInf(o.DoubleValue, 0) {
-			return fault.BadInput("%s holds a number that is NaN or infinite", at)
+			return 0, fault.BadInput("%s holds a number that is NaN or infinite", at)
 		}
+		return payload.SizeOf(payload.Double, 0), nil
+	case *qdrant.Value_StringValue:
+		return payload.SizeOf(payload.String, len(o.StringValue)), nil
 	case *qdrant.Value_StructValue:
 		return fields(at, o.StructValue.GetFields(), level+1)
 	case *qdrant.Value_ListValue:
 		if level+1 > payload.MaxDepth {
-			return tooDeep(at)
+			return 0, tooDeep(at)
 		}
+		size := payload.SizeOf(payload.List, 0)
 		for _, e := range o.ListValue.GetValues() {
-			if err := value(at, e, level+1); err != nil {
-				return err
+			n, err := value(at, e, level+1)
+			if err != nil {
+				return 0, err
 			}
+			size += n
 		}
+		return size, nil
 	}
-	return nil
+	return payload.SizeOf(payload.Null, 0), nil
 }
 
 // WithVectors checks which vectors are to be answered. A collection without

@@ -254,6 +254,32 @@ func TestPayloadDepth(t *testing.T) {
 	wants(t, Payload(deep(payload.MaxDepth+1)), fault.InvalidArgument, fmt.Sprintf("Wrong input: payload is nested deeper than %d levels", payload.MaxDepth))
 }
 
+func TestSizes(t *testing.T) {
+	text := func(n int) map[string]*qdrant.Value {
+		return map[string]*qdrant.Value{"k": {Kind: &qdrant.Value_StringValue{StringValue: strings.Repeat("x", n)}}}
+	}
+	// An object, a key of one byte, and a string whose length takes four.
+	const most = payload.MaxSize - 9 - 2 - 5
+	wants(t, Payload(text(most)), 0, "")
+	wants(t, Payload(text(most+1)), fault.InvalidArgument, "Wrong input: payload is larger than 15 MiB")
+
+	s, vs := Schema{}, map[string]*qdrant.Vector{}
+	for i := range 16 * 4 {
+		name := fmt.Sprint("v", i)
+		s[name] = Vector{Size: MaxVectorSize}
+		vs[name] = &qdrant.Vector{Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: make([]float32, MaxVectorSize)}}}
+	}
+	big := &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vectors{Vectors: &qdrant.NamedVectors{Vectors: vs}}}
+	_, err := s.Upsert([]*qdrant.PointStruct{{Id: num(1)}, {Id: num(2), Vectors: big}})
+	wants(t, err, fault.InvalidArgument, "Wrong input: points[1] is larger than 16 MiB, vectors and payload together")
+	wants(t, s.Vectors([]*qdrant.PointVectors{{Id: num(2), Vectors: big}}), fault.InvalidArgument, "Wrong input: points[0] is larger than 16 MiB, vectors and payload together")
+	delete(vs, "v0")
+	_, err = s.Upsert([]*qdrant.PointStruct{{Id: num(2), Vectors: big}})
+	wants(t, err, 0, "")
+	_, err = s.Upsert([]*qdrant.PointStruct{{Id: num(2), Vectors: big, Payload: text(1 << 20)}})
+	wants(t, err, fault.InvalidArgument, "Wrong input: points[0] is larger than 16 MiB, vectors and payload together")
+}
+
 func TestUsing(t *testing.T) {
 	two := Schema{"b": {3, 0}, "a": {2, 0}}
 	_, err := two.Using("")
