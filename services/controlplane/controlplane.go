@@ -211,8 +211,13 @@ func (s *Service) Handler() http.Handler {
 	return s.seat.handler()
 }
 
-// Ready is closed when the records were read for the first time.
-func (s *Service) Ready() <-chan struct{} { return s.view.Ready() }
+// Ready is closed when calls could be answered here for the first time.
+func (s *Service) Ready() <-chan struct{} {
+	if s.seat != nil {
+		return s.seat.first
+	}
+	return s.view.Ready()
+}
 
 // HasMember tells whether a member lives, or lived last, in a folder.
 func HasMember(dir string) (bool, error) { return member.HasData(dir) }

@@ -83,7 +83,7 @@ func (s *Service) seating(m *member.Member) seats.Config {
 				return seats.Report{}, err
 			}
 			r, err := placementv1.NewMembersClient(conn).Look(ctx, &placementv1.LookRequest{Member: id})
-			return seats.Report{Member: r.GetMember(), Applied: r.GetApplied(), Ready: r.GetReady()}, err
+			return seats.Report{Member: r.GetMember(), Applied: r.GetApplied(), Ready: r.GetReady(), Vacant: r.GetVacant()}, err
 		},
 		Gone: func(process string) error {
 			if process == s.cfg.ID {
@@ -96,7 +96,7 @@ func (s *Service) seating(m *member.Member) seats.Config {
 }
 
 // processes lists those in the book. The peer of one that does not belong is absent by a read that sees all that was decided
-// before, since the view of a new leader may be older than the book.
+// before, since the view of a new leader may be older than the book; whoever is marked as removed was looked up then.
 func (s *Service) processes(ctx context.Context) ([]seats.Process, error) {
 	var out []seats.Process
 	for id, a := range s.book().Entries() {
@@ -105,7 +105,7 @@ func (s *Service) processes(ctx context.Context) ([]seats.Process, error) {
 			_, p.Belongs = st.Peers[a.Peer]
 			_, p.Alive = st.Sessions[a.Peer]
 		})
-		if !p.Belongs && a.Peer != 0 {
+		if !p.Belongs && !a.Removed && a.Peer != 0 {
 			_, err := store.Load[store.Peer](ctx, s.records, store.PeerKey(a.Peer))
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return nil, err
@@ -132,23 +132,20 @@ var errLastMember = errors.New("its member is the only one that votes")
 // it has handed over if it led itself.
 func (s *Service) removeMember(ctx context.Context, peer topology.PeerID) error {
 	for {
-		members, err := s.list(ctx)
-		if err != nil {
-			return err
-		}
+		resp, err := s.seat.ask(ctx) // wherever they are known: the member here may be on its way out as well
 		has := false
-		for _, m := range members {
-			a, _ := s.book().Lookup(m.Process)
+		for _, m := range resp.GetMembers() {
+			a, _ := s.book().Lookup(m.GetProcess())
 			has = has || a.Peer == peer
 		}
 		switch {
-		case !has:
+		case err == nil && !has:
 			return nil
-		case len(members) == 1:
+		case len(resp.GetMembers()) == 1:
 			return errLastMember
 		}
 		if !pause(ctx, nil, removePoll) {
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }

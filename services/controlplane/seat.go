@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,10 +36,14 @@ type seat struct {
 	slot  *member.Slot
 	wake  chan struct{} // ask for the seat now
 	ready atomic.Bool   // see usable
+	first chan struct{} // closed when it was usable for the first time
+	once  sync.Once
+	// vacant: there are no data of a member, and none is about to be made.
+	vacant atomic.Bool
 }
 
 func newSeat(cfg Config, deps Deps) *seat {
-	return &seat{cfg: cfg, deps: deps, slot: member.NewSlot(), wake: make(chan struct{}, 1)}
+	return &seat{cfg: cfg, deps: deps, slot: member.NewSlot(), wake: make(chan struct{}, 1), first: make(chan struct{})}
 }
 
 func (e *seat) records() store.Store { return etcdstore.New(e.slot.Client) }
@@ -129,7 +134,7 @@ func (e *seat) between(ctx context.Context, cfg member.Config, work func(context
 		id, _ := m.Position()
 		return e.stopped(ctx, id, err)
 	case cfg.Join && !has: // the members changed under its hands, or none of them could be reached
-		e.deps.Log.Info("the member cannot start yet", "error", err)
+		e.deps.Log.Debug("the member cannot start yet", "error", err)
 		pause(ctx, nil, askAgain)
 		return nil
 	}
@@ -167,6 +172,10 @@ func (e *seat) live(ctx context.Context, m *member.Member, work func(context.Con
 // stopped finds out why etcd ended by itself. A removed member is forgotten, since its id never comes back; anything else is the
 // end of the process.
 func (e *seat) stopped(ctx context.Context, id uint64, why error) error {
+	known := e.deps.Links.Book()
+	if !slices.ContainsFunc(known.Processes(), func(p string) bool { a, _ := known.Lookup(p); return a.Member && p != e.cfg.ID }) {
+		return why // nobody could have removed it
+	}
 	e.deps.Log.Info("the member of the control plane has stopped; asking the others whether it was removed")
 	for {
 		resp, err := e.ask(ctx)
@@ -188,9 +197,12 @@ func (e *seat) stopped(ctx context.Context, id uint64, why error) error {
 	}
 }
 
-// await waits until this process has a seat, and answers the processes of all members; nil when ctx ends.
+// await waits until this process has a seat, and answers the processes of all members; nil when ctx ends. Without data only a
+// learner that never ran can be started: the leader removes a member whose data are lost, and adds another one.
 func (e *seat) await(ctx context.Context) []string {
 	said := false
+	e.vacant.Store(true)
+	defer e.vacant.Store(false)
 	for {
 		next := askEvery
 		resp, err := e.ask(ctx)
@@ -205,14 +217,16 @@ func (e *seat) await(ctx context.Context) []string {
 			return nil
 		default:
 			var all []string
+			fresh := false
 			for _, s := range resp.GetMembers() {
 				all = append(all, s.GetProcess())
+				fresh = fresh || s.GetProcess() == e.cfg.ID && s.GetLearner() && !s.GetStarted()
 			}
-			if slices.Contains(all, e.cfg.ID) {
+			if fresh {
 				e.deps.Log.Info("this process has a seat in the control plane", "members", len(all))
 				return all
 			}
-			if !said {
+			if !said && !slices.Contains(all, e.cfg.ID) {
 				e.deps.Log.Info("this process has no member of the control plane; it uses those of others", "members", len(all))
 				said = true
 			}
@@ -231,7 +245,7 @@ func (e *seat) ask(ctx context.Context) (*placementv1.SeatResponse, error) {
 
 // look answers the leader, which knows whether this process is to have a member.
 func (e *seat) look(should uint64) *placementv1.LookResponse {
-	resp := &placementv1.LookResponse{Ready: e.usable()}
+	resp := &placementv1.LookResponse{Ready: e.usable(), Vacant: e.vacant.Load()}
 	if m, _ := e.slot.Get(); m != nil {
 		resp.Member, resp.Applied = m.Position()
 	}
@@ -279,6 +293,9 @@ func (e *seat) watch(ctx context.Context, caughtUp func(context.Context) error) 
 func (e *seat) setUsable(usable bool) {
 	e.ready.Store(usable)
 	e.deps.Usable(usable)
+	if usable {
+		e.once.Do(func() { close(e.first) })
+	}
 }
 
 // pause waits for the time or for wake; false when ctx has ended.

@@ -147,6 +147,9 @@ func (s *process) try(ctx context.Context, at string, req *placementv1.JoinReque
 		return nil, err
 	}
 	resp, err := placementv1.NewMembersClient(conn).Join(ctx, req)
+	if status.Code(err) == codes.Unimplemented {
+		err = fault.New(fault.JoinRefused, "it takes nobody in: it runs standalone (cluster.enabled: false) there, or another version")
+	}
 	return resp, errors.Join(err, conn.Close())
 }
 
@@ -156,7 +159,7 @@ func refusal(err error) bool {
 	case fault.JoinRefused, fault.WrongCluster, fault.Unauthenticated, fault.InvalidArgument, fault.Validation:
 		return true
 	}
-	return status.Code(err) == codes.Unimplemented // standalone, or of a version that cannot take anybody in
+	return false
 }
 
 // joined keeps that the cluster has taken us in, and where that was: should the book not get to the disk, it is asked for there.

@@ -293,6 +293,26 @@ func TestInternalHost(t *testing.T) {
 	}
 }
 
+// TestAdvertised: others dial what cluster.uri says, and what it leaves open is where the port is bound.
+func TestAdvertised(t *testing.T) {
+	s, err := Listen(t.Context(), loopback())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, bound, err := net.SplitHostPort(s.Addrs().Internal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range [][3]string{
+		{"", "", "127.0.0.1:" + bound}, {"peer-1", "", "peer-1:" + bound}, {"peer-1", "7335", "peer-1:7335"}, {"::1", "7335", "[::1]:7335"},
+	} {
+		if got := s.Advertised(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("Advertised(%q, %q) = %q, want %q", tc[0], tc[1], got, tc[2])
+		}
+	}
+}
+
 // TestStopOrder: a request under way is finished, with the planes still there; only then do they end.
 func TestStopOrder(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})

@@ -194,17 +194,23 @@ func (c *cluster) until(what string, seen func(i int, v view) bool) time.Duratio
 	return took
 }
 
-// voters waits for so many peers, members that vote, and one leader that all agree on.
+// voters waits for so many peers, members that vote, and one leader that all agree on and that hears from each member.
 func (c *cluster) voters(peers, voters int) time.Duration {
 	c.Helper()
 	leader := uint64(0)
 	return c.until(fmt.Sprintf("%d peers, %d voters", peers, voters), func(_ int, v view) bool {
 		ok := len(v.Peers) == peers && v.voters() == voters && v.Raft.Leader != nil && v.Even == "" && v.Thread.Status == "working" &&
 			(leader == 0 || leader == *v.Raft.Leader)
-		if ok {
-			leader = *v.Raft.Leader
+		if !ok {
+			return false
 		}
-		return ok
+		leader = *v.Raft.Leader
+		for _, m := range v.Members {
+			if leader == v.PeerID && !m.Reachable {
+				return false
+			}
+		}
+		return true
 	})
 }
 
@@ -350,7 +356,11 @@ func TestFivePeers(t *testing.T) {
 	c.records("three", "six", "after")
 	began = time.Now()
 	c.stop(0, 1, 2, 3, 4, 5)
-	t.Logf("SIGTERM of all until the last has ended: %v", time.Since(began).Round(time.Millisecond))
+	took := time.Since(began)
+	t.Logf("SIGTERM of all until the last has ended: %v", took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Error("the leader waits for a successor among those that have ended")
+	}
 }
 
 // TestMoves: peers come back under other addresses, one or all of them, also while no quorum is up, after SIGTERM and after
@@ -383,6 +393,55 @@ func TestMoves(t *testing.T) {
 	c.kill(all...)
 	c.rise("two of three on new ports, the third stays down, one hint", []int{0, 1}, func(i int) []string { return []string{c.hint()} })
 	c.records("r0", "r1", "r2", "r3", "r4", "r5")
+}
+
+// TestLostData: a process that has lost the data of its member, or its whole disk, does not come back as the member that it was,
+// which would forget what it has voted for; it becomes another one.
+func TestLostData(t *testing.T) {
+	c := newCluster(t, 3)
+	c.homes[2].Env = []string{"PANDO__CLUSTER__PEER_ID=42"}
+	c.start(0)
+	c.shard(base) // on the first peer: one that is gone with a shard is not replaced
+	c.together(1, 3, func(i int) { c.start(i, 0) })
+	c.voters(3, 3)
+	for n, lost := range []string{"storage/control/etcd", "storage"} {
+		c.kill(2)
+		if err := os.RemoveAll(filepath.Join(c.homes[2].Dir, lost)); err != nil {
+			t.Fatal(err)
+		}
+		c.record(1, fmt.Sprint("r", n))
+		c.start(2, 0)
+		await(t, "it has a member again", func() bool {
+			_, err := os.Stat(filepath.Join(c.homes[2].Dir, "storage", "control", "etcd", "member", "wal"))
+			return err == nil
+		})
+		c.voters(3, 3)
+		c.kill(0, 1)
+		c.homes[0].Internal, c.homes[1].Internal = 0, 0
+		c.rise("with what the third one remembers, "+lost+" lost before", []int{0, 1}, nil)
+		c.records(fmt.Sprint("r", n))
+	}
+}
+
+// TestURILater: a first peer that advertised nothing is given a URI by a later start, and others can join it then; without
+// --bootstrap they still belong after that.
+func TestURILater(t *testing.T) {
+	c := newCluster(t, 2)
+	c.homes[0].Clustered = false
+	c.start(0)
+	c.stop(0)
+	c.homes[0].Clustered = true
+	c.start(0)
+	c.voters(1, 1)
+	c.start(1, 0)
+	c.voters(2, 1)
+	c.until("both are known by what they advertise now", func(_ int, v view) bool {
+		uris := fmt.Sprint(v.Peers)
+		return strings.Contains(uris, "http://"+c.peers[0].Internal+"/") && strings.Contains(uris, "http://"+c.peers[1].Internal+"/")
+	})
+	c.kill(1)
+	c.start(1)
+	c.voters(2, 1)
 }
 
 // hint is an address that the first peer takes at its next start.
@@ -438,7 +497,7 @@ func port(t *testing.T, p *child.Process) int {
 	return n
 }
 
-var chaos = flag.Int("chaos", 12, "kills and starts of TestKillAnywhere")
+var chaos = flag.Int("chaos", 8, "kills and starts of TestKillAnywhere")
 
 // TestKillAnywhere: peers are killed at random moments of their joining, their promotion and everybody's growth, all of them
 // now and then; some are taken out of the cluster and join anew. In the end the voters are as many as they should be, and what
@@ -467,20 +526,16 @@ func TestKillAnywhere(t *testing.T) {
 	for n := range *chaos {
 		for i := range c.peers {
 			if c.peers[i] == nil && (i == 0 || rng.IntN(3) > 0) {
-				if p, err := c.homes[i].Start(t.Context()); err == nil {
-					c.peers[i], c.homes[i].Flags = p, nil // it has joined anew if it was to
-				} else if i == 0 || !strings.Contains(err.Error(), "took this one into its cluster") {
-					t.Fatalf("peer %d: %v", i, err) // a joiner gives up while too many are down
-				}
+				c.back(i)
 			}
 		}
-		at := rng.IntN(5)
+		at, out := rng.IntN(5), 1+rng.IntN(4)
 		if name := fmt.Sprint("c", n); c.peers[at] != nil {
 			if code, _, err := c.try(at, name); err == nil && code == http.StatusOK {
 				acknowledged = append(acknowledged, name)
 			}
 		}
-		if out := 1 + rng.IntN(4); c.peers[at] != nil && at != out && rng.IntN(4) == 0 {
+		if c.peers[at] != nil && at != out && rng.IntN(4) == 0 {
 			c.remove(at, out)
 		}
 		<-time.After(time.Duration(rng.IntN(500)) * time.Millisecond)
@@ -490,19 +545,50 @@ func TestKillAnywhere(t *testing.T) {
 			}
 		}
 	}
-	for i := range c.peers {
-		if c.peers[i] != nil && len(c.homes[i].Flags) > 0 {
-			c.kill(i)
+	over := time.Now().Add(2 * limit)
+	for whole := false; !whole; { // one that was taken out may have to find that out first
+		if time.Now().After(over) {
+			t.Fatal("not all are back")
 		}
-		if c.peers[i] == nil {
-			c.start(i)
+		for i := range c.peers {
+			if c.peers[i] != nil && c.file(i, "membership.json")["state"] == "removed" {
+				c.kill(i)
+			}
+		}
+		c.together(0, 5, func(i int) {
+			if c.peers[i] == nil {
+				c.back(i)
+			}
+		})
+		<-time.After(time.Second)
+		whole = true
+		for i := range c.peers {
+			whole = whole && c.peers[i] != nil && c.file(i, "membership.json")["state"] == "member"
+			if v, err := c.look(0); err != nil || len(v.Peers) < 5 {
+				whole = false
+			}
 		}
 	}
 	c.voters(5, 5)
 	c.records(acknowledged...)
 }
 
-// remove takes a peer out of the cluster by another one, if that goes; its next start joins anew.
+// back starts a peer again, as its operator would: one that was taken out joins anew. A joiner gives up while too many are down.
+func (c *cluster) back(i int) {
+	h := c.homes[i]
+	if s, err := os.ReadFile(filepath.Join(h.Dir, "storage", "membership.json")); err == nil && strings.Contains(string(s), `"removed"`) {
+		h.Flags = []string{"--reinit"}
+	}
+	p, err := h.Start(c.Context())
+	switch {
+	case err == nil:
+		c.peers[i] = p
+	case i == 0 || !strings.Contains(err.Error(), "took this one into its cluster"):
+		c.Errorf("peer %d: %v", i, err)
+	}
+}
+
+// remove takes a peer out of the cluster by another one, if that goes.
 func (c *cluster) remove(by, out int) {
 	data, err := os.ReadFile(filepath.Join(c.homes[out].Dir, "storage", "peer.json"))
 	var identity struct {
@@ -511,7 +597,6 @@ func (c *cluster) remove(by, out int) {
 	if err != nil || json.Unmarshal(data, &identity) != nil {
 		return // it has never run
 	}
-	c.homes[out].Flags = []string{"--reinit"} // also if it is not known whether it was removed
 	if err := c.internal(by, func(ctx context.Context, conn *grpc.ClientConn) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
@@ -540,6 +625,7 @@ func TestJoinRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	standalone := start(t, t.TempDir(), "PANDO__CLUSTER__ENABLED=false")
 	for _, tc := range []struct {
 		name string
 		home child.Home
@@ -553,10 +639,12 @@ func TestJoinRefused(t *testing.T) {
 			strings.Replace(first.Internal, "127.0.0.1", "localhost", 1), // under its own URI it would be the first one itself
 			[]string{"is the URI of peer 42", "--uri"}},
 		{"a folder of another cluster", alone, first.Internal, []string{"another cluster"}},
+		{"a standalone server", child.Home{}, standalone.Internal, []string{"takes nobody in", "cluster.enabled"}},
 		{"nobody there", child.Home{Env: []string{secret + "right", "PANDO__CLUSTER__CONSENSUS__BOOTSTRAP_TIMEOUT_SEC=1"}},
 			fmt.Sprintf("127.0.0.1:%d", ports[0]), []string{"within 1s", "bootstrap_timeout_sec", "connection refused"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			h := tc.home
 			h.Binary, h.Bootstrap, h.Clustered = binary, []string{tc.at}, len(h.Flags) == 0
 			if h.Dir == "" {
@@ -578,9 +666,11 @@ func TestJoinRefused(t *testing.T) {
 			}
 		})
 	}
-	if v, err := c.look(0); err != nil || len(v.Peers) != 1 {
-		t.Errorf("the cluster has changed: %+v, %v", v, err)
-	}
+	t.Cleanup(func() { // when all have been refused
+		if peers := c.file(0, "book.json")["processes"]; len(peers.(map[string]any)) != 1 {
+			t.Errorf("the cluster has changed: %v", peers)
+		}
+	})
 }
 
 // TestRemoved: a peer that was taken out notices, serves what it holds, stays out over a restart, and comes back with its id

@@ -181,16 +181,19 @@ func coalesce[Req, Resp proto.Message](ctx context.Context, s *Server, method st
 // maxStart is how long a call waits for a member that is about to be there.
 const maxStart = time.Second
 
-// ready waits until this member knows the cluster.
+// ready waits until this member knows the cluster. One that has lost its leader refuses at once: another one may have one.
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStart)
 	defer cancel()
 	select {
 	case <-s.cfg.View.Ready():
-		return nil
 	case <-ctx.Done():
 		return fault.Wrap(fault.NoLeader, ctx.Err(), "the member of the control plane in this process has not caught up, or there is none")
 	}
+	if !s.usable() {
+		return fault.New(fault.NoLeader, "the member of the control plane in this process has no leader")
+	}
+	return nil
 }
 
 func (s *Server) usable() bool { return s.cfg.Usable == nil || s.cfg.Usable() }

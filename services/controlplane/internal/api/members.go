@@ -171,7 +171,7 @@ func (s members) Seat(ctx context.Context, req *placementv1.SeatRequest) (*place
 	}
 	resp := &placementv1.SeatResponse{Belongs: true}
 	for _, i := range infos {
-		resp.Members = append(resp.Members, &placementv1.Seat{Member: i.ID, Process: i.Process, Learner: i.Learner})
+		resp.Members = append(resp.Members, &placementv1.Seat{Member: i.ID, Process: i.Process, Learner: i.Learner, Started: i.Started})
 	}
 	if id := topology.PeerID(req.GetPeerId()); id != 0 {
 		_, err := store.Load[store.Peer](ctx, s.cfg.Store, store.PeerKey(id))

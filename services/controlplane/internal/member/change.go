@@ -23,6 +23,7 @@ type Info struct {
 	ID      uint64
 	Process string // stable id of the process that hosts it, or is to
 	Learner bool
+	Started bool // it has run: without its data it can never be this member again
 }
 
 // ErrNotReady reports a learner that has not caught up.
@@ -75,7 +76,7 @@ func (m *Member) List(ctx context.Context) ([]Info, error) {
 func infos(members []*etcdserverpb.Member) []Info {
 	out := make([]Info, 0, len(members))
 	for _, o := range members {
-		out = append(out, Info{ID: o.GetID(), Process: processFrom(o.GetPeerURLs(), o.GetName()), Learner: o.GetIsLearner()})
+		out = append(out, Info{ID: o.GetID(), Process: processFrom(o.GetPeerURLs(), o.GetName()), Learner: o.GetIsLearner(), Started: o.GetName() != ""})
 	}
 	return out
 }
@@ -126,12 +127,15 @@ func (m *Member) Remove(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// MoveLeader hands the leadership of this member to another voter.
+// MoveLeader hands the leadership of this member to another voter. One that got its vote just now may not know that yet, and
+// does not take it: try again.
 func (m *Member) MoveLeader(ctx context.Context, to uint64) error {
 	c, err := m.running()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*m.cfg.Election) // after one, raft has given it up
+	defer cancel()
 	if _, err := c.MoveLeader(ctx, to); err != nil {
 		return fmt.Errorf("member: hand the leadership to %x: %w", to, err)
 	}

@@ -189,7 +189,7 @@ func (m *Member) Members() []Info {
 	}
 	var out []Info
 	for _, other := range e.Server.Cluster().Members() { // sorted by id
-		out = append(out, Info{ID: uint64(other.ID), Process: processFrom(other.PeerURLs, other.Name), Learner: other.IsLearner})
+		out = append(out, Info{ID: uint64(other.ID), Process: processFrom(other.PeerURLs, other.Name), Learner: other.IsLearner, Started: other.Name != ""})
 	}
 	return out
 }
@@ -254,23 +254,37 @@ func (m *Member) Run(ctx context.Context) error {
 	group.Go(func() error { return m.watchOffice(ctx, e, client) })
 	group.Go(func() error {
 		select {
-		case <-ctx.Done():
-			return nil
-		case <-e.Server.StopNotify():
-			return ErrStopped
-		case <-e.Server.ReadyNotify():
-		}
-		m.server.Store(e)
-		m.client.Store(client)
-		close(m.ready)
-		select {
 		case <-e.Server.StopNotify():
 			return ErrStopped
 		case <-ctx.Done():
 			return nil
 		}
 	})
+	group.Go(func() error {
+		if m.catchUp(ctx, client) {
+			m.server.Store(e)
+			m.client.Store(client)
+			close(m.ready)
+		}
+		return nil
+	})
 	return group.Wait()
+}
+
+// catchUp waits for a read that sees all that was written before. etcd's own word for it, ReadyNotify, comes after it has
+// told the others this member's name, for which it takes another 6 s where a leader was lost meanwhile.
+func (m *Member) catchUp(ctx context.Context, client *clientv3.Client) bool {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, m.cfg.Election)
+		_, err := client.Get(try, probe)
+		if err == nil {
+			cancel()
+			return true
+		}
+		<-try.Done() // not more often than that
+		cancel()
+	}
+	return false
 }
 
 // handOver is how long a leader that ends waits for another member to take over; an election takes as long.
@@ -336,6 +350,9 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	return embed.StartEtcd(cfg)
 }
 
+// probe is a key that is never written.
+const probe = "probe"
+
 // officePoll bounds how late the loss of a leader is seen when no new one is elected, which etcd does not announce.
 const officePoll = 100 * time.Millisecond
 
@@ -372,7 +389,6 @@ func (m *Member) watchOffice(ctx context.Context, e *embed.Etcd, client *clientv
 func (m *Member) prove(ctx context.Context, client *clientv3.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Election)
 	defer cancel()
-	const probe = "probe"
 	_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(probe), "=", -1)).Then(clientv3.OpPut(probe, "")).Commit()
 	return err == nil
 }

@@ -220,7 +220,11 @@ func change(ctx context.Context, m *member.Member, words []string) string {
 	case "remove":
 		return fmt.Sprint(m.Remove(ctx, id))
 	case "move":
-		return fmt.Sprint(m.MoveLeader(ctx, id))
+		for {
+			if err := m.MoveLeader(ctx, id); err == nil || ctx.Err() != nil { // it may not know of its vote yet
+				return fmt.Sprint(err)
+			}
+		}
 	}
 	return "unknown command"
 }

@@ -45,12 +45,15 @@ type bridge struct {
 	log *slog.Logger
 }
 
-// expected is what etcd complains of at each start about our way of embedding it, or about its own first steps.
+// expected is what etcd complains of in the usual course of things: our way of embedding it, its own first steps, members that
+// were removed.
 func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed",
-		"failed to update storage version", "Failed to detect schema version": // until the first snapshot of a new member
+		"failed to update storage version", "Failed to detect schema version", // until the first snapshot of a new member
+		"skipped attributes update of removed member",                                           // on each replay of the log
+		"rejected Raft message from removed member", "rejected Raft message to mismatch member": // it is about to find out
 		return true
 	}
 	return false

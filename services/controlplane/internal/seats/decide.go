@@ -20,6 +20,7 @@ type Member struct {
 	Learner bool
 	Up      bool   // its process answered lately, and runs this member
 	Applied uint64 // raft index, by that answer
+	Lost    bool   // it has run, and its process has lost its data: it will never run again
 }
 
 // Process that is known.
@@ -64,7 +65,8 @@ type Step struct {
 //
 // The number of voters is to be odd: 1, 3 or 5. Learners are promoted in pairs. Where a voter is lost to a removal, a
 // learner takes its place, or a process that can become one; with none, a second voter that does not lead is removed, and
-// as a process without a seat becomes a learner again. No step leaves fewer voters that answer than a majority.
+// as a process without a seat becomes a learner again. A member whose data are lost is removed, too: Raft would take what it
+// forgot for what it remembers. No step leaves fewer voters that answer than a majority.
 func Decide(s Situation) (step Step, even string) {
 	d := &decision{s: s, processes: map[string]Process{}, up: 0}
 	for _, p := range s.Processes {
@@ -81,7 +83,7 @@ func Decide(s Situation) (step Step, even string) {
 			}
 		}
 	}
-	for _, rule := range []func() bool{d.powerless, d.expel, d.even, d.grow, d.admit} {
+	for _, rule := range []func() bool{d.powerless, d.expel, d.bury, d.even, d.grow, d.admit} {
 		if rule() {
 			break
 		}
@@ -189,6 +191,16 @@ func (d *decision) expel() bool {
 	}
 	if ready := d.ready(); len(ready) > 0 && d.afterPromoting(1) {
 		return d.take(Promote, ready[0], "the leader's process was taken out of the cluster")
+	}
+	return false
+}
+
+// bury removes members that will never run again. Their processes get new ones.
+func (d *decision) bury() bool {
+	for _, m := range slices.Concat(d.learners, d.voters) {
+		if m.Lost && (m.Learner || d.without(m)) {
+			return d.take(Remove, m, "its data are lost")
+		}
 	}
 	return false
 }

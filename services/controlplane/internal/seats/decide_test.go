@@ -12,13 +12,14 @@ import (
 //
 //	a:V   voter          a:L  learner that has caught up     a:l  learner that has not
 //	a:-   no member      *    leads      !  does not answer and has no session      x  taken out of the cluster
+//	?     its process has lost its data
 func situation(line string) Situation {
 	s := Situation{Applied: 1000}
 	for i, word := range strings.Fields(line) {
 		id, what, _ := strings.Cut(word, ":")
 		p := Process{ID: id, Belongs: !strings.Contains(what, "x"), Alive: !strings.ContainsAny(what, "!x")}
 		s.Processes = append(s.Processes, p)
-		m := Member{ID: uint64(i + 1), Process: id, Up: !strings.Contains(what, "!"), Applied: 1000}
+		m := Member{ID: uint64(i + 1), Process: id, Up: !strings.ContainsAny(what, "!?"), Applied: 1000, Lost: strings.Contains(what, "?")}
 		switch what[0] {
 		case '-':
 			continue
@@ -67,6 +68,13 @@ func TestDecide(t *testing.T) {
 		{"a:V* b:V c:V d:V e:-", "add e", "4 voters: process e becomes a learner"},
 		{"a:V* b:V c:V d:V e:L!", "remove d", "4 voters: no process can take the place of the voter that is gone: process d becomes a learner"},
 		{"a:V* b:V c:V d:V e:L! f:L! g:-", "remove e", "4 voters: its process is gone, and process g can take the place"},
+		// Data are lost.
+		{"a:V* b:V c:V?", "remove c", ""},
+		{"a:V* b:V c:V? d:L", "remove c", ""},
+		{"a:V* b:V! c:V?", "rest", ""}, // no majority answers
+		{"a:V* b:V c:V! d:V? e:V", "remove d", ""},
+		{"a:V* b:L?", "remove b", ""},
+		{"a:V* b:V?", "rest", "2 voters: too few of them answer to change that"},
 		// Taken out of the cluster.
 		{"a:V* b:Lx", "remove b", ""},
 		{"a:V* b:V c:V!x", "remove c", ""},

@@ -35,6 +35,7 @@ type Report struct {
 	Member  uint64 // that it runs; 0 = none
 	Applied uint64
 	Ready   bool
+	Vacant  bool // it has no data of any member
 }
 
 // Config of a loop.
@@ -202,6 +203,7 @@ func (l *Loop) look(ctx context.Context) (Situation, error) {
 			defer cancel()
 			r, err := l.cfg.Look(ctx, info.Process, info.ID)
 			m.Up, m.Applied = err == nil && r.Ready && r.Member == info.ID, r.Applied
+			m.Lost = err == nil && r.Vacant && info.Started
 			return nil
 		})
 	}

@@ -214,7 +214,9 @@ type Seat struct {
 	// The process that hosts it, or is to.
 	Process string `protobuf:"bytes,2,opt,name=process,proto3" json:"process,omitempty"`
 	// Follows without a vote.
-	Learner       bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
+	Learner bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
+	// It has run. Its process must have its data: without them it can never be this member again.
+	Started       bool `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +268,13 @@ func (x *Seat) GetProcess() string {
 func (x *Seat) GetLearner() bool {
 	if x != nil {
 		return x.Learner
+	}
+	return false
+}
+
+func (x *Seat) GetStarted() bool {
+	if x != nil {
+		return x.Started
 	}
 	return false
 }
@@ -379,7 +388,9 @@ type LookResponse struct {
 	// Raft index that it has applied.
 	Applied uint64 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
 	// It has caught up with what it found at its start and answers calls.
-	Ready         bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	// It has no data of any member, and waits for a seat: a member that is listed for it and has run is lost.
+	Vacant        bool `protobuf:"varint,4,opt,name=vacant,proto3" json:"vacant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +446,13 @@ func (x *LookResponse) GetReady() bool {
 	return false
 }
 
+func (x *LookResponse) GetVacant() bool {
+	if x != nil {
+		return x.Vacant
+	}
+	return false
+}
+
 var File_pando_placement_v1_members_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_members_proto_rawDesc = "" +
@@ -451,20 +469,22 @@ const file_pando_placement_v1_members_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"@\n" +
 	"\vSeatRequest\x12\x18\n" +
 	"\aprocess\x18\x01 \x01(\tR\aprocess\x12\x17\n" +
-	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\"R\n" +
+	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\"l\n" +
 	"\x04Seat\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12\x18\n" +
 	"\aprocess\x18\x02 \x01(\tR\aprocess\x12\x18\n" +
-	"\alearner\x18\x03 \x01(\bR\alearner\"\\\n" +
+	"\alearner\x18\x03 \x01(\bR\alearner\x12\x18\n" +
+	"\astarted\x18\x04 \x01(\bR\astarted\"\\\n" +
 	"\fSeatResponse\x12\x18\n" +
 	"\abelongs\x18\x01 \x01(\bR\abelongs\x122\n" +
 	"\amembers\x18\x02 \x03(\v2\x18.pando.placement.v1.SeatR\amembers\"%\n" +
 	"\vLookRequest\x12\x16\n" +
-	"\x06member\x18\x01 \x01(\x04R\x06member\"V\n" +
+	"\x06member\x18\x01 \x01(\x04R\x06member\"n\n" +
 	"\fLookResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x14\n" +
-	"\x05ready\x18\x03 \x01(\bR\x05ready2\xea\x01\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\x12\x16\n" +
+	"\x06vacant\x18\x04 \x01(\bR\x06vacant2\xea\x01\n" +
 	"\aMembers\x12I\n" +
 	"\x04Join\x12\x1f.pando.placement.v1.JoinRequest\x1a .pando.placement.v1.JoinResponse\x12I\n" +
 	"\x04Seat\x12\x1f.pando.placement.v1.SeatRequest\x1a .pando.placement.v1.SeatResponse\x12I\n" +
