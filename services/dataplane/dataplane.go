@@ -15,6 +15,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/api"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
@@ -51,7 +52,7 @@ type Config struct {
 	LogSegment int64
 }
 
-// Deps are the seams. All must be set but Metrics and Keys.
+// Deps are the seams. All must be set but Metrics, Keys, Unreachable and Removed.
 type Deps struct {
 	FS vfs.FS
 	// Control reaches the control plane.
@@ -64,7 +65,14 @@ type Deps struct {
 	Meter   metric.MeterProvider
 	Metrics http.Handler
 	Keys    *rpc.Keys
+	// Unreachable are the peers that could not be connected to at the last attempt.
+	Unreachable func() map[topology.PeerID]Unreachable
+	// Removed is told that this peer was taken out of the cluster.
+	Removed func()
 }
+
+// Unreachable is why a peer cannot be connected to.
+type Unreachable = cluster.Unreachable
 
 // What keeps a peer from starting. The text says what to do.
 var (
@@ -81,6 +89,7 @@ type Service struct {
 	folder  *node.Folder
 	node    *node.Node
 	session *session.Session
+	record  *placementv1.Peer
 	shards  *peer.Server
 	copies  *peer.Replication
 	streams *peer.Streams
@@ -116,7 +125,8 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
-		AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled, Collection: cfg.Collection})
+		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
+		Collection: cfg.Collection})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}
@@ -132,9 +142,21 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 // Self is this peer's id.
 func (s *Service) Self() topology.PeerID { return s.folder.Peer }
 
-// Cluster is the id of the cluster that the peer belongs to; empty before it
-// first belonged to one.
-func (s *Service) Cluster() string { return s.session.Cluster() }
+// Record is what the peer says of itself.
+func (s *Service) Record() *placementv1.Peer { return s.record }
+
+// Belong says which cluster the peer belongs to; before Run. A placement that was
+// kept of another cluster, which the peer has left, is answered and not used.
+func (s *Service) Belong(cluster string) (left []*placementv1.Change) {
+	return s.session.Belong(cluster)
+}
+
+// Retire makes the peer serve what it holds and ask the control plane for nothing
+// any more: it was taken out of the cluster.
+func (s *Service) Retire() { s.session.Retire() }
+
+// Registered is closed when the control plane knows this process.
+func (s *Service) Registered() <-chan struct{} { return s.session.Registered() }
 
 // RegisterPublic offers the public API.
 func (s *Service) RegisterPublic(r grpc.ServiceRegistrar) { s.api.Register(r) }

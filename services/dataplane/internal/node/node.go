@@ -66,6 +66,7 @@ type Holding struct {
 	Epoch       topology.Epoch       // highest placement seen
 	Last        core.Position
 	Applied     topology.Seq
+	Bytes       uint64 // on disk, as of the last half minute
 	Loaded      bool
 	Why         error     // why not loaded
 	Since       time.Time // of being loaded, or not

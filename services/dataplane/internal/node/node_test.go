@@ -254,6 +254,34 @@ func TestLoadedIsTold(t *testing.T) {
 	h.leave()
 }
 
+// TestSizeIsTold: bytes on disk, counted now and then.
+func TestSizeIsTold(t *testing.T) {
+	h := enter(t, memfs.New(), replica.Limits{})
+	defer h.leave()
+	id := topology.Shard{Collection: 1, ID: 2}
+	h.birth(1, id)
+	x, _ := h.holding(id)
+	if x.Bytes == 0 {
+		t.Error("a replica without bytes")
+	}
+	if _, err := h.write(id, upsert(1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := h.holding(id); again.Bytes != x.Bytes {
+		t.Errorf("counted with every question: %d, then %d", x.Bytes, again.Bytes)
+	}
+	s, err := h.n.slot(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.mu.sized = s.mu.sized.Add(-sizeEvery)
+	s.mu.Unlock()
+	if again, _ := h.holding(id); again.Bytes <= x.Bytes {
+		t.Errorf("half a minute and a write later: %d, then %d", x.Bytes, again.Bytes)
+	}
+}
+
 // An orderly end says nothing of errors and opens nothing again.
 func TestEndIsQuiet(t *testing.T) {
 	fsys := memfs.New()

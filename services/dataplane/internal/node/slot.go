@@ -27,7 +27,9 @@ type Parts struct {
 	// Export pins the state for a copy; it ends with Close.
 	Export func() (*Export, error)
 	Copier replica.Copier
-	Close  func() error
+	// Bytes on disk, of log and engine; nil: not known.
+	Bytes func() uint64
+	Close func() error
 }
 
 // Opener opens or makes log and engine in a replica's folder, which exists. hard
@@ -56,7 +58,9 @@ type slot struct {
 		parts  Parts
 		rep    *replica.Replica // nil: not loaded
 		hard   core.Hard        // as of the last opening
-		why    error            // why not loaded
+		bytes  uint64           // as of sized
+		sized  time.Time
+		why    error // why not loaded
 		since  time.Time
 	}
 }
@@ -167,6 +171,7 @@ func (s *slot) live(ctx context.Context) error {
 func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
 	s.mu.Lock()
 	s.mu.rep, s.mu.parts, s.mu.why, s.mu.since = rep, p, why, s.n.o.Now()
+	s.mu.sized = time.Time{}
 	s.mu.Unlock()
 	poke(s.n.changed)
 }
@@ -353,7 +358,7 @@ func (s *slot) holding() Holding {
 		return h
 	}
 	st := s.mu.rep.Status()
-	h.Status = st
+	h.Status, h.Bytes = st, s.bytes()
 	switch st.Phase {
 	case replica.Loading:
 		h.Why = errLoading
@@ -361,4 +366,16 @@ func (s *slot) holding() Holding {
 		h.Loaded, h.Epoch, h.Last, h.Applied, h.Since = true, st.Placement.Epoch, st.Last, st.Applied, st.Since
 	}
 	return h
+}
+
+// sizeEvery is how old the size of a replica may be: it steers the placement of
+// new shards, and counting is not free.
+const sizeEvery = 30 * time.Second
+
+// bytes is the size on disk. The lock must be held.
+func (s *slot) bytes() uint64 {
+	if now := s.n.o.Now(); s.mu.parts.Bytes != nil && (s.mu.sized.IsZero() || now.Sub(s.mu.sized) >= sizeEvery) {
+		s.mu.bytes, s.mu.sized = s.mu.parts.Bytes(), now
+	}
+	return s.mu.bytes
 }

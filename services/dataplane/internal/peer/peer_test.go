@@ -245,10 +245,6 @@ func TestReads(t *testing.T) {
 	if got := one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}}).GetFailure().GetReason(); got != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
 		t.Errorf("a replica that may not serve answers %v", got)
 	}
-	h := s.Health(t.Context(), topology.Shard{Collection: 1})
-	if h.GetFailure().GetReason() != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
-		t.Errorf("health: %v", h)
-	}
 }
 
 func field(f *qdrant.FieldCondition) *qdrant.Condition {

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -39,9 +40,10 @@ type Prober struct {
 
 	mu struct {
 		sync.Mutex
-		count uint64
-		disk  *shardv1.DiskHealth
-		at    time.Time
+		count  uint64
+		disk   *shardv1.DiskHealth // the last result; nil = none yet
+		at     time.Time           // of the result
+		trying time.Time           // since when the disk is being tried; zero = it is not
 	}
 }
 
@@ -56,29 +58,52 @@ func (p *Prober) Probe(ctx context.Context, r *shardv1.ProbeRequest) (*shardv1.P
 		}
 	}
 	out.Replicas = make([]*shardv1.ReplicaHealth, len(shards))
-	parallel(len(shards), func(i int) { out.Replicas[i] = p.Server.Health(ctx, shards[i]) })
+	parallel(len(shards), func(i int) { out.Replicas[i] = p.Server.Health(ctx, shards[i], p.Self) })
 	if r.GetDisk() {
 		out.Disk = p.tryDisk()
 	}
 	return out, nil
 }
 
-// diskEvery keeps probes of many observers from wearing the disk: in between
-// they share the last result.
-const diskEvery = time.Second
+const (
+	// diskEvery keeps probes of many observers from wearing the disk: in between
+	// they share the last result.
+	diskEvery = time.Second
+	// diskHangs is when a write that does not end counts as a failure. A slow disk
+	// is none: those who wait for it notice sooner.
+	diskHangs = 5 * time.Second
+)
 
+// tryDisk gives the last result or, when that is old, tries the disk. Only the
+// caller whose turn it is waits for that.
 func (p *Prober) tryDisk() *shardv1.DiskHealth {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.disk != nil && time.Since(p.mu.at) < diskEvery {
-		out := &shardv1.DiskHealth{Fsync: p.mu.disk.GetFsync(), FreeBytes: p.mu.disk.GetFreeBytes(), Failure: p.mu.disk.GetFailure()}
-		out.Age = durationpb.New(time.Since(p.mu.at))
-		return out
+	if since := time.Since(p.mu.trying); !p.mu.trying.IsZero() || (p.mu.disk != nil && time.Since(p.mu.at) < diskEvery) {
+		if !p.mu.trying.IsZero() && since > diskHangs {
+			return &shardv1.DiskHealth{Age: durationpb.New(since), Failure: &shardv1.Failure{Reason: fault.ReplicaFailed,
+				Message: fmt.Sprintf("the disk has not finished a small write for %v", since.Round(time.Second))}}
+		}
+		if p.mu.disk == nil {
+			return nil
+		}
+		return &shardv1.DiskHealth{Fsync: p.mu.disk.GetFsync(), FreeBytes: p.mu.disk.GetFreeBytes(), Failure: p.mu.disk.GetFailure(),
+			Age: durationpb.New(time.Since(p.mu.at))}
 	}
 	p.mu.count++
+	count := p.mu.count
+	p.mu.trying = time.Now()
+	p.mu.Unlock()
+	d := p.write(count)
+	p.mu.Lock()
+	p.mu.disk, p.mu.at, p.mu.trying = d, time.Now(), time.Time{}
+	return d
+}
+
+func (p *Prober) write(count uint64) *shardv1.DiskHealth {
 	start := time.Now()
 	d := &shardv1.DiskHealth{}
-	err := vfs.WriteFileAtomic(p.FS, filepath.Join(p.Dir, probeFile), binary.LittleEndian.AppendUint64(nil, p.mu.count))
+	err := vfs.WriteFileAtomic(p.FS, filepath.Join(p.Dir, probeFile), binary.LittleEndian.AppendUint64(nil, count))
 	d.Fsync = durationpb.New(time.Since(start))
 	if u, uerr := p.FS.DiskUsage(p.Dir); uerr == nil {
 		d.FreeBytes = u.Avail
@@ -90,7 +115,6 @@ func (p *Prober) tryDisk() *shardv1.DiskHealth {
 	if err != nil && !vfs.IsNoSpace(err) {
 		d.Failure = &shardv1.Failure{Reason: fault.ReplicaFailed, Message: err.Error()}
 	}
-	p.mu.disk, p.mu.at = d, time.Now()
 	return d
 }
 

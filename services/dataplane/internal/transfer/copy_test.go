@@ -27,6 +27,7 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 )
 
@@ -113,7 +114,8 @@ func newOrigin(t testing.TB, points int) *origin {
 		}})
 	lis := bufconn.Listen(1 << 20)
 	go func() { served <- server.Serve(lis) }()
-	o.conn, err = rpc.Dial("origin", rpc.DialOptions{Dialer: func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }})
+	o.conn, err = grpc.NewClient("passthrough:///origin", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	must(t, err)
 	o.stop = func() {
 		cancel()

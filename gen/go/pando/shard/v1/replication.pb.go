@@ -2447,6 +2447,125 @@ func (x *ConfirmRequest) GetPlacement() *v1.Shard {
 	return nil
 }
 
+// Asks a primary to be succeeded.
+type HandoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collection.
+	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
+	// Shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Epoch that this is about.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Who succeeds: an Active replica.
+	To            uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverRequest) Reset() {
+	*x = HandoverRequest{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverRequest) ProtoMessage() {}
+
+func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverRequest.ProtoReflect.Descriptor instead.
+func (*HandoverRequest) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HandoverRequest) GetCollectionId() uint64 {
+	if x != nil {
+		return x.CollectionId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// The placement after the change.
+type HandoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Decisions.HandOver answered it.
+	Placement     *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverResponse) Reset() {
+	*x = HandoverResponse{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverResponse) ProtoMessage() {}
+
+func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverResponse.ProtoReflect.Descriptor instead.
+func (*HandoverResponse) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HandoverResponse) GetPlacement() *v1.Shard {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
 // What the replica knows.
 type ConfirmResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2468,7 +2587,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2599,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2612,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2549,7 +2668,7 @@ type Nack_StaleEpoch struct {
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2680,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2718,7 @@ type Nack_Mismatch struct {
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2730,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +2776,7 @@ type Nack_WrongIncarnation struct {
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +2788,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +2992,14 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05nonce\x18\x03 \x01(\x04R\x05nonce\x127\n" +
-	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
+	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"w\n" +
+	"\x0fHandoverRequest\x12#\n" +
+	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x04R\x02to\"K\n" +
+	"\x10HandoverResponse\x127\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
 	"\x0fConfirmResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12'\n" +
@@ -2889,9 +3015,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x0fCopyProvisional\x12&.pando.shard.v1.CopyProvisionalRequest\x1a'.pando.shard.v1.CopyProvisionalResponse\x12P\n" +
 	"\tReconcile\x12 .pando.shard.v1.ReconcileRequest\x1a!.pando.shard.v1.ReconcileResponse2M\n" +
 	"\x05Probe\x12D\n" +
-	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2U\n" +
+	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2\xa4\x01\n" +
 	"\aConfirm\x12J\n" +
-	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
+	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponse\x12M\n" +
+	"\bHandover\x12\x1f.pando.shard.v1.HandoverRequest\x1a .pando.shard.v1.HandoverResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
 
 var (
 	file_pando_shard_v1_replication_proto_rawDescOnce sync.Once
@@ -2905,7 +3032,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                    // 0: pando.shard.v1.Term
 	(*Position)(nil),                // 1: pando.shard.v1.Position
@@ -2939,17 +3066,19 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*ReplicaHealth)(nil),           // 29: pando.shard.v1.ReplicaHealth
 	(*DiskHealth)(nil),              // 30: pando.shard.v1.DiskHealth
 	(*ConfirmRequest)(nil),          // 31: pando.shard.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),         // 32: pando.shard.v1.ConfirmResponse
-	nil,                             // 33: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 34: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 35: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 36: pando.shard.v1.Nack.WrongIncarnation
-	(*v1.Shard)(nil),                // 37: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
-	(*Route)(nil),                   // 39: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 40: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 41: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 42: pando.shard.v1.Failure
+	(*HandoverRequest)(nil),         // 32: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),        // 33: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),         // 34: pando.shard.v1.ConfirmResponse
+	nil,                             // 35: pando.shard.v1.Append.TraceparentsEntry
+	(*Nack_StaleEpoch)(nil),         // 36: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),           // 37: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil),   // 38: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),                // 39: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
+	(*Route)(nil),                   // 41: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),        // 42: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),             // 43: pando.placement.v1.ShardRef
+	(*Failure)(nil),                 // 44: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -2965,8 +3094,8 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 10: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
 	1,  // 11: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
 	4,  // 12: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	37, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	33, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	39, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	35, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
 	0,  // 15: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
 	1,  // 16: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
 	2,  // 17: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
@@ -2978,56 +3107,59 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	14, // 23: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
 	15, // 24: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
 	0,  // 25: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	38, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	40, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
 	0,  // 27: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	34, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	35, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	36, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	36, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	37, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	38, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
 	0,  // 31: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
 	17, // 32: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
 	7,  // 33: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
 	19, // 34: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
 	3,  // 35: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	39, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	41, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
 	20, // 37: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	40, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	39, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
+	42, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	41, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
 	20, // 40: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	39, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
+	41, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
 	20, // 42: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	40, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	41, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	42, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	43, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
 	29, // 45: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
 	30, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	38, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	42, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	38, // 49: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	38, // 50: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	42, // 51: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	37, // 52: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	0,  // 53: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 54: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	37, // 55: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	2,  // 56: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	5,  // 57: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	16, // 58: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	21, // 59: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	23, // 60: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	25, // 61: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	27, // 62: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	31, // 63: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	12, // 64: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	18, // 65: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	22, // 66: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	24, // 67: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	26, // 68: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
-	28, // 69: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	32, // 70: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	64, // [64:71] is the sub-list for method output_type
-	57, // [57:64] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	40, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	44, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	40, // 49: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	40, // 50: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	44, // 51: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	39, // 52: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	39, // 53: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 54: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 55: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	39, // 56: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 57: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 58: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	16, // 59: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	21, // 60: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	23, // 61: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
+	25, // 62: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
+	27, // 63: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	31, // 64: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	32, // 65: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 66: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	18, // 67: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	22, // 68: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	24, // 69: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
+	26, // 70: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	28, // 71: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	34, // 72: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	33, // 73: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	66, // [66:74] is the sub-list for method output_type
+	58, // [58:66] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -3068,7 +3200,7 @@ func file_pando_shard_v1_replication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
