@@ -277,12 +277,14 @@ func (m *Member) catchUp(ctx context.Context, client *clientv3.Client) bool {
 	for ctx.Err() == nil {
 		try, cancel := context.WithTimeout(ctx, m.cfg.Election)
 		_, err := client.Get(try, probe)
+		cancel()
 		if err == nil {
-			cancel()
 			return true
 		}
-		<-try.Done() // not more often than that
-		cancel()
+		select {
+		case <-ctx.Done():
+		case <-time.After(m.cfg.Tick):
+		}
 	}
 	return false
 }
