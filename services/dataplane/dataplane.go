@@ -178,6 +178,19 @@ func (s *Service) Local() *rpc.Local { return s.local }
 // Close gives the folder back.
 func (s *Service) Close() error { return s.folder.Close() }
 
+// Leave has other peers take over what this one holds, as far as they can, while it
+// goes on serving. Where nobody else holds anything there is nothing to do.
+func (s *Service) Leave(ctx context.Context) error {
+	for _, c := range s.session.Map().Collections() {
+		for _, p := range c.Shards {
+			if me, ok := p.Replica(s.Self()); ok && me.State == topology.Active && p.ActiveCount() > 1 {
+				return s.session.Leave(ctx)
+			}
+		}
+	}
+	return nil
+}
+
 // Run holds the session and the replicas until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)

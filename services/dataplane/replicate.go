@@ -41,7 +41,14 @@ func (p shardPeers) SetState(c core.SetState) {
 }
 
 // HandOver implements replica.Peers.
-func (p shardPeers) HandOver(core.Move) {}
+func (p shardPeers) HandOver(m core.Move) {
+	p.asks.put(askKey{p.shard, m.To}, func(ctx context.Context) {
+		r, err := p.decisions.HandOver(ctx, &placementv1.HandOverRequest{
+			CollectionId: uint64(p.shard.Collection), ShardId: uint64(p.shard.ID), ExpectedEpoch: uint64(m.Epoch),
+			SessionId: p.session.ID(), Primary: uint64(p.Self()), PrimaryIncarnation: wire.ProtoIncarnation(p.incarnation), To: uint64(m.To)})
+		p.heard(m.To, r.GetShard(), err)
+	})
+}
 
 // heard shows a decision to the replica at once, ahead of the placement stream.
 func (p shardPeers) heard(about topology.PeerID, rec *placementv1.Shard, err error) {

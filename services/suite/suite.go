@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
@@ -83,7 +84,21 @@ func Serve(ctx context.Context, p *boot.Process, cfg *config.Loaded) error {
 	p.Log.Info("serving", "peer", uint64(s.data.Self()), "rest", at.REST, "grpc", at.GRPC, "internal", at.Internal,
 		"uri", s.uri(), "storage", cfg.Storage.Path, "version", release.Version)
 	return s.sockets.Run(ctx, serve.Parts{REST: s.data.Handler(), Public: s.public, Internal: s.internal, Health: s.health,
-		Locals: []*rpc.Local{s.data.Local()}, Planes: s.planes})
+		Locals: []*rpc.Local{s.data.Local()}, Leave: s.handBack, Planes: s.planes})
+}
+
+// leaveWithin bounds how long a stop waits for others to take over.
+const leaveWithin = 5 * time.Second
+
+// handBack lets others take over before this process stops. What they do not, they
+// notice when it is gone.
+func (s *process) handBack() {
+	s.health.NotReady("shutting down")
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	if err := s.data.Leave(ctx); err != nil {
+		s.p.Log.Warn("stopping before others have taken over", "reason", err)
+	}
 }
 
 // later is a connection that is made after those who use it.

@@ -194,6 +194,9 @@ type Parts struct {
 	Internal *grpc.Server
 	Health   *rpc.Health
 	Locals   []*rpc.Local
+	// Leave, if set, is called when ctx has ended, before anything drains: the process
+	// goes on serving until it returns.
+	Leave func()
 	// Planes runs the planes until its context ends. It ends after the servers have drained, so that requests under
 	// way find everything in place. When Planes returns by itself, the servers drain and Run returns its error.
 	Planes func(context.Context) error
@@ -223,6 +226,9 @@ func (s *Sockets) Run(ctx context.Context, p Parts) error {
 	ended := false
 	select {
 	case <-ctx.Done():
+		if p.Leave != nil {
+			p.Leave()
+		}
 	case <-loopCtx.Done():
 	case planeErr = <-planes:
 		ended = true

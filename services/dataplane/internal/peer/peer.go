@@ -30,7 +30,8 @@ type Replica interface {
 	Status() replica.Status
 	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
 	Pinned(receiver topology.PeerID, at topology.Seq)
-	HandOver(to topology.PeerID)
+	HandOver(ctx context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error)
+	Adopt(context.Context, topology.Placement) (topology.Placement, error)
 }
 
 // Engine is what the state of a replica offers to readers.

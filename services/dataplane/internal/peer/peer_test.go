@@ -55,7 +55,15 @@ func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.
 
 func (f *fake) Receive(topology.PeerID, core.Message, map[topology.Seq]string) {}
 func (f *fake) Pinned(topology.PeerID, topology.Seq)                           {}
-func (f *fake) HandOver(topology.PeerID)                                       {}
+
+func (f *fake) HandOver(_ context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error) {
+	return topology.Placement{Epoch: epoch + 1, Primary: to}, f.err
+}
+
+func (f *fake) Adopt(_ context.Context, p topology.Placement) (topology.Placement, error) {
+	f.epoch = max(f.epoch, p.Epoch)
+	return topology.Placement{Epoch: f.epoch}, nil
+}
 
 func (f *fake) Status() replica.Status {
 	var s replica.Status

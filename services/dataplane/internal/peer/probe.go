@@ -10,6 +10,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -118,8 +119,9 @@ func (p *Prober) write(count uint64) *shardv1.DiskHealth {
 	return d
 }
 
-// Confirm proves that a replica lives now and says what it knows (C2a).
-func (p *Prober) Confirm(_ context.Context, r *shardv1.ConfirmRequest) (*shardv1.ConfirmResponse, error) {
+// Confirm hands a replica the control plane's record, proves that it lives now and
+// says what it knows (C2a).
+func (p *Prober) Confirm(ctx context.Context, r *shardv1.ConfirmRequest) (*shardv1.ConfirmResponse, error) {
 	s := topology.Shard{Collection: topology.CollectionID(r.GetCollectionId()), ID: topology.ShardID(r.GetShardId())}
 	rep, err := p.Server.Replica(s)
 	if err != nil {
@@ -129,6 +131,11 @@ func (p *Prober) Confirm(_ context.Context, r *shardv1.ConfirmRequest) (*shardv1
 	if !ok {
 		return nil, fault.New(fault.NotFound, "shard %d: its replica here has not been made yet", s.ID)
 	}
+	if pl := r.GetPlacement(); pl.GetEpoch() > 0 {
+		if _, err := rep.Adopt(ctx, wire.Placement(pl)); err != nil {
+			return nil, fault.Wrap(fault.ShardUnavailable, err, "shard %d: %v", s.ID, err)
+		}
+	}
 	st := rep.Status()
 	if st.Phase == replica.Failed || st.Phase == replica.Ended {
 		return nil, fault.New(fault.ReplicaFailed, "shard %d: %s", s.ID, st.Reason)
@@ -136,6 +143,27 @@ func (p *Prober) Confirm(_ context.Context, r *shardv1.ConfirmRequest) (*shardv1
 	return &shardv1.ConfirmResponse{Nonce: r.GetNonce(), Incarnation: wire.ProtoIncarnation(in), SessionId: p.Session(),
 		PlacementEpoch: uint64(st.Placement.Epoch), Promised: protoTerm(st.Promised),
 		Last: &shardv1.Position{Term: protoTerm(st.Last.Term), Seq: uint64(st.Last.Seq)}}, nil
+}
+
+// Handover has the primary here succeeded by a follower (C3b).
+func (p *Prober) Handover(ctx context.Context, r *shardv1.HandoverRequest) (*shardv1.HandoverResponse, error) {
+	s := topology.Shard{Collection: topology.CollectionID(r.GetCollectionId()), ID: topology.ShardID(r.GetShardId())}
+	rep, err := p.Server.Replica(s)
+	if err != nil {
+		return nil, fault.Wrap(fault.NotFound, err, "shard %d: %v", s.ID, err)
+	}
+	st, epoch, to := rep.Status(), topology.Epoch(r.GetEpoch()), topology.PeerID(r.GetTo())
+	switch {
+	case st.Placement.Epoch != epoch:
+		return nil, fault.New(fault.StaleEpoch, "shard %d: the replica here holds epoch %d, not %d", s.ID, st.Placement.Epoch, epoch)
+	case st.Role != core.Primary:
+		return nil, fault.New(fault.NotPrimary, "shard %d: the replica here is not the primary of epoch %d", s.ID, epoch)
+	}
+	next, err := rep.HandOver(ctx, epoch, to)
+	if err != nil || next.Primary != to {
+		return nil, fault.Wrap(fault.ShardUnavailable, err, "shard %d: peer %d did not become its primary in time", s.ID, to)
+	}
+	return &shardv1.HandoverResponse{Placement: wire.ProtoPlacement(next)}, nil
 }
 
 func protoTerm(t topology.Term) *shardv1.Term {

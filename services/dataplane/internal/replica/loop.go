@@ -472,6 +472,10 @@ func (l *loop) publish() {
 		s.Since = l.r.o.Now()
 	}
 	l.r.mu.status, l.r.mu.readable = s, readable
+	if s.Placement.Epoch != old.Placement.Epoch {
+		close(l.r.mu.placed)
+		l.r.mu.placed = make(chan struct{})
+	}
 	l.r.mu.Unlock()
 	if changed {
 		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),

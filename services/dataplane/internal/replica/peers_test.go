@@ -250,13 +250,23 @@ func TestHandOver(t *testing.T) {
 		late := make(chan error, 1)
 		go func() { late <- x.put(ctx, 1, 2, WaitApplied) }()
 		synctest.Wait()
-		x.hosts[1].r.HandOver(2)
+		moved := make(chan topology.PeerID, 1)
+		go func() {
+			p, err := x.hosts[1].r.HandOver(ctx, 1, 2)
+			if err != nil {
+				t.Error(err)
+			}
+			moved <- p.Primary
+		}()
 		synctest.Wait()
 		if err := x.put(ctx, 1, 3, WaitApplied); !errors.Is(err, ErrMoving) {
 			t.Errorf("C3b: taken while the primary moves: %v", err)
 		}
 		if err := <-late; err != nil {
 			t.Errorf("C3b: drained write: %v", err)
+		}
+		if p := <-moved; p != 2 {
+			t.Errorf("C3b: primary is %d", p)
 		}
 		<-time.After(200 * time.Millisecond)
 		if err := x.put(ctx, 1, 3, WaitApplied); !errors.Is(err, ErrNotPrimary) {

@@ -267,6 +267,7 @@ type Replica struct {
 	mu struct {
 		sync.Mutex
 		status   Status
+		placed   chan struct{}      // closed when status has another placement
 		seen     core.PlacementSeen // newest placement and settings told
 		readable error
 		users    int           // goroutines inside the engine
@@ -287,7 +288,7 @@ func New(o Options) *Replica {
 	r := &Replica{
 		o: o, mailbox: make(chan *request, o.Limits.Mailbox), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	r.mu.status = Status{Since: o.Now()}
+	r.mu.status, r.mu.placed = Status{Since: o.Now()}, make(chan struct{})
 	r.mu.readable = fmt.Errorf("%w: it is loading", ErrNotReady)
 	return r
 }
@@ -321,8 +322,37 @@ func (r *Replica) Pinned(peer topology.PeerID, seq topology.Seq) {
 }
 
 // HandOver asks this replica, if it is the primary, to give its place to an Active
-// follower (C3b). It shows in a placement, or not.
-func (r *Replica) HandOver(to topology.PeerID) { r.hear(arrival{core.HandOver{To: to}, nil}) }
+// follower (C3b), and waits for the placement that follows epoch, or for ctx.
+func (r *Replica) HandOver(ctx context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error) {
+	r.hear(arrival{core.HandOver{To: to}, nil})
+	return r.above(ctx, epoch)
+}
+
+// Adopt hands the replica a placement and waits until it holds one as new, or for
+// ctx.
+func (r *Replica) Adopt(ctx context.Context, p topology.Placement) (topology.Placement, error) {
+	r.See(core.PlacementSeen{Placement: p})
+	return r.above(ctx, p.Epoch-1)
+}
+
+// above waits for a placement of a higher epoch.
+func (r *Replica) above(ctx context.Context, epoch topology.Epoch) (topology.Placement, error) {
+	for {
+		r.mu.Lock()
+		p, changed := r.mu.status.Placement, r.mu.placed
+		r.mu.Unlock()
+		if p.Epoch > epoch {
+			return p, nil
+		}
+		select {
+		case <-changed:
+		case <-r.ended:
+			return p, ErrStopped
+		case <-ctx.Done():
+			return p, fmt.Errorf("placement after epoch %d: %w", epoch, ctx.Err())
+		}
+	}
+}
 
 func (r *Replica) hear(a arrival) {
 	select {

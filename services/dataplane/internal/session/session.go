@@ -54,6 +54,7 @@ type Session struct {
 		cluster string
 		dirty   bool // records are newer than the file
 		full    bool // the disk had no room for the file
+		leaving bool // the process is about to stop
 	}
 	save       chan struct{}
 	registered chan struct{} // closed by the first Register
@@ -97,6 +98,31 @@ func (s *Session) Belong(cluster string) (left []*placementv1.Change) {
 // Retire makes the session ask for nothing any more: the peer was taken out of
 // the cluster.
 func (s *Session) Retire() { s.out.Do(func() { close(s.removed) }) }
+
+// Leave tells the control plane that this process is about to stop, so that others
+// take its place first, and returns when that is done. The session goes on until
+// Run ends, but is not opened again.
+func (s *Session) Leave(ctx context.Context) error {
+	id := s.ID()
+	if id == 0 || s.retired() {
+		return nil
+	}
+	s.mu.Lock()
+	s.mu.leaving = true
+	s.mu.Unlock()
+	r, err := s.o.Control.Leave(ctx, &placementv1.LeaveRequest{SessionId: id, PeerId: s.o.Peer.GetPeerId()})
+	if err != nil {
+		return err
+	}
+	s.o.Log.Info("left the placement", "primaries", r.GetPrimaries(), "active", r.GetActive())
+	return nil
+}
+
+func (s *Session) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.leaving
+}
 
 // Registered is closed when the peer has registered for the first time.
 func (s *Session) Registered() <-chan struct{} { return s.registered }
@@ -239,6 +265,10 @@ func (s *Session) retired() bool {
 
 // hold registers and keeps the session alive until its stream breaks.
 func (s *Session) hold(ctx context.Context, up func()) error {
+	if s.leaving() { // a new session would bring the peer back
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	all, seen := s.o.Inventory(), s.Map().Revision()
 	r, err := s.o.Control.Register(ctx, &placementv1.RegisterRequest{Peer: s.o.Peer, ProcessId: s.o.ProcessID, ClusterId: s.Cluster(),
 		Inventory: &placementv1.Inventory{Full: true, Replicas: all}})
