@@ -56,29 +56,34 @@ var (
 	ErrNotReady = errors.New("replica does not serve reads")
 )
 
-// Log is the shard's operation log. Its methods are called one at a time.
+// Log is the shard's operation log. Its methods but Read are called one at a time.
 type Log interface {
+	Entries
 	// Append adds entries at the end, in order. ErrNoSpace promises that none of
 	// them is in the log, now or after a crash; any other error ends the replica.
 	Append([]op.Entry) error
 	// Sync makes all that was appended durable and tells up to where.
 	Sync() (topology.Seq, error)
+	// TruncateFront lets entries up to and including a place be removed. ErrNoSpace
+	// means that it did not for now.
+	TruncateFront(topology.Seq) error
 	// TruncateBack takes the entries after a place off the log, durably. ErrNoSpace
 	// means that it did not.
 	TruncateBack(after topology.Seq) error
+	// Mark notes on the disk how far the log is durable; called in idle moments.
+	// ErrNoSpace as for TruncateFront.
+	Mark() error
+}
+
+// Entries is the reading side of a log.
+type Entries interface {
+	Tail() Tail
+	// Iterate calls fn for the entries from a place on. Bodies are fn's to keep.
+	Iterate(from topology.Seq, fn func(op.Entry) error) error
 	// Read gives entries from a place on, dense, about so many bytes of bodies and at
 	// least one; none if the log does not hold that place. It may run beside all
 	// other methods.
 	Read(from topology.Seq, bytes int) ([]op.Entry, error)
-	Tail() Tail
-	// Iterate calls fn for the entries from a place on. Bodies are fn's to keep.
-	Iterate(from topology.Seq, fn func(op.Entry) error) error
-	// TruncateFront lets entries up to and including a place be removed. ErrNoSpace
-	// means that it did not for now.
-	TruncateFront(topology.Seq) error
-	// Mark notes on the disk how far the log is durable; called in idle moments.
-	// ErrNoSpace as for TruncateFront.
-	Mark() error
 }
 
 // Tail tells where a log ends.
