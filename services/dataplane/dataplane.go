@@ -155,6 +155,9 @@ func (s *Service) Belong(cluster string) (left []*placementv1.Change) {
 // any more: it was taken out of the cluster.
 func (s *Service) Retire() { s.session.Retire() }
 
+// Placement is the newest cluster map that this peer has.
+func (s *Service) Placement() *topology.Map { return s.session.Map() }
+
 // Registered is closed when the control plane knows this process.
 func (s *Service) Registered() <-chan struct{} { return s.session.Registered() }
 

@@ -122,10 +122,14 @@ func dataType(p *qdrant.PayloadIndexParams) qdrant.PayloadSchemaType {
 	return qdrant.PayloadSchemaType_UnknownType
 }
 
-// List names all collections. It does not fail.
+// List names all collections. SHARD_UNAVAILABLE.
 func (s *Service) List(context.Context, *qdrant.ListCollectionsRequest) (*qdrant.ListCollectionsResponse, error) {
+	m, err := s.d.View.Placed()
+	if err != nil {
+		return nil, err
+	}
 	out := &qdrant.ListCollectionsResponse{}
-	for _, c := range s.d.View.Map().Collections() {
+	for _, c := range m.Collections() {
 		out.Collections = append(out.Collections, &qdrant.CollectionDescription{Name: c.Name})
 	}
 	return out, nil
@@ -136,7 +140,11 @@ func (s *Service) CollectionExists(_ context.Context, r *qdrant.CollectionExists
 	if err := validate.Collection(r.GetCollectionName(), nil); err != nil {
 		return nil, err
 	}
-	_, ok := s.d.View.Map().Resolve(r.GetCollectionName())
+	m, err := s.d.View.Placed()
+	if err != nil {
+		return nil, err
+	}
+	_, ok := m.Resolve(r.GetCollectionName())
 	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: ok}}, nil
 }
 

@@ -295,9 +295,13 @@ func (m *Machine) unappend(from topology.Seq) {
 		m.broken("append of %d refused, durable is %d, commit %d", from, m.durable, m.commit)
 		return
 	}
+	outcome := NoSpace
+	if m.escape() {
+		outcome = Moving
+	}
 	for s := from; s <= m.last.Seq; s++ {
-		m.tell(m.onCommit, s, NoSpace)
-		m.tell(m.onApply, s, NoSpace)
+		m.tell(m.onCommit, s, outcome)
+		m.tell(m.onApply, s, outcome)
 	}
 	m.shorten(from - 1)
 	m.proven = min(m.proven, from-1)
