@@ -82,7 +82,7 @@ func (h *house) crash() { _ = h.stop() }
 
 func (h *house) await(what string, done func() bool) {
 	h.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(h.street.patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {

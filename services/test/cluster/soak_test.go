@@ -101,6 +101,8 @@ func (k *soak) hurt(i int) {
 			disk.SetCapacity(0)
 		}},
 		{"lost disk", func() {
+			pass(5 * time.Second) // a verdict may be on its way that leaves this one as the last
+			whole(k.t, k.hs, "c", k.copies)
 			h.crash()
 			k.wait(5000)
 			k.s.config.PeerID = h.data.Self()

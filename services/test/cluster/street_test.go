@@ -50,13 +50,16 @@ type street struct {
 	off    map[topology.PeerID]bool // cut off from everybody, the control plane included
 	pipes  map[*pipe]bool
 	all    []*house
+	// patience bounds what is waited for. Virtual time costs nothing, and returns of
+	// a peer that comes and goes are put off more and more.
+	patience time.Duration
 }
 
 func newStreet(t *testing.T, memory *controlplane.Memory, tracer trace.TracerProvider) *street {
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
 	}
-	return &street{t: t, memory: memory, tracer: tracer, log: slog.New(slog.NewTextHandler(records(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	return &street{t: t, memory: memory, tracer: tracer, patience: 20 * time.Second, log: slog.New(slog.NewTextHandler(records(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		config: dataplane.Config{Dir: dataDir, URI: "http://127.0.0.1:6335", Version: "test", Commit: "c", ClusterEnabled: true, CORS: true},
 		doors:  map[topology.PeerID]*bufconn.Listener{}, off: map[topology.PeerID]bool{}, pipes: map[*pipe]bool{}}
 }
@@ -77,6 +80,7 @@ func live(t *testing.T, n int, f func(t *testing.T, s *street, hs []*house), tun
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreet(t, controlplane.NewMemory(), nil)
+		s.patience = 2 * time.Minute
 		for _, set := range tune {
 			set(&s.config)
 		}
