@@ -391,6 +391,10 @@ class Suite(Cluster):
             self.check(f"upsert with {o.value} ordering", done.status, m.UpdateStatus.COMPLETED)
         q = vector(10_005)
         for how in (1, *m.ReadConsistencyType):
+            if how != 1 and (self.factor or 1) > 1:
+                self.refused(f"query with consistency {how} is not built yet", 501, grpc.StatusCode.UNIMPLEMENTED,
+                             lambda: c.query_points(self.name, query=q, limit=3, consistency=how))
+                continue
             got = c.query_points(self.name, query=q, limit=3, consistency=how).points
             self.hits(f"query with consistency {how}", got, t.nearest(q))
             self.check(f"query with consistency {how}: count", len(got), 3)
@@ -467,7 +471,7 @@ class Suite(Cluster):
         self.check("points_count", i.points_count, len(self.truth.vectors))
         self.check("shard_number", i.config.params.shard_number, SHARDS)
         cluster = self.client.collection_cluster_info(self.name)
-        self.check("shards of the collection", sorted(s.shard_id for s in cluster.local_shards + cluster.remote_shards), list(range(SHARDS)))
+        self.check("shards of the collection", sorted({s.shard_id for s in cluster.local_shards + cluster.remote_shards}), list(range(SHARDS)))
         if not cluster.remote_shards:
             self.check("points of the shards", sum(s.points_count for s in cluster.local_shards), len(self.truth.vectors))
         if self.over == "rest":
