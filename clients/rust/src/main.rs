@@ -25,7 +25,8 @@ async fn main() -> Result<ExitCode> {
         "cluster" => s.sample().await,
         "cluster-down" => s.sample_again(false).await,
         "cluster-back" => s.sample_again(true).await,
-        _ => {}
+        "" => {}
+        _ => panic!("there is no mode {mode}: cluster, cluster-down or cluster-back"),
     }
     if matches!(mode, "" | "cluster") {
         s.checks().await;

@@ -5,67 +5,57 @@
 // The peer is named by PANDO_HOST, PANDO_REST_PORT and PANDO_API_KEY, a cluster by PANDO_PEERS. The last line is
 // `N passed, M failed`.
 import { QdrantClient, type Schemas } from "@qdrant/js-client-rest";
+import { type Filter, FILTERS, flag, match, range } from "./filters-rest.js";
 import { API_KEY, FACTOR, peers, type Replica, Suite } from "./suite.js";
-import { ABSENT, type Card, COUNT, DIM, type Distance, type Hit, type Id, inOrder, name, names, nearAll, payload, type Payload, SHARDS, Truth, vector } from "./truth.js";
-
-type Filter = Schemas["Filter"];
-type Condition = Schemas["FieldCondition"];
-type Keep = (p: Card, id: Id) => boolean;
-
-const match = (key: string, value: string | number | boolean): Condition => ({ key, match: { value } });
-const range = (key: string, range: Schemas["Range"]): Condition => ({ key, range });
-
-const red = match("color", "red");
-const flag = match("flag", true);
-const low = range("n", { lt: 100 });
-const some = [3, 4, name(9), name(19), ABSENT];
-const deep34: Filter = { should: [match("nested.deep", 3), match("nested.deep", 4)] };
-const is34: Keep = (p) => p.nested.deep === 3 || p.nested.deep === 4;
-
-/** Filters, and what each lets through. */
-const FILTERS: [string, Filter, Keep][] = [
-  ["match keyword", { must: [red] }, (p) => p.color === "red"],
-  ["one condition alone", { must: red }, (p) => p.color === "red"],
-  ["match integer", { must: [match("n", 42)] }, (p) => p.n === 42],
-  ["match bool", { must: [flag] }, (p) => p.flag],
-  ["match in a list", { must: [match("tags", "s3")] }, (p) => p.tags.includes("s3")],
-  ["match any", { must: [{ key: "color", match: { any: ["red", "blue"] } }] }, (p) => p.color !== "green"],
-  ["match any integer", { must: [{ key: "n", match: { any: [1, 2, 99] } }] }, (p) => [1, 2, 99].includes(p.n)],
-  ["match except", { must: [{ key: "color", match: { except: ["red"] } }] }, (p) => p.color !== "red"],
-  ["match a value of another kind", { must: [match("n", "42")] }, () => false],
-  ["range lt", { must: [low] }, (p) => p.n < 100],
-  ["range gte lte", { must: [range("price", { gte: 10.25, lte: 20.5 })] }, (p) => p.price >= 10.25 && p.price <= 20.5],
-  ["range gt lt", { must: [range("price", { gt: 10.25, lt: 20.5 })] }, (p) => p.price > 10.25 && p.price < 20.5],
-  ["range of a text", { must: [range("color", { gt: 0 })] }, () => false],
-  ["has_id", { must: [{ has_id: some }] }, (_, id) => some.includes(id)],
-  ["must_not has_id", { must_not: [{ has_id: some }] }, (_, id) => !some.includes(id)],
-  ["is_empty", { must: [{ is_empty: { key: "maybe" } }] }, (p) => p.maybe !== "x"],
-  ["is_null", { must: [{ is_null: { key: "maybe" } }] }, (p) => p.maybe === null],
-  ["not is_empty", { must_not: [{ is_empty: { key: "maybe" } }] }, (p) => p.maybe === "x"],
-  ["must and must", { must: [red, flag, low] }, (p) => p.color === "red" && p.flag && p.n < 100],
-  ["should", { should: [red, flag] }, (p) => p.color === "red" || p.flag],
-  ["must_not", { must_not: [red, flag] }, (p) => p.color !== "red" && !p.flag],
-  ["must, should and must_not", { must: [low], should: [red, flag], must_not: [range("n", { gte: 50 })] }, (p) => p.n < 50 && (p.color === "red" || p.flag)],
-  ["min_should", { min_should: { conditions: [red, flag, low], min_count: 2 } }, (p) => Number(p.color === "red") + Number(p.flag) + Number(p.n < 100) >= 2],
-  ["nested key", { must: [match("nested.deep", 5)] }, (p) => p.nested.deep === 5],
-  ["key into a list", { must: [match("nested.list[].a", 2)] }, (p) => p.nested.list.some((e) => e.a === 2)],
-  ["filter in a filter", { must: [deep34, flag] }, (p, id) => is34(p, id) && p.flag],
-  ["filter in a filter in a filter", { must_not: [{ must: [{ must_not: [deep34] }, flag] }] }, (p, id) => is34(p, id) || !p.flag],
-  ["nested objects", { must: [{ nested: { key: "nested.list", filter: { must: [match("a", 2), match("b", 7)] } } }] }, (p) => p.nested.list.some((e) => e.a === 2 && e.b === 7)],
-  ["unknown key", { must: [match("no.such.key", 1)] }, () => false],
-  ["empty filter", {}, () => true],
-];
+import {
+  ABSENT,
+  COUNT,
+  DIM,
+  type Distance,
+  type Hit,
+  type Id,
+  inOrder,
+  type Keep,
+  name,
+  names,
+  nearAll,
+  payload,
+  type Payload,
+  SHARDS,
+  Truth,
+  vector,
+} from "./truth.js";
 
 class Rest extends Suite<QdrantClient> {
   private readonly q = vector(10_001);
 
   constructor(private readonly addresses: string[]) {
-    super("rest", addresses.map((a) => new QdrantClient({ url: `http://${a}`, apiKey: API_KEY, timeout: 60_000, checkCompatibility: false })));
+    super(
+      "rest",
+      addresses.map((a) => new QdrantClient({ url: `http://${a}`, apiKey: API_KEY, timeout: 60_000, checkCompatibility: false })),
+    );
   }
 
   protected parts(): [string, () => Promise<void>][] {
-    const parts = [this.service, this.create, this.load, this.get, this.query, this.filters, this.search, this.scroll, this.payloads, this.delete,
-      this.batch, this.knobs, this.named, this.aliases, this.info, this.errors, this.drop];
+    const parts = [
+      this.service,
+      this.create,
+      this.load,
+      this.get,
+      this.query,
+      this.filters,
+      this.search,
+      this.scroll,
+      this.payloads,
+      this.delete,
+      this.batch,
+      this.knobs,
+      this.named,
+      this.aliases,
+      this.info,
+      this.errors,
+      this.drop,
+    ];
     return parts.map((f) => [f.name, f.bind(this)]);
   }
 
@@ -94,7 +84,11 @@ class Rest extends Suite<QdrantClient> {
     await this.make();
     await this.seenByAll();
     const { collections } = await this.client.getCollections();
-    this.ok("list", collections.some((c) => c.name === this.collection), collections);
+    this.ok(
+      "list",
+      collections.some((c) => c.name === this.collection),
+      collections,
+    );
   }
 
   /** A point as the truth has it. */
@@ -132,16 +126,25 @@ class Rest extends Suite<QdrantClient> {
       const good = nearAll(p.vector as number[], this.truth.stored(p.id));
       if (!good) return this.ok(`${what}: vector`, false, p.id);
     }
-    this.check(`${what}: payloads`, new Map(got.map((p) => [p.id, p.payload])), new Map(ids.map((id) => [id, this.truth.payloads.get(id)])));
+    this.check(
+      `${what}: payloads`,
+      new Map(got.map((p) => [p.id, p.payload])),
+      new Map(ids.map((id) => [id, this.truth.payloads.get(id)])),
+    );
   }
 
   private async get() {
     for (let from = 0; from < COUNT; from += 200) await this.holds("get", names(from, from + 200));
-    const get = (ids: Id[], with_payload: Schemas["WithPayloadInterface"] = true) => this.client.retrieve(this.collection, { ids, with_payload });
+    const get = (ids: Id[], with_payload: Schemas["WithPayloadInterface"] = true) =>
+      this.client.retrieve(this.collection, { ids, with_payload });
     this.check("get of an absent id", await get([ABSENT]), []);
     const some = await get([3, ABSENT, name(9)]);
     this.check("get leaves absent ids out", inOrder(some.map((p) => p.id)), [3, name(9)]);
-    this.ok("vectors are not sent unasked", some.every((p) => p.vector == null), some);
+    this.ok(
+      "vectors are not sent unasked",
+      some.every((p) => p.vector == null),
+      some,
+    );
     this.ok("get without payload", (await get([3], false))[0].payload == null);
     this.check("get with some keys", (await get([3], ["color", "nested.deep"]))[0].payload, { color: "red", nested: { deep: 3 } });
     const rest = (await get([3], { exclude: ["nested", "tags", "maybe"] }))[0].payload;
@@ -162,8 +165,15 @@ class Rest extends Suite<QdrantClient> {
     const top = await this.ask({ query: q, with_payload: true, with_vector: true });
     this.hits("query by vector", top, want);
     this.check("query: ten by default", top.length, 10);
-    this.check("query: payloads", top.map((h) => h.payload), top.map((h) => truth.payloads.get(h.id)));
-    this.ok("query: vectors", top.every((h) => nearAll(h.vector as number[], truth.stored(h.id))));
+    this.check(
+      "query: payloads",
+      top.map((h) => h.payload),
+      top.map((h) => truth.payloads.get(h.id)),
+    );
+    this.ok(
+      "query: vectors",
+      top.every((h) => nearAll(h.vector as number[], truth.stored(h.id))),
+    );
     const [bare] = await this.ask({ query: q, limit: 1 });
     this.ok("query: nothing unasked", bare.payload == null && bare.vector == null, bare);
     const every = await this.nearest(q, 2 * COUNT);
@@ -171,7 +181,11 @@ class Rest extends Suite<QdrantClient> {
     this.check("query for all: all of them", every.length, COUNT);
     for (const id of [name(5), name(19)]) {
       const near = await this.ask({ query: id, limit: 8 });
-      this.hits("query by id", near, truth.nearest(truth.vectors.get(id)!, (_, other) => other !== id));
+      this.hits(
+        "query by id",
+        near,
+        truth.nearest(truth.vectors.get(id)!, (_, other) => other !== id),
+      );
       this.check("query by id: count", near.length, 8);
     }
     this.hits("query with offset", await this.ask({ query: q, limit: 7, offset: 13 }), want.slice(13));
@@ -180,10 +194,18 @@ class Rest extends Suite<QdrantClient> {
     const above = await this.ask({ query: q, limit: 100, score_threshold: cut });
     this.hits("query with threshold", above, want);
     this.check("query with threshold: count", above.length, 25);
-    this.check("query for nothing: by id", (await this.ask({ limit: 6 })).map((h) => h.id), truth.ids().slice(0, 6));
+    this.check(
+      "query for nothing: by id",
+      (await this.ask({ limit: 6 })).map((h) => h.id),
+      truth.ids().slice(0, 6),
+    );
     const searches = [0, 1, 2, 3, 4].map((k) => ({ query: vector(20_000 + k), limit: 3 + k }));
     const answers = await this.client.queryBatch(this.collection, { searches });
-    this.check("batch: an answer each", answers.map((a) => a.points.length), [3, 4, 5, 6, 7]);
+    this.check(
+      "batch: an answer each",
+      answers.map((a) => a.points.length),
+      [3, 4, 5, 6, 7],
+    );
     answers.forEach((a, k) => this.hits("batch: rank", a.points, truth.nearest(searches[k].query)));
   }
 
@@ -198,7 +220,11 @@ class Rest extends Suite<QdrantClient> {
         this.check(`filter ${what}: which`, inOrder(got.map((h) => h.id)), this.truth.ids(keep));
         this.check(`filter ${what}: count`, await this.count(filter), want.length);
         const page = await this.client.scroll(this.collection, { filter, limit: COUNT });
-        this.check(`filter ${what}: scroll`, page.points.map((p) => p.id), this.truth.ids(keep));
+        this.check(
+          `filter ${what}: scroll`,
+          page.points.map((p) => p.id),
+          this.truth.ids(keep),
+        );
       });
     }
   }
@@ -214,11 +240,18 @@ class Rest extends Suite<QdrantClient> {
     const { result } = (await answer.json()) as { result: Schemas["ScoredPoint"][] };
     this.hits("search", result, this.truth.nearest(q, (p) => p.n >= 300).slice(2));
     this.check("search: count", result.length, 9);
-    this.check("search: payload", result.map((h) => h.payload), result.map((h) => this.truth.payloads.get(h.id)));
+    this.check(
+      "search: payload",
+      result.map((h) => h.payload),
+      result.map((h) => this.truth.payloads.get(h.id)),
+    );
   }
 
   private async scroll() {
-    for (const [what, filter, keep] of [["all", {}, () => true], ["filtered", { must_not: [flag] }, (p) => !p.flag]] as [string, Filter, Keep][]) {
+    for (const [what, filter, keep] of [
+      ["all", {}, () => true],
+      ["filtered", { must_not: [flag] }, (p) => !p.flag],
+    ] as [string, Filter, Keep][]) {
       const [seen, want]: [Schemas["Record"][], Id[]] = [[], this.truth.ids(keep)];
       let [offset, pages]: [Id | undefined, number] = [undefined, 0];
       do {
@@ -227,12 +260,24 @@ class Rest extends Suite<QdrantClient> {
         offset = page.next_page_offset as Id | undefined;
         pages++;
       } while (offset != null && pages <= COUNT);
-      this.check(`scroll ${what}: every id once, in order`, seen.map((p) => p.id), want);
-      this.check(`scroll ${what}: payloads`, seen.map((p) => p.payload), want.map((id) => this.truth.payloads.get(id)));
+      this.check(
+        `scroll ${what}: every id once, in order`,
+        seen.map((p) => p.id),
+        want,
+      );
+      this.check(
+        `scroll ${what}: payloads`,
+        seen.map((p) => p.payload),
+        want.map((id) => this.truth.payloads.get(id)),
+      );
       this.check(`scroll ${what}: pages`, pages, Math.ceil(want.length / 37));
     }
     const page = await this.client.scroll(this.collection);
-    this.check("scroll: ten by default", page.points.map((p) => p.id), this.truth.ids().slice(0, 10));
+    this.check(
+      "scroll: ten by default",
+      page.points.map((p) => p.id),
+      this.truth.ids().slice(0, 10),
+    );
     this.check("scroll: where to go on", page.next_page_offset, this.truth.ids()[10]);
   }
 
@@ -269,7 +314,15 @@ class Rest extends Suite<QdrantClient> {
     await client.clearPayload(collection, { wait: true, points: [28, name(29)] });
     for (const id of [28, name(29)]) truth.payloads.set(id, {});
     await this.holds("clear payload", [28, name(29), 30]);
-    const odd = { text: 'Grüße, 日本語 🙂 " \\ \n', big: Number.MAX_SAFE_INTEGER, small: -Number.MAX_SAFE_INTEGER, float: 1.5, none: null, empty: {}, list: [[], [1, "a", null]] };
+    const odd = {
+      text: 'Grüße, 日本語 🙂 " \\ \n',
+      big: Number.MAX_SAFE_INTEGER,
+      small: -Number.MAX_SAFE_INTEGER,
+      float: 1.5,
+      none: null,
+      empty: {},
+      list: [[], [1, "a", null]],
+    };
     truth.payloads.set(30, odd);
     await this.upsert([30]);
     await this.holds("payload of every kind", [30]);
@@ -300,14 +353,25 @@ class Rest extends Suite<QdrantClient> {
     const done = await this.client.batchUpdate(this.collection, {
       wait: true,
       operations: [
-        { upsert: { points: [{ id: 5000, vector: vector(5000), payload: { a: 1 } }, { id: 5001, vector: vector(5001) }] } },
+        {
+          upsert: {
+            points: [
+              { id: 5000, vector: vector(5000), payload: { a: 1 } },
+              { id: 5001, vector: vector(5001) },
+            ],
+          },
+        },
         { set_payload: { payload: { b: 2 }, points: [5000] } },
         { delete_payload: { keys: ["a"], points: [5000] } },
         { update_vectors: { points: [{ id: 5000, vector: vector(5002) }] } },
         { delete: { points: [5001] } },
       ],
     });
-    this.check("batch of writes: an answer each", done.map((d) => d.status), Array(5).fill("completed"));
+    this.check(
+      "batch of writes: an answer each",
+      done.map((d) => d.status),
+      Array(5).fill("completed"),
+    );
     this.truth.put(5000, vector(5002), { b: 2 });
     await this.holds("batch of writes, in order", [5000]);
     this.check("batch of writes: the deleted one", await this.client.retrieve(this.collection, { ids: [5001] }), []);
@@ -354,7 +418,9 @@ class Rest extends Suite<QdrantClient> {
     const truths = Object.fromEntries(spaces.map((s) => [s.using, new Truth(s.distance)]));
     const points = [];
     for (let id = 0; id < 60; id++) {
-      const given = spaces.map((s, k) => [s.using, vector(id + 100 * k, s.size)] as const).filter(([using]) => using !== "euclid" || id % 6 !== 5);
+      const given = spaces
+        .map((s, k) => [s.using, vector(id + 100 * k, s.size)] as const)
+        .filter(([using]) => using !== "euclid" || id % 6 !== 5);
       for (const [using, v] of given) truths[using].put(id, v, { n: id });
       points.push({ id, vector: Object.fromEntries(given), payload: { n: id } });
     }
@@ -366,13 +432,21 @@ class Rest extends Suite<QdrantClient> {
         const { points } = await client.query(collection, { query: q, using, limit: 100, with_vector: [using] });
         this.hits(`${what}, ${using}: rank`, points, truth.nearest(q));
         this.check(`${what}, ${using}: which`, inOrder(points.map((h) => h.id)), truth.ids());
-        this.ok(`${what}, ${using}: vectors`, points.every((h) => nearAll((h.vector as Record<string, number[]>)[using], truth.vectors.get(h.id)!)));
+        this.ok(
+          `${what}, ${using}: vectors`,
+          points.every((h) => nearAll((h.vector as Record<string, number[]>)[using], truth.vectors.get(h.id)!)),
+        );
       }
     };
     await ranks("named");
     const q = vector(777, 4);
     const near = truths.euclid.nearest(q);
-    const within = await client.query(collection, { query: q, using: "euclid", limit: 100, score_threshold: (near[9].score + near[10].score) / 2 });
+    const within = await client.query(collection, {
+      query: q,
+      using: "euclid",
+      limit: 100,
+      score_threshold: (near[9].score + near[10].score) / 2,
+    });
     this.check("threshold of a distance", within.points.length, 10);
     await client.updateVectors(collection, { wait: true, points: [{ id: 3, vector: { dot: vector(9, 8) } }] });
     truths.dot.put(3, vector(9, 8), {});
@@ -388,11 +462,20 @@ class Rest extends Suite<QdrantClient> {
     const { client, collection } = this;
     const [a, b] = [`${collection}_alias`, `${collection}_alias2`];
     await client.updateCollectionAliases({ actions: [{ create_alias: { collection_name: collection, alias_name: a } }] });
-    this.check("aliases of the collection", (await client.getCollectionAliases(collection)).aliases, [{ alias_name: a, collection_name: collection }]);
-    this.ok("all aliases", (await client.getAliases()).aliases.some((x) => x.alias_name === a && x.collection_name === collection));
+    this.check("aliases of the collection", (await client.getCollectionAliases(collection)).aliases, [
+      { alias_name: a, collection_name: collection },
+    ]);
+    this.ok(
+      "all aliases",
+      (await client.getAliases()).aliases.some((x) => x.alias_name === a && x.collection_name === collection),
+    );
     this.check("count through the alias", (await client.count(a)).count, this.truth.vectors.size);
     await client.updateCollectionAliases({ actions: [{ rename_alias: { old_alias_name: a, new_alias_name: b } }] });
-    this.check("rename", (await client.getCollectionAliases(collection)).aliases.map((x) => x.alias_name), [b]);
+    this.check(
+      "rename",
+      (await client.getCollectionAliases(collection)).aliases.map((x) => x.alias_name),
+      [b],
+    );
     await this.refused("the old name is gone", 404, client.count(a));
     await client.updateCollectionAliases({ actions: [{ delete_alias: { alias_name: b } }] });
     this.check("delete the alias", (await client.getCollectionAliases(collection)).aliases, []);
@@ -413,7 +496,11 @@ class Rest extends Suite<QdrantClient> {
     this.check("shards", info.config.params.shard_number, SHARDS);
     const { replicas } = await this.placed();
     this.check("shards that are placed", new Set(replicas.map((r) => r.shard)).size, SHARDS);
-    this.ok("state of the shards", replicas.every((r) => r.state === "Active"), replicas);
+    this.ok(
+      "state of the shards",
+      replicas.every((r) => r.state === "Active"),
+      replicas,
+    );
     const cluster = (await this.client.api().clusterStatus({})).data.result;
     this.check("cluster", cluster?.status, "enabled");
   }
@@ -422,7 +509,11 @@ class Rest extends Suite<QdrantClient> {
     const { client, collection } = this;
     const small = { size: 4, distance: "Dot" as const };
     const never = (args: object) => client.createCollection("never", { vectors: small, ...args });
-    await this.refused("wrong dimension, upsert", 400, client.upsert(collection, { wait: true, points: [this.point(1), { id: 6000, vector: vector(1, 7) }] }));
+    await this.refused(
+      "wrong dimension, upsert",
+      400,
+      client.upsert(collection, { wait: true, points: [this.point(1), { id: 6000, vector: vector(1, 7) }] }),
+    );
     await this.refused("wrong dimension, query", 400, this.ask({ query: vector(1, 7) }));
     await this.refused("unknown vector name", 400, this.ask({ query: this.q, using: "nope" }));
     await this.refused("unknown collection, query", 404, client.query("no_such", { query: this.q }));

@@ -17,6 +17,7 @@ export function peers(): Peer[] {
   const host = env.PANDO_HOST ?? "127.0.0.1";
   if (!MODE) return [{ rest: `${host}:${env.PANDO_REST_PORT ?? 6333}`, grpc: `${host}:${env.PANDO_GRPC_PORT ?? 6334}` }];
   if (!env.PANDO_PEERS) throw new Error(`${MODE} needs PANDO_PEERS="rest/grpc,…", each host:port`);
+  if (!["cluster", "cluster-down", "cluster-back"].includes(MODE)) throw new Error(`there is no mode ${MODE}`);
   const all = env.PANDO_PEERS.split(",").map((p) => ({ rest: p.split("/")[0], grpc: p.split("/")[1] }));
   return MODE === "cluster-down" ? all.filter((_, i) => i + 1 !== Number(env.PANDO_DOWN)) : all;
 }
@@ -31,7 +32,10 @@ export abstract class Suite<Client> {
   private failed = 0;
   private readonly verbose = process.argv.includes("-v");
 
-  constructor(private readonly over: string, protected readonly clients: Client[]) {
+  constructor(
+    private readonly over: string,
+    protected readonly clients: Client[],
+  ) {
     this.collection = `conformance_ts_${over}`;
     this.client = clients[0];
   }
@@ -50,7 +54,7 @@ export abstract class Suite<Client> {
 
   async run(): Promise<void> {
     if (MODE === "cluster") await this.sample();
-    if (MODE === "cluster-down" || MODE === "cluster-back") await this.sampleAgain();
+    else if (MODE) await this.sampleAgain();
     if (!MODE || MODE === "cluster") {
       for (const [what, f] of this.parts()) {
         await this.part(what, f);
@@ -156,7 +160,11 @@ export abstract class Suite<Client> {
       this.check("physical shards", replicas.length, want);
       const places = replicas.map((r) => `${r.shard} on ${r.peer}`).sort();
       this.check("no two replicas of a shard on one peer", new Set(places).size, replicas.length);
-      this.ok("all replicas are active", replicas.every((r) => r.state === "Active"), replicas);
+      this.ok(
+        "all replicas are active",
+        replicas.every((r) => r.state === "Active"),
+        replicas,
+      );
       this.check("every peer says the same", places, (first ??= places));
     });
   }
@@ -208,6 +216,7 @@ async function within(seconds: number, f: () => Promise<boolean>): Promise<boole
 }
 
 function show(x: unknown): string {
-  const text = typeof x === "string" ? x : x instanceof Error ? String(x.stack) : JSON.stringify(x, (_, v) => (typeof v === "bigint" ? String(v) : v instanceof Map ? [...v] : v));
-  return text?.length > 600 ? `${text.slice(0, 600)}…` : text;
+  const plain = (_: string, v: unknown) => (typeof v === "bigint" ? String(v) : v instanceof Map ? [...v] : v);
+  const text = typeof x === "string" ? x : x instanceof Error ? (x.stack ?? x.message) : (JSON.stringify(x, plain) ?? "undefined");
+  return text.length > 600 ? `${text.slice(0, 600)}…` : text;
 }

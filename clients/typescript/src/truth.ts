@@ -45,6 +45,9 @@ export interface Card {
   maybe?: null | [] | "x";
 }
 
+/** Whether a filter lets the point through. */
+export type Keep = (p: Card, id: Id) => boolean;
+
 /** What the point with number i carries. */
 export function payload(i: number): Payload {
   const card: Card = {
@@ -53,7 +56,13 @@ export function payload(i: number): Payload {
     price: i / 4,
     tags: [`t${i % 5}`, `s${i % 7}`],
     flag: i % 2 === 0,
-    nested: { deep: i % 11, list: [{ a: i % 3, b: i % 2 }, { a: i % 4, b: 7 }] },
+    nested: {
+      deep: i % 11,
+      list: [
+        { a: i % 3, b: i % 2 },
+        { a: i % 4, b: 7 },
+      ],
+    },
   };
   if (i % 4 > 0) card.maybe = ([null, null, [], "x"] as const)[i % 4] as Card["maybe"];
   return card as unknown as Payload;
@@ -112,12 +121,12 @@ export class Truth {
     this.payloads.set(id, { ...this.payloads.get(id), ...p });
   }
 
-  ids(keep: (p: Card, id: Id) => boolean = () => true): Id[] {
+  ids(keep: Keep = () => true): Id[] {
     return inOrder([...this.payloads].filter(([id, p]) => keep(p as unknown as Card, id)).map(([id]) => id));
   }
 
   /** Ranks all that keep lets through, best first. */
-  nearest(q: number[], keep?: (p: Card, id: Id) => boolean): Hit[] {
+  nearest(q: number[], keep?: Keep): Hit[] {
     const sign = this.distance === "Cosine" || this.distance === "Dot" ? -1 : 1;
     const hits = this.ids(keep).map((id) => ({ id, score: score(this.distance, q, this.vectors.get(id)!) }));
     return hits.sort((a, b) => sign * (a.score - b.score));

@@ -2,8 +2,20 @@
 // integer a bigint.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
-  type ConditionSchema, type FilterSchema, type MatchSchema, type PointId, type PointIdSchema, type PointsSelectorSchema, type QuerySchema, type RangeSchema, toDenseVector, type Value,
-  type ValueSchema, type VectorSchema, type VectorsOutput, type VectorsSchema,
+  type ConditionSchema,
+  type FilterSchema,
+  type MatchSchema,
+  type PointId,
+  type PointIdSchema,
+  type PointsSelectorSchema,
+  type QuerySchema,
+  type RangeSchema,
+  toDenseVector,
+  type Value,
+  type ValueSchema,
+  type VectorSchema,
+  type VectorsOutput,
+  type VectorsSchema,
 } from "@qdrant/js-client-grpc";
 import type { Id, Json, Payload } from "./truth.js";
 

@@ -25,7 +25,8 @@ final class Main {
         case "cluster" -> cluster.sample();
         case "cluster-down" -> cluster.sampleAgain(false);
         case "cluster-back" -> cluster.sampleAgain(true);
-        default -> {}
+        case "" -> {}
+        default -> throw new IllegalArgumentException("there is no mode " + mode + ": cluster, cluster-down or cluster-back");
       }
       if (mode.isEmpty() || mode.equals("cluster")) {
         checks(s, new Reads(s), writes);

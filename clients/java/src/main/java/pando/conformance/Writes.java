@@ -160,8 +160,8 @@ final class Writes {
     s.client.clearPayloadAsync(s.collection, names(28, 30), true, null, null).get();
     names(28, 30).forEach(id -> s.truth.payloads.put(id, Map.of()));
     s.holds("clear payload", names(28, 31));
-    s.truth.payloads.put(name(30), object("text", "Grüße, 日本語 🙂 \" \\ \n", "big", 1L << 62, "small", -(1L << 62), "float", 1.5, "whole", 2.0,
-        "none", null, "empty", object(), "list", List.of(List.of(), Arrays.asList(1, "a", null))));
+    s.truth.payloads.put(name(30), object("text", "Grüße, 日本語 🙂 \" \\ \n", "big", 1L << 62, "small", -(1L << 62), "float", 1.5,
+        "whole", 2.0, "none", null, "empty", object(), "list", List.of(List.of(), Arrays.asList(1, "a", null))));
     store(names(30, 31));
     s.holds("payload of every kind", names(30, 31));
   }
