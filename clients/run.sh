@@ -125,9 +125,9 @@ set_up() { # set_up NAME: makes it ready to run, or says why not
       quietly npm --prefix clients/typescript run build || broken 'it does not build' ;;
     rust)
       needs cargo || return
-      quietly timeout 300 cargo fetch --locked --manifest-path clients/rust/Cargo.toml ||
+      quietly timeout 300 cargo fetch --manifest-path clients/rust/Cargo.toml ||
         { why="cannot fetch the client: $(tail -1 "$tmp/said")"; return 1; }
-      quietly cargo build --locked --offline --manifest-path clients/rust/Cargo.toml || broken 'it does not build' ;;
+      quietly cargo build --offline --manifest-path clients/rust/Cargo.toml || broken 'it does not build' ;;
     java)
       needs javac java mvn || return
       quietly mvn -q -B -f clients/java/pom.xml compile || broken 'it does not build' ;;
