@@ -396,6 +396,9 @@ type Status struct {
 	Ready bool
 	// Fetching: a copy of the state is on its way here.
 	Fetching bool
+	// Behind is how many committed entries are not here yet, as far as the primary has
+	// told; of a Follower or Receiver.
+	Behind topology.Seq
 }
 
 // Status tells where the machine stands.
@@ -405,8 +408,11 @@ func (m *Machine) Status() Status {
 		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.own.config, Settled: m.own.configSeq <= m.applied,
 		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching,
 	}
-	if m.role == Primary {
+	switch m.role {
+	case Primary:
 		s.Term = m.term
+	case Follower, Receiver:
+		s.Behind = m.ahead - min(m.ahead, max(m.proven, m.commit))
 	}
 	return s
 }

@@ -130,6 +130,31 @@ func TestPendingIsRequired(t *testing.T) {
 	}
 }
 
+// TestBehind: how much a follower lacks is told by the primary's commit index, whether or not what is on its way has come.
+func TestBehind(t *testing.T) {
+	m, _ := machine(t, Start{Hard: Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 2, topology.Partial, topology.Active)}})
+	term := topology.Term{Epoch: 5, Run: 1}
+	entries := []op.Entry{{Term: term, Seq: 1}, {Term: term, Seq: 2}}
+	for i, c := range []struct {
+		a    Append
+		want topology.Seq
+	}{
+		{Append{Term: term, Prev: Position{term, 8}, Commit: 8}, 8}, // does not fit: from where to go on is asked for
+		{Append{Term: term, Entries: entries, Commit: 8}, 6},
+		{Append{Term: term, Prev: Position{term, 2}, Commit: 1}, 6}, // late: says less than is known
+		{Append{Term: term, Prev: Position{term, 2}, Commit: 2}, 6},
+	} {
+		m.Step(now, Received{From: 2, Message: c.a})
+		if got := m.Status().Behind; got != c.want {
+			t.Errorf("%d: %d entries behind, want %d", i, got, c.want)
+		}
+	}
+	m.Step(now, Received{From: 2, Message: Append{Term: term, Prev: Position{term, 2}, Commit: 9, Entries: []op.Entry{{Term: term, Seq: 3}}}})
+	if got := m.Status().Behind; got != 6 {
+		t.Errorf("%d entries behind 9 with 3", got)
+	}
+}
+
 func TestStepDown(t *testing.T) {
 	other := placement(2, 2, topology.Active, topology.Active)
 	dead := placement(2, 2, topology.Dead, topology.Active)
