@@ -224,7 +224,8 @@ func (s *Streams) deliver(r routed, from topology.PeerID, m core.Message, traces
 	}
 }
 
-// Replicate takes the stream of another peer.
+// Replicate takes the stream of another peer until either ends it, or this process
+// is about to stop.
 func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse]) error {
 	r, err := stream.Recv()
 	if err != nil {
@@ -234,39 +235,42 @@ func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateReq
 	q := newQueue[*shardv1.ReplicateResponse]()
 	s.answerOn(from, q, nil)
 	defer s.answerOn(from, nil, q)
-	g, ctx := errgroup.WithContext(stream.Context())
-	g.Go(func() error {
-		for {
-			select {
-			case a := <-q.ch:
-				q.took(a)
-				if err := stream.Send(a); err != nil {
-					return err
-				}
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
-	g.Go(func() error {
-		for {
-			if topology.PeerID(r.GetFrom()) != from {
-				return fault.New(fault.Malformed, "a message of peer %d on the stream of peer %d", r.GetFrom(), from)
-			}
-			m, traces, err := fromRequest(r)
-			if err != nil {
-				return fault.Wrap(fault.Malformed, err, "%v", err)
-			}
-			s.deliver(r, from, m, traces)
-			if r, err = stream.Recv(); err != nil {
+	heard := make(chan error, 1)
+	// Not waited for: only the end of the handler ends a Recv.
+	go func() { heard <- s.hear(stream, from, r) }()
+	for {
+		select {
+		case a := <-q.ch:
+			q.took(a)
+			if err := stream.Send(a); err != nil {
 				return err
 			}
+		case err := <-heard:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		case <-stream.Context().Done():
+			return stream.Context().Err()
 		}
-	})
-	if err := g.Wait(); !errors.Is(err, io.EOF) {
-		return err
 	}
-	return nil
+}
+
+// hear delivers what another peer says, from r on, until its stream ends.
+func (s *Streams) hear(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse], from topology.PeerID, r *shardv1.ReplicateRequest) error {
+	for {
+		if topology.PeerID(r.GetFrom()) != from {
+			return fault.New(fault.Malformed, "a message of peer %d on the stream of peer %d", r.GetFrom(), from)
+		}
+		m, traces, err := fromRequest(r)
+		if err != nil {
+			return fault.Wrap(fault.Malformed, err, "%v", err)
+		}
+		s.deliver(r, from, m, traces)
+		if r, err = stream.Recv(); err != nil {
+			return err
+		}
+	}
 }
 
 // answerOn makes a queue the one for a peer; with was, only in that one's place:

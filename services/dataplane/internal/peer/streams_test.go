@@ -14,6 +14,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
@@ -219,5 +220,38 @@ func TestStreams(t *testing.T) {
 		}
 		stop()
 		ended.Wait()
+	})
+}
+
+// TestStreamsEndWithTheProcess: a stream lasts as long as both peers do, but it does not hold up one that stops.
+func TestStreamsEndWithTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := rpc.NewHealth(slog.New(slog.DiscardHandler))
+		l, err := rpc.NewLocal(rpc.Options{Health: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Streams{Self: 1, Log: slog.New(slog.DiscardHandler), Replica: func(topology.Shard) (Replica, error) { return nil, errors.New("not here") }}
+		shardv1.RegisterReplicationServer(l, &Replication{Streams: s})
+		stream, err := shardv1.NewReplicationClient(l).Replicate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := request(messages()[0], nil)
+		r.From = 2
+		if err := stream.Send(r); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.EndStreams()
+		if _, err := stream.Recv(); fault.ReasonOf(err) != fault.ShuttingDown {
+			t.Errorf("%v", err)
+		}
+		ended, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		l.Close(ended)
+		if ended.Err() != nil {
+			t.Error("the stream was cut off")
+		}
 	})
 }
