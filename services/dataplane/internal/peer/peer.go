@@ -324,7 +324,7 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 			if err = s.touch(ctx, sh, out); errors.Is(err, replica.ErrNotReady) {
 				err = nil
 			}
-		case st.Role == core.Receiver:
+		case st.Role == core.Receiver && (st.Fetching || st.Told > 0):
 			out.Catchup = &shardv1.Catchup{Behind: uint64(st.Behind)}
 			if st.Fetching {
 				out.Catchup.Copy = &shardv1.CopyProgress{}

@@ -69,7 +69,8 @@ func TestCatchup(t *testing.T) {
 		want *shardv1.Catchup
 	}{
 		{"not Partial", replica.Status{}, nil},
-		{"from the log", replica.Status{Status: core.Status{Role: core.Receiver, Behind: 5}}, &shardv1.Catchup{Behind: 5}},
+		{"nothing heard yet", replica.Status{Status: core.Status{Role: core.Receiver}}, nil},
+		{"from the log", replica.Status{Status: core.Status{Role: core.Receiver, Told: 9, Behind: 5}}, &shardv1.Catchup{Behind: 5}},
 		{"a copy that begins", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}}, &shardv1.Catchup{Copy: &shardv1.CopyProgress{}}},
 		{"a copy", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}, Copy: &replica.CopyProgress{Points: 3, TotalPoints: 7}},
 			&shardv1.Catchup{Copy: &shardv1.CopyProgress{Points: 3, TotalPoints: 7}}},

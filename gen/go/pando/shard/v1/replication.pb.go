@@ -2229,7 +2229,7 @@ type ReplicaHealth struct {
 	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The place in the log that the digest is of.
 	DigestSeq uint64 `protobuf:"varint,8,opt,name=digest_seq,json=digestSeq,proto3" json:"digest_seq,omitempty"`
-	// Set while it is Partial.
+	// Set while it is Partial, once it has heard from the primary.
 	Catchup       *Catchup `protobuf:"bytes,9,opt,name=catchup,proto3,oneof" json:"catchup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -396,9 +396,9 @@ type Status struct {
 	Ready bool
 	// Fetching: a copy of the state is on its way here.
 	Fetching bool
-	// Behind is how many committed entries are not here yet, as far as the primary has
-	// told; of a Follower or Receiver.
-	Behind topology.Seq
+	// Told is the commit index as a primary has told it, 0 if none has yet; Behind is
+	// how many of these entries are not here. Of a Follower or Receiver.
+	Told, Behind topology.Seq
 }
 
 // Status tells where the machine stands.
@@ -412,7 +412,7 @@ func (m *Machine) Status() Status {
 	case Primary:
 		s.Term = m.term
 	case Follower, Receiver:
-		s.Behind = m.ahead - min(m.ahead, max(m.proven, m.commit))
+		s.Told, s.Behind = m.ahead, m.ahead-min(m.ahead, max(m.proven, m.commit))
 	}
 	return s
 }

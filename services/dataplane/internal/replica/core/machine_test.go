@@ -145,8 +145,8 @@ func TestBehind(t *testing.T) {
 		{Append{Term: term, Prev: Position{term, 2}, Commit: 2}, 6},
 	} {
 		m.Step(now, Received{From: 2, Message: c.a})
-		if got := m.Status().Behind; got != c.want {
-			t.Errorf("%d: %d entries behind, want %d", i, got, c.want)
+		if got := m.Status(); got.Behind != c.want || got.Told != 8 {
+			t.Errorf("%d: %d entries behind %d, want %d behind 8", i, got.Behind, got.Told, c.want)
 		}
 	}
 	m.Step(now, Received{From: 2, Message: Append{Term: term, Prev: Position{term, 2}, Commit: 9, Entries: []op.Entry{{Term: term, Seq: 3}}}})
