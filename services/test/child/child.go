@@ -196,8 +196,8 @@ func (p *Process) Stop() error {
 	}
 }
 
-// Ended is closed when the process is gone.
-func (p *Process) Ended() <-chan struct{} { return p.ended }
+// Done is closed when the process is gone.
+func (p *Process) Done() <-chan struct{} { return p.ended }
 
 // Err is what it ended with, once it has: nil for code 0.
 func (p *Process) Err() error {

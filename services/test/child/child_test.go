@@ -59,7 +59,7 @@ func TestRuns(t *testing.T) {
 		if exit, ok := errors.AsType[*exec.ExitError](p.Err()); !ok || exit.ExitCode() != 4 || strings.Count(err.Error(), "one "+h.Work) != 1 || heard.String() != "one "+h.Work+"\n" {
 			t.Errorf("%v, %v, heard %q", p.Err(), err, heard.String())
 		}
-		<-p.Ended()
+		<-p.Done()
 		if err := errors.Join(p.Kill(), p.Kill()); err != nil {
 			t.Error(err)
 		}

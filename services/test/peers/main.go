@@ -166,7 +166,7 @@ func (p *peer) keep(ctx context.Context, w io.Writer, again time.Duration) error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-proc.Ended():
+		case <-proc.Done():
 		}
 		why := "exit status 0"
 		if err := proc.Err(); err != nil {
@@ -195,7 +195,7 @@ func stop(peers []*peer, w io.Writer) error {
 	for i := len(peers) - 1; i >= 0; i-- {
 		p := peers[i]
 		select {
-		case <-p.process().Ended():
+		case <-p.process().Done():
 			continue // that was told
 		default:
 		}
