@@ -47,8 +47,13 @@ func TestHealth(t *testing.T) {
 		st.s.Phase = c.phase
 		st.s.Placement.Replicas = []topology.Replica{{Peer: 9}, {Peer: 10, State: c.state}}
 		s.Replica = func(topology.Shard) (Replica, error) { return st, nil }
-		if h := s.Health(t.Context(), topology.Shard{Collection: 1}, 10); (h.GetFailure() != nil) != c.bad {
+		h := s.Health(t.Context(), topology.Shard{Collection: 1}, 10)
+		if (h.GetFailure() != nil) != c.bad {
 			t.Errorf("%s: %v", c.name, h.GetFailure())
+		}
+		serves := c.state == topology.Active && c.phase != replica.Failed && c.read == nil
+		if told := h.GetDigestSeq() == 7 && len(h.GetDigest()) == 16; told != serves {
+			t.Errorf("%s: digest %x at %d", c.name, h.GetDigest(), h.GetDigestSeq())
 		}
 	}
 }

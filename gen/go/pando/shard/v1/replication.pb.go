@@ -2224,7 +2224,11 @@ type ReplicaHealth struct {
 	// Time that a read through its loop took.
 	Latency *durationpb.Duration `protobuf:"bytes,5,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Set if it cannot serve.
-	Failure       *Failure `protobuf:"bytes,6,opt,name=failure,proto3,oneof" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,6,opt,name=failure,proto3,oneof" json:"failure,omitempty"`
+	// Digest of the state at `digest_seq`; empty if it cannot serve. Equal places have equal digests.
+	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The place in the log that the digest is of.
+	DigestSeq     uint64 `protobuf:"varint,8,opt,name=digest_seq,json=digestSeq,proto3" json:"digest_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2299,6 +2303,20 @@ func (x *ReplicaHealth) GetFailure() *Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *ReplicaHealth) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ReplicaHealth) GetDigestSeq() uint64 {
+	if x != nil {
+		return x.DigestSeq
+	}
+	return 0
 }
 
 // How a disk is.
@@ -2968,7 +2986,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\breplicas\x18\x02 \x03(\v2\x1d.pando.shard.v1.ReplicaHealthR\breplicas\x123\n" +
 	"\x04disk\x18\x03 \x01(\v2\x1a.pando.shard.v1.DiskHealthH\x00R\x04disk\x88\x01\x01\x12-\n" +
 	"\x12placement_revision\x18\x04 \x01(\x04R\x11placementRevisionB\a\n" +
-	"\x05_disk\"\xff\x01\n" +
+	"\x05_disk\"\xb6\x02\n" +
 	"\rReplicaHealth\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2976,7 +2994,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\vapplied_seq\x18\x04 \x01(\x04R\n" +
 	"appliedSeq\x123\n" +
 	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\x126\n" +
-	"\afailure\x18\x06 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01B\n" +
+	"\afailure\x18\x06 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01\x12\x16\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest\x12\x1d\n" +
+	"\n" +
+	"digest_seq\x18\b \x01(\x04R\tdigestSeqB\n" +
 	"\n" +
 	"\b_failure\"\xcd\x01\n" +
 	"\n" +
