@@ -1,5 +1,5 @@
-// Package child runs a real pando as a child, on loopback ports of its own: for programs that watch it from outside
-// and pull the plug. It knows nothing about what is stored.
+// Package child runs a real pando as a child, on ports of its own: for programs that watch it from outside and pull the
+// plug. It knows nothing about what is stored.
 package child
 
 import (
@@ -30,7 +30,11 @@ type Home struct {
 	Dir    string   // working directory; data in storage/, records in log
 	Env    []string // settings on top, PANDO__SECTION__KEY=value
 	Flags  []string
-	// Clustered lets others join: the internal port is advertised, on loopback.
+	// Host is the address that it binds; "" = 127.0.0.1.
+	Host string
+	// Begin starts the command elsewhere, such as in another network namespace; nil = as it is.
+	Begin func(*exec.Cmd) error
+	// Clustered lets others join: the internal port is advertised.
 	Clustered bool
 	// Bootstrap are internal addresses of peers to join, or to ask.
 	Bootstrap []string
@@ -65,20 +69,25 @@ func (h Home) Start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	host := cmp.Or(h.Host, "127.0.0.1")
 	cmd := exec.Command(binary, append([]string{"serve"}, h.Flags...)...)
 	if h.Clustered {
-		cmd.Args = append(cmd.Args, "--uri", fmt.Sprintf("http://127.0.0.1:%d", ports[2]))
+		cmd.Args = append(cmd.Args, "--uri", fmt.Sprintf("http://%s:%d", host, ports[2]))
 	}
 	for _, b := range h.Bootstrap {
 		cmd.Args = append(cmd.Args, "--bootstrap", "http://"+b)
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.Dir, log, log
-	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST=127.0.0.1", fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]),
+	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST="+host, fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]),
 		fmt.Sprintf("PANDO__SERVICE__GRPC_PORT=%d", ports[1]), fmt.Sprintf("PANDO__CLUSTER__P2P__PORT=%d", ports[2])), h.Env...)
-	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
+	at := func(i int) string { return fmt.Sprintf("%s:%d", host, ports[i]) }
 	p := &Process{REST: at(0), GRPC: at(1), Internal: at(2), cmd: cmd, ended: make(chan error, 1)}
+	start := (*exec.Cmd).Start
+	if h.Begin != nil {
+		start = func(c *exec.Cmd) error { return h.Begin(c) }
+	}
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, err
 	}
 	go func() { p.ended <- cmd.Wait() }()
@@ -150,6 +159,23 @@ func (p *Process) Stop() error {
 		return errors.Join(fmt.Errorf("it has not stopped within %v", stopLimit), p.Kill())
 	}
 }
+
+// Ended tells whether it has ended, by itself or not.
+func (p *Process) Ended() bool {
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		return true
+	default:
+		return false
+	}
+}
+
+// Pause stops it where it stands, its connections included, until Resume; Kill works all the same.
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // PID is the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
