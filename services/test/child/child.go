@@ -1,5 +1,5 @@
-// Package child runs a real pando as a child, on loopback ports of its own: for programs that watch it from outside
-// and pull the plug. It knows nothing about what is stored.
+// Package child runs a real pando as a child, on ports of its own: for programs that watch it from outside and pull the
+// plug. It knows nothing about what is stored.
 package child
 
 import (
@@ -31,7 +31,11 @@ type Home struct {
 	Work   string   // working directory, where pando looks for config/; "" = Dir
 	Env    []string // settings on top, PANDO__SECTION__KEY=value
 	Flags  []string
-	// Clustered lets others join: the internal port is advertised, on loopback.
+	// Host is the address that it binds; "" = 127.0.0.1.
+	Host string
+	// Begin starts the command elsewhere, such as in another network namespace; nil = as it is.
+	Begin func(*exec.Cmd) error
+	// Clustered lets others join: the internal port is advertised.
 	Clustered bool
 	// Bootstrap are internal addresses of peers to join, or to ask.
 	Bootstrap []string
@@ -76,7 +80,7 @@ func (h Home) Launch() (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := func(i, fixed int) string { return fmt.Sprintf("127.0.0.1:%d", cmp.Or(fixed, ports[i])) }
+	at := func(i, fixed int) string { return fmt.Sprintf("%s:%d", h.host(), cmp.Or(fixed, ports[i])) }
 	p := &Process{REST: at(0, h.REST), GRPC: at(1, h.GRPC), Internal: at(2, h.Internal), home: h, ended: make(chan struct{})}
 	if p.cmd, err = h.command(p); err != nil {
 		return nil, err
@@ -93,8 +97,12 @@ func (h Home) Launch() (*Process, error) {
 		both := io.MultiWriter(log, h.Echo)
 		p.cmd.Stdout, p.cmd.Stderr = both, both // equal: one pipe, one writer at a time
 	}
+	begin := h.Begin
+	if begin == nil {
+		begin = (*exec.Cmd).Start
+	}
 	p.began = time.Now()
-	if err := p.cmd.Start(); err != nil {
+	if err := begin(p.cmd); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	go func() {
@@ -103,6 +111,8 @@ func (h Home) Launch() (*Process, error) {
 	}()
 	return p, nil
 }
+
+func (h Home) host() string { return cmp.Or(h.Host, "127.0.0.1") }
 
 // command is the command line with its environment.
 func (h Home) command(p *Process) (*exec.Cmd, error) {
@@ -123,7 +133,7 @@ func (h Home) command(p *Process) (*exec.Cmd, error) {
 	}
 	port := func(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 	cmd.Dir = cmp.Or(h.Work, h.Dir)
-	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST=127.0.0.1", "PANDO__SERVICE__HTTP_PORT="+port(p.REST), "PANDO__SERVICE__GRPC_PORT="+port(p.GRPC),
+	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST="+h.host(), "PANDO__SERVICE__HTTP_PORT="+port(p.REST), "PANDO__SERVICE__GRPC_PORT="+port(p.GRPC),
 		"PANDO__CLUSTER__P2P__PORT="+port(p.Internal), "PANDO__STORAGE__STORAGE_PATH="+data), h.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: h.Apart}
 	return cmd, nil
@@ -195,6 +205,22 @@ func (p *Process) Stop() error {
 		return errors.Join(fmt.Errorf("it has not stopped within %v", stopLimit), p.Kill())
 	}
 }
+
+// Ended tells whether it has ended, by itself or not.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Pause stops it where it stands, its connections included, until Resume; Kill works all the same.
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Done is closed when the process is gone.
 func (p *Process) Done() <-chan struct{} { return p.ended }

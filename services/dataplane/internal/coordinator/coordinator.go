@@ -118,15 +118,29 @@ func left(ctx context.Context) time.Duration {
 	return DefaultTimeout
 }
 
-// rpcContext outlives ctx by the grace; it still ends when the client goes away.
-func rpcContext(ctx context.Context) (context.Context, context.CancelFunc) {
+// slow is when it is looked at whether the peer that was asked is still the right one. It is above what a peer needs to
+// answer those who wait when it hands a shard over.
+const slow = 100 * time.Millisecond
+
+// rpcContext outlives ctx by the grace; it still ends when the client goes away,
+// and when right does not hold of the newest map any more: a peer that hangs, or
+// is cut off, keeps its callers waiting for long.
+func (c *Coordinator) rpcContext(ctx context.Context, right func(*topology.Map) bool) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithTimeout(context.WithoutCancel(ctx), left(ctx)+grace)
 	stop := context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == context.Canceled {
 			cancel()
 		}
 	})
-	return out, func() { stop(); cancel() }
+	watch := time.AfterFunc(slow, func() {
+		for m := c.o.Map(); right(m); m = c.o.Map() {
+			if c.o.Newer(out, m.Revision()) != nil {
+				return
+			}
+		}
+		cancel()
+	})
+	return out, func() { watch.Stop(); stop(); cancel() }
 }
 
 // each calls f for every peer of tasks at once, the only one directly.

@@ -224,8 +224,7 @@ func (s *Streams) deliver(r routed, from topology.PeerID, m core.Message, traces
 	}
 }
 
-// Replicate takes the stream of another peer until either ends it, or this process
-// is about to stop.
+// Replicate takes the stream of another peer.
 func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse]) error {
 	r, err := stream.Recv()
 	if err != nil {
@@ -235,9 +234,8 @@ func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateReq
 	q := newQueue[*shardv1.ReplicateResponse]()
 	s.answerOn(from, q, nil)
 	defer s.answerOn(from, nil, q)
-	heard := make(chan error, 1)
-	// Not waited for: only the end of the handler ends a Recv.
-	go func() { heard <- s.hear(stream, from, r) }()
+	ctx, received := stream.Context(), make(chan error, 1)
+	go func() { received <- s.listen(stream, r, from) }() // its Recv fails when this returns: nothing else ends it
 	for {
 		select {
 		case a := <-q.ch:
@@ -245,19 +243,19 @@ func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateReq
 			if err := stream.Send(a); err != nil {
 				return err
 			}
-		case err := <-heard:
+		case err := <-received:
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
-		case <-stream.Context().Done():
-			return stream.Context().Err()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
 
-// hear delivers what another peer says, from r on, until its stream ends.
-func (s *Streams) hear(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse], from topology.PeerID, r *shardv1.ReplicateRequest) error {
+// listen delivers a message and all that follow on its stream.
+func (s *Streams) listen(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse], r *shardv1.ReplicateRequest, from topology.PeerID) error {
 	for {
 		if topology.PeerID(r.GetFrom()) != from {
 			return fault.New(fault.Malformed, "a message of peer %d on the stream of peer %d", r.GetFrom(), from)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,6 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
-	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
@@ -139,6 +139,49 @@ func (e *ear) all() []core.Message {
 	return e.heard
 }
 
+// TestStreamsEndWithTheProcess: a stop does not wait for a stream on which nothing is said any more.
+func TestStreamsEndWithTheProcess(t *testing.T) {
+	health := rpc.NewHealth(slog.New(slog.DiscardHandler))
+	server, err := rpc.NewServer(rpc.Options{Plane: "data", Health: health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan struct{})
+	shardv1.RegisterReplicationServer(server, &Replication{Streams: &Streams{Self: 2, Log: slog.New(slog.DiscardHandler),
+		Replica: func(topology.Shard) (Replica, error) { close(heard); return nil, errors.New("not here") }}})
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(lis) }()
+	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := shardv1.NewReplicationClient(conn).Replicate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(request(core.Append{}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	health.EndStreams()
+	ended := make(chan struct{})
+	go func() { server.GracefulStop(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the server waits for a silent stream")
+		server.Stop()
+		<-ended
+	}
+	if err := errors.Join(<-served, conn.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStreams: messages arrive in order, answers come back on the same stream, and
 // a stream that broke is opened again.
 func TestStreams(t *testing.T) {
@@ -220,38 +263,5 @@ func TestStreams(t *testing.T) {
 		}
 		stop()
 		ended.Wait()
-	})
-}
-
-// TestStreamsEndWithTheProcess: a stream lasts as long as both peers do, but it does not hold up one that stops.
-func TestStreamsEndWithTheProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := rpc.NewHealth(slog.New(slog.DiscardHandler))
-		l, err := rpc.NewLocal(rpc.Options{Health: h})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &Streams{Self: 1, Log: slog.New(slog.DiscardHandler), Replica: func(topology.Shard) (Replica, error) { return nil, errors.New("not here") }}
-		shardv1.RegisterReplicationServer(l, &Replication{Streams: s})
-		stream, err := shardv1.NewReplicationClient(l).Replicate(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := request(messages()[0], nil)
-		r.From = 2
-		if err := stream.Send(r); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		h.EndStreams()
-		if _, err := stream.Recv(); fault.ReasonOf(err) != fault.ShuttingDown {
-			t.Errorf("%v", err)
-		}
-		ended, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		l.Close(ended)
-		if ended.Err() != nil {
-			t.Error("the stream was cut off")
-		}
 	})
 }

@@ -301,7 +301,7 @@ func (m *Machine) elect() {
 	m.term, m.opened, m.inherited, m.heir = term, 0, m.last.Seq, 0
 	m.gen++
 	m.recruit()
-	m.told = m.allApplied()
+	m.told = min(m.told, m.allApplied()) // who waited for a replica that is not required any more is answered now
 	m.open()
 }
 

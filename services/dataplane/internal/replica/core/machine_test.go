@@ -118,6 +118,43 @@ func TestRequiredReplicaBlocksUntilNewEpoch(t *testing.T) {
 	}
 }
 
+// W8, C5: who waits for a follower to apply what is applied everywhere else is answered when a new epoch does without it.
+func TestApplyIsToldInTheNextEpoch(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Active)})
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
+	m.Step(now, Durable{2})
+	m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 2}})
+	if fx := m.Step(now, AppliedTo{Seq: 2}); len(fx.Answers) != 0 || m.Status().Applied != 2 {
+		t.Fatalf("W8: %+v, applied %d", fx.Answers, m.Status().Applied)
+	}
+	fx := m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Dead)})
+	if !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+		t.Fatalf("C5: %+v", fx.Answers)
+	}
+}
+
+// W2, W8: a repetition waits for a replica that became required after its entry had been applied by all others.
+func TestRepetitionWaitsForPending(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Partial)})
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
+	m.Step(now, Durable{2})
+	if fx := m.Step(now, AppliedTo{Seq: 2}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+		t.Fatalf("W8: %+v", fx.Answers)
+	}
+	m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 1}})
+	again := write(2, 1, WaitApplied)
+	again.Seen = 2
+	if fx := m.Step(now, Propose{[]Proposal{again}}); len(fx.Answers) != 0 || m.hard.Pending.Epoch != 1 {
+		t.Fatalf("C8: %+v, pending %+v", fx.Answers, m.hard.Pending)
+	}
+	fx := m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 3, Applied: 2}})
+	if !slices.Equal(fx.Answers, []Answer{{2, Applied, 2}}) {
+		t.Fatalf("W8: %+v", fx.Answers)
+	}
+}
+
 func TestPendingIsRequired(t *testing.T) {
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 1, topology.Active, topology.Partial), Pending: Pending{5, []topology.PeerID{2}}}
 	m, _ := machine(t, Start{Hard: h})
