@@ -3,22 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
 )
 
 // replica is what one peer holds of a shard, read past the others.
 type replica struct {
-	peer   int
+	peer   uint64
 	conn   *grpc.ClientConn // to its internal port
 	seq    uint64
 	digest []byte
@@ -33,20 +30,8 @@ type verdict struct {
 
 // audit looks for every acknowledged write on every replica, and compares the replicas of each shard by their digests.
 func (t *trio) audit(ctx context.Context, ledgers []*ledger) error {
-	conns, err := t.inside()
-	defer func() {
-		for _, c := range conns {
-			_ = c.Close() // nothing is under way
-		}
-	}()
+	shards, err := t.settled(ctx)
 	if err != nil {
-		return err
-	}
-	var shards map[topology.Shard][]*replica
-	if err := t.until(ctx, "replicas that are at one place", func(ctx context.Context) (bool, error) {
-		shards, err = find(ctx, conns)
-		return err == nil, err
-	}); err != nil {
 		return err
 	}
 	replicas, unequal := 0, 0
@@ -57,7 +42,7 @@ func (t *trio) audit(ctx context.Context, ledgers []*ledger) error {
 				unequal++
 			}
 			if r.points, err = r.read(ctx, sh, t.judge); err != nil {
-				return fmt.Errorf("shard %d at peer %d: %w", sh.ID, r.peer+1, err)
+				return fmt.Errorf("shard %d at peer %d: %w", sh.ID, r.peer, err)
 			}
 		}
 	}
@@ -82,49 +67,43 @@ func (t *trio) audit(ctx context.Context, ledgers []*ledger) error {
 	return nil
 }
 
-// inside connects to the internal ports, as another process of the cluster would.
-func (t *trio) inside() ([]*grpc.ClientConn, error) {
-	data, err := os.ReadFile(filepath.Join(t.homes[0].Dir, "storage", "membership.json"))
-	if err != nil {
-		return nil, err
-	}
-	var kept struct{ Cluster string }
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return nil, err
-	}
-	identity := rpc.NewCluster("", rpc.CallRules{})
-	identity.SetID(kept.Cluster)
-	var out []*grpc.ClientConn
-	for _, p := range t.procs {
-		c, err := rpc.Dial(p.Internal, rpc.DialOptions{Cluster: identity})
-		if err != nil {
-			return out, err
+// settled waits until the replicas of each shard are at one place of its log: what was acknowledged as committed may be
+// about to be applied.
+func (t *trio) settled(ctx context.Context) (map[topology.Shard][]*replica, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		shards, err := t.find(ctx)
+		if err == nil {
+			return shards, nil
 		}
-		out = append(out, c)
+		if pass(ctx, 50*time.Millisecond) != nil {
+			return nil, fmt.Errorf("not at rest within %v: %w", patience, err)
+		}
 	}
-	return out, nil
 }
 
 // find asks every peer what it holds. It fails while replicas of a shard are at different places of its log.
-func find(ctx context.Context, conns []*grpc.ClientConn) (map[topology.Shard][]*replica, error) {
+func (t *trio) find(ctx context.Context) (map[topology.Shard][]*replica, error) {
 	out := map[topology.Shard][]*replica{}
-	for i, c := range conns {
-		r, err := shardv1.NewProbeClient(c).Probe(ctx, &shardv1.ProbeRequest{})
+	for i, p := range t.fleet.Peers() {
+		conn := t.fleet.Internal(i)
+		r, err := shardv1.NewProbeClient(conn).Probe(ctx, &shardv1.ProbeRequest{})
 		if err != nil {
 			return nil, err
 		}
 		for _, h := range r.GetReplicas() {
 			sh := topology.Shard{Collection: topology.CollectionID(h.GetCollectionId()), ID: topology.ShardID(h.GetShardId())}
 			if len(h.GetDigest()) == 0 {
-				return nil, fmt.Errorf("shard %d at peer %d does not serve: %s", sh.ID, i+1, h.GetFailure().GetMessage())
+				return nil, fmt.Errorf("shard %d at peer %d does not serve: %s", sh.ID, p.ID, h.GetFailure().GetMessage())
 			}
-			out[sh] = append(out[sh], &replica{peer: i, conn: c, seq: h.GetDigestSeq(), digest: h.GetDigest()})
+			out[sh] = append(out[sh], &replica{peer: p.ID, conn: conn, seq: h.GetDigestSeq(), digest: h.GetDigest()})
 		}
 	}
 	for sh, rs := range out {
 		for _, r := range rs {
 			if r.seq != rs[0].seq {
-				return nil, fmt.Errorf("shard %d is at entry %d at peer %d, at %d at peer %d", sh.ID, r.seq, r.peer+1, rs[0].seq, rs[0].peer+1)
+				return nil, fmt.Errorf("shard %d is at entry %d at peer %d, at %d at peer %d", sh.ID, r.seq, r.peer, rs[0].seq, rs[0].peer)
 			}
 		}
 	}

@@ -35,8 +35,8 @@ const (
 func (t *trio) client(retries bool) (*grpc.ClientConn, error) {
 	r := manual.NewBuilderWithScheme("peers")
 	var state resolver.State
-	for _, p := range t.procs {
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: p.GRPC})
+	for _, p := range t.fleet.Peers() {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: p.Process().GRPC})
 	}
 	r.InitialState(state)
 	config := `{"loadBalancingConfig": [{"round_robin": {}}]}`

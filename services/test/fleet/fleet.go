@@ -33,6 +33,7 @@ type Options struct {
 	Dir    string // every peer gets a folder in it
 	Peers  int
 	Env    []string
+	Apart  bool // child.Home.Apart
 	// Host is the address of a peer, Begin starts a command there; nil: loopback, here.
 	Host  func(i int) string
 	Begin func(i int, cmd *exec.Cmd) error
@@ -72,7 +73,7 @@ func New(o Options) (*Fleet, error) {
 	f.mu.seen = Placement{Collections: map[string]uint64{}, Shards: map[Ref]*placementv1.Shard{}}
 	for i := range o.Peers {
 		p := &Peer{ID: FirstID + uint64(i), Dir: filepath.Join(o.Dir, fmt.Sprintf("peer-%d", i))}
-		p.home = child.Home{Binary: o.Binary, Dir: p.Dir, Clustered: true,
+		p.home = child.Home{Binary: o.Binary, Dir: p.Dir, Clustered: true, Apart: o.Apart,
 			Env: append([]string{"PANDO__CLUSTER__SECRET=" + secret, fmt.Sprintf("PANDO__CLUSTER__PEER_ID=%d", p.ID)}, o.Env...)}
 		if o.Host != nil {
 			p.home.Host = o.Host(i)
@@ -130,7 +131,8 @@ func (p *Peer) clusterID() (string, error) {
 	return kept.Cluster, err
 }
 
-// Start starts a peer that does not run, and waits until it is ready. It is told of those that run.
+// Start starts a peer that does not run, and waits until it is ready. It is told of those that run. Its ports are those of
+// its first start.
 func (f *Fleet) Start(ctx context.Context, i int) error {
 	h := f.peers[i].home
 	for _, o := range f.peers {
@@ -140,15 +142,17 @@ func (f *Fleet) Start(ctx context.Context, i int) error {
 	}
 	p, err := h.Start(ctx)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == boot.ExitPort && h.Internal != 0 {
-		h.Internal = 0 // somebody has taken the port meanwhile
+		h.REST, h.GRPC, h.Internal = 0, 0, 0 // somebody has taken a port meanwhile
 		p, err = h.Start(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("peer %d: %w", f.peers[i].ID, err)
 	}
-	_, port, _ := strings.Cut(p.Internal, ":")
-	if f.peers[i].home.Internal, err = strconv.Atoi(port); err != nil {
-		return err
+	for addr, to := range map[string]*int{p.REST: &f.peers[i].home.REST, p.GRPC: &f.peers[i].home.GRPC, p.Internal: &f.peers[i].home.Internal} {
+		_, port, _ := strings.Cut(addr, ":")
+		if *to, err = strconv.Atoi(port); err != nil {
+			return err
+		}
 	}
 	f.peers[i].take(p)
 	return nil
