@@ -61,7 +61,7 @@ type tally struct {
 	reads                                    int            // that were answered
 	failedReads, failedWrites                int            // attempts that failed at a peer that was well
 	failedHurt                               int            // attempts that failed at one that was hurt
-	pause                                    [2]pauses      // of reads, of writes
+	pause                                    [2]pauses      // of reads, of writes, through peers that were well
 	failures                                 map[string]int // at peers that were well, by what they said
 }
 
@@ -144,7 +144,7 @@ func (c *client) run(ctx context.Context) {
 		if c.since.IsZero() {
 			c.since, c.under = time.Now(), c.current()
 		}
-		if !c.do(ctx) {
+		if !c.do(ctx) || c.since.IsZero() {
 			continue
 		}
 		c.mu.Lock()
@@ -238,10 +238,18 @@ func (c *client) tryWrite(ctx context.Context, w write) (out outcome, err error)
 	if errors.Is(err, errNotSent) {
 		out = refused
 	}
+	c.at(p, was)
 	if err != nil && !notThere(err) {
 		c.failed(p, was, w.kind.String(), &c.failedWrites, err)
 	}
 	return out, err
+}
+
+// at forgets how long the client has waited if that was at a peer that was hurt: pauses are those through the others.
+func (c *client) at(p int, was bool) {
+	if was || c.hurt(p) {
+		c.since = time.Time{}
+	}
 }
 
 // failed counts an attempt that failed, and lets all clients ask others for a while.
@@ -323,6 +331,7 @@ func (c *client) read(ctx context.Context) bool {
 		found, err = r.overREST(ctx, process.REST, c.collection)
 	}
 	end := c.history.now()
+	c.at(p, was)
 	if err != nil {
 		c.failed(p, was, r.kind.String(), &c.failedReads, err)
 		return false

@@ -92,7 +92,7 @@ func (r *report) print() {
 	say("writes", "%d acknowledged, %d unknown, %d of points that are not there, %d refused", r.acknowledged, r.unknown, r.notThere, r.refused)
 	say("reads", "%d answered", r.reads)
 	say("failed", "%d reads and %d writes at peers that were well, %d at the one that was hurt", r.failedReads, r.failedWrites, r.failedHurt)
-	say("longest pause", "reads %s, writes %s", seconds(r.longest(ofReads)), seconds(r.longest(ofWrites)))
+	say("longest pause", "reads %s, writes %s, through peers that were well", seconds(r.longest(ofReads)), seconds(r.longest(ofWrites)))
 	say("time to Dead", "%s", span(dead))
 	say("time to whole", "%s", span(whole))
 	say("audit", "%d acknowledged writes on %d replicas, %d points", r.sum.acknowledged, r.sum.replicas, r.sum.points)

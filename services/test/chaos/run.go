@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -183,7 +184,7 @@ func (r *run) create(ctx context.Context) error {
 		return fmt.Errorf("create: %w", err)
 	}
 	if err := r.fleet.Await(ctx, r.isWhole); err != nil {
-		return fmt.Errorf("a new collection is not whole: %w: %v", err, r.fleet.Placement().Of(r.collection))
+		return fmt.Errorf("a new collection is not whole: %w: %s", err, r.why())
 	}
 	return nil
 }
@@ -306,7 +307,7 @@ func (r *run) heals(ctx context.Context, f harm, ended time.Time) error {
 	limited, done := context.WithTimeout(ctx, wholeLimit)
 	defer done()
 	if err := r.awaitWhole(limited); err != nil {
-		return errors.Join(fmt.Errorf("%s: the collection is not whole %v after that: %v", f.name, wholeLimit, r.fleet.Placement().Of(r.collection)), r.running())
+		return errors.Join(fmt.Errorf("%s: the collection is not whole %v after that: %s", f.name, wholeLimit, r.why()), r.running())
 	}
 	r.report.whole(f.name, time.Since(ended))
 	r.note("whole after %v", time.Since(ended).Round(ms))
@@ -336,6 +337,39 @@ func (r *run) awaitWhole(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// why is what the peers say of the replicas that are not Active.
+func (r *run) why() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var out strings.Builder
+	for _, p := range r.fleet.Peers() {
+		var view struct {
+			Result struct {
+				Inactive []struct {
+					Shard  int    `json:"shard_id"`
+					Peer   uint64 `json:"peer_id"`
+					State  string
+					Reason string
+					Since  string
+					Next   string
+				} `json:"inactive_replicas"`
+			}
+		}
+		now := p.Process()
+		if now == nil {
+			fmt.Fprintf(&out, "\n    peer %d does not run", p.ID)
+			continue
+		}
+		if _, err := call(ctx, http.MethodGet, "http://"+now.REST+"/cluster", http.Header{}, nil, &view); err != nil {
+			fmt.Fprintf(&out, "\n    peer %d: %v", p.ID, err)
+		}
+		for _, i := range view.Result.Inactive {
+			fmt.Fprintf(&out, "\n    peer %d: shard %d at peer %d is %s since %s: %s; next: %s", p.ID, i.Shard, i.Peer, i.State, i.Since, i.Reason, i.Next)
+		}
+	}
+	return out.String()
 }
 
 // excused tells whether a read between two moments may have been answered by a replica that could not know better.

@@ -227,19 +227,20 @@ func TestWriteFollowsMovedPrimaryUnderOneID(t *testing.T) {
 	})
 }
 
-// hung is a peer that takes requests and answers none, as one does that was stopped or cut off.
+// hung is a peer that takes requests and answers none until it is told to stop, as one does that was stopped or cut off.
 type hung struct{ asked chan struct{} }
 
 func (h hung) Write(ctx context.Context, _ *shardv1.WriteRequest) (*shardv1.WriteResponse, error) {
 	h.asked <- struct{}{}
 	<-ctx.Done()
-	return nil, ctx.Err()
+	res, err := failed(shardv1.WriteStatus_WRITE_STATUS_REFUSED, fault.Timeout)
+	return &shardv1.WriteResponse{Results: []*shardv1.ShardWriteResult{res}}, err
 }
 
 func (h hung) Read(ctx context.Context, _ *shardv1.ReadRequest) (*shardv1.ReadResponse, error) {
 	h.asked <- struct{}{}
 	<-ctx.Done()
-	return nil, ctx.Err()
+	return &shardv1.ReadResponse{Results: []*shardv1.ShardReadResult{{Result: &shardv1.ShardReadResult_Failure{Failure: &shardv1.Failure{Reason: fault.Timeout}}}}}, nil
 }
 
 // TestHungPeerIsLeft: a request that waits at a peer goes on to another one as soon as the map says that it is not for that peer

@@ -199,7 +199,9 @@ func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask
 			})
 		})
 		rctx, end := c.o.Span(rctx, "shard.read", peer, len(as))
-		resp, err = shards.Read(rctx, req)
+		if resp, err = shards.Read(rctx, req); context.Cause(rctx) == errLeft {
+			err = errLeft
+		}
 		end(err)
 		cancel()
 	}

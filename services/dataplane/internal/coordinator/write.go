@@ -133,6 +133,9 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 	defer cancel()
 	rctx, end := c.o.Span(rctx, "shard.write", peer, len(ps))
 	resp, err := shards.Write(rctx, req)
+	if context.Cause(rctx) == errLeft {
+		err = errLeft
+	}
 	end(err)
 	if err == nil && len(resp.GetResults()) != len(ps) {
 		err = errors.New("the answer has another number of results than the request has writes")
