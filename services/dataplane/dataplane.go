@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
 		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
-		Collection: cfg.Collection})
+		Progress: s.progress, Collection: cfg.Collection})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}

@@ -36,8 +36,8 @@ type Deps struct {
 	// Unreachable are the peers that could not be connected to at the last attempt.
 	Unreachable func() map[topology.PeerID]cluster.Unreachable
 	Self        topology.PeerID
-	// Progress tells in words how far a copy is that this peer sends.
-	Progress func(topology.Copy) (text string, ok bool)
+	// Progress tells in words how far transfers are whose receivers are Partial.
+	Progress func(context.Context, []topology.Copy) map[topology.Copy]string
 	// Commit is that of this build, 40 characters; release.Commit().
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.

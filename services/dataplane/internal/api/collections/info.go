@@ -188,7 +188,7 @@ func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.Collectio
 			keys[id] = g.Key
 		}
 	}
-	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(c)}
+	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(ctx, c)}
 	for _, p := range c.Shards {
 		for _, rep := range p.Replicas {
 			state := qdrant.ReplicaState(rep.State)

@@ -142,6 +142,7 @@ func (m *Machine) await(p Proposal, s topology.Seq) {
 	case p.Wait == WaitApplied && s <= m.allApplied():
 		m.answer(p.Ref, Applied, s)
 	case p.Wait == WaitApplied:
+		m.told = min(m.told, s-1) // a replica that is required since may lack it
 		m.onApply[s] = append(m.onApply[s], p.Ref)
 		m.fx.Accepted = append(m.fx.Accepted, Answer{Ref: p.Ref, Seq: s})
 	case s <= m.commit:
