@@ -69,14 +69,22 @@ lint: check $(BIN)/golangci-lint ## the long form of check (builds golangci-lint
 image: ## build the container image pando:dev
 	docker build -f deploy/Dockerfile --build-arg COMMIT=$(COMMIT) -t pando:dev .
 
+sim: go ## replication under seeded faults (SEED=7 STEPS=3000: that one, replayed with its trace; SEEDS=60000: so many from SEED on)
+	@cd services && \
+	PANDO_SIM_SEED=$(SEED) PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_STEPS=$(STEPS) PANDO_SIM_TRACE=$(if $(SEED),$(if $(SEEDS),,1)) \
+	$(GO) test -count=1 -timeout 24h -v -run 'TestSim$$' ./dataplane/internal/replica/core
+
+chaos: build | .bin ## hurt real processes in network namespaces and audit every replica (SEED=7 DURATION=10m PEERS=3 FACTOR=3)
+	@$(GO) build -o .bin/chaos ./services/test/chaos
+	@.bin/chaos -pando ./pando -dir .bin $(if $(SEED),-seed $(SEED)) $(if $(DURATION),-duration $(DURATION)) \
+	$(if $(PEERS),-peers $(PEERS)) $(if $(FACTOR),-factor $(FACTOR)) $(ARGS)
+
 clean: ## remove what was built; data stays
 	rm -rf .bin pando
 
 # Names are kept free for what is to come, so that scripts and habits need not change.
-sim: ## replication under seeded faults (not there yet)
-chaos: ## real processes in network namespaces (not there yet)
 bench: ## recall and speed (not there yet)
 bench-peers: ## the same beside other databases (not there yet)
 differential: ## the same requests to Qdrant and to Pando (not there yet)
-sim chaos bench bench-peers differential:
+bench bench-peers differential:
 	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

@@ -144,7 +144,7 @@ type peer struct {
 	uuids   int
 	refuse  int    // so many upserts fail first
 	broken  uint64 // a point with this id is refused for good; 0: none
-	infos   map[string]*qdrant.CollectionClusterInfoResponse
+	infos   map[string]*clusterv1.CollectionClusterResponse
 	status  *clusterv1.ClusterStatus
 }
 
@@ -174,8 +174,8 @@ func (c collections) List(context.Context, *qdrant.ListCollectionsRequest) (*qdr
 	return r, nil
 }
 
-func (c collections) CollectionClusterInfo(_ context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
-	info, ok := c.infos[r.GetCollectionName()]
+func (p *peer) CollectionCluster(_ context.Context, r *clusterv1.CollectionClusterRequest) (*clusterv1.CollectionClusterResponse, error) {
+	info, ok := p.infos[r.GetCollectionName()]
 	switch {
 	case !ok:
 		return nil, status.Errorf(codes.NotFound, "no collection %s", r.GetCollectionName())
@@ -298,12 +298,12 @@ func TestClusterStatusShards(t *testing.T) {
 	key := func(n uint64) *qdrant.ShardKey { return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}} }
 	p := &peer{
 		status: &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: 9, Peers: map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}}},
-		infos: map[string]*qdrant.CollectionClusterInfoResponse{
+		infos: map[string]*clusterv1.CollectionClusterResponse{
 			"words": {PeerId: 9, ShardCount: 2,
 				LocalShards: []*qdrant.LocalShardInfo{{ShardId: 1, PointsCount: 42, State: qdrant.ReplicaState_Active, ShardKey: key(5)}},
 				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
 					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
-				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7, Comment: new("waiting for peer 7")}}},
+				ShardTransfers: []*clusterv1.ShardTransfer{{ShardId: 1, From: 9, To: 7, Comment: new("waiting for peer 7")}}},
 			"broken":  nil,
 			"empty":   {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 0}}},
 			"damaged": {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 3}}},

@@ -286,9 +286,7 @@ func (c *client) drawWrite() write {
 		w.kind, w.ids = upsert, []int{one}
 	case k < 45:
 		w.kind = upsert
-		for _, id := range c.rng.Perm(points)[:2+c.rng.IntN(6)] {
-			w.ids = append(w.ids, id)
-		}
+		w.ids = c.rng.Perm(points)[:2+c.rng.IntN(6)]
 	case k < 50:
 		w.kind, w.ids, w.insertOnly = upsert, []int{one}, true
 	case k < 62:

@@ -116,8 +116,12 @@ func sick(t *testing.T, api *client) topology.CollectionID {
 func TestTransfersShow(t *testing.T) {
 	api := start(t, true)
 	sick(t, api)
-	ask := func() []*qdrant.ShardTransferInfo {
-		r, err := api.CollectionClusterInfo(t.Context(), &qdrant.CollectionClusterInfoRequest{CollectionName: "c"})
+	ask := func() []*clusterv1.ShardTransfer {
+		twin, err := api.CollectionClusterInfo(t.Context(), &qdrant.CollectionClusterInfoRequest{CollectionName: "c"})
+		if err != nil || len(twin.GetShardTransfers()) != 3 || twin.GetShardTransfers()[2].GetFrom() != 7 || twin.GetShardTransfers()[2].GetSync() {
+			t.Fatalf("%v, %v", twin, err)
+		}
+		r, err := clusterv1.NewClusterClient(api.conn).CollectionCluster(t.Context(), &clusterv1.CollectionClusterRequest{CollectionName: "c"})
 		if err != nil || len(r.GetShardTransfers()) != 3 {
 			t.Fatalf("%v, %v", r, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
@@ -90,7 +91,7 @@ func command(r *qdrant.UpdateCollectionClusterSetupRequest) (*placementv1.Change
 }
 
 // transfers of a collection with what can be said about how far they are.
-func (s *Service) transfers(ctx context.Context, c *view.Collection) []*qdrant.ShardTransferInfo {
+func (s *Service) transfers(ctx context.Context, c *view.Collection) []*clusterv1.ShardTransfer {
 	m := s.d.View.Map()
 	ts := m.Transfers(c.ID)
 	var under []topology.Copy
@@ -103,14 +104,14 @@ func (s *Service) transfers(ctx context.Context, c *view.Collection) []*qdrant.S
 	if s.d.Progress != nil && len(under) > 0 {
 		progress = s.d.Progress(ctx, under)
 	}
-	var out []*qdrant.ShardTransferInfo
+	var out []*clusterv1.ShardTransfer
 	for _, t := range ts {
 		comment, ok := progress[topology.Copy{Shard: t.Shard, To: t.To}]
 		if !ok {
 			p, _ := m.Placement(t.Shard)
 			comment = phase(t, p)
 		}
-		out = append(out, &qdrant.ShardTransferInfo{
+		out = append(out, &clusterv1.ShardTransfer{
 			ShardId: uint32(t.Shard.ID), From: uint64(t.From), To: uint64(t.To), Sync: !t.Move,
 			Method: qdrant.ShardTransferMethod(t.Method).Enum(), Comment: new(comment),
 		})
