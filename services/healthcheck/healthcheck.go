@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,8 @@ type Service struct {
 	subjects []topology.PeerID
 	revision uint64 // of the assignment
 	full     bool   // everything is to be told: the control plane may know nothing
+	run      uint64
+	number   uint64 // of the last report of this run
 	down     bool   // reports do not arrive
 }
 
@@ -68,7 +71,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("health metrics: %w", err)
 	}
 	start := time.Now()
-	return &Service{cfg: cfg, deps: deps, rules: rules, verdicts: g, full: true, book: report.NewBook(rules, time.Now),
+	return &Service{cfg: cfg, deps: deps, rules: rules, verdicts: g, full: true, run: rand.Uint64(), book: report.NewBook(rules, time.Now),
 		prober: &probe.Prober{Dial: deps.Dial, Interval: rules.Interval, Timeout: 2 * rules.Interval,
 			Now: func() time.Duration { return time.Since(start) }}}, nil
 }
@@ -102,6 +105,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		if n := s.book.News(s.full); !telling && (late || (!failed && !n.Empty())) {
 			telling, late, failed = true, false, false
+			s.book.Sent(n)
 			all.Go(func() { answers <- s.tell(ctx, n) })
 		}
 		select {
@@ -122,12 +126,13 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// tell sends one report. What did not arrive is news again next time.
+// tell sends one report. What is not known to have arrived is news again next time.
 func (s *Service) tell(ctx context.Context, n report.News) told {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.rules.Interval)
 	defer cancel()
+	s.number++
 	r, err := s.deps.Decisions.Report(ctx, &placementv1.ReportRequest{Observer: uint64(s.cfg.Observer), OwnPeerId: uint64(s.cfg.Own),
-		Peers: n.Peers, Replicas: n.Replicas, AssignmentRevision: s.revision, Full: s.full})
+		Peers: n.Peers, Replicas: n.Replicas, AssignmentRevision: s.revision, Full: s.full, Run: s.run, Number: s.number})
 	return told{news: n, answer: r, err: err, complete: s.full}
 }
 

@@ -54,24 +54,23 @@ func (r *run) auditShard(ctx context.Context, a *audit, l *load, s *placementv1.
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for begun, before := time.Now(), ""; ; {
-		at, digests, err := r.digests(ctx, s)
-		if err != nil {
+		now, at, digests, err := r.copies(ctx, s)
+		late := time.Since(begun) > still
+		switch {
+		case err != nil && late:
 			return err
-		}
-		copies = copies[:0]
-		for _, rep := range s.GetReplicas() {
-			c, err := r.records(ctx, s, rep.GetPeerId())
-			if err != nil {
-				return fmt.Errorf("peer %d: %w", rep.GetPeerId(), err)
-			}
-			copies = append(copies, c)
-		}
-		if same(digests) && same(at) && len(at) > 0 && at[0] == before { // nothing has moved while they were read
-			break
-		}
-		if before = at[0]; time.Since(begun) > still {
+		case err != nil: // a replica may leave and return for what befell its peer last
+			before = ""
+		case same(digests) && same(at) && at[0] == before: // nothing has moved while they were read
+			copies = now
+		case late:
 			a.divergent++
 			a.say("shard %d: its replicas do not come to one state: at entries %v, digests %v", s.GetShardId(), at, digests)
+			copies = now
+		default:
+			before = at[0]
+		}
+		if copies != nil {
 			break
 		}
 		<-tick.C
@@ -86,6 +85,22 @@ func (r *run) auditShard(ctx context.Context, a *audit, l *load, s *placementv1.
 		a.hold(l.history, s.GetShardId(), peer, r.shards, c)
 	}
 	return nil
+}
+
+// copies reads all replicas of a shard.
+func (r *run) copies(ctx context.Context, s *placementv1.Shard) (copies []map[int]*shardv1.Record, at, digests []string, err error) {
+	at, digests, err = r.digests(ctx, s)
+	for _, rep := range s.GetReplicas() {
+		if err != nil {
+			break
+		}
+		var c map[int]*shardv1.Record
+		if c, err = r.records(ctx, s, rep.GetPeerId()); err != nil {
+			err = fmt.Errorf("peer %d: %w", rep.GetPeerId(), err)
+		}
+		copies = append(copies, c)
+	}
+	return copies, at, digests, err
 }
 
 // hold compares all points that belong to a shard with the history.

@@ -311,8 +311,33 @@ func (r *run) heals(ctx context.Context, f harm, ended time.Time) error {
 	}
 	r.report.whole(f.name, time.Since(ended))
 	r.note("whole after %v", time.Since(ended).Round(ms))
+	if err := r.settles(limited, f); err != nil {
+		return err
+	}
 	r.current.Store(new(string))
 	return r.running()
+}
+
+// aftermath is how long something that was short may take to be noticed.
+const aftermath = 2500 * ms
+
+// settles waits until one more loss is not one too many: what was not noticed yet has been, and all peers vote.
+func (r *run) settles(ctx context.Context, f harm) error {
+	if !f.dies {
+		if err := wait(ctx, aftermath); err != nil {
+			return err
+		}
+	}
+	err := r.awaitWhole(ctx)
+	if err != nil {
+		err = fmt.Errorf("the collection is not whole: %s", r.why())
+	} else if err = r.fleet.AwaitVoters(ctx); err != nil {
+		err = fmt.Errorf("not all peers vote in the control plane: %w", err)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %v after that %w", f.name, wholeLimit, err), r.running())
+	}
+	return nil
 }
 
 // awaitWhole waits until all replicas are Active on record, and serve.

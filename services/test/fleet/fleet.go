@@ -116,9 +116,19 @@ func (f *Fleet) Begin(ctx context.Context) error {
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
+	return f.AwaitVoters(ctx)
+}
+
+// AwaitVoters waits until the control plane has as many voters as there may be of these peers: an odd number. Before that one more
+// loss may be one too many for it.
+func (f *Fleet) AwaitVoters(ctx context.Context) error {
 	return f.until(ctx, func() bool {
-		st, err := f.Status(ctx, 0)
-		return err == nil && st.GetLeader() != 0 && st.GetEven() == "" && len(st.GetMembers()) == len(f.peers)-(len(f.peers)+1)%2
+		i := f.Leader(ctx)
+		if i < 0 {
+			return false
+		}
+		st, err := f.Status(ctx, i)
+		return err == nil && st.GetEven() == "" && len(st.GetMembers()) == len(f.peers)-(len(f.peers)+1)%2
 	})
 }
 

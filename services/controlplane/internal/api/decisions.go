@@ -213,6 +213,7 @@ func (s decisions) pass(ctx context.Context, req *placementv1.ReportRequest) (*p
 func reportOf(req *placementv1.ReportRequest) evidence.Report {
 	r := evidence.Report{
 		Observer: topology.PeerID(req.GetObserver()), Own: topology.PeerID(req.GetOwnPeerId()), Full: req.GetFull(),
+		Run: req.GetRun(), Number: req.GetNumber(),
 		Peers: map[topology.PeerID]evidence.Said{}, Replicas: map[evidence.Replica]evidence.Said{},
 	}
 	for _, v := range req.GetPeers() {

@@ -107,6 +107,8 @@ type Report struct {
 	Observer topology.PeerID
 	Own      topology.PeerID // the peer in the observer's process; 0 = none
 	Full     bool            // what it said before is void
+	Run      uint64          // of the observer's process
+	Number   uint64          // of the report in its run, from 1 on; 0 = not numbered
 	Peers    map[topology.PeerID]Said
 	Replicas map[Replica]Said
 }
@@ -121,23 +123,29 @@ type Ledger struct {
 
 type observer struct {
 	own      topology.PeerID
+	run      uint64
+	number   uint64
 	heard    time.Time
 	peers    map[topology.PeerID]Said
 	replicas map[Replica]Said // only those that are not Alive
 }
 
-// Take learns from a report. It answers whether anything is held otherwise than before.
+// Take learns from a report. It answers whether anything is held otherwise than before. A report that was overtaken by a later one is void:
+// its observer has given it up, and told the same anew.
 func (l *Ledger) Take(now time.Time, r Report) (changed bool) {
 	if l.observers == nil {
 		l.observers = map[topology.PeerID]*observer{}
 	}
 	o := l.observers[r.Observer]
+	if o != nil && o.run == r.Run && r.Number != 0 && r.Number <= o.number {
+		return false
+	}
 	if o == nil || r.Full {
 		changed, o = true, &observer{peers: map[topology.PeerID]Said{}, replicas: map[Replica]Said{}}
 		l.observers[r.Observer] = o
 	}
 	changed = changed || now.Sub(o.heard) > Fresh // one that was silent tells only what is new since it was heard
-	o.heard, o.own = now, r.Own
+	o.heard, o.own, o.run, o.number = now, r.Own, r.Run, r.Number
 	for p, said := range r.Peers {
 		changed = changed || o.peers[p].State != said.State
 		o.peers[p] = said

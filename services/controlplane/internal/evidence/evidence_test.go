@@ -122,6 +122,27 @@ func TestLedger(t *testing.T) {
 	conclude("Unknown, Unknown, Suspect")
 }
 
+// TestOvertakenReportIsVoid: a network may bring a report after a later one.
+func TestOvertakenReportIsVoid(t *testing.T) {
+	var l Ledger
+	at := time.Unix(1000, 0)
+	for _, c := range []struct {
+		run, number uint64
+		state       State
+		counts      bool
+	}{{7, 1, Alive, true}, {7, 3, Suspect, true}, {7, 2, Alive, false}, {7, 3, Alive, false}, {7, 4, Alive, true}, {8, 1, Suspect, true}, {8, 0, Alive, true}} {
+		was := l.Peer(at, 3, []topology.PeerID{1}).State
+		changed := l.Take(at, Report{Observer: 1, Own: 1, Run: c.run, Number: c.number, Peers: said(c.state, 3)})
+		want := c.state
+		if !c.counts {
+			want = was
+		}
+		if now := l.Peer(at, 3, []topology.PeerID{1}).State; now != want || changed != c.counts {
+			t.Errorf("%+v: %v, changed is %v", c, now, changed)
+		}
+	}
+}
+
 func TestDeadReplicas(t *testing.T) {
 	var l Ledger
 	at := time.Unix(1000, 0)

@@ -31,7 +31,7 @@ type held struct {
 	verdict.Subject
 	epoch    uint64
 	failures uint32
-	told     verdict.State
+	told     verdict.State // as the control plane knows it; Unknown while it may know another
 }
 
 // Book holds the verdicts of one observer.
@@ -131,7 +131,8 @@ type News struct {
 func (n News) Empty() bool { return len(n.states) == 0 }
 
 // News lists the verdicts that were not told, or with all set every one, in a
-// fixed order. Told must follow once they have arrived.
+// fixed order. Sent must follow when they are on their way, Told once they have
+// arrived.
 func (b *Book) News(all bool) News {
 	n := News{states: map[subject]verdict.State{}}
 	for _, s := range b.subjects() {
@@ -150,6 +151,16 @@ func (b *Book) News(all bool) News {
 			Since: since, Evidence: h.Why, Failures: h.failures})
 	}
 	return n
+}
+
+// Sent marks verdicts as being on their way: until they are told, the control
+// plane may know them or what it was told before.
+func (b *Book) Sent(n News) {
+	for s := range n.states {
+		if h := b.held[s]; h != nil {
+			h.told = verdict.Unknown
+		}
+	}
 }
 
 // Told marks verdicts as known to the control plane, as they were when told.

@@ -66,6 +66,33 @@ func TestNewsAreToldOnceAndAgainUntilTheyArrive(t *testing.T) {
 	}
 }
 
+// TestDoubtIsNews: a report that was not answered may have arrived. What it told is told again, also if it is what the control plane
+// knew before.
+func TestDoubtIsNews(t *testing.T) {
+	b := NewBook(verdict.DefaultRules(), time.Now)
+	at := time.Duration(0)
+	b.Take(answer(at))
+	first := b.News(false)
+	b.Sent(first)
+	b.Told(first)
+	at += 250 * time.Millisecond
+	b.Take(probe.Outcome{Peer: 10, At: at, Err: errors.New("refused")})
+	b.Sent(b.News(false)) // Suspect, and no answer
+	for range 2 {
+		at += 250 * time.Millisecond
+		b.Take(answer(at))
+	}
+	n := b.News(false)
+	if len(n.Peers) != 1 || n.Peers[0].GetVerdict() != placementv1.Verdict_VERDICT_ALIVE {
+		t.Errorf("%v", n.Peers)
+	}
+	b.Sent(n)
+	b.Told(n)
+	if n := b.News(false); !n.Empty() {
+		t.Errorf("told twice: %v", n)
+	}
+}
+
 func TestDroppedReplicasAndPeersAreForgotten(t *testing.T) {
 	b := NewBook(verdict.DefaultRules(), time.Now)
 	b.Take(answer(0, replica(0, ""), replica(1, "")))

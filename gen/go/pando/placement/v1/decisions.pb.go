@@ -626,7 +626,11 @@ type ReportRequest struct {
 	AssignmentRevision uint64 `protobuf:"varint,5,opt,name=assignment_revision,json=assignmentRevision,proto3" json:"assignment_revision,omitempty"`
 	// The verdicts are all that the observer holds; what it said before is void. So on its first report, and whenever the revision
 	// of the assignment has changed: a new leader knows nothing.
-	Full          bool `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
+	// Drawn by the observer at its start.
+	Run uint64 `protobuf:"fixed64,7,opt,name=run,proto3" json:"run,omitempty"`
+	// Counts the reports of a run from 1 on: one that arrives after a later one, which a network may do, is void.
+	Number        uint64 `protobuf:"varint,8,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +705,20 @@ func (x *ReportRequest) GetFull() bool {
 		return x.Full
 	}
 	return false
+}
+
+func (x *ReportRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // Whom to observe.
@@ -815,14 +833,16 @@ const file_pando_placement_v1_decisions_proto_rawDesc = "" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
 	"\bevidence\x18\a \x01(\tR\bevidence\x12\x1f\n" +
 	"\vfailed_read\x18\b \x01(\bR\n" +
-	"failedRead\"\x87\x02\n" +
+	"failedRead\"\xb1\x02\n" +
 	"\rReportRequest\x12\x1a\n" +
 	"\bobserver\x18\x01 \x01(\x04R\bobserver\x12\x1e\n" +
 	"\vown_peer_id\x18\x02 \x01(\x04R\townPeerId\x125\n" +
 	"\x05peers\x18\x03 \x03(\v2\x1f.pando.placement.v1.PeerVerdictR\x05peers\x12>\n" +
 	"\breplicas\x18\x04 \x03(\v2\".pando.placement.v1.ReplicaVerdictR\breplicas\x12/\n" +
 	"\x13assignment_revision\x18\x05 \x01(\x04R\x12assignmentRevision\x12\x12\n" +
-	"\x04full\x18\x06 \x01(\bR\x04full\"\x94\x01\n" +
+	"\x04full\x18\x06 \x01(\bR\x04full\x12\x10\n" +
+	"\x03run\x18\a \x01(\x06R\x03run\x12\x16\n" +
+	"\x06number\x18\b \x01(\x04R\x06number\"\x94\x01\n" +
 	"\x0eReportResponse\x12/\n" +
 	"\x13assignment_revision\x18\x01 \x01(\x04R\x12assignmentRevision\x12\x1a\n" +
 	"\bsubjects\x18\x02 \x03(\x04R\bsubjects\x125\n" +
