@@ -20,6 +20,7 @@ type operation struct {
 	kind         opKind
 	point, field int8
 	parts        int8
+	byClient     bool  // the client made the id, and may repeat it for longer (D2a)
 	deadline     int64 // a coordinator gives up then, whatever is on the way (D3)
 	acked        bool  // somebody answered that it is done
 	known        bool  // the answer reached the client
@@ -45,10 +46,13 @@ func (w *world) request() {
 		if o.kind <= remove && w.chance(3) {
 			o.parts = maxParts
 		}
+		if w.chance(3) {
+			o.byClient, o.deadline = true, w.now+clientTime
+		}
 		w.ops = append(w.ops, o)
 		op = len(w.ops) - 1
 	} else {
-		op = max(len(w.ops)-1-w.rng.IntN(12), 0)
+		op = max(len(w.ops)-1-w.rng.IntN(8+16*w.rng.IntN(2)), 0)
 		if w.off[retriesEnd] {
 			op = w.rng.IntN(len(w.ops))
 		}

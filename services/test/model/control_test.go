@@ -24,6 +24,7 @@ type placement struct {
 type member struct {
 	status      status
 	incarnation int32
+	joined      int32 // the epoch that took it in, 0 at birth
 }
 
 func (p *placement) count(least status) (n int) {
@@ -49,9 +50,9 @@ type control struct {
 	reported [peers]int32
 	due      [peers + 1]decision // by the replica that it is about; the last: C3 without one
 	nonce    int32
-	settings int32 // newest revision of the collection's settings (W11)
-	leaving  int   // the operator wants this replica out
-	removed  [peers]bool
+	settings int32       // newest revision of the collection's settings (W11)
+	leaving  int         // the operator wants this replica out
+	removed  [peers]bool // this disk was once taken out, on the operator's word (P7)
 	// confirmedEpoch is the highest one that an Active replica has confirmed.
 	confirmedEpoch int32
 }
@@ -180,7 +181,7 @@ func (c *control) verdict(i int, falseAlarm bool) {
 	sick := !c.live(i)
 	switch {
 	case m.status == dead && c.keys[i].on: // C7
-		next.member[i] = member{partial, c.keys[i].incarnation}
+		next.member[i].status, next.member[i].incarnation = partial, c.keys[i].incarnation
 		c.write(next, bySwap)
 	case m.status == partial && (sick || falseAlarm):
 		next.member[i].status = dead
@@ -214,7 +215,7 @@ func (c *control) revive() {
 	next := c.record
 	for i, m := range next.member {
 		if c.keys[i].on && m.status >= dead {
-			next.member[i], next.primary = member{active, c.keys[i].incarnation}, i
+			next.member[i].status, next.member[i].incarnation, next.primary = active, c.keys[i].incarnation, i
 			c.write(next, bySwap)
 			return
 		}
@@ -321,7 +322,7 @@ func (c *control) bear(primary int) {
 		}
 		m.status = dead
 		if k := c.keys[i]; c.reported[i] != 0 && k.on && (k.incarnation == c.reported[i] || w.off[reportSession]) {
-			*m = member{active, c.reported[i]}
+			m.status, m.incarnation = active, c.reported[i]
 		}
 	}
 	next.primary, c.born = primary, true

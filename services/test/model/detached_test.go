@@ -70,7 +70,7 @@ func (r *replica) reconcile() {
 	}
 	slices.SortStableFunc(r.provisional, func(a, b provisional) int { return cmp.Compare(a.hlc[0], b.hlc[0]) })
 	ops := slices.Clone(r.provisional[:min(3, len(r.provisional))])
-	r.w.send(r.id, r.placement.primary, reconcile{ops, r.lowest()})
+	r.w.send(r.id, r.placement.primary, reconcile{ops, r.lowest(), r.placement.member[r.id].joined})
 }
 
 // listed answers a re-proposal that came too late: dedup has forgotten what is at
@@ -80,7 +80,8 @@ const listed = -1
 // onReconcile: P6. Found and not committed means wait, not append.
 func (r *replica) onReconcile(from int, m reconcile) {
 	w := r.w
-	if !r.leads() || r.job.op != 0 || r.heir.on {
+	of := r.placement.member[from]
+	if !r.leads() || r.job.op != 0 || r.heir.on || (of.status == absent || of.joined != m.joined) && !w.off[joinAnew] {
 		return
 	}
 	r.to[from].report(m.lowest)
@@ -89,7 +90,7 @@ func (r *replica) onReconcile(from int, m reconcile) {
 	for _, p := range m.ops {
 		q := r.find(p.op)
 		switch {
-		case q == 0 && p.hlc[0] <= floor && !w.off[floorGate]:
+		case q == 0 && floor.forgets(&w.ops[p.op], p.hlc[0]) && !w.off[floorGate]:
 			q = listed
 			w.count[listings]++
 			// A replica that was taken out on the operator's word may come too late.

@@ -30,7 +30,18 @@ type entry struct {
 	// config entry those that it brings (W11).
 	config int32
 	hlc    int64
-	floor  int64 // of a floor entry (D2)
+	floor  floor // of a floor entry
+}
+
+// floor is D2's, and D2a's: below all nobody re-proposes, and dedup has forgotten
+// everything; of the ids that coordinators made, also what is below own.
+type floor struct{ all, own int64 }
+
+func (f floor) max(g floor) floor { return floor{max(f.all, g.all), max(f.own, g.own)} }
+
+// forgets tells whether dedup below the floor may have forgotten an operation.
+func (f floor) forgets(o *operation, hlc int64) bool {
+	return hlc <= f.all || hlc <= f.own && !o.byClient
 }
 
 // stamp orders writes on one point (P5).
@@ -63,7 +74,7 @@ type point struct {
 type state struct {
 	point  [points]point
 	config int32
-	floor  int64
+	floor  floor
 	rotten int32 // names the damage that a copy came with, 0: none
 }
 
@@ -113,8 +124,9 @@ func (p *point) newest() stamp {
 
 // prune: D2. Below the floor nobody re-proposes, so stamps of fields and tombstones
 // are folded away.
-func (s *state) prune(floor int64) {
-	s.floor = max(s.floor, floor)
+func (s *state) prune(f floor) {
+	s.floor = s.floor.max(f)
+	floor := s.floor.all
 	for i := range s.point {
 		p := &s.point[i]
 		for k := range p.field {

@@ -34,7 +34,7 @@ func (w *world) events() []event {
 		{has(detachable, 17, 1), func(w *world) { w.running((*replica).reconcile) }},
 		{15, func(w *world) { w.running((*replica).startRead) }},
 		{20, func(w *world) { w.running((*replica).workOn) }},
-		{5, func(w *world) { w.running((*replica).raiseFloor) }},
+		{12, func(w *world) { w.running((*replica).raiseFloor) }},
 		{2, func(w *world) { w.control.settings++ }},
 		{3, (*world).jump},
 		{has(moving, 12, 3), (*world).wishHandOver},
@@ -185,7 +185,11 @@ func (w *world) outage() {
 func (w *world) cutOff() { w.control.cut[w.pick()] = w.chance(3) }
 
 func (w *world) jump() {
-	w.replicas[w.rng.IntN(peers)].skew = w.skew()
+	r := w.replicas[w.rng.IntN(peers)]
+	r.skew = w.skew()
+	if w.mix&jumping != 0 && w.chance(2) {
+		r.skew = int64(w.rng.IntN(60*maxSkew+1) - 30*maxSkew)
+	}
 	w.count[clockJumps]++
 }
 

@@ -38,8 +38,8 @@ func (w *world) committed(r *replica, q int) {
 
 func (w *world) committedWrite(e entry, q int, before *state) {
 	o := &w.ops[e.op]
-	if e.hlc <= before.floor {
-		w.fail("D2", "operation %d at %d has the stamp %d, the floor is %d", e.op, q, e.hlc, before.floor)
+	if before.floor.forgets(o, e.hlc) {
+		w.fail("D2", "operation %d at %d has the stamp %d, the floor is %v", e.op, q, e.hlc, before.floor)
 	}
 	if !e.again {
 		target := o.target(e.part)

@@ -86,17 +86,16 @@ func (c *control) grow(i int) {
 		return
 	}
 	next := c.record
-	next.member[i] = member{status: dead}
+	next.member[i] = member{status: dead, joined: next.epoch + 1}
 	if c.w.off[enterDead] && c.keys[i].on {
-		next.member[i] = member{active, c.keys[i].incarnation}
+		next.member[i].status, next.member[i].incarnation = active, c.keys[i].incarnation
 	}
-	c.removed[i] = false
 	c.w.count[growths]++
 	c.write(next, bySwap)
 }
 
-// drop: C0. A primary is handed over first, by C3 if it does not answer. What
-// remains must confirm itself: to take a copy out leans on the others.
+// drop: C0. A primary is handed over first, by C3 if it does not answer. To take an
+// Active replica out leans on another one, which must confirm itself (C2a).
 func (c *control) drop(i int) {
 	w, m := c.w, c.record.member[i]
 	if !c.born || c.record.lost || m.status == absent || c.record.count(dead) == 1 {
@@ -113,7 +112,7 @@ func (c *control) drop(i int) {
 		} else {
 			w.send(controlPlane, i, handOver{to})
 		}
-	case m.status != active && w.off[confirmDropDead], w.off[liveDrop] && m.status == active && c.record.count(active) > 1, w.off[keepLastActive] && len(q) == 0:
+	case m.status != active, w.off[liveDrop] && c.record.count(active) > 1, w.off[keepLastActive] && len(q) == 0:
 		next := c.record
 		for j, other := range next.member {
 			if j != i && m.status == active && other.status == active {

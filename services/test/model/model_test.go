@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,6 +67,46 @@ func ruleNamed(t *testing.T, name string) rule {
 	}
 	t.Fatalf("no rule %q", name)
 	return noRule
+}
+
+// TestRules: without a rule, the checker reports something. Slow ones start at a
+// stored seed; PANDO_MODEL_SEARCH=60 searches all of them from seed 1, for so many
+// million steps at most.
+func TestRules(t *testing.T) {
+	search := number(t, "PANDO_MODEL_SEARCH", 0) * 1_000_000
+	for i, info := range ruleTable() {
+		if rule(i) == noRule {
+			continue
+		}
+		t.Run(info.name, func(t *testing.T) {
+			o := options{seed: max(info.from, 1), steps: 1200, mix: info.mix}
+			o.off[i], o.off[info.with] = true, info.with != noRule || i == int(noRule)
+			most := uint64(400_000)
+			if info.missed != "" {
+				most = 100_000
+			}
+			if search > 0 {
+				o.seed, o.mix, most = 1, 0, search
+			}
+			var steps uint64
+			for ; steps < most; o.seed++ {
+				res := run(o)
+				steps += uint64(res.steps)
+				switch v := res.found; {
+				case v == nil:
+				case !slices.Contains(strings.Fields(info.seen), v.rule):
+					t.Fatalf("seed %d: %s, not %s", o.seed, v, info.seen)
+				default:
+					t.Logf("seed %d, step %d: %s", o.seed, steps, v)
+					return
+				}
+			}
+			if info.missed == "" {
+				t.Errorf("nothing seen in %d steps", steps)
+			}
+			t.Logf("not seen in %d steps: %s", steps, info.missed)
+		})
+	}
 }
 
 // TestReplay: a seed is the same run, byte for byte.

@@ -62,6 +62,7 @@ type (
 	reconcile       struct {
 		ops    []provisional
 		lowest lowest
+		joined int32
 	}
 	reconciled struct {
 		ops  []provisional

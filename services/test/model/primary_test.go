@@ -14,7 +14,7 @@ func (r *replica) propose(op int32) {
 	}
 	if r.job.op != 0 {
 		if r.job.op == op && r.job.next > 0 && w.off[openGroup] {
-			r.appendParts(op, 0)
+			r.appendParts(op, r.job.config)
 		}
 		return
 	}
@@ -75,7 +75,7 @@ func (r *replica) openSettings() {
 	}
 }
 
-// raiseFloor: D2. Without detached mode nobody re-proposes: the floor is the
+// raiseFloor: D2, D2a. Without detached mode nobody re-proposes: the floor is the
 // primary's clock less the retry window. With it, no replica of the placement, Dead
 // ones too, may still re-propose anything lower; who has not reported under this
 // term is unknown.
@@ -84,8 +84,9 @@ func (r *replica) raiseFloor() {
 	if !r.leads() || r.job.next > 0 || r.heir.on {
 		return
 	}
+	lowest := r.stamp()
 	r.to[r.id].lowest = r.lowest()
-	floor := max(r.clock, w.now+r.skew)
+	r.seen = append(r.seen, moment{w.now, r.clock})
 	if w.mix&detachable != 0 && !w.off[floorLowest] {
 		for f, m := range r.placement.member {
 			l := r.to[f].lowest
@@ -95,16 +96,34 @@ func (r *replica) raiseFloor() {
 			if !l.known {
 				return
 			}
-			floor = min(floor, l.hlc)
+			lowest = min(lowest, l.hlc)
 		}
 	}
-	if !w.off[retryWindow] {
-		floor -= retryWindowTime
+	next := floor{lowest - clientWindow, lowest - coordinatorWindow}
+	if !w.off[floorByBoot] {
+		next.all, next.own = min(next.all, r.clockBefore(clientWindow)), min(next.own, r.clockBefore(coordinatorWindow))
 	}
-	if _, f := r.ahead(); floor >= f+20 {
-		r.log = append(r.log, entry{term: r.promised, kind: floorEntry, floor: floor, hlc: r.clock})
+	switch {
+	case w.off[retryWindow]:
+		next = floor{lowest, lowest}
+	case w.off[clientIDs]:
+		next.all = next.own
+	}
+	if _, f := r.ahead(); next.all >= f.all+10 || next.own >= f.own+10 {
+		r.log = append(r.log, entry{term: r.promised, kind: floorEntry, floor: f.max(next), hlc: r.clock})
 		w.count[floors]++
 	}
+}
+
+// clockBefore is what the own clock showed so long ago, by the time since boot; a
+// wall clock may have jumped since.
+func (r *replica) clockBefore(ago int64) (clock int64) {
+	for _, m := range r.seen {
+		if m.at <= r.w.now-ago {
+			clock = m.clock
+		}
+	}
+	return clock
 }
 
 // required: W6.
@@ -207,7 +226,7 @@ func (r *replica) onAck(from int, m appendAck) {
 }
 
 func (p *progress) report(l lowest) {
-	if !p.lowest.known || l.at > p.lowest.at || l.unordered {
+	if !p.lowest.known || l.at > p.lowest.at {
 		p.lowest = l
 	}
 }

@@ -67,6 +67,7 @@ type leading struct {
 	job      job
 	heir     heir
 	read     read
+	seen     []moment // oldest first
 }
 
 type progress struct {
@@ -83,8 +84,6 @@ type lowest struct {
 	known bool
 	hlc   int64
 	at    int
-	// unordered is set with lowestNewest off.
-	unordered bool
 }
 
 // job is the operation that the primary works on; others are held back (W3).
@@ -100,6 +99,9 @@ type heir struct {
 	ask  int32
 	told bool
 }
+
+// moment is what the primary's clock showed at a time since its boot.
+type moment struct{ at, clock int64 }
 
 // read is a linearizable read that waits for its proof (R3).
 type read struct {
@@ -147,7 +149,7 @@ func (r *replica) find(op int32) int {
 	last := r.w.ops[op].parts - 1
 	for i := len(r.log) - 1; i >= 0; i-- {
 		e := &r.log[i]
-		if e.op == op && e.kind == writeEntry && (e.part == last || r.w.off[lastPart]) && (i >= r.applied || e.hlc > r.state.floor) {
+		if e.op == op && e.kind == writeEntry && (e.part == last || r.w.off[lastPart]) && (i >= r.applied || !r.state.floor.forgets(&r.w.ops[op], e.hlc)) {
 			return i + 1
 		}
 	}
@@ -155,12 +157,12 @@ func (r *replica) find(op int32) int {
 }
 
 // ahead is the state's settings and floor as they will be at the end of the log.
-func (r *replica) ahead() (config int32, floor int64) {
-	config, floor = r.state.config, r.state.floor
+func (r *replica) ahead() (config int32, f floor) {
+	config, f = r.state.config, r.state.floor
 	for _, e := range r.log[min(r.applied, len(r.log)):] {
-		config, floor = max(config, e.settings()), max(floor, e.floor)
+		config, f = max(config, e.settings()), f.max(e.floor)
 	}
-	return config, floor
+	return config, f
 }
 
 func (e entry) settings() int32 {
@@ -174,6 +176,9 @@ func (e entry) settings() int32 {
 func (r *replica) adopt(p placement) {
 	if p.epoch <= r.placement.epoch {
 		return
+	}
+	if me := p.member[r.id]; (me.status == absent || me.joined != r.placement.member[r.id].joined) && !r.w.off[joinAnew] {
+		r.voidProvisional()
 	}
 	r.placement = p
 	if r.pending.epoch < p.epoch {
@@ -211,6 +216,7 @@ func (r *replica) elect() {
 	}
 	r.log = append(r.log, entry{term: t, kind: startEntry, hlc: r.clock})
 	r.startSeq = len(r.log)
+	r.seen = append(r.seen, moment{w.now, r.clock})
 	r.openSettings()
 }
 
@@ -240,7 +246,7 @@ func (r *replica) apply() {
 	for ; r.applied < to; r.applied++ {
 		r.w.fold(&r.state, r.log[r.applied])
 		if r.w.off[floorInLog] {
-			r.state.prune(r.clock - retryWindowTime)
+			r.state.prune(floor{all: r.clock - clientWindow})
 		}
 	}
 }
@@ -284,6 +290,9 @@ func (r *replica) acknowledge(to int) {
 
 // lowest is reported with every answer.
 func (r *replica) lowest() lowest {
+	if !r.w.off[stampAbove] {
+		r.observe(r.w.now + r.skew)
+	}
 	h := r.clock
 	for _, p := range r.provisional {
 		h = min(h, p.hlc[0])
@@ -293,16 +302,20 @@ func (r *replica) lowest() lowest {
 			h = min(h, e.hlc)
 		}
 	}
-	return lowest{true, h, r.w.step, r.w.off[lowestNewest]}
+	return lowest{true, h, r.w.step}
 }
 
 // crash ends the process: a random part of the unsynced log is lost, and all that
 // was applied since the last checkpoint.
 func (r *replica) crash() {
 	w := r.w
+	r.crashKeeping(r.synced + w.rng.IntN(len(r.log)-r.synced+1))
+}
+
+func (r *replica) crashKeeping(keep int) {
+	w := r.w
 	w.count[crashes]++
 	w.died(r)
-	keep := r.synced + w.rng.IntN(len(r.log)-r.synced+1)
 	r.log, r.synced = r.log[:keep:keep], keep
 	c := r.checkpoint
 	r.process = process{clock: r.hlcBound, told: c, commit: c, applied: c}
@@ -335,16 +348,29 @@ func (r *replica) restart() {
 func (r *replica) lose() {
 	w := r.w
 	w.died(r)
+	r.voidProvisional()
+	w.incarnations++
+	w.control.removed[r.id] = false
+	*r = replica{w: w, id: r.id, skew: r.skew, disk: disk{incarnation: w.incarnations}}
+}
+
+// voidProvisional: the disk is lost, or the replica was taken out, whether or not it
+// is in again: nobody waited for what it might re-propose, which is listed for the
+// operator instead (P7).
+func (r *replica) voidProvisional() {
+	w := r.w
 	for _, p := range r.provisional {
 		other := slices.ContainsFunc(w.replicas[:], func(q *replica) bool { return q != r && q.holds(p.op) >= 0 })
 		w.ops[p.op].excused = w.ops[p.op].excused || !other
 	}
-	w.incarnations++
-	*r = replica{w: w, id: r.id, skew: r.skew, disk: disk{incarnation: w.incarnations}}
+	r.provisional = nil
 }
 
 // wipe makes the replica anew under another incarnation, the peer stays up.
 func (r *replica) wipe() {
+	if m := r.w.control.record.member[r.id]; m.status == active && m.incarnation == r.incarnation {
+		r.w.fail("I1", "Active replica %d deletes itself", r.id)
+	}
 	p := r.placement
 	r.lose()
 	r.placement = p

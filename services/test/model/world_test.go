@@ -12,12 +12,14 @@ const peers = 4
 const (
 	sessionTTL    = 60  // of a key after its last renewal
 	confirmWithin = 45  // T_confirm, less than the TTL
-	maxSkew       = 30  // of a wall clock, to either side
-	retryTime     = 120 // a coordinator's
+	maxSkew       = 20  // of a wall clock, to either side
+	retryTime     = 90  // a coordinator's, of ids that it made
+	clientTime    = 320 // a client's, of ids that it made
 	requestLife   = 90  // of a provisional copy
-	// retryWindowTime is the retry window. It exceeds what a coordinator retries by
-	// the difference of two wall clocks and by what stamps may run ahead of them.
-	retryWindowTime = retryTime + 2*maxSkew + 60
+	// The windows exceed that by the difference of two wall clocks and by what stamps
+	// may run ahead of them.
+	coordinatorWindow = retryTime + 2*maxSkew + 30
+	clientWindow      = clientTime + 2*maxSkew + 30
 )
 
 // mix is what a seed is about.
@@ -31,6 +33,7 @@ const (
 	moving                     // more growth, drops and handovers
 	calm                       // fewer of the other faults
 	forcing                    // the operator forces peers out
+	jumping                    // wall clocks jump far, where nobody detaches
 	someMix                    // set in every mix that is given
 )
 
@@ -38,6 +41,9 @@ func mixOf(seed uint64) mix {
 	m := mix(seed%64) | someMix
 	if m&moving != 0 && seed/64%4 == 0 {
 		m |= forcing
+	}
+	if m&detachable == 0 && seed/64%4 == 1 {
+		m |= jumping
 	}
 	return m
 }
