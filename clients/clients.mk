@@ -1,8 +1,8 @@
 # Pando seen from outside: published clients, the demo, figures.
 .PHONY: conformance demo figures
 
-conformance: build ## run the published clients (curl, Python, Go) against a fresh peer
-	PANDO=./pando clients/run.sh $(CLIENTS)
+conformance: build ## run the published clients against a fresh peer (CLIENTS='curl go': these; PEERS=3: against three, one killed)
+	PANDO=./pando PEERS=$(or $(PEERS),1) clients/run.sh $(CLIENTS)
 
 demo: build | .bin ## load real vectors, query them against the exact answer, kill -9, audit (DATA=folder; none: a small excerpt)
 	$(GO) run ./services/test/demo -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)')

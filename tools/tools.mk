@@ -60,5 +60,5 @@ descriptors: ## compare our API, element by element, with those inside the publi
 	@if python3 -c "import ensurepip" 2>/dev/null; then cd clients/python && { test -x .venv/bin/pytest || \
 	  { python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -r requirements.txt; }; } && \
 	  .venv/bin/pytest -q -p no:cacheprovider test_descriptors.py; else echo 'left out: python (no python3 with venv)'; fi
-	@if command -v npm >/dev/null; then cd clients/typescript && { test -d node_modules || \
+	@if command -v npm >/dev/null; then cd clients/typescript && { test node_modules/.package-lock.json -nt package-lock.json || \
 	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; } && npm test --silent; else echo 'left out: typescript (no npm)'; fi

@@ -1,19 +1,31 @@
 #!/usr/bin/env bash
 # Checks a running peer over REST with curl, and compares every answer with one computed here by jq.
-#   conformance.sh [--host 127.0.0.1] [--rest-port 6333] [-v]
-# The defaults come from PANDO_HOST, PANDO_REST_PORT and PANDO_API_KEY. The last line is `N passed, M failed`.
+#   conformance.sh [--host 127.0.0.1] [--rest-port 6333] [-v] [cluster | cluster-down | cluster-back]
+# The defaults come from PANDO_HOST, PANDO_REST_PORT and PANDO_API_KEY; a cluster is named by PANDO_PEERS="rest/grpc,…",
+# in which the PANDO_DOWN-th peer is down. The last line is `N passed, M failed`.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-host=${PANDO_HOST:-127.0.0.1} port=${PANDO_REST_PORT:-6333} verbose=
+host=${PANDO_HOST:-127.0.0.1} port=${PANDO_REST_PORT:-6333} verbose='' mode=''
 while (($#)); do
   case $1 in
     --host) host=$2; shift 2 ;;
     --rest-port) port=$2; shift 2 ;;
     -v) verbose=1; shift ;;
+    cluster | cluster-down | cluster-back) mode=$1; shift ;;
     *) echo "unknown argument $1; see the head of $0" >&2; exit 2 ;;
   esac
 done
 for tool in curl jq; do command -v $tool >/dev/null || { echo "$tool is needed" >&2; exit 2; }; done
+
+peers=("$host:$port") turn=0 factor=
+if [[ $mode ]]; then
+  IFS=, read -ra peers <<<"${PANDO_PEERS:?"is not set: $mode needs \"rest/grpc,…\", each host:port"}"
+  if [[ $mode == cluster-down ]]; then unset "peers[${PANDO_DOWN:-0} - 1]"; fi
+  peers=("${peers[@]%%/*}") factor=${PANDO_FACTOR:-2}
+fi
+# next: the calls that follow go to the next peer.
+next() { peer=${peers[turn++ % ${#peers[@]}]}; }
+next
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -27,7 +39,7 @@ echo '[]' >"$tmp/truth"
 make() { jq -nc --argjson count "$count" --slurpfile in "$tmp/truth" "\$in[0] as \$t | $facts $1"; }
 # call METHOD PATH [BODY]: leaves status and $tmp/body. A body of @name is the file.
 call() {
-  local args=(-sS --max-time 60 -o "$tmp/body" -w '%{http_code}' -X "$1" --path-as-is "http://$host:$port$2")
+  local args=(-sS --max-time 60 -o "$tmp/body" -w '%{http_code}' -X "$1" --path-as-is "http://$peer$2")
   [[ -n ${PANDO_API_KEY:-} ]] && args+=(-H "api-key: $PANDO_API_KEY")
   if (($# > 2)); then
     printf '%s' "$3" >"$tmp/request"
@@ -45,12 +57,14 @@ tell() { # tell NAME GOOD DETAIL
     echo "FAIL curl: $1: ${3:0:600}"
   fi
 }
-# check NAME EXPRESSION: the last answer is a success and the expression over $b (body) and $t (truth) is true.
-check() {
+# agrees EXPRESSION: the last answer is a success and the expression over $b (body) and $t (truth) is true.
+agrees() {
   local good
-  good=$(jq -n --slurpfile in "$tmp/truth" --slurpfile body "$tmp/body" "\$in[0] as \$t | \$body[0] as \$b | $facts \$b.status == \"ok\" and ($2)" 2>"$tmp/error")
-  [[ $status == 200 ]] || good=false
-  tell "$1" "${good:-false}" "status $status, $(head -c 300 "$tmp/body") $(head -c 200 "$tmp/error")"
+  good=$(jq -n --slurpfile in "$tmp/truth" --slurpfile body "$tmp/body" "\$in[0] as \$t | \$body[0] as \$b | $facts \$b.status == \"ok\" and ($1)" 2>"$tmp/error")
+  [[ $status == 200 && $good == true ]]
+}
+check() { # check NAME EXPRESSION
+  tell "$1" "$(agrees "$2" && echo true)" "status $status, $(head -c 300 "$tmp/body") $(head -c 200 "$tmp/error")"
 }
 # refused NAME STATUS [TEXT]: the last answer has this status, and an error in the envelope, which has no result.
 refused() {
@@ -66,28 +80,60 @@ same_points() {
   call POST "/collections/$coll/points" "{\"ids\": $2, \"with_vector\": true, \"with_payload\": true}"
   check "$1" "holds(\$b.result; $2)"
 }
+ask() { call POST "/collections/$coll/points/query" "$1"; }
+change() { call "$1" "/collections/$coll/points/$2?wait=true" "$3"; check "$4" '$b.result.status == "completed"'; }
+
+# within SECONDS COMMAND...: asks again until it is true or the seconds are over.
+within() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.1
+  done
+}
+seen() { # seen PEER: it knows the collection
+  local peer=$1
+  call GET "/collections/$coll/exists"
+  agrees '$b.result.exists'
+}
+remake() { # the collection, anew
+  call DELETE "/collections/$coll"
+  call DELETE "/collections/${coll}_named"
+  call GET "/collections/$coll/exists"
+  check 'exists before it is created' '$b.result == {exists: false}'
+  call PUT "/collections/$coll" "{\"vectors\": {\"size\": 300, \"distance\": \"Cosine\"}, \"shard_number\": 6${factor:+, \"replication_factor\": $factor}}"
+  check create '$b.result == true and ($b.time | type) == "number"'
+  local p
+  for p in "${peers[@]}"; do # the others hear of it a little later
+    tell 'the collection is seen by every peer' "$(within 10 seen "$p" && echo true)" 'not after 10 s'
+  done
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  ((failed == 0))
+  exit
+}
+. "$here/cluster.sh"
+[[ -z $mode ]] || sample
+case $mode in cluster-down | cluster-back) finish ;; esac
 
 # -- service and collection
 call GET /
-[[ $status == 200 ]] || { echo "FAIL curl: GET http://$host:$port/: status $status"; echo '0 passed, 1 failed'; exit 1; }
+[[ $status == 200 ]] || { echo "FAIL curl: GET http://$peer/: status $status"; echo '0 passed, 1 failed'; exit 1; }
 tell 'the version of the API' "$(jq '.version | startswith("1.19.")' "$tmp/body")" "$(<"$tmp/body")"
 tell 'a commit of 40 characters' "$(jq '.commit | length == 40' "$tmp/body")" "$(<"$tmp/body")"
 for path in /healthz /livez /readyz /metrics; do
   call GET $path
   tell "$path" "$([[ $status == 200 ]] && echo true)" "status $status"
 done
-call DELETE "/collections/$coll"
-call DELETE "/collections/${coll}_named"
-call GET "/collections/$coll/exists"
-check 'exists before it is created' '$b.result == {exists: false}'
-call PUT "/collections/$coll" '{"vectors": {"size": 300, "distance": "Cosine"}, "shard_number": 6}'
-check create '$b.result == true and ($b.time | type) == "number"'
-call GET "/collections/$coll/exists"
-check exists '$b.result.exists'
+remake
 call GET /collections
 check list '[$b.result.collections[].name] | index("'$coll'") != null'
 
 # -- upsert and get
+next
 truth "[range($count) | point(.)]"
 call PUT "/collections/$coll/points?wait=true" "$(make '{points: $t[:60]}')"
 check 'upsert a list' '$b.result.status == "completed" and ($b.result.operation_id | type) == "number"'
@@ -112,8 +158,8 @@ call GET "/collections/$coll/points/1000000000"
 refused 'GET of an absent point' 404
 
 # -- query
+next
 q=$(make 'vector(10001; 300)')
-ask() { call POST "/collections/$coll/points/query" "$1"; }
 ask "{\"query\": $q, \"with_payload\": true, \"with_vector\": true}"
 check 'query by vector' '$b.result.points | length == 10 and agrees(.; ranked('"$q"'; true)) and holds(.; map(.id))'
 ask "{\"query\": $q, \"limit\": 1000}"
@@ -135,6 +181,7 @@ call POST "/collections/$coll/points/search/batch" "{\"searches\": [{\"vector\":
 check 'search in a batch' '[$b.result[] | length] == [2, 3] and agrees($b.result[1]; ranked('"$q"'; true))'
 
 # -- filters: NAME | FILTER | what it lets through
+next
 while IFS='|' read -r name filter keep; do
   ask "{\"query\": $q, \"limit\": 1000, \"filter\": $filter}"
   check "filter $name: query" '$b.result.points | agrees(.; ranked('"$q"'; '"$keep"')) and (map(.id) | in_order) == ([$t[] | select('"$keep"') | .id] | in_order)'
@@ -163,6 +210,7 @@ empty|{}|true
 CASES
 
 # -- scroll through all pages
+next
 offset=null pages=0 seen='[]'
 while ((pages == 0)) || [[ $offset != null && $pages -lt 100 ]]; do
   call POST "/collections/$coll/points/scroll" "{\"limit\": 17, \"offset\": $offset, \"with_payload\": true}"
@@ -175,7 +223,7 @@ check 'scroll: every id once, in order' "$seen"' == ($t | map({id, n: .payload.n
 tell 'scroll: pages' "$([[ $pages == 8 ]] && echo true)" "$pages"
 
 # -- payload
-change() { call "$1" "/collections/$coll/points/$2?wait=true" "$3"; check "$4" '$b.result.status == "completed"'; }
+next
 change POST payload '{"payload": {"extra": [1, 2.5, null], "n": 1000}, "points": [20]}' 'set payload'
 truth 'map(if .id == 20 then .payload += {extra: [1, 2.5, null], n: 1000} else . end)'
 change POST payload '{"payload": {"extra": "z"}, "filter": {"must": [{"key": "n", "range": {"gte": 21, "lt": 24}}]}}' 'set payload by filter'
@@ -191,6 +239,7 @@ truth 'map(if .id == 28 then .payload = {} else . end)'
 same_points 'payloads after that' '[20, 21, 22, 23, 24, 25, 26, 27, 28, 30]'
 
 # -- delete and batch
+next
 change POST delete '{"points": [31, 1000000000]}' 'delete by id'
 change POST delete '{"filter": {"must": [{"key": "n", "range": {"gte": 40, "lt": 50}}]}}' 'delete by filter'
 truth 'map(select(.id != 31 and (.payload.n == null or .payload.n < 40 or .payload.n >= 50)))'
@@ -205,6 +254,7 @@ truth '. + [{id: 5000, vector: vector(5002; 300), payload: {b: 2}}]'
 same_points 'all that is left' "$(make '[$t[].id]')"
 
 # -- named vectors
+next
 named=/collections/${coll}_named
 call PUT "$named" '{"vectors": {"a": {"size": 8, "distance": "Dot"}, "b": {"size": 4, "distance": "Euclid"}}}'
 check 'create with named vectors' '$b.result == true'
@@ -222,6 +272,7 @@ call POST "$named/points" '{"ids": [3, 4], "with_vector": true}'
 check 'vectors after both' '($b.result | sort_by(.id)) as $r | near_all($r[0].vector.a; vector(9; 8)) and near_all($r[0].vector.b; vector(103; 4)) and ($r[1].vector | keys) == ["a"]'
 
 # -- aliases and information
+next
 call POST /collections/aliases "{\"actions\": [{\"create_alias\": {\"collection_name\": \"$coll\", \"alias_name\": \"${coll}_alias\"}}]}"
 check 'create an alias' '$b.result == true'
 call GET "/collections/$coll/aliases"
@@ -235,11 +286,12 @@ refused 'the alias is gone' 404
 call GET "/collections/$coll"
 check info '$b.result | .status == "green" and .points_count == ($t | length) and .config.params.vectors == {size: 300, distance: "Cosine"} and .config.params.shard_number == 6'
 call GET "/collections/$coll/cluster"
-check 'shards of the collection' '$b.result | ([.local_shards[], .remote_shards[] | .shard_id] | sort) == [0, 1, 2, 3, 4, 5] and all(.local_shards[]; .state == "Active")'
+check 'shards of the collection' '$b.result | (replicas | map(.shard) | unique) == [range(6)] and all(.local_shards[]; .state == "Active")'
 call GET /cluster
 check cluster '$b.result | .status == "enabled" and .peers[.peer_id | tostring].uri != null'
 
 # -- errors
+next
 call GET /collections/no_such
 refused 'unknown collection' 404 no_such
 call POST /collections/no_such/points/count '{}'
@@ -272,6 +324,7 @@ call POST "/collections/$coll/points/count" '{}'
 check 'nothing was half applied' '$b.result.count == ($t | length)'
 
 # -- drop
+next
 for name in "$coll" "${coll}_named"; do
   call DELETE "/collections/$name"
   check "drop $name" '$b.result == true'
@@ -279,5 +332,4 @@ done
 call DELETE "/collections/$coll"
 check 'drop what is gone' '$b.result == false'
 
-echo "$passed passed, $failed failed"
-((failed == 0))
+finish

@@ -34,3 +34,8 @@ def agrees($got; $want):
 def holds($got; $ids):
   ($got | map(.id) | in_order) == ($ids | in_order)
   and all($got[]; . as $g | ($t[] | select(.id == $g.id)) as $w | $g.payload == $w.payload and near_all($g.vector; $w.vector | unit));
+
+# The replicas in what a peer says of a collection's shards.
+def replicas:
+  .peer_id as $me | [(.local_shards[] | {shard: .shard_id, peer: $me, state}), (.remote_shards[] | {shard: .shard_id, peer: .peer_id, state})]
+  | sort_by([.shard, .peer]);

@@ -1,9 +1,11 @@
 """Checks a running peer with the published Python client and compares every answer with one computed here.
 
     python conformance.py [--host 127.0.0.1] [--rest-port 6333] [--grpc-port 6334] [--over rest|grpc|memory] [-v]
+                          [cluster | cluster-down | cluster-back]
 
 `--over memory` runs the same checks against the client's own in-memory engine: a test of this program, not of a peer.
-The defaults come from PANDO_HOST, PANDO_REST_PORT and PANDO_GRPC_PORT. The last line is `N passed, M failed`.
+The defaults come from PANDO_HOST, PANDO_REST_PORT and PANDO_GRPC_PORT; a cluster is named by PANDO_PEERS. The last line is
+`N passed, M failed`.
 """
 
 import argparse
@@ -11,111 +13,36 @@ import math
 import os
 import sys
 import traceback
-import uuid
 
 import grpc
 import httpx
-import numpy as np
+from cluster import Cluster, addresses, within
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import UnexpectedResponse
-
-DIM, COUNT, SHARDS = 300, 600, 6
-ABSENT = object()
+from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, order, payload, point_id, same, unit, vector
 
 
-def vector(i, dim=DIM):
-    """Numbers of a small congruential generator, equal in every language of this folder."""
-    out, state = [], (i * 7919 + 17) % 233280
-    for _ in range(dim):
-        state = (state * 9301 + 49297) % 233280
-        out.append(state / 116640 - 1)
-    return out
+class Suite(Cluster):
+    """Each part talks to the next peer; one that breaks off is one failed check."""
 
-
-def point_id(i):
-    return str(uuid.UUID(int=(0x5EED << 64) + i)) if i % 10 == 9 else i
-
-
-def payload(i):
-    p = {
-        "n": i,
-        "color": ("red", "green", "blue")[i % 3],
-        "price": i / 4,
-        "tags": [f"t{i % 5}", f"s{i % 7}"],
-        "flag": i % 2 == 0,
-        "nested": {"deep": i % 11, "list": [{"a": i % 3, "b": i % 2}, {"a": i % 4, "b": 7}]},
-    }
-    if i % 4:
-        p["maybe"] = (None, None, [], "x")[i % 4]
-    return p
-
-
-def order(ids):
-    """Numbers first, then UUIDs by their bytes."""
-    return sorted(ids, key=lambda i: (isinstance(i, str), uuid.UUID(i).int if isinstance(i, str) else i))
-
-
-def unit(v):
-    v = np.asarray(v, dtype=np.float64)
-    return v / np.linalg.norm(v)
-
-
-def similarity(distance, a, b):
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    match distance:
-        case m.Distance.COSINE:
-            return float(unit(a) @ unit(b))
-        case m.Distance.DOT:
-            return float(a @ b)
-        case m.Distance.EUCLID:
-            return float(np.linalg.norm(a - b))
-        case m.Distance.MANHATTAN:
-            return float(np.abs(a - b).sum())
-
-
-def same(a, b):
-    """Equality of JSON values: 1, 1.0 and True are three things, floats are equal within a float32's precision."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    if isinstance(a, float) or isinstance(b, float):
-        return isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=2e-5, abs_tol=2e-5)
-    return a == b
-
-
-class Points:
-    """What the collection must hold: the second opinion of every check."""
-
-    def __init__(self, distance):
-        self.distance, self.vectors, self.payloads = distance, {}, {}
-
-    def nearest(self, query, keep=lambda i, p: True, threshold=None):
-        hits = [(similarity(self.distance, query, v), i) for i, v in self.vectors.items() if keep(i, self.payloads[i])]
-        up = self.distance in (m.Distance.COSINE, m.Distance.DOT)
-        if threshold is not None:
-            hits = [h for h in hits if (h[0] >= threshold if up else h[0] <= threshold)]
-        return sorted(hits, key=lambda h: -h[0] if up else h[0])
-
-
-class Suite:
     def __init__(self, args):
-        self.verbose, self.over = args.verbose, args.over
-        self.passed = self.failed = 0
-        self.rest = f"http://{args.host}:{args.rest_port}"
-        key = args.api_key or None
-        if args.over == "memory":
-            self.client = QdrantClient(":memory:")
-        else:
-            self.client = QdrantClient(host=args.host, port=args.rest_port, grpc_port=args.grpc_port, https=False, api_key=key,
-                                       prefer_grpc=args.over == "grpc", timeout=30)
-        self.http = httpx.Client(base_url=self.rest, timeout=30, headers={"api-key": key} if key else {})
+        self.verbose, self.over, self.mode = args.verbose, args.over, args.mode
+        self.passed = self.failed = self.turn = 0
+        self.factor = int(os.environ.get("PANDO_FACTOR", "2")) if args.mode else None
+        self.peers = [self.connect(args, *peer) for peer in addresses(args)]
+        self.client, self.http = self.peers[0]
         self.name = f"conformance_py_{args.over}"
         self.truth = Points(m.Distance.COSINE)
+
+    def connect(self, args, host, rest_port, grpc_port):
+        key = args.api_key or None
+        http = httpx.Client(base_url=f"http://{host}:{rest_port}", timeout=60, headers={"api-key": key} if key else {})
+        if args.over == "memory":
+            return QdrantClient(":memory:"), http
+        over_grpc = args.over == "grpc"
+        return QdrantClient(host=host, port=rest_port, grpc_port=grpc_port, https=False, api_key=key, prefer_grpc=over_grpc, timeout=60), http
 
     # -- bookkeeping
 
@@ -131,12 +58,15 @@ class Suite:
             print(f"{'ok  ' if good else 'FAIL'} {self.over}: {what}" + ("" if good else f": {detail}"), flush=True)
 
     def part(self, what, f):
+        self.client, self.http = self.peers[self.turn % len(self.peers)]
+        self.turn += 1
         try:
             f()
         except Exception as e:  # a part that breaks off is one failure; the next ones still run
             where = traceback.extract_tb(e.__traceback__)
-            line = next((t.lineno for t in reversed(where) if t.filename == __file__), 0)
-            self.ok(what, False, f"line {line}: {type(e).__name__}: {str(e)[:500]}")
+            ours = os.path.dirname(os.path.abspath(__file__))
+            at = next((f"{os.path.basename(t.filename)}:{t.lineno}" for t in reversed(where) if os.path.dirname(t.filename) == ours), "")
+            self.ok(what, False, f"{at}: {type(e).__name__}: {str(e)[:500]}")
 
     def refused(self, what, rest, code, f):
         """f must fail with this HTTP status, over gRPC with this code."""
@@ -163,14 +93,22 @@ class Suite:
     # -- parts
 
     def run(self):
+        if self.mode == "cluster":
+            self.sample()
+        elif self.mode:
+            self.sample_again()
+        if self.mode in (None, "cluster"):
+            self.checks()
+        print(f"{self.passed} passed, {self.failed} failed")
+        return self.failed == 0 and self.passed > 0
+
+    def checks(self):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
         parts = [self.create, self.upsert, self.get, self.query, self.filters, self.old_search, self.scroll, self.count, self.payloads, self.delete,
                  self.batch, self.knobs, self.named, self.aliases, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
-        print(f"{self.passed} passed, {self.failed} failed")
-        return self.failed == 0
 
     def service(self):
         if self.over == "memory":
@@ -183,19 +121,24 @@ class Suite:
         metrics = self.http.get("/metrics")
         self.check("/metrics", (metrics.status_code, "# TYPE" in metrics.text), (200, True))
 
-    def create(self):
+    def make(self):
+        """The collection, anew."""
         for name in (self.name, self.name + "_named"):
             if self.client.collection_exists(name):
                 self.client.delete_collection(name)
         self.check("exists before it is created", self.client.collection_exists(self.name), False)
-        made = self.client.create_collection(self.name, vectors_config=m.VectorParams(size=DIM, distance=m.Distance.COSINE), shard_number=SHARDS)
+        made = self.client.create_collection(self.name, vectors_config=m.VectorParams(size=DIM, distance=m.Distance.COSINE),
+                                             shard_number=SHARDS, replication_factor=self.factor)
         self.check("create", made, True)
-        self.check("exists", self.client.collection_exists(self.name), True)
+        for client, _ in self.peers:  # the others hear of it a little later
+            self.ok("the collection is seen by every peer", within(10, lambda: client.collection_exists(self.name)))
+
+    def create(self):
+        self.make()
         self.ok("list", self.name in [c.name for c in self.client.get_collections().collections])
 
     def upsert(self):
-        for i in range(COUNT):
-            self.truth.vectors[point_id(i)], self.truth.payloads[point_id(i)] = vector(i), payload(i)
+        self.truth = filled()
         rows = [m.PointStruct(id=point_id(i), vector=vector(i), payload=payload(i)) for i in range(COUNT)]
         half = COUNT // 2
         for start in range(0, half, 100):
@@ -448,6 +391,10 @@ class Suite:
             self.check(f"upsert with {o.value} ordering", done.status, m.UpdateStatus.COMPLETED)
         q = vector(10_005)
         for how in (1, *m.ReadConsistencyType):
+            if how != 1 and (self.factor or 1) > 1:
+                self.refused(f"query with consistency {how} is not built yet", 501, grpc.StatusCode.UNIMPLEMENTED,
+                             lambda: c.query_points(self.name, query=q, limit=3, consistency=how))
+                continue
             got = c.query_points(self.name, query=q, limit=3, consistency=how).points
             self.hits(f"query with consistency {how}", got, t.nearest(q))
             self.check(f"query with consistency {how}: count", len(got), 3)
@@ -462,7 +409,8 @@ class Suite:
     def named(self):
         c, name = self.client, self.name + "_named"
         spaces = {"dot": (8, m.Distance.DOT), "euclid": (4, m.Distance.EUCLID), "manhattan": (5, m.Distance.MANHATTAN)}
-        made = c.create_collection(name, vectors_config={k: m.VectorParams(size=s, distance=d) for k, (s, d) in spaces.items()}, shard_number=2)
+        made = c.create_collection(name, vectors_config={k: m.VectorParams(size=s, distance=d) for k, (s, d) in spaces.items()},
+                                   shard_number=2, replication_factor=self.factor)
         self.check("create with named vectors", made, True)
         truth = {k: Points(d) for k, (_, d) in spaces.items()}
         rows = []
@@ -523,7 +471,7 @@ class Suite:
         self.check("points_count", i.points_count, len(self.truth.vectors))
         self.check("shard_number", i.config.params.shard_number, SHARDS)
         cluster = self.client.collection_cluster_info(self.name)
-        self.check("shards of the collection", sorted(s.shard_id for s in cluster.local_shards + cluster.remote_shards), list(range(SHARDS)))
+        self.check("shards of the collection", sorted({s.shard_id for s in cluster.local_shards + cluster.remote_shards}), list(range(SHARDS)))
         if not cluster.remote_shards:
             self.check("points of the shards", sum(s.points_count for s in cluster.local_shards), len(self.truth.vectors))
         if self.over == "rest":
@@ -573,7 +521,7 @@ class Suite:
             self.check(what, r.status_code, want)
         r = self.http.get("/collections/no_such")
         self.check("the envelope of an error", ("error" in r.json()["status"], "no_such" in r.json()["status"]["error"], "result" in r.json()), (True, True, False))
-        self.check("double and trailing slashes", self.http.get(f"{self.rest}//collections//{self.name}/").status_code, 200)
+        self.check("double and trailing slashes", self.http.get(f"{self.http.base_url}/collections//{self.name}/").status_code, 200)
 
     def drop(self):
         for name in (self.name, self.name + "_named"):
@@ -591,6 +539,7 @@ def short(x):
 def main():
     env = os.environ.get
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("mode", nargs="?", choices=["cluster", "cluster-down", "cluster-back"])
     p.add_argument("--host", default=env("PANDO_HOST", "127.0.0.1"))
     p.add_argument("--rest-port", type=int, default=int(env("PANDO_REST_PORT", "6333")))
     p.add_argument("--grpc-port", type=int, default=int(env("PANDO_GRPC_PORT", "6334")))

@@ -66,7 +66,8 @@ Start one peer, with data in ./storage, then look at it:
   pando cluster status
 
 Every command explains itself: pando <command> --help. Exit codes: 0 fine, 1 failed, 2 wrong usage or settings,
-3 a port is taken, 4 the data folder cannot be used, 5 stored data is damaged, 6 the cluster refused this process.`,
+3 a port is taken, 4 the data folder cannot be used, 5 stored data is damaged, 101 the cluster refused this process
+or could not be joined.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,

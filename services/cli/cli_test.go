@@ -16,10 +16,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
@@ -252,22 +254,33 @@ func TestClusterStatus(t *testing.T) {
 		RaftInfo:              &clusterv1.RaftInfo{Term: 3, Commit: 40, Leader: &leader, Role: &role, IsVoter: true},
 		ConsensusThreadStatus: &clusterv1.ConsensusThreadStatus{ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING},
 		MessageSendFailures:   map[string]*clusterv1.MessageSendFailure{"http://c:6335/": {Count: 2, LatestError: "refused"}},
+		ControlMembers:        []*clusterv1.ControlMember{{PeerId: 7, Voter: true, Leader: true, Reachable: true}, {PeerId: 9, Voter: true}},
+		EvenVoters:            "2 voters: wait",
 		DetachedShards:        []*clusterv1.DetachedShard{{CollectionName: "c", ShardId: 1, ProvisionalOperations: 5}},
+		InactiveReplicas: []*clusterv1.InactiveReplica{{CollectionName: "c", ShardId: 2, PeerId: 7, State: qdrant.ReplicaState_Dead,
+			Reason: "its peer was stopped", Since: timestamppb.New(time.Unix(1700000000, 0)), Next: "it is copied from peer 9"}},
 	}}
 	addr := start(t, p)
 	code, out, errs := command(t, Runners{}, []string{"PANDO_API_KEY=k"}, "cluster", "status", "--addr", "http://"+addr)
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	for _, want := range []string{"7     http://a:6335/  leads", "9     http://b:6335/  answers this", "term 3, revision 40, 0 pending, leader, working", "2 times: refused", "c/1", "5 provisional"} {
+	for _, want := range []string{"7     http://a:6335/  voter   leads", "9     http://b:6335/  voter   does not answer, answers this",
+		"term 3, revision 40, 0 pending, leader, working, 2 voters, 0 learners", "even number    2 voters: wait", "2 times: refused", "c/1", "5 provisional",
+		"NOT ACTIVE\nc, shard 2 on peer 7: Dead since 2023-11-14T22:13:20Z: its peer was stopped; it is copied from peer 9\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
 	code, out, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", addr, "--api-key", "k", "--json")
 	var v statusView
-	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || len(v.Peers) != 2 || !v.Peers[0].Leader || !v.Peers[1].Self || v.Control.Commit != 40 {
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || len(v.Peers) != 2 || !v.Peers[0].Leader || !v.Peers[1].Self || v.Control.Commit != 40 ||
+		len(v.Inactive) != 1 || v.Inactive[0].Why != "its peer was stopped" {
 		t.Errorf("%v %s %s", err, out, errs)
+	}
+	_, out, _ = command(t, Runners{}, nil, "cluster", "status", "--addr", addr, "--api-key", "k", "--collection", "d")
+	if strings.Contains(out, "NOT ACTIVE") {
+		t.Errorf("a replica of another collection:\n%s", out)
 	}
 	if code, _, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", addr); code != boot.ExitUsage || !strings.Contains(errs, "--api-key") {
 		t.Errorf("without a key: %d %s", code, errs)
@@ -290,7 +303,7 @@ func TestClusterStatusShards(t *testing.T) {
 				LocalShards: []*qdrant.LocalShardInfo{{ShardId: 1, PointsCount: 42, State: qdrant.ReplicaState_Active, ShardKey: key(5)}},
 				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
 					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
-				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7}}},
+				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7, Comment: new("waiting for peer 7")}}},
 			"broken":  nil,
 			"empty":   {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 0}}},
 			"damaged": {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 3}}},
@@ -301,7 +314,7 @@ func TestClusterStatusShards(t *testing.T) {
 		return command(t, Runners{}, []string{"PANDO_API_KEY=k"}, append([]string{"cluster", "status", "--addr", addr}, args...)...)
 	}
 	code, out, errs := ask()
-	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7", "broken      -      -       not known: cannot tell",
+	for _, want := range []string{"COLLECTION  SHARD", "words       0 (5)  -       DEAD on 7\n", "words       1 (5)  42      PARTIAL on 7, Active on 9\n", "transfer from 9 to 7: waiting for peer 7\n", "broken      -      -       not known: cannot tell",
 		"empty       0      0       Active on 9", "damaged     -      -       FAILS: shard 3: stored data is damaged\n", "damaged     3      0       Active on 9"} {
 		if !strings.Contains(out, want) || code != 0 {
 			t.Errorf("exit code %d %s: %q is not in\n%s", code, errs, want, out)
@@ -313,7 +326,7 @@ func TestClusterStatusShards(t *testing.T) {
 	_, out, _ = ask("--collection", "words", "--json")
 	var v statusView
 	if err := json.Unmarshal([]byte(out), &v); err != nil || len(v.Collections) != 1 || len(v.Collections[0].Shards) != 2 || *v.Collections[0].Shards[1].Points != 42 ||
-		v.Collections[0].Shards[1].Replicas[0] != (replicaView{7, "Partial"}) || v.Collections[0].Transfers[0] != (transferView{1, 9, 7}) {
+		v.Collections[0].Shards[1].Replicas[0] != (replicaView{7, "Partial"}) || v.Collections[0].Transfers[0] != (transferView{1, 9, 7, "waiting for peer 7"}) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if code, _, errs = ask("--collection", "nope"); code != 1 || !strings.Contains(errs, "no collection nope") {

@@ -20,6 +20,18 @@ The first peer needs no flags. It is a cluster of one: REST on 6333, gRPC on 633
 this machine can reach. To let others join, tell them how to reach this one with --uri; a later start may add it or
 change it. Joining is not built yet: --bootstrap is refused. Stored data stays in storage.storage_path (./storage).
 
+Others join with --bootstrap, the URI of any peer that is there, or of several. A peer that has joined remembers it: later
+starts need no --bootstrap, may have another --uri, and use --bootstrap as a hint where to ask for addresses. Keep it
+where addresses change, best with a name that is resolved anew. A peer whose --bootstrap is its own --uri is the first
+one. Who cannot join within cluster.consensus.bootstrap_timeout_sec (15), or is refused, ends with exit code 101 and the
+reason. One to five peers run a voting member of the control plane, an odd number, chosen by themselves.
+
+A peer that was taken out of the cluster (DELETE /cluster/peer/{id}) goes on serving what it holds and does not come back
+by itself. --reinit, given once, lets a peer leave its cluster and keep its id:
+  with --bootstrap     it joins anew; what the cluster does not place on it is removed from its disk
+  without --bootstrap  it becomes a cluster of one. Collections stay, with the shards that it holds itself; use it for
+                       the last peer of a cluster that will not come back, never beside peers that are still running
+
 Settings come from config/config.yaml, config/$RUN_MODE.yaml, config/local.yaml, --config-path, QDRANT__SECTION__KEY,
 PANDO__SECTION__KEY and flags; later ones win. pando config print shows the result.`,
 			`  # one peer, data in ./storage
@@ -79,7 +91,7 @@ func configFlags(c *cobra.Command, w IO) func() (*config.Loaded, error) {
 	f := c.Flags()
 	path := f.String("config-path", "", "read this file as well (YAML, TOML or JSON)")
 	uri := f.String("uri", "", "address under which others reach this process, http://host:6335 (cluster.uri)")
-	bootstrap := f.StringArray("bootstrap", nil, "address of the cluster to join, http://host:6335; may be repeated (cluster.bootstrap)")
+	bootstrap := f.StringArray("bootstrap", nil, "URI of a peer of the cluster to join, http://host:6335; may be repeated (cluster.bootstrap)")
 	insecure := f.Bool("insecure-internal", false, "let others reach the internal port without a shared secret (cluster.insecure_internal)")
 	// Qdrant's flags: two that ask for what is the case anyway, and those that would restore data.
 	f.Bool("disable-telemetry", false, "accepted; Pando reports to nobody")
@@ -88,8 +100,8 @@ func configFlags(c *cobra.Command, w IO) func() (*config.Loaded, error) {
 	f.StringArray("collection-snapshot", nil, "not built yet")
 	f.String("storage-snapshot", "", "not built yet")
 	f.BoolP("force-snapshot", "f", false, "not built yet")
-	f.Bool("reinit", false, "not built yet")
-	hidden := strings.Fields("disable-telemetry stacktrace snapshot collection-snapshot storage-snapshot force-snapshot reinit")
+	reinit := f.Bool("reinit", false, "once: leave the cluster and, with --bootstrap, join anew, or become a cluster of one; keeps the peer id")
+	hidden := strings.Fields("disable-telemetry stacktrace snapshot collection-snapshot storage-snapshot force-snapshot")
 	for _, name := range hidden {
 		f.Lookup(name).Hidden = true
 	}
@@ -112,6 +124,7 @@ func configFlags(c *cobra.Command, w IO) func() (*config.Loaded, error) {
 		if err != nil {
 			return nil, boot.Exit(boot.ExitUsage, fmt.Errorf("the settings are wrong:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  ")))
 		}
+		l.Reinit = *reinit
 		return l, nil
 	}
 }

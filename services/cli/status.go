@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,9 +22,10 @@ func clusterCommand(w IO) *cobra.Command {
 	st := &cobra.Command{
 		Use:   "status",
 		Short: "Show peers, control plane and shards as one peer sees them",
-		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, who leads, how far it has followed, shards that go on
-without a control plane, and every shard of every collection with the state of its replicas. Points are counted where
-that peer holds a replica. It answers also when there is no quorum.`,
+		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, which of them vote in the control plane, who leads,
+how far it has followed, shards that go on without a control plane, and every shard of every collection with the state
+of its replicas. Of a replica that is not Active it tells why, since when, and what is next. Points are counted where that
+peer holds a replica. It answers also when there is no quorum.`,
 		Example: `  pando cluster status
   pando cluster status --collection words
   pando cluster status --addr peer-2:6334 --json | jq '.peers | length'`,
@@ -48,6 +50,7 @@ that peer holds a replica. It answers also when there is no quorum.`,
 		if view.Collections, err = collectionViews(c.Context(), conn, cc, *only); err != nil {
 			return err
 		}
+		view.Inactive = slices.DeleteFunc(view.Inactive, func(i inactiveView) bool { return *only != "" && i.Collection != *only })
 		if *asJSON {
 			enc := json.NewEncoder(c.OutOrStdout())
 			enc.SetIndent("", "  ")
@@ -69,6 +72,18 @@ type statusView struct {
 	Detached []detachedView `json:"detached_shards,omitempty"`
 
 	Collections []collectionView `json:"collections"`
+	Inactive    []inactiveView   `json:"inactive_replicas,omitempty"`
+}
+
+// inactiveView is a replica that is not Active.
+type inactiveView struct {
+	Collection string    `json:"collection"`
+	Shard      uint64    `json:"shard"`
+	Peer       uint64    `json:"peer"`
+	State      string    `json:"state"`
+	Since      time.Time `json:"since"`
+	Why        string    `json:"why"`
+	Next       string    `json:"next"`
 }
 
 type peerView struct {
@@ -76,6 +91,9 @@ type peerView struct {
 	URI    string `json:"uri"`
 	Self   bool   `json:"self"`
 	Leader bool   `json:"leader"`
+	// Member of the control plane: voter, learner, or empty for none. Unreachable only where there is one.
+	Member      string `json:"member,omitempty"`
+	Unreachable bool   `json:"unreachable,omitempty"`
 }
 
 type controlView struct {
@@ -85,6 +103,10 @@ type controlView struct {
 	Role    string `json:"role"`
 	Voter   bool   `json:"voter"`
 	Follows string `json:"follows"` // working, stopped, or why not
+
+	Voters   int    `json:"voters"`
+	Learners int    `json:"learners"`
+	Even     string `json:"even,omitempty"` // why the number of voters is even
 }
 
 type failureView struct {
@@ -103,8 +125,23 @@ type detachedView struct {
 func viewOf(s *clusterv1.ClusterStatus) statusView {
 	v := statusView{Enabled: s.GetStatus() == clusterv1.ClusterStatus_MODE_ENABLED, PeerID: s.GetPeerId(), Peers: []peerView{}}
 	raft := s.GetRaftInfo()
+	members := map[uint64]*clusterv1.ControlMember{}
+	voters := 0
+	for _, m := range s.GetControlMembers() {
+		members[m.GetPeerId()] = m
+		if m.GetVoter() {
+			voters++
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.GetPeers())) {
-		v.Peers = append(v.Peers, peerView{ID: id, URI: s.GetPeers()[id].GetUri(), Self: id == s.GetPeerId(), Leader: raft != nil && raft.Leader != nil && raft.GetLeader() == id})
+		p := peerView{ID: id, URI: s.GetPeers()[id].GetUri(), Self: id == s.GetPeerId(), Leader: raft != nil && raft.Leader != nil && raft.GetLeader() == id}
+		if m, ok := members[id]; ok {
+			p.Member, p.Unreachable = "learner", !m.GetReachable()
+			if m.GetVoter() {
+				p.Member = "voter"
+			}
+		}
+		v.Peers = append(v.Peers, p)
 	}
 	if raft != nil {
 		follows := strings.ToLower(strings.TrimPrefix(s.GetConsensusThreadStatus().GetConsensusThreadStatus().String(), "STATE_"))
@@ -112,7 +149,8 @@ func viewOf(s *clusterv1.ClusterStatus) statusView {
 			follows += ": " + e
 		}
 		v.Control = &controlView{Term: raft.GetTerm(), Commit: raft.GetCommit(), Pending: raft.GetPendingOperations(), Voter: raft.GetIsVoter(),
-			Role: strings.ToLower(strings.TrimPrefix(raft.GetRole().String(), "ROLE_")), Follows: follows}
+			Role: strings.ToLower(strings.TrimPrefix(raft.GetRole().String(), "ROLE_")), Follows: follows,
+			Voters: voters, Learners: len(members) - voters, Even: s.GetEvenVoters()}
 	}
 	for _, uri := range slices.Sorted(maps.Keys(s.GetMessageSendFailures())) {
 		f := s.GetMessageSendFailures()[uri]
@@ -120,6 +158,10 @@ func viewOf(s *clusterv1.ClusterStatus) statusView {
 	}
 	for _, d := range s.GetDetachedShards() {
 		v.Detached = append(v.Detached, detachedView{d.GetCollectionName(), d.GetShardId(), d.GetSince().AsTime(), d.GetProvisionalOperations()})
+	}
+	for _, r := range s.GetInactiveReplicas() {
+		v.Inactive = append(v.Inactive, inactiveView{Collection: r.GetCollectionName(), Shard: r.GetShardId(), Peer: r.GetPeerId(),
+			State: r.GetState().String(), Since: r.GetSince().AsTime(), Why: r.GetReason(), Next: r.GetNext()})
 	}
 	return v
 }
@@ -131,19 +173,26 @@ func (v statusView) print(w io.Writer) error {
 		printCollections(t, v.Collections)
 		return t.Flush()
 	}
-	fmt.Fprintln(t, "PEER\tURI\t")
+	fmt.Fprintln(t, "PEER\tURI\tMEMBER\t")
 	for _, p := range v.Peers {
 		notes := []string{}
+		if p.Unreachable {
+			notes = append(notes, "does not answer")
+		}
 		if p.Self {
 			notes = append(notes, "answers this")
 		}
 		if p.Leader {
 			notes = append(notes, "leads")
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\n", p.ID, p.URI, strings.Join(notes, ", "))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", p.ID, p.URI, cmp.Or(p.Member, "-"), strings.Join(notes, ", "))
 	}
 	if c := v.Control; c != nil {
-		fmt.Fprintf(t, "\ncontrol plane\tterm %d, revision %d, %d pending, %s, %s\n", c.Term, c.Commit, c.Pending, c.Role, c.Follows)
+		fmt.Fprintf(t, "\ncontrol plane\tterm %d, revision %d, %d pending, %s, %s, %d voters, %d learners\n", c.Term, c.Commit, c.Pending, c.Role, c.Follows,
+			c.Voters, c.Learners)
+		if c.Even != "" {
+			fmt.Fprintf(t, "even number\t%s\n", c.Even)
+		}
 	}
 	for _, f := range v.Failures {
 		fmt.Fprintf(t, "cannot reach\t%s\t%d times: %s\n", f.URI, f.Count, f.Error)
@@ -152,5 +201,19 @@ func (v statusView) print(w io.Writer) error {
 		fmt.Fprintf(t, "detached\t%s/%d\tsince %s, %d provisional operations\n", d.Collection, d.Shard, d.Since.Format(time.RFC3339), d.Provisional)
 	}
 	printCollections(t, v.Collections)
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printInactive(w, v.Inactive)
+	return nil
+}
+
+// printInactive tells why replicas are not Active. The sentences are long: they stand in lines of their own.
+func printInactive(w io.Writer, inactive []inactiveView) {
+	for i, r := range inactive {
+		if i == 0 {
+			fmt.Fprintln(w, "\nNOT ACTIVE")
+		}
+		fmt.Fprintf(w, "%s, shard %d on peer %d: %s since %s: %s; %s\n", r.Collection, r.Shard, r.Peer, r.State, r.Since.Format(time.RFC3339), r.Why, r.Next)
+	}
 }

@@ -38,9 +38,10 @@ type replicaView struct {
 }
 
 type transferView struct {
-	Shard uint32 `json:"shard"`
-	From  uint64 `json:"from"`
-	To    uint64 `json:"to"`
+	Shard   uint32 `json:"shard"`
+	From    uint64 `json:"from"`
+	To      uint64 `json:"to"`
+	Comment string `json:"comment,omitempty"` // how far it has come
 }
 
 // collectionViews asks for all collections, or only the one that is named. One that cannot be described does not hide
@@ -120,7 +121,7 @@ func collectionOf(name string, r *qdrant.CollectionClusterInfoResponse) collecti
 		slices.SortFunc(s.Replicas, func(a, b replicaView) int { return cmp.Compare(a.Peer, b.Peer) })
 	}
 	for _, t := range r.GetShardTransfers() {
-		v.Transfers = append(v.Transfers, transferView{t.GetShardId(), t.GetFrom(), t.GetTo()})
+		v.Transfers = append(v.Transfers, transferView{t.GetShardId(), t.GetFrom(), t.GetTo(), t.GetComment()})
 	}
 	return v
 }
@@ -168,7 +169,11 @@ func printCollections(w io.Writer, views []collectionView) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, name, points, strings.Join(replicas, ", "))
 		}
 		for _, t := range v.Transfers {
-			fmt.Fprintf(w, "%s\t%d\t\ttransfer from %d to %d\n", v.Name, t.Shard, t.From, t.To)
+			fmt.Fprintf(w, "%s\t%d\t\ttransfer from %d to %d", v.Name, t.Shard, t.From, t.To)
+			if t.Comment != "" {
+				fmt.Fprintf(w, ": %s", t.Comment)
+			}
+			fmt.Fprintln(w)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,7 +24,9 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/controlplane"
 	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/links"
 	"github.com/pandodb/pando/services/internal/rpc"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // childEnv makes this binary a control plane with real etcd in the named folder, and a client of it that obeys one command a line.
@@ -42,8 +45,9 @@ func TestMain(m *testing.M) {
 
 // client speaks to a control plane in the same process.
 type client struct {
-	session placementv1.SessionClient
-	catalog placementv1.CatalogClient
+	session   placementv1.SessionClient
+	catalog   placementv1.CatalogClient
+	decisions placementv1.DecisionsClient
 }
 
 func serve(s *controlplane.Service, log *slog.Logger) (*client, *rpc.Local, error) {
@@ -52,27 +56,39 @@ func serve(s *controlplane.Service, log *slog.Logger) (*client, *rpc.Local, erro
 		return nil, nil, err
 	}
 	s.Register(local)
-	return &client{session: placementv1.NewSessionClient(local), catalog: placementv1.NewCatalogClient(local)}, local, nil
+	c := &client{session: placementv1.NewSessionClient(local), catalog: placementv1.NewCatalogClient(local)}
+	c.decisions = placementv1.NewDecisionsClient(local)
+	return c, local, nil
 }
 
 func child(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	start := time.Now()
-	s, err := controlplane.New(controlplane.Config{Dir: dir, Address: "127.0.0.1:6335", Peer: 7}, controlplane.Deps{Log: log})
+	identity := rpc.NewCluster("", rpc.CallRules{})
+	identity.SetID("c1")
+	known, err := links.New(links.Config{Self: "7", Peer: 7, Addr: "127.0.0.1:6335", FS: vfs.OS(), File: dir + ".book", Dial: rpc.DialOptions{Cluster: identity}, Log: log})
 	if err != nil {
 		return err
 	}
-	c, _, err := serve(s, log)
+	local, err := rpc.NewLocal(rpc.Options{Logger: log})
 	if err != nil {
 		return err
 	}
+	s, err := controlplane.New(controlplane.Config{Dir: dir, ID: "7", Peer: 7, Found: true}, controlplane.Deps{
+		Links: known, Control: local, Usable: func(bool) {}, ClusterID: identity.ID, Removed: func() {}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	s.Register(local)
+	c := &client{session: placementv1.NewSessionClient(local), catalog: placementv1.NewCatalogClient(local)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	go func() {
 		<-s.Ready()
-		fmt.Println("ready", s.ClusterID(), time.Since(start).Milliseconds())
+		fmt.Println("ready", identity.ID(), time.Since(start).Milliseconds())
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
 			c.obey(ctx, strings.Fields(in.Text()))
@@ -238,7 +254,8 @@ func TestKillKeepsTheCatalog(t *testing.T) {
 	}
 }
 
-// TestMemory: several control planes of one process on one Memory; any of them answers, and the loop moves on with its leader.
+// TestMemory: several control planes of one process on one Memory; any of them answers, reports reach the one that leads, and the loop
+// moves on with its leader.
 func TestMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, memory := slog.New(slog.DiscardHandler), controlplane.NewMemory()
@@ -246,8 +263,15 @@ func TestMemory(t *testing.T) {
 		var stops []context.CancelFunc
 		done := make(chan error, 3)
 		var locals []*rpc.Local
-		for range 3 {
-			s, err := controlplane.New(controlplane.Config{}, controlplane.Deps{Memory: memory, Log: log})
+		for i := range 3 {
+			s, err := controlplane.New(controlplane.Config{ID: fmt.Sprint(100 + i)}, controlplane.Deps{Memory: memory, Log: log,
+				Dial: func(process string) (grpc.ClientConnInterface, error) {
+					var n int
+					if _, err := fmt.Sscan(process, &n); err != nil || n < 100 || n-100 >= len(locals) {
+						return nil, fmt.Errorf("no process %q", process)
+					}
+					return locals[n-100], nil
+				}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -264,6 +288,7 @@ func TestMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
+		revisions := map[uint64]bool{}
 		for i, c := range clients {
 			req := create(fmt.Sprintf("c%d", i))
 			req.Config.Params.ShardingMethod = nil
@@ -278,6 +303,14 @@ func TestMemory(t *testing.T) {
 			if err != nil || len(names) != i+1 {
 				t.Errorf("after %d creations: %v, %v", i+1, names, err)
 			}
+			report, err := clients[2].decisions.Report(t.Context(), &placementv1.ReportRequest{Observer: 7, OwnPeerId: 7})
+			if err != nil || fmt.Sprint(report.GetSubjects()) != "[7]" {
+				t.Errorf("a report to the third member while member %d leads: %v, %v", i, report, err)
+			}
+			if revisions[report.GetAssignmentRevision()] {
+				t.Error("two leaders gave the same assignment")
+			}
+			revisions[report.GetAssignmentRevision()] = true
 			if i < 2 { // the leader goes
 				stops[i]()
 				if err := <-done; err != nil {

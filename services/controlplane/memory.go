@@ -1,14 +1,15 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
 	"github.com/pandodb/pando/services/controlplane/internal/reconcile"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/memstore"
 )
 
@@ -19,8 +20,8 @@ type Memory struct {
 	id    string
 	mu    struct {
 		sync.Mutex
-		book    book.Book
-		running []uint64 // member ids, the leader first
+		running []uint64          // member ids, the leader first
+		process map[uint64]string // by member id
 		next    uint64
 		term    uint64
 		changed chan struct{}
@@ -30,17 +31,19 @@ type Memory struct {
 // NewMemory makes an empty cluster.
 func NewMemory() *Memory {
 	m := &Memory{store: memstore.New(), id: fmt.Sprintf("%016x", newID())}
-	m.mu.changed = make(chan struct{})
+	m.mu.changed, m.mu.process = make(chan struct{}), map[uint64]string{}
 	return m
 }
 
 // SetDown makes the store fail as a lost quorum does, or lets it work again.
 func (m *Memory) SetDown(down bool) { m.store.SetDown(down) }
 
-func (m *Memory) join() *memoryEngine {
+// join makes a member that lives in the process with this id.
+func (m *Memory) join(process string) *memoryEngine {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.next++
+	m.mu.process[m.mu.next] = cmp.Or(process, fmt.Sprint(m.mu.next))
 	return &memoryEngine{Memory: m, id: m.mu.next}
 }
 
@@ -86,29 +89,16 @@ func (e *memoryEngine) office() (reconcile.Office, <-chan struct{}) {
 	return reconcile.Office{Term: e.mu.term, Member: leader, Mine: leader == e.id}, e.mu.changed
 }
 
-func (e *memoryEngine) clusterID() string { return e.Memory.id }
+func (e *memoryEngine) usable() bool { return true }
+
+func (e *memoryEngine) records() store.Store { return e.Memory.store }
 
 func (e *memoryEngine) status() engineStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := engineStatus{term: e.mu.term, leader: e.leader(), self: e.id}
 	for _, id := range slices.Sorted(slices.Values(e.mu.running)) {
-		st.members = append(st.members, member.Info{ID: id, Name: fmt.Sprint(id)})
+		st.members = append(st.members, member.Info{ID: id, Process: e.mu.process[id]})
 	}
 	return st
-}
-
-// Book implements api.AddressBook.
-func (e *memoryEngine) Book() book.Book {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.mu.book
-}
-
-// Learn implements api.AddressBook.
-func (e *memoryEngine) Learn(other book.Book) (changed []string, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mu.book, changed = e.mu.book.Merge(other)
-	return changed, nil
 }

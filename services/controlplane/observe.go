@@ -8,15 +8,19 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 )
 
-// observe registers the gauges of this plane; they are read when scraped.
-func (s *Service) observe() error {
+// observe registers the gauges of this plane, which are read when scraped, and the counters of the performer.
+func (s *Service) observe(p *swap.Performer) error {
 	if s.deps.Meter == nil {
 		return nil
 	}
 	m := s.deps.Meter.Meter("github.com/pandodb/pando/services/controlplane")
+	if err := counters(m, p); err != nil {
+		return err
+	}
 	names := []struct{ name, description string }{
 		{"pando_control_leader", "1 while the member in this process leads the control plane."},
 		{"pando_control_term", "Raft term of the control plane."},
@@ -60,13 +64,30 @@ func (s *Service) observe() error {
 	return nil
 }
 
+// counters counts what the performer does.
+func counters(m metric.Meter, p *swap.Performer) error {
+	swaps, err := m.Int64Counter("pando_control_swaps", metric.WithDescription("Changes of a shard's replica set that this member has written, by what they were for."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	failed, err := m.Int64Counter("pando_control_confirms_failed", metric.WithDescription("Changes given up for the time being, since no replica that could stay confirmed itself."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	p.Swapped = func(k swap.Kind) {
+		swaps.Add(context.Background(), 1, metric.WithAttributes(attribute.String("kind", string(k))))
+	}
+	p.Unconfirmed = func() { failed.Add(context.Background(), 1) }
+	return nil
+}
+
 type counts struct {
 	revision, peers, alive, collections, headless int64
 	replicas                                      map[store.State]int64
 }
 
 func (s *Service) count() (c counts) {
-	c.replicas = map[store.State]int64{store.Active: 0, store.Dead: 0}
+	c.replicas = map[store.State]int64{store.Initializing: 0, store.Active: 0, store.Partial: 0, store.Dead: 0}
 	s.view.Read(func(st *view.State) {
 		c.revision, c.peers, c.collections = st.Revision, int64(len(st.Peers)), int64(len(st.Collections))
 		for id := range st.Peers {

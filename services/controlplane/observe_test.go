@@ -6,10 +6,13 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/controlplane"
 )
 
@@ -31,10 +34,23 @@ func TestMetrics(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		<-s.Ready()
-		if _, err := c.register(ctx); err != nil {
+		session, err := c.register(ctx)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.catalog.CreateCollection(ctx, create("c")); err != nil {
+		req := create("c")
+		req.Config.Params.ShardingMethod, req.Timeout = nil, durationpb.New(time.Millisecond)
+		made, err := c.catalog.CreateCollection(ctx, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := c.session.KeepAlive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(&placementv1.KeepAliveRequest{SessionId: session.GetSessionId(), PeerId: 7, Inventory: &placementv1.Inventory{
+			Replicas: []*placementv1.ReplicaInventory{{CollectionId: made.GetCollectionId(), Incarnation: append(make([]byte, 15), 1), Loaded: true}},
+		}}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -45,6 +61,11 @@ func TestMetrics(t *testing.T) {
 		var got strings.Builder
 		for _, scope := range all.ScopeMetrics {
 			for _, m := range scope.Metrics {
+				if sum, ok := m.Data.(metricdata.Sum[int64]); ok {
+					for _, p := range sum.DataPoints {
+						fmt.Fprintf(&got, "%s%v=%d\n", m.Name, p.Attributes.ToSlice(), p.Value)
+					}
+				}
 				if g, ok := m.Data.(metricdata.Gauge[int64]); ok {
 					for _, p := range g.DataPoints {
 						fmt.Fprintf(&got, "%s%v=%d\n", m.Name, p.Attributes.ToSlice(), p.Value)
@@ -54,7 +75,8 @@ func TestMetrics(t *testing.T) {
 		}
 		for _, want := range []string{
 			"pando_control_leader[]=1", "pando_control_term[]=1", `pando_control_peers[{"session":true}]=1`,
-			`pando_control_peers[{"session":false}]=0`, "pando_control_collections[]=1", `pando_control_replicas[{"state":"Active"}]=0`,
+			`pando_control_peers[{"session":false}]=0`, "pando_control_collections[]=1", `pando_control_replicas[{"state":"Active"}]=1`,
+			`pando_control_replicas[{"state":"Partial"}]=0`, `pando_control_swaps[{"kind":"birth"}]=1`,
 			"pando_control_shards_without_primary[]=0",
 		} {
 			if !strings.Contains(got.String(), want+"\n") {

@@ -25,12 +25,12 @@ func (s *Service) openSession() (*session.Session, error) {
 	if _, err := s.deps.Random.Read(id); err != nil {
 		return nil, fmt.Errorf("process id: %w", err)
 	}
+	s.record = &placementv1.Peer{PeerId: uint64(s.Self()), Uri: s.cfg.URI, Version: s.cfg.Version, Zone: s.cfg.Zone,
+		Wire: &placementv1.WireRange{Min: wireVersion, Max: wireVersion}}
 	return session.Open(session.Options{
-		FS: s.deps.FS, Dir: s.cfg.Dir, ProcessID: fmt.Sprintf("%x", id),
-		Peer: &placementv1.Peer{PeerId: uint64(s.Self()), Uri: s.cfg.URI, Version: s.cfg.Version, Zone: s.cfg.Zone,
-			Wire: &placementv1.WireRange{Min: wireVersion, Max: wireVersion}},
+		FS: s.deps.FS, Dir: s.cfg.Dir, ProcessID: fmt.Sprintf("%x", id), Peer: s.record,
 		Control:   placementv1.NewSessionClient(s.deps.Control),
-		Inventory: s.inventory, Changed: s.node.Changed(), Log: s.deps.Log,
+		Inventory: s.inventory, Changed: s.node.Changed(), Removed: s.deps.Removed, Log: s.deps.Log,
 	})
 }
 
@@ -39,7 +39,7 @@ func (s *Service) inventory() []*placementv1.ReplicaInventory {
 	var out []*placementv1.ReplicaInventory
 	for _, h := range s.node.Inventory() {
 		r := &placementv1.ReplicaInventory{CollectionId: uint64(h.Shard.Collection), ShardId: uint64(h.Shard.ID),
-			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded,
+			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded, Bytes: h.Bytes,
 			Last: &placementv1.LogPosition{Epoch: uint64(h.Last.Term.Epoch), Run: uint64(h.Last.Term.Run), Seq: uint64(h.Last.Seq)}}
 		if h.Why != nil {
 			r.Reason, r.Detail = fault.ReplicaFailed, h.Why.Error()

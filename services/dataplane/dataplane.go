@@ -15,6 +15,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/api"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
@@ -51,7 +52,7 @@ type Config struct {
 	LogSegment int64
 }
 
-// Deps are the seams. All must be set but Metrics and Keys.
+// Deps are the seams. All must be set but Metrics, Keys, Unreachable and Removed.
 type Deps struct {
 	FS vfs.FS
 	// Control reaches the control plane.
@@ -64,7 +65,14 @@ type Deps struct {
 	Meter   metric.MeterProvider
 	Metrics http.Handler
 	Keys    *rpc.Keys
+	// Unreachable are the peers that could not be connected to at the last attempt.
+	Unreachable func() map[topology.PeerID]Unreachable
+	// Removed is told that this peer was taken out of the cluster.
+	Removed func()
 }
+
+// Unreachable is why a peer cannot be connected to.
+type Unreachable = cluster.Unreachable
 
 // What keeps a peer from starting. The text says what to do.
 var (
@@ -81,17 +89,23 @@ type Service struct {
 	folder  *node.Folder
 	node    *node.Node
 	session *session.Session
+	record  *placementv1.Peer
 	shards  *peer.Server
-	probe   *peer.Prober
-	api     *api.API
-	local   *rpc.Local
-	handler http.Handler
+	copies  *peer.Replication
+	streams *peer.Streams
+	asks    *asks
+	// decisions is where replicas ask for other states of replicas.
+	decisions placementv1.DecisionsClient
+	probe     *peer.Prober
+	api       *api.API
+	local     *rpc.Local
+	handler   http.Handler
 }
 
 // New acquires in the order of the architecture, from the disk up; it starts
 // nothing. On error everything is given back.
 func New(cfg Config, deps Deps) (_ *Service, err error) {
-	s := &Service{cfg: cfg, deps: deps}
+	s := &Service{cfg: cfg, deps: deps, asks: newAsks(), decisions: placementv1.NewDecisionsClient(deps.Control)}
 	if s.folder, err = node.OpenFolder(deps.FS, cfg.Dir, cfg.PeerID, deps.Random); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
@@ -100,16 +114,19 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.folder.Close())
 		}
 	}()
-	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Random: deps.Random, Logger: deps.Log})
+	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Peers: s.peers, Tracer: s.replicaTracer(), Random: deps.Random, Logger: deps.Log})
 	if s.session, err = s.openSession(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	s.shards = &peer.Server{Replica: s.replica, Reader: s.reader, Span: s.shardSpan}
+	s.streams = &peer.Streams{Self: s.Self(), Dial: deps.Dial, Replica: s.replica, Log: deps.Log}
+	s.copies = &peer.Replication{Server: s.shards, Streams: s.streams, Export: s.export}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
-		AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled, Collection: cfg.Collection})
+		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
+		Collection: cfg.Collection})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}
@@ -125,9 +142,21 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 // Self is this peer's id.
 func (s *Service) Self() topology.PeerID { return s.folder.Peer }
 
-// Cluster is the id of the cluster that the peer belongs to; empty before it
-// first belonged to one.
-func (s *Service) Cluster() string { return s.session.Cluster() }
+// Record is what the peer says of itself.
+func (s *Service) Record() *placementv1.Peer { return s.record }
+
+// Belong says which cluster the peer belongs to; before Run. A placement that was
+// kept of another cluster, which the peer has left, is answered and not used.
+func (s *Service) Belong(cluster string) (left []*placementv1.Change) {
+	return s.session.Belong(cluster)
+}
+
+// Retire makes the peer serve what it holds and ask the control plane for nothing
+// any more: it was taken out of the cluster.
+func (s *Service) Retire() { s.session.Retire() }
+
+// Registered is closed when the control plane knows this process.
+func (s *Service) Registered() <-chan struct{} { return s.session.Registered() }
 
 // RegisterPublic offers the public API.
 func (s *Service) RegisterPublic(r grpc.ServiceRegistrar) { s.api.Register(r) }
@@ -135,6 +164,7 @@ func (s *Service) RegisterPublic(r grpc.ServiceRegistrar) { s.api.Register(r) }
 // RegisterInternal offers what other processes of the cluster call.
 func (s *Service) RegisterInternal(r grpc.ServiceRegistrar) {
 	shardv1.RegisterShardServer(r, s.shards)
+	shardv1.RegisterReplicationServer(r, s.copies)
 	shardv1.RegisterProbeServer(r, s.probe)
 	shardv1.RegisterConfirmServer(r, s.probe)
 }
@@ -148,11 +178,26 @@ func (s *Service) Local() *rpc.Local { return s.local }
 // Close gives the folder back.
 func (s *Service) Close() error { return s.folder.Close() }
 
+// Leave has other peers take over what this one holds, as far as they can, while it
+// goes on serving. Where nobody else holds anything there is nothing to do.
+func (s *Service) Leave(ctx context.Context) error {
+	for _, c := range s.session.Map().Collections() {
+		for _, p := range c.Shards {
+			if me, ok := p.Replica(s.Self()); ok && me.State == topology.Active && p.ActiveCount() > 1 {
+				return s.session.Leave(ctx)
+			}
+		}
+	}
+	return nil
+}
+
 // Run holds the session and the replicas until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.session.Run(ctx) })
 	g.Go(func() error { return s.node.Run(ctx) })
+	g.Go(func() error { return s.streams.Run(ctx) })
+	g.Go(func() error { return s.asks.run(ctx) })
 	g.Go(func() error { return s.assign(ctx) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("data plane: %w", err)

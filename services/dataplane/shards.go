@@ -11,7 +11,9 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
+	"github.com/pandodb/pando/services/dataplane/internal/transfer"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"go.opentelemetry.io/otel/attribute"
@@ -28,7 +30,28 @@ func (s *Service) storage() node.Storage {
 	exact := func(v query.VectorSchema) (index.Index, error) {
 		return flat.New(v.Size, v.Distance, flat.Options{})
 	}
-	return node.Storage{Shard: shard.Options{Index: exact}, SegmentBytes: s.cfg.LogSegment}
+	return node.Storage{Shard: shard.Options{Index: exact}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+}
+
+// fetch copies the state of another peer's replica.
+func (s *Service) fetch(ctx context.Context, from replica.CopySource, id topology.Shard, to node.Intake) error {
+	c, err := s.deps.Dial(from.Peer)
+	if err != nil {
+		return fmt.Errorf("peer %d: %w", from.Peer, err)
+	}
+	if err := transfer.Fetch(ctx, c, transfer.Request{Shard: id, Epoch: from.Epoch, Receiver: s.Self()}, to); err != nil {
+		return fmt.Errorf("from peer %d: %w", from.Peer, err)
+	}
+	return nil
+}
+
+// export pins the state of a replica here.
+func (s *Service) export(id topology.Shard) (peer.Export, error) {
+	x, err := s.node.Export(id)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 func (s *Service) replica(id topology.Shard) (peer.Replica, error) {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
@@ -47,10 +49,12 @@ type Service struct {
 	rules    verdict.Rules
 	prober   *probe.Prober
 	book     *report.Book
-	subjects []topology.PeerID
-	revision uint64
 	verdicts metric.Int64Gauge
-	down     bool
+
+	subjects []topology.PeerID
+	revision uint64 // of the assignment
+	full     bool   // everything is to be told: the control plane may know nothing
+	down     bool   // reports do not arrive
 }
 
 // New makes the service; it starts nothing.
@@ -64,54 +68,92 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("health metrics: %w", err)
 	}
 	start := time.Now()
-	s := &Service{cfg: cfg, deps: deps, rules: rules, verdicts: g, book: report.NewBook(rules, time.Now),
-		prober: &probe.Prober{Dial: deps.Dial, Timeout: 2 * rules.Interval, Now: func() time.Duration { return time.Since(start) }}}
-	if cfg.Own != 0 {
-		s.subjects = []topology.PeerID{cfg.Own}
-	}
-	return s, nil
+	return &Service{cfg: cfg, deps: deps, rules: rules, verdicts: g, full: true, book: report.NewBook(rules, time.Now),
+		prober: &probe.Prober{Dial: deps.Dial, Interval: rules.Interval, Timeout: 2 * rules.Interval,
+			Now: func() time.Duration { return time.Since(start) }}}, nil
 }
 
-// Run probes every interval until ctx ends.
+// told is the answer to a report.
+type told struct {
+	news     report.News
+	answer   *placementv1.ReportResponse
+	err      error
+	complete bool
+}
+
+// Run probes until ctx ends, each peer at its own pace, and reports beside it:
+// at once what is new, otherwise as often as the control plane asks.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.rules.Interval)
-	defer tick.Stop()
-	next := time.Time{}
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	subjects, outcomes := make(chan []topology.PeerID, 1), make(chan probe.Outcome)
+	all.Go(func() { s.prober.Run(ctx, subjects, outcomes) })
+	if s.cfg.Own != 0 {
+		s.subjects = []topology.PeerID{s.cfg.Own}
+		subjects <- s.subjects
+	}
+	answers := make(chan told, 1)
+	telling := false
+	due := time.NewTimer(0)
+	defer due.Stop()
+	late, failed := false, false
 	for {
-		s.book.Take(s.prober.Round(ctx, s.subjects))
-		s.measure(ctx)
-		peers, replicas := s.book.News(s.revision == 0)
-		if now := time.Now(); len(peers)+len(replicas) > 0 || !now.Before(next) {
-			interval, err := s.tell(ctx, peers, replicas)
-			s.note(err)
-			next = now.Add(interval)
+		if n := s.book.News(s.full); !telling && (late || (!failed && !n.Empty())) {
+			telling, late, failed = true, false, false
+			all.Go(func() { answers <- s.tell(ctx, n) })
 		}
 		select {
-		case <-tick.C:
+		case o := <-outcomes:
+			if slices.Contains(s.subjects, o.Peer) { // it may just have been dismissed
+				s.book.Take(o)
+			}
+		case <-due.C:
+			late = true
+			s.measure(ctx)
+		case t := <-answers:
+			telling, late, failed = false, false, t.err != nil
+			s.note(t.err)
+			due.Reset(s.take(t, subjects))
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// tell hands the news over and learns whom to observe. What did not arrive is
-// news again next time.
-func (s *Service) tell(ctx context.Context, peers []*placementv1.PeerVerdict, replicas []*placementv1.ReplicaVerdict) (time.Duration, error) {
+// tell sends one report. What did not arrive is news again next time.
+func (s *Service) tell(ctx context.Context, n report.News) told {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.rules.Interval)
 	defer cancel()
 	r, err := s.deps.Decisions.Report(ctx, &placementv1.ReportRequest{Observer: uint64(s.cfg.Observer), OwnPeerId: uint64(s.cfg.Own),
-		Peers: peers, Replicas: replicas, AssignmentRevision: s.revision})
-	if err != nil {
-		return s.rules.Interval, err
+		Peers: n.Peers, Replicas: n.Replicas, AssignmentRevision: s.revision, Full: s.full})
+	return told{news: n, answer: r, err: err, complete: s.full}
+}
+
+// take learns from the answer to a report, and gives the time to the next one.
+func (s *Service) take(t told, subjects chan []topology.PeerID) time.Duration {
+	if t.err != nil {
+		return s.rules.Interval
 	}
-	s.book.Told()
-	if r.GetAssignmentRevision() != s.revision {
-		s.revision, s.subjects = r.GetAssignmentRevision(), nil
+	s.book.Told(t.news)
+	if r := t.answer; r.GetAssignmentRevision() != s.revision {
+		// Other subjects, or another leader, which must hear everything.
+		s.revision, s.full = r.GetAssignmentRevision(), true
+		s.subjects = nil
 		for _, p := range r.GetSubjects() {
 			s.subjects = append(s.subjects, topology.PeerID(p))
 		}
+		s.book.Keep(s.subjects)
+		select {
+		case <-subjects: // not taken yet, and out of date
+		default:
+		}
+		subjects <- s.subjects
+	} else if t.complete {
+		s.full = false
 	}
-	return max(r.GetInterval().AsDuration(), s.rules.Interval), nil
+	return max(t.answer.GetInterval().AsDuration(), s.rules.Interval)
 }
 
 // note logs when reports begin to fail and when they arrive again.

@@ -1,5 +1,6 @@
 // Command conformance checks a running peer with the published Go client and compares every answer with one computed
-// here. Its last line is "N passed, M failed"; it exits with 1 when something failed.
+// here. Its last line is "N passed, M failed"; it exits with 1 when something failed. With the argument cluster,
+// cluster-down or cluster-back it checks the cluster that PANDO_PEERS names.
 package main
 
 import (
@@ -34,36 +35,49 @@ func main() {
 	flag.StringVar(&cfg.APIKey, "api-key", os.Getenv("PANDO_API_KEY"), "API key (PANDO_API_KEY)")
 	flag.BoolVar(&s.verbose, "v", false, "print every check")
 	flag.Parse()
-	if s.Client, err = qdrant.NewClient(cfg); err != nil {
+	if err := s.connect(cfg, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	defer s.Close()
+	defer s.close()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if !s.run(ctx) {
+	switch mode := flag.Arg(0); mode {
+	case "":
+		s.checks(ctx)
+	case "cluster":
+		s.sample(ctx)
+		s.checks(ctx)
+	default:
+		s.sampleAgain(ctx, mode)
+	}
+	fmt.Printf("%d passed, %d failed\n", s.passed, s.failed)
+	if s.failed > 0 || s.passed == 0 {
 		os.Exit(1)
 	}
 }
 
-// suite counts checks. A part that cannot go on panics with broken, which is one failed check.
+// suite counts checks. Each part talks to the next peer; one that cannot go on panics with broken, which is one failed check.
 type suite struct {
 	*qdrant.Client
+	peers          []*qdrant.Client
 	coll           string
+	factor         *uint32 // replicas of a shard; nil leaves it to the server
 	truth          *truth
 	verbose        bool
+	turn           int
 	passed, failed int
 }
 
 type broken struct{ err error }
 
-func (s *suite) run(ctx context.Context) bool {
+func (s *suite) checks(ctx context.Context) {
 	for _, p := range []struct {
 		name string
 		do   func(context.Context)
 	}{
 		{"service", s.service}, {"create", s.create}, {"upsert", s.upsert}, {"get", s.get}, {"query", s.query}, {"filters", s.filters},
-		{"search", s.search}, {"scroll", s.scroll}, {"payloads", s.payloads}, {"delete", s.remove}, {"batch", s.batch}, {"named", s.named},
+		{"search", s.search}, {"scroll", s.scroll}, {"payloads", s.payloads}, {"delete", s.remove}, {"batch", s.batch}, {"knobs", s.knobs}, {"named", s.named},
 		{"aliases", s.aliases}, {"info", s.info}, {"errors", s.errors}, {"drop", s.drop},
 	} {
 		s.part(p.name, func() { p.do(ctx) })
@@ -71,11 +85,11 @@ func (s *suite) run(ctx context.Context) bool {
 			break // nobody answers
 		}
 	}
-	fmt.Printf("%d passed, %d failed\n", s.passed, s.failed)
-	return s.failed == 0
 }
 
 func (s *suite) part(name string, do func()) {
+	s.Client = s.peers[s.turn%len(s.peers)]
+	s.turn++
 	defer func() {
 		switch r := recover().(type) {
 		case nil:

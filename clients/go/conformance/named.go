@@ -22,7 +22,8 @@ func (s *suite) named(ctx context.Context) {
 		params[sp.name] = &qdrant.VectorParams{Size: uint64(sp.size), Distance: sp.distance}
 		truths[sp.name] = newTruth(sp.distance)
 	}
-	need(s.CreateCollection(ctx, &qdrant.CreateCollection{CollectionName: coll, VectorsConfig: qdrant.NewVectorsConfigMap(params), ShardNumber: qdrant.PtrOf(uint32(2))}))
+	need(s.CreateCollection(ctx, &qdrant.CreateCollection{CollectionName: coll, VectorsConfig: qdrant.NewVectorsConfigMap(params), ShardNumber: qdrant.PtrOf(uint32(2)),
+		ReplicationFactor: s.factor}))
 	var rows []*qdrant.PointStruct
 	for i := range 60 {
 		vs := map[string]*qdrant.Vector{}

@@ -118,6 +118,15 @@ func newTruth(d qdrant.Distance) *truth {
 	return &truth{d, map[key][]float32{}, map[key]map[string]any{}}
 }
 
+// filled is a collection as it is after upsert.
+func filled() *truth {
+	t := newTruth(qdrant.Distance_Cosine)
+	for i := range count {
+		t.put(name(i), vector(i, dim), payload(i))
+	}
+	return t
+}
+
 func (t *truth) put(k key, v []float32, p map[string]any) { t.vectors[k], t.payloads[k] = v, p }
 
 func (t *truth) drop(keys ...key) {

@@ -5,21 +5,30 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/qdrant/go-client/qdrant"
 	"google.golang.org/grpc/codes"
 )
 
-func (s *suite) create(ctx context.Context) {
+// remake makes the collection anew.
+func (s *suite) remake(ctx context.Context) {
 	for _, c := range []string{s.coll, s.coll + "_named"} {
 		if must(s.CollectionExists(ctx, c)) {
 			need(s.DeleteCollection(ctx, c))
 		}
 	}
 	s.same("exists before it is created", must(s.CollectionExists(ctx, s.coll)), false)
-	need(s.CreateCollection(ctx, &qdrant.CreateCollection{CollectionName: s.coll, ShardNumber: qdrant.PtrOf(uint32(shards)),
+	need(s.CreateCollection(ctx, &qdrant.CreateCollection{CollectionName: s.coll, ShardNumber: qdrant.PtrOf(uint32(shards)), ReplicationFactor: s.factor,
 		VectorsConfig: qdrant.NewVectorsConfig(&qdrant.VectorParams{Size: dim, Distance: qdrant.Distance_Cosine})}))
-	s.same("exists", must(s.CollectionExists(ctx, s.coll)), true)
+	for _, peer := range s.peers { // the others hear of it a little later
+		seen := within(10*time.Second, func() bool { return must(peer.CollectionExists(ctx, s.coll)) })
+		s.ok("the collection is seen by every peer", seen, "not after 10 s")
+	}
+}
+
+func (s *suite) create(ctx context.Context) {
+	s.remake(ctx)
 	s.ok("list", slices.Contains(must(s.ListCollections(ctx)), s.coll), "not there")
 }
 
@@ -32,11 +41,11 @@ func (s *suite) store(ctx context.Context, points ...*qdrant.PointStruct) *qdran
 }
 
 func (s *suite) upsert(ctx context.Context) {
+	s.truth = filled()
 	for start := 0; start < count; start += 100 {
 		var points []*qdrant.PointStruct
 		for i := start; i < start+100; i++ {
 			points = append(points, point(i))
-			s.truth.put(name(i), vector(i, dim), payload(i))
 		}
 		s.same("upsert", s.store(ctx, points...).GetStatus(), qdrant.UpdateStatus_Completed)
 	}

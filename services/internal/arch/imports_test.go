@@ -27,7 +27,8 @@ func engine() []string {
 
 // pure holds the packages that are functions of their arguments.
 func pure() []string {
-	return []string{"internal/topology", "controlplane/internal/placement", "healthcheck/internal/verdict", "dataplane/internal/filter",
+	return []string{"internal/topology", "internal/book", "controlplane/internal/placement", "controlplane/internal/evidence",
+		"healthcheck/internal/verdict", "dataplane/internal/filter",
 		"dataplane/internal/kernel", "dataplane/internal/replica/core", "dataplane/internal/query", "dataplane/internal/op",
 		"dataplane/internal/point", "dataplane/internal/payload"}
 }
@@ -139,6 +140,7 @@ func floorsOfGround(pkg, imp, own string, isOwn bool, add func(rule, text string
 		"internal/config":   "",
 		"internal/rpc":      "internal/fault",
 		"internal/serve":    "internal/rpc internal/fault",
+		"internal/links":    "internal/rpc internal/fault internal/book internal/topology internal/vfs",
 		"internal/boot":     "internal/rpc internal/fault internal/release",
 	}
 	for tree, to := range allowed {

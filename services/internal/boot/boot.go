@@ -29,7 +29,7 @@ const (
 	ExitPort    = 3   // a port is taken or not allowed
 	ExitData    = 4   // the data folder is in use, not writable, or of another version
 	ExitCorrupt = 5   // stored data is damaged
-	ExitCluster = 6   // the cluster refused this process, or is another one
+	ExitCluster = 101 // the cluster refused this process, is another one, or could not be joined in time
 	ExitForced  = 130 // a second signal cut the stop short
 )
 

@@ -57,7 +57,7 @@ func TestCodes(t *testing.T) {
 		"any":        {broken, 1},
 		"coded":      {Exit(ExitPort, broken), 3},
 		"wrapped":    {fmt.Errorf("start: %w", Exit(ExitData, broken)), 4},
-		"joined":     {errors.Join(broken, Exit(ExitCluster, broken)), 6},
+		"joined":     {errors.Join(broken, Exit(ExitCluster, broken)), 101},
 		"coded nil":  {Exit(ExitPort, nil), 0},
 		"own cancel": {context.Canceled, 1}, // nobody asked the work to end
 	}

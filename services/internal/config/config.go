@@ -10,11 +10,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/knadh/koanf/providers/confmap"
@@ -37,8 +40,15 @@ type Logger struct {
 
 // Storage is where and how data lies.
 type Storage struct {
-	Path       string     `koanf:"storage_path"`
-	Collection Collection `koanf:"collection"`
+	Path        string      `koanf:"storage_path"`
+	Collection  Collection  `koanf:"collection"`
+	Performance Performance `koanf:"performance"`
+}
+
+// Performance bounds work in the background. 0 means: no bound.
+type Performance struct {
+	IncomingTransfers int `koanf:"incoming_shard_transfers_limit"` // to one peer, begun by the cluster itself
+	OutgoingTransfers int `koanf:"outgoing_shard_transfers_limit"` // from one peer
 }
 
 // Collection holds the defaults for new collections. 0 means: not set, the built-in rule applies.
@@ -78,6 +88,18 @@ type Cluster struct {
 	Secret           string   `koanf:"secret"`
 	InsecureInternal bool     `koanf:"insecure_internal"`
 	P2P              P2P      `koanf:"p2p"`
+
+	Consensus Consensus `koanf:"consensus"`
+}
+
+// Consensus is how this process comes into the control plane.
+type Consensus struct {
+	BootstrapTimeoutSec int `koanf:"bootstrap_timeout_sec"`
+}
+
+// BootstrapTimeout is how long a process tries to join.
+func (c Cluster) BootstrapTimeout() time.Duration {
+	return time.Duration(c.Consensus.BootstrapTimeoutSec) * time.Second
 }
 
 // P2P is the internal port.
@@ -85,14 +107,43 @@ type P2P struct {
 	Port int `koanf:"port"`
 }
 
-// URIHost is the host name in cluster.uri, empty when there is none.
-func (c Cluster) URIHost() string {
-	u, err := url.Parse(c.URI)
+// URIHost and URIPort are the host name and the port in cluster.uri, empty when there is none.
+func (c Cluster) URIHost() string { return parsed(c.URI).Hostname() }
+
+// URIPort: see URIHost.
+func (c Cluster) URIPort() string { return parsed(c.URI).Port() }
+
+func parsed(uri string) *url.URL {
+	u, err := url.Parse(uri)
 	if err != nil {
-		return ""
+		return &url.URL{}
 	}
-	return u.Hostname()
+	return u
 }
+
+// Hints are the addresses, as host:port, of cluster.bootstrap without cluster.uri itself: a process that is told to join
+// itself is the first one.
+func (c Cluster) Hints() []string {
+	var out []string
+	for _, b := range c.Bootstrap {
+		if at := hostPort(b); at != hostPort(c.URI) && !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+func hostPort(uri string) string {
+	u := parsed(uri)
+	host, port := strings.ToLower(u.Hostname()), cmp.Or(u.Port(), strconv.Itoa(DefaultP2PPort))
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + port
+}
+
+// DefaultP2PPort is the internal port unless cluster.p2p.port says otherwise.
+const DefaultP2PPort = 6335
 
 // Sources are the places that Load reads. All of it is passed in, so that a test needs neither folder nor environment.
 type Sources struct {
@@ -112,7 +163,9 @@ type Loaded struct {
 	Config
 	// Warnings are one sentence each, in the order of the keys.
 	Warnings []string
-	values   map[string]setting // every key that has a value, defaults included
+	// Reinit is the flag --reinit. It is no key: a setting would leave the cluster anew at each start.
+	Reinit bool
+	values map[string]setting // every key that has a value, defaults included
 }
 
 type setting struct {
@@ -238,12 +291,15 @@ func (c *Config) Validate() error {
 	inRange("service.http_port", c.Service.HTTPPort, 0, 65535)
 	inRange("service.grpc_port", c.Service.GRPCPort, Off, 65535)
 	inRange("cluster.p2p.port", c.Cluster.P2P.Port, 0, 65535)
+	inRange("cluster.consensus.bootstrap_timeout_sec", c.Cluster.Consensus.BootstrapTimeoutSec, 1, 3600)
 	inRange("service.max_request_size_mb", c.Service.MaxRequestSizeMB, 1, 4096)
 	inRange("service.http_keep_alive_timeout_sec", c.Service.KeepAliveSec, 0, 3600)
 	inRange("storage.collection.replication_factor", c.Storage.Collection.ReplicationFactor, 0, 255)
 	inRange("storage.collection.write_consistency_factor", c.Storage.Collection.WriteConsistencyFactor, 0, 255)
 	inRange("storage.collection.shard_number", c.Storage.Collection.ShardNumber, 0, 10_000)
 	inRange("storage.collection.shard_number_per_node", c.Storage.Collection.ShardNumberPerNode, 0, 10_000)
+	inRange("storage.performance.incoming_shard_transfers_limit", c.Storage.Performance.IncomingTransfers, 0, 1000)
+	inRange("storage.performance.outgoing_shard_transfers_limit", c.Storage.Performance.OutgoingTransfers, 0, 1000)
 	if c.Cluster.PeerID >= 1<<53 {
 		bad("cluster.peer_id = %d: must be below 2^53 (clients read it as a JSON number)", c.Cluster.PeerID)
 	}

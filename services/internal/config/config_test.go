@@ -40,6 +40,8 @@ func TestEveryKey(t *testing.T) {
 		{"storage.performance.max_search_threads", "4", warn},
 		{"storage.performance.update_rate_limit", "4", warn},
 		{"storage.performance.async_scorer", "true", warn},
+		{"storage.performance.incoming_shard_transfers_limit", "2", ok},
+		{"storage.performance.outgoing_shard_transfers_limit", "0", ok},
 		{"storage.hnsw_index.m", "16", warn},
 		{"storage.hnsw_global_config.x", "16", warn},
 		{"storage.mmap_advice", "random", warn},
@@ -95,6 +97,7 @@ func TestEveryKey(t *testing.T) {
 		{"cluster.p2p.enable_tls", "true", no},
 		{"cluster.consensus.tick_period_ms", "50", warn},
 		{"cluster.consensus.compact_wal_entries", "50", warn},
+		{"cluster.consensus.bootstrap_timeout_sec", "3", ok},
 		{"cluster.resharding_enabled", "true", warn},
 		{"cluster.uri", "http://me:6335", ok},
 		{"cluster.zone", "a", ok},
@@ -152,9 +155,9 @@ func defaults(t *testing.T) Config {
 
 func TestDefaults(t *testing.T) {
 	want := Config{
-		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage"},
+		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage", Performance: Performance{IncomingTransfers: 4, OutgoingTransfers: 4}},
 		Service: Service{Host: "0.0.0.0", HTTPPort: 6333, GRPCPort: 6334, MaxRequestSizeMB: 32, KeepAliveSec: 5, EnableCORS: true},
-		Cluster: Cluster{Enabled: true, Bootstrap: []string{}, P2P: P2P{Port: 6335}},
+		Cluster: Cluster{Enabled: true, Bootstrap: []string{}, P2P: P2P{Port: 6335}, Consensus: Consensus{BootstrapTimeoutSec: 15}},
 	}
 	if d := cmp.Diff(want, defaults(t)); d != "" {
 		t.Error(d)
@@ -386,4 +389,22 @@ func FuzzLoadFile(f *testing.F) {
 			t.Errorf("loaded, but cannot be printed: %v", err)
 		}
 	})
+}
+
+func TestHints(t *testing.T) {
+	for _, tc := range []struct {
+		uri  string
+		in   []string
+		want []string
+	}{
+		{"http://me:6335", nil, nil},
+		{"http://me:6335", []string{"http://ME:6335/", "http://me"}, nil},
+		{"http://me", []string{"http://a:7335/", "http://me:6335", "http://b", "http://a:7335"}, []string{"a:7335", "b:6335"}},
+		{"http://[::1]:6335", []string{"http://[::1]:6335", "http://[::2]"}, []string{"[::2]:6335"}},
+		{"", []string{"http://a:6335"}, []string{"a:6335"}},
+	} {
+		if got := (Cluster{URI: tc.uri, Bootstrap: tc.in}).Hints(); !slices.Equal(got, tc.want) {
+			t.Errorf("%s joins %v: %v, want %v", tc.uri, tc.in, got, tc.want)
+		}
+	}
 }

@@ -62,6 +62,8 @@ func ownKeys() []key {
 		sup("storage.collection.write_consistency_factor", number, 0, "for collections that do not say; 0: 1"),
 		sup("storage.collection.shard_number", number, 0, "for collections that do not say; 0: one per peer"),
 		sup("storage.collection.shard_number_per_node", number, 0, "factor on the number of peers; 0: 1"),
+		sup("storage.performance.incoming_shard_transfers_limit", number, 4, "transfers to one peer at a time that recover replicas by themselves; 0: any number"),
+		sup("storage.performance.outgoing_shard_transfers_limit", number, 4, "transfers from one peer at a time that recover replicas by themselves; 0: any number"),
 		sup("service.host", text, "0.0.0.0", "address to bind REST and gRPC to"),
 		sup("service.http_port", number, 6333, "REST; 0 takes any free port"),
 		sup("service.grpc_port", port, 6334, "gRPC; null switches it off"),
@@ -78,7 +80,8 @@ func ownKeys() []key {
 		sup("cluster.zone", text, "", "failure domain of this peer; replicas of a shard go to different ones"),
 		hidden("cluster.secret", "shared by all processes of the cluster; needed when the internal port is open to others"),
 		sup("cluster.insecure_internal", flag, false, "open the internal port to others without a secret (--insecure-internal)"),
-		sup("cluster.p2p.port", number, 6335, "internal port: peers, members, health probes"),
+		sup("cluster.consensus.bootstrap_timeout_sec", number, 15, "how long a process tries to join before it gives up"),
+		sup("cluster.p2p.port", number, DefaultP2PPort, "internal port: peers, members, health probes"),
 	}
 }
 

@@ -40,6 +40,9 @@ const (
 	ShuttingDown        = clusterv1.Reason_REASON_SHUTTING_DOWN
 	Detached            = clusterv1.Reason_REASON_DETACHED
 	NotFound            = clusterv1.Reason_REASON_NOT_FOUND
+	JoinRefused         = clusterv1.Reason_REASON_JOIN_REFUSED
+	PeerRemoved         = clusterv1.Reason_REASON_PEER_REMOVED
+	WrongProcess        = clusterv1.Reason_REASON_WRONG_PROCESS
 )
 
 // parseName is Name backwards; a name that this build does not know is Unspecified.

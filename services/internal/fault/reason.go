@@ -48,13 +48,13 @@ func rowOf(r Reason) row {
 		return row{codes.DeadlineExceeded, http.StatusRequestTimeout}
 
 	// Not now, or not here: a retry elsewhere or later can succeed.
-	case ShardUnavailable, NoLeader, ShuttingDown, Detached:
+	case ShardUnavailable, NoLeader, ShuttingDown, Detached, WrongProcess:
 		return row{codes.Unavailable, http.StatusServiceUnavailable}
 	case StaleEpoch:
 		return row{codes.Aborted, http.StatusServiceUnavailable}
 	case NotPrimary:
 		return row{codes.FailedPrecondition, http.StatusServiceUnavailable}
-	case WrongCluster:
+	case WrongCluster, JoinRefused, PeerRemoved:
 		return row{codes.FailedPrecondition, http.StatusInternalServerError}
 	case RateLimited:
 		return row{codes.ResourceExhausted, http.StatusTooManyRequests}

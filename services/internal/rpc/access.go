@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ const (
 	headerAuthorization = "authorization"
 	headerClusterID     = "pando-cluster-id"
 	headerClusterSecret = "pando-cluster-secret"
+	headerTo            = "pando-to"
 )
 
 // Right is what a key allows.
@@ -146,38 +148,54 @@ func readMethods() map[string]bool {
 }
 
 // Cluster is what the processes of one cluster show each other on every internal call: the cluster_id, so that a
-// message that reaches a recycled address of another cluster is refused, and the shared secret, so that a stranger's
-// is. Safe for concurrent use.
+// message that reaches a recycled address of another cluster is refused; for whom the call is, so that one that reaches
+// an address that another process of the cluster has now is; and the shared secret, so that a stranger's is. Safe for
+// concurrent use.
 type Cluster struct {
 	id     atomic.Pointer[string]
+	self   atomic.Pointer[string]
 	secret string
-	open   map[string]bool
+	rules  CallRules
 }
 
-// NewCluster starts without an id; secret may be empty. The methods of open (/package.Service/Method) are those by
-// which a process learns the id: they need the secret only. Health probes need neither.
-func NewCluster(secret string, open ...string) *Cluster {
-	c := &Cluster{secret: secret, open: map[string]bool{}}
-	for _, m := range open {
-		c.open[m] = true
-	}
+// CallRules name the methods (/package.Service/Method) that ask for less. Health probes need nothing.
+type CallRules struct {
+	// Joining are those by which a process learns the cluster_id: they need the secret only.
+	Joining []string
+	// Anybody are those that any process of the cluster may answer, whomever they were meant for.
+	Anybody []string
+}
+
+// NewCluster starts without an id; secret may be empty.
+func NewCluster(secret string, rules CallRules) *Cluster {
+	c := &Cluster{secret: secret, rules: rules}
 	c.id.Store(new(string))
+	c.self.Store(new(string))
 	return c
 }
 
-// SetID makes the id known, once bootstrap has minted it or another member has told it.
+// SetID makes the id known, once it was minted or another process has told it.
 func (c *Cluster) SetID(id string) { c.id.Store(&id) }
 
 // ID is empty until SetID.
 func (c *Cluster) ID() string { return *c.id.Load() }
 
-// attach adds our identity to an outgoing call.
-func (c *Cluster) attach(md metadata.MD) {
+// SetSelf says which process this is; calls for another one are refused from then on.
+func (c *Cluster) SetSelf(process string) { c.self.Store(&process) }
+
+// Secret is what NewCluster was given.
+func (c *Cluster) Secret() string { return c.secret }
+
+// attach adds our identity to an outgoing call, and whom it is for unless to is empty.
+func (c *Cluster) attach(md metadata.MD, to string) {
 	if id := c.ID(); id != "" {
 		md.Set(headerClusterID, id)
 	}
 	if c.secret != "" {
 		md.Set(headerClusterSecret, c.secret)
+	}
+	if to != "" {
+		md.Set(headerTo, to)
 	}
 }
 
@@ -200,12 +218,18 @@ func (c *Cluster) admit(ctx context.Context, method string) error {
 	}
 	theirs, ours := first(ctx, headerClusterID), c.ID()
 	switch {
-	case theirs == ours && ours != "", c.open[method] && (theirs == "" || ours == ""):
-		return nil
+	case theirs == ours && ours != "":
+	case slices.Contains(c.rules.Joining, method) && (theirs == "" || ours == ""):
 	case ours == "":
 		return fault.New(fault.NoLeader, "this process does not know its cluster yet")
+	default:
+		return fault.New(fault.WrongCluster, "the call is for cluster %q, this process belongs to %q", theirs, ours)
 	}
-	return fault.New(fault.WrongCluster, "the call is for cluster %q, this process belongs to %q", theirs, ours)
+	to, self := first(ctx, headerTo), *c.self.Load()
+	if to != "" && self != "" && to != self && !slices.Contains(c.rules.Anybody, method) {
+		return fault.New(fault.WrongProcess, "the call is for process %q, this is %q", to, self)
+	}
+	return nil
 }
 
 func first(ctx context.Context, key string) string {

@@ -119,7 +119,7 @@ func TestKeysOverBoth(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	const open, other = "/pando.placement.v1.Book/Exchange", "/pando.shard.v1.Shard/Write"
+	const open, other = "/pando.placement.v1.Members/Join", "/pando.shard.v1.Shard/Write"
 	tests := map[string]struct {
 		ours, theirs, secret, method string
 		want                         fault.Reason
@@ -140,7 +140,7 @@ func TestCluster(t *testing.T) {
 		"health is a whole prefix": {"c1", "", "", "/grpc.health.v1.Healthy/Check", fault.Unauthenticated},
 	}
 	for name, tc := range tests {
-		server, client := NewCluster("s", open), NewCluster(tc.secret, open)
+		server, client := NewCluster("s", CallRules{Joining: []string{open}}), NewCluster(tc.secret, CallRules{})
 		if tc.ours != "" {
 			server.SetID(tc.ours)
 		}
@@ -148,7 +148,7 @@ func TestCluster(t *testing.T) {
 			client.SetID(tc.theirs)
 		}
 		md := metadata.MD{}
-		client.attach(md)
+		client.attach(md, "")
 		err := server.layer(metadata.NewIncomingContext(t.Context(), md), call{method: tc.method}, func(context.Context) error { return nil })
 		if fault.ReasonOf(err) != tc.want {
 			t.Errorf("%s: %v", name, err)
@@ -158,13 +158,13 @@ func TestCluster(t *testing.T) {
 		if kind == "local" {
 			return // identity is between processes
 		}
-		mine := NewCluster("s")
+		mine := NewCluster("s", CallRules{})
 		mine.SetID("c1")
 		c := connect(t, kind, &server{}, Options{Cluster: mine}, DialOptions{Cluster: mine})
 		if _, err := c.UnaryCall(t.Context(), ask("x")); err != nil {
 			t.Error(err)
 		}
-		stranger := NewCluster("guess")
+		stranger := NewCluster("guess", CallRules{})
 		c = connect(t, kind, &server{}, Options{Cluster: mine}, DialOptions{Cluster: stranger})
 		if _, err := c.UnaryCall(t.Context(), ask("x")); fault.ReasonOf(err) != fault.Unauthenticated {
 			t.Error(err)
@@ -177,6 +177,31 @@ func TestCluster(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestCallsForAnotherProcess: an address may have a new tenant of the same cluster.
+func TestCallsForAnotherProcess(t *testing.T) {
+	const anybody, other = "/pando.placement.v1.Book/Exchange", "/pando.shard.v1.Shard/Write"
+	server := NewCluster("", CallRules{Anybody: []string{anybody}})
+	server.SetID("c1")
+	for _, tc := range []struct {
+		self, to, method string
+		want             fault.Reason
+	}{
+		{"1", "1", other, fault.Unspecified},
+		{"1", "", other, fault.Unspecified},
+		{"1", "2", other, fault.WrongProcess},
+		{"1", "2", anybody, fault.Unspecified},
+		{"", "2", other, fault.Unspecified}, // it does not know yet
+	} {
+		server.SetSelf(tc.self)
+		md := metadata.MD{}
+		server.attach(md, tc.to)
+		err := server.layer(metadata.NewIncomingContext(t.Context(), md), call{method: tc.method}, func(context.Context) error { return nil })
+		if fault.ReasonOf(err) != tc.want {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
 }
 
 func TestHealth(t *testing.T) {

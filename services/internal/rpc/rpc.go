@@ -12,9 +12,7 @@
 package rpc
 
 import (
-	"context"
 	"log/slog"
-	"net"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -84,9 +82,17 @@ func NewServer(o Options) (*grpc.Server, error) {
 		grpc.MaxRecvMsgSize(o.MaxMessageBytes),
 		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true), // after Stop no handler runs, so what they use may be closed
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(o.keepalive()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	), nil
+}
+
+// keepalive: a client may be slow to answer; another process of the cluster that does not is gone.
+func (o Options) keepalive() keepalive.ServerParameters {
+	if o.Cluster != nil {
+		return keepalive.ServerParameters{Time: time.Second, Timeout: goneAfter}
+	}
+	return keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 }
 
 // DialOptions of a connection to another process.
@@ -97,35 +103,33 @@ type DialOptions struct {
 	Cluster *Cluster
 	// APIKey is sent as `api-key` when not empty.
 	APIKey string
-	// Dialer turns the target into a connection, again at every reconnect: so a target may be a stable name that the
-	// address book resolves. Nil dials TCP.
-	Dialer func(ctx context.Context, target string) (net.Conn, error)
+	// To is the process that the calls are for; any other one refuses them. Empty: whoever answers.
+	To string
 	// MaxMessageBytes limits replies; 0 means 64 MiB.
 	MaxMessageBytes int
 }
 
 // Dial prepares a connection; it connects on first use and reconnects by itself (0.1 s to 1 s apart). The target is
-// host:port, or any name that o.Dialer understands. Proxies from the environment are ignored. The caller closes it.
+// host:port. Proxies from the environment are ignored. The caller closes it.
 func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
+	return dial(target, o, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
+}
+
+func dial(target string, o DialOptions, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if o.MaxMessageBytes <= 0 {
 		o.MaxMessageBytes = MaxMessageBytes
 	}
-	opts := []grpc.DialOption{
+	return grpc.NewClient("passthrough:///"+target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
 		grpc.WithChainUnaryInterceptor(o.unary()),
 		grpc.WithChainStreamInterceptor(o.stream()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(o.MaxMessageBytes)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: 2 * time.Second,
+			MinConnectTimeout: goneAfter,
 		}),
-	}
-	if o.Dialer != nil {
-		opts = append(opts, grpc.WithContextDialer(o.Dialer))
-	}
-	return grpc.NewClient("passthrough:///"+target, opts...)
+	}, more...)...)
 }
 
 // Fanout registers every service with all of rs, such as the public server and the Local that the gateway uses.

@@ -154,8 +154,7 @@ func connect(t *testing.T, kind string, impl *server, o Options, d DialOptions) 
 	lis := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(lis) }()
-	d.Dialer = func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }
-	cc, err := Dial("test", d)
+	cc, err := dial("test", d, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	if err != nil {
 		t.Fatal(err)
 	}

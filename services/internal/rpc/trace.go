@@ -105,7 +105,7 @@ func (o DialOptions) prepare(ctx context.Context, p propagation.TextMapPropagato
 	}
 	p.Inject(ctx, carrier(md))
 	if o.Cluster != nil {
-		o.Cluster.attach(md)
+		o.Cluster.attach(md, o.To)
 	}
 	if o.APIKey != "" {
 		md.Set(headerKey, o.APIKey)

@@ -28,10 +28,11 @@ func ExampleSockets_Run() {
 	// the process tells others where it is.
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	cluster := rpc.NewCluster(c.Cluster.Secret, rpc.CallRules{Joining: []string{"/pando.placement.v1.Members/Join"}})
 	sockets, err := serve.Listen(ctx, serve.Config{
 		Host: c.Service.Host, HTTPPort: c.Service.HTTPPort, GRPCPort: c.Service.GRPCPort,
 		InternalHost: serve.InternalHost(c.Service.Host, c.Cluster.URIHost()), InternalPort: c.Cluster.P2P.Port,
-		Secret: c.Cluster.Secret, InsecureInternal: c.Cluster.InsecureInternal, KeepAlive: c.Service.KeepAlive(), Logger: log,
+		Identity: cluster, InsecureInternal: c.Cluster.InsecureInternal, KeepAlive: c.Service.KeepAlive(), Logger: log,
 	})
 	if err != nil {
 		fmt.Println(err) // boot.Exit(boot.ExitPort, err)
@@ -41,7 +42,6 @@ func ExampleSockets_Run() {
 	// 2. Servers, and the Locals through which this process calls itself: one with the public rules for the gateway,
 	// one without them for the planes among themselves.
 	keys := rpc.NewKeys(c.Service.APIKey, c.Service.AltAPIKey, c.Service.ReadOnlyAPIKey)
-	cluster := rpc.NewCluster(c.Cluster.Secret, "/pando.placement.v1.Book/Exchange")
 	health := rpc.NewHealth(log)
 	public, err1 := rpc.NewServer(rpc.Options{Plane: "data", Logger: log, Keys: keys, Health: health})
 	internal, err2 := rpc.NewServer(rpc.Options{Plane: "internal", Logger: log, Cluster: cluster, Health: health})

@@ -3,14 +3,15 @@
 //
 //	REST      6333  http.Handler
 //	gRPC      6334  public grpc.Server
-//	internal  6335  first bytes "PRI " -> internal grpc.Server
-//	                anything else      -> HTTP of the other members' etcd (split.go)
+//	internal  6335  first bytes "PRI "   -> internal grpc.Server
+//	                a hello of a member -> HTTP of its etcd (split.go)
 //
 // Stopping, in this order: health says NOT_SERVING and long streams end; the public and internal servers take nothing
 // new and finish what they have, for at most the grace, then are cut off; the planes end; last, the members' HTTP.
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ type Config struct {
 	HTTPPort     int    // service.http_port
 	GRPCPort     int    // service.grpc_port
 	InternalPort int    // cluster.p2p.port
-	// Secret is cluster.secret. Members' HTTP must open with Hello(Secret) where it is set.
-	Secret string
+	// Identity is what members' connections must show, and holds cluster.secret; without one there are no such connections.
+	Identity *rpc.Cluster
 	// InsecureInternal allows an internal port that others can reach without a secret.
 	InsecureInternal bool
 	// KeepAlive is how long an idle HTTP connection stays open; 0 means 5 s.
@@ -91,7 +92,7 @@ func Listen(ctx context.Context, cfg Config) (*Sockets, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.InternalPort != Off && cfg.Secret == "" && !cfg.InsecureInternal && !isLoopback(cfg.InternalHost) {
+	if cfg.InternalPort != Off && (cfg.Identity == nil || cfg.Identity.Secret() == "") && !cfg.InsecureInternal && !isLoopback(cfg.InternalHost) {
 		return nil, fmt.Errorf("the internal port would be open on %s to everybody who can reach it: set cluster.secret "+
 			"(PANDO__CLUSTER__SECRET) to the same long random string on every process, or pass --insecure-internal", cfg.InternalHost)
 	}
@@ -116,7 +117,7 @@ func Listen(ctx context.Context, cfg Config) (*Sockets, error) {
 		*b.to = l
 	}
 	if s.internal != nil {
-		s.split = newSplitter(s.internal, cfg.Secret, cfg.Logger)
+		s.split = newSplitter(s.internal, cfg.Identity, cfg.Logger)
 	}
 	return s, nil
 }
@@ -156,14 +157,15 @@ func (s *Sockets) Addrs() Addrs {
 	return Addrs{REST: at(s.rest), GRPC: at(s.grpc), Internal: at(s.internal)}
 }
 
-// Advertised is where others dial the internal port of this machine: host, or the bound address where host is empty.
-func (s *Sockets) Advertised(host string) string {
+// Advertised is where others dial the internal port of this machine: host and port, of which a missing one is that of the
+// bound address.
+func (s *Sockets) Advertised(host, port string) string {
 	at := s.Addrs().Internal
-	_, port, err := net.SplitHostPort(at)
-	if host == "" || err != nil {
+	boundHost, boundPort, err := net.SplitHostPort(at)
+	if err != nil {
 		return at
 	}
-	return net.JoinHostPort(host, port)
+	return net.JoinHostPort(cmp.Or(host, boundHost), cmp.Or(port, boundPort))
 }
 
 // MountPeer sets the handler for the HTTP of other members' etcd; until then, and after nil, they get 503. It may be
@@ -192,6 +194,9 @@ type Parts struct {
 	Internal *grpc.Server
 	Health   *rpc.Health
 	Locals   []*rpc.Local
+	// Leave, if set, is called when ctx has ended, before anything drains: the process
+	// goes on serving until it returns.
+	Leave func()
 	// Planes runs the planes until its context ends. It ends after the servers have drained, so that requests under
 	// way find everything in place. When Planes returns by itself, the servers drain and Run returns its error.
 	Planes func(context.Context) error
@@ -221,6 +226,9 @@ func (s *Sockets) Run(ctx context.Context, p Parts) error {
 	ended := false
 	select {
 	case <-ctx.Done():
+		if p.Leave != nil {
+			p.Leave()
+		}
 	case <-loopCtx.Done():
 	case planeErr = <-planes:
 		ended = true

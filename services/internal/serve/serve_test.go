@@ -24,7 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func loopback() Config { return Config{Host: "127.0.0.1", InternalHost: "127.0.0.1"} }
+func loopback() Config {
+	return Config{Host: "127.0.0.1", InternalHost: "127.0.0.1", Identity: member("1")}
+}
 
 // running is one process's worth of sockets.
 type running struct {
@@ -84,6 +86,29 @@ func get(t *testing.T, addr string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// raft asks as a member of the cluster does.
+func raft(t *testing.T, addr string) (int, string) {
+	t.Helper()
+	c, err := member("7").DialPeer(t.Context(), addr, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
 func check(t *testing.T, addr string) healthpb.HealthCheckResponse_ServingStatus {
 	t.Helper()
 	cc, err := rpc.Dial(addr, rpc.DialOptions{})
@@ -115,69 +140,72 @@ func TestThreePorts(t *testing.T) {
 	if got := check(t, at.Internal); got != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("internal gRPC: %v", got)
 	}
-	if code, _ := get(t, at.Internal); code != 503 {
+	if code, _ := raft(t, at.Internal); code != 503 {
 		t.Errorf("members' HTTP without a member: %d", code)
 	}
 	r.MountPeer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "raft") }))
-	if code, body := get(t, at.Internal); code != 200 || body != "raft" {
+	if code, body := raft(t, at.Internal); code != 200 || body != "raft" {
 		t.Errorf("members' HTTP: %d %q", code, body)
 	}
 	r.MountPeer(nil)
-	if code, _ := get(t, at.Internal); code != 503 {
+	if code, _ := raft(t, at.Internal); code != 503 {
 		t.Errorf("members' HTTP after the member has gone: %d", code)
 	}
 }
 
-// TestHello: where a secret is set, etcd's port is closed to those who do not show it.
+// member is a process of cluster c1 with the secret s.
+func member(self string) *rpc.Cluster {
+	c := rpc.NewCluster("s", rpc.CallRules{})
+	c.SetID("c1")
+	c.SetSelf(self)
+	return c
+}
+
+// TestHello: etcd's port is closed to those who do not show the cluster's identity, and to those who want another process.
 func TestHello(t *testing.T) {
-	cfg := loopback()
-	cfg.Secret = "s"
-	r := run(t, cfg, nil)
+	r := run(t, loopback(), nil)
 	defer r.end(t)
 	r.MountPeer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "raft") }))
+	other, guess := member("7"), rpc.NewCluster("guess", rpc.CallRules{})
+	other.SetID("c2")
+	guess.SetID("c1")
 	for name, tc := range map[string]struct {
-		hello []byte
-		want  string
+		from *rpc.Cluster // nil: no hello
+		to   string
+		want string
 	}{
-		"right":   {Hello("s"), "HTTP/1.1 200 OK"},
-		"wrong":   {Hello("x"), ""},
-		"none":    {nil, ""},
-		"garbled": {[]byte("PANDA " + strings.Repeat("x", helloLen)), ""},
+		"right":           {member("7"), "1", "HTTP/1.1 200 OK"},
+		"wrong secret":    {guess, "1", ""},
+		"another cluster": {other, "1", ""},
+		"another process": {member("7"), "2", ""},
+		"none":            {nil, "", ""},
 	} {
-		c, err := net.Dial("tcp", r.Addrs().Internal)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Write(append(tc.hello, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"...)); err != nil {
-			t.Fatal(err)
-		}
-		line, err := bufio.NewReader(c).ReadString('\n')
-		if strings.TrimSpace(line) != tc.want || (err == nil) != (tc.want != "") {
-			t.Errorf("%s: %q %v", name, line, err)
-		}
-		c.Close()
+		t.Run(name, func(t *testing.T) {
+			var c net.Conn
+			var err error
+			if tc.from != nil {
+				c, err = tc.from.DialPeer(t.Context(), r.Addrs().Internal, tc.to)
+			} else {
+				c, err = net.Dial("tcp", r.Addrs().Internal)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(c).ReadString('\n')
+			if strings.TrimSpace(line) != tc.want || (err == nil) != (tc.want != "") {
+				t.Errorf("%q %v", line, err)
+			}
+		})
 	}
 	if got := check(t, r.Addrs().Internal); got != healthpb.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("gRPC has its own check in package rpc; got %v", got)
 	}
-	if Hello("") != nil {
-		t.Error("no secret, no hello")
-	}
-}
-
-func TestHelloWithoutSecretIsAccepted(t *testing.T) {
-	r := run(t, loopback(), nil)
-	defer r.end(t)
-	c, err := net.Dial("tcp", r.Addrs().Internal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Write(append(Hello("any"), "GET / HTTP/1.1\r\nHost: x\r\n\r\n"...)); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, "503") {
-		t.Errorf("%q %v", line, err)
+	if _, err := rpc.NewCluster("s", rpc.CallRules{}).DialPeer(t.Context(), r.Addrs().Internal, "1"); err == nil {
+		t.Error("a process without a cluster was let in")
 	}
 }
 
@@ -233,7 +261,7 @@ func TestOpenInternalPortNeedsASecret(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for name, set := range map[string]func(*Config){
-		"secret":   func(c *Config) { c.Secret = "s" },
+		"secret":   func(c *Config) { c.Identity = member("1") },
 		"insecure": func(c *Config) { c.InsecureInternal = true },
 		"loopback": func(c *Config) { c.InternalHost = "::1" },
 		"off":      func(c *Config) { c.InternalPort = Off },
@@ -261,6 +289,26 @@ func TestInternalHost(t *testing.T) {
 	} {
 		if got := InternalHost(tc[0], tc[1]); got != tc[2] {
 			t.Errorf("InternalHost(%q, %q) = %q, want %q", tc[0], tc[1], got, tc[2])
+		}
+	}
+}
+
+// TestAdvertised: others dial what cluster.uri says, and what it leaves open is where the port is bound.
+func TestAdvertised(t *testing.T) {
+	s, err := Listen(t.Context(), loopback())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, bound, err := net.SplitHostPort(s.Addrs().Internal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range [][3]string{
+		{"", "", "127.0.0.1:" + bound}, {"peer-1", "", "peer-1:" + bound}, {"peer-1", "7335", "peer-1:7335"}, {"::1", "7335", "[::1]:7335"},
+	} {
+		if got := s.Advertised(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("Advertised(%q, %q) = %q, want %q", tc[0], tc[1], got, tc[2])
 		}
 	}
 }

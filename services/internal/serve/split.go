@@ -1,11 +1,7 @@
 package serve
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,18 +9,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pandodb/pando/services/internal/rpc"
 )
 
 // The internal port carries two protocols. Both clients speak first, so four bytes decide:
 //
 //	"PRI "  HTTP/2 preface: gRPC
-//	"PAND"  a Hello, then HTTP/1.1 of a member's etcd
-//	other   HTTP/1.1 of a member's etcd, refused where a secret is set
+//	"PAND"  a hello (rpc.Cluster), then HTTP/1.1 of a member's etcd
+//	other   dropped
 const (
 	prefaceLen  = 4
 	grpcPreface = "PRI "
-	helloPrefix = "PANDO-PEER/1 "
-	helloLen    = len(helloPrefix) + 2*sha256.Size + 1
 
 	// decideWithin is how long a new connection may stay silent.
 	decideWithin = 10 * time.Second
@@ -34,20 +30,10 @@ const (
 	peerRead = 5 * time.Minute
 )
 
-// Hello is what a process writes first on a connection that will carry etcd's traffic, so that the secret also guards
-// it (etcd itself has no place for one). Empty when secret is.
-func Hello(secret string) []byte {
-	if secret == "" {
-		return nil
-	}
-	sum := sha256.Sum256([]byte("pando peer " + secret))
-	return fmt.Appendf(nil, "%s%s\n", helloPrefix, hex.EncodeToString(sum[:]))
-}
-
 // splitter hands the connections of one listener to two servers.
 type splitter struct {
 	inner  net.Listener
-	hello  []byte
+	self   *rpc.Cluster
 	log    *slog.Logger
 	grpc   *pushListener
 	peers  *pushListener
@@ -62,8 +48,8 @@ type splitter struct {
 	deciding sync.WaitGroup
 }
 
-func newSplitter(inner net.Listener, secret string, log *slog.Logger) *splitter {
-	s := &splitter{inner: inner, hello: Hello(secret), log: log, grpc: newPushListener(inner.Addr()),
+func newSplitter(inner net.Listener, self *rpc.Cluster, log *slog.Logger) *splitter {
+	s := &splitter{inner: inner, self: self, log: log, grpc: newPushListener(inner.Addr()),
 		peers: newPushListener(inner.Addr()), closed: make(chan struct{})}
 	s.mu.undecided = map[net.Conn]struct{}{}
 	s.web = &http.Server{Handler: http.HandlerFunc(s.servePeer), ReadTimeout: peerRead,
@@ -140,8 +126,11 @@ func (s *splitter) decide(c net.Conn) {
 	to.push(out)
 }
 
-// errSecret is shown in the debug log only; a stranger learns nothing.
-var errSecret = errors.New("a member's connection did not open with the cluster's secret")
+// Both are shown in the debug log only; a stranger learns nothing.
+var (
+	errHello    = errors.New("a member's connection did not open with the cluster's identity, or was meant for another process")
+	errProtocol = errors.New("neither gRPC nor a member's connection")
+)
 
 func (s *splitter) sniff(c net.Conn) (*pushListener, net.Conn, error) {
 	if err := c.SetReadDeadline(time.Now().Add(decideWithin)); err != nil {
@@ -151,24 +140,20 @@ func (s *splitter) sniff(c net.Conn) (*pushListener, net.Conn, error) {
 	if _, err := io.ReadFull(c, first[:]); err != nil {
 		return nil, nil, err
 	}
-	head := first[:]
-	to, wrap := s.peers, func(b []byte) net.Conn { return &peerConn{prefixConn{c, b}} }
-	switch {
-	case string(head) == grpcPreface:
-		to, wrap = s.grpc, func(b []byte) net.Conn { return &prefixConn{c, b} }
-	case string(head) == helloPrefix[:prefaceLen]:
-		got := make([]byte, helloLen)
-		if _, err := io.ReadFull(c, got[copy(got, head):]); err != nil {
+	switch string(first[:]) {
+	case grpcPreface:
+		return s.grpc, &prefixConn{c, first[:]}, c.SetReadDeadline(time.Time{})
+	case rpc.HelloPrefix[:prefaceLen]:
+		got := make([]byte, rpc.HelloLen)
+		if _, err := io.ReadFull(c, got[copy(got, first[:]):]); err != nil {
 			return nil, nil, err
 		}
-		if s.hello != nil && subtle.ConstantTimeCompare(got, s.hello) != 1 {
-			return nil, nil, errSecret
+		if s.self == nil || !s.self.Welcome(got) {
+			return nil, nil, errHello
 		}
-		head = nil
-	case s.hello != nil:
-		return nil, nil, errSecret
+		return s.peers, &peerConn{c}, c.SetReadDeadline(time.Time{})
 	}
-	return to, wrap(head), c.SetReadDeadline(time.Time{})
+	return nil, nil, errProtocol
 }
 
 // close ends both listeners and the members' HTTP, with whatever it is doing.
@@ -242,7 +227,7 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 }
 
 // peerConn bounds each write; etcd sets no deadline on these connections.
-type peerConn struct{ prefixConn }
+type peerConn struct{ net.Conn }
 
 func (c *peerConn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(peerWrite)); err != nil {

@@ -22,6 +22,7 @@ type Replica struct {
 	Incarnation Incarnation
 	Reason      string // why it is not Active
 	SinceMs     int64  // when it entered its state, Unix milliseconds
+	RetryMs     int64  // a Dead one is not copied anew before this, Unix milliseconds; 0: at once
 }
 
 // Placement is one shard's record: who holds it and who orders its writes.
@@ -53,6 +54,22 @@ func (p Placement) ActiveCount() int {
 		}
 	}
 	return n
+}
+
+// Transfer fills one replica of a shard.
+type Transfer struct {
+	Shard     Shard
+	From, To  PeerID
+	Method    uint8 // number of the public enum
+	Move      bool  // the source goes at the end
+	Requested bool  // by a user
+	StartedMs int64 // Unix milliseconds
+}
+
+// Copy names the transfer to a peer; a shard has at most one to each.
+type Copy struct {
+	Shard Shard
+	To    PeerID
 }
 
 // Collection is a catalog entry. Settings are the API's own encoding of the
@@ -92,6 +109,7 @@ type Map struct {
 	names       map[string]CollectionID
 	aliases     map[string]string // alias -> collection name
 	peers       map[PeerID]Peer
+	transfers   map[Copy]Transfer
 }
 
 // Delta is what changed up to Revision. Reset says that it is a whole snapshot:
@@ -104,6 +122,8 @@ type Delta struct {
 	GoneCollections []CollectionID
 	Placements      []Placement
 	GonePlacements  []Shard
+	Transfers       []Transfer
+	GoneTransfers   []Copy
 	Aliases         map[string]string
 	GoneAliases     []string
 	Peers           []Peer
@@ -113,7 +133,7 @@ type Delta struct {
 // NewMap is the empty map of revision 0.
 func NewMap() *Map {
 	return &Map{collections: map[CollectionID]*Collection{}, names: map[string]CollectionID{},
-		aliases: map[string]string{}, peers: map[PeerID]Peer{}}
+		aliases: map[string]string{}, peers: map[PeerID]Peer{}, transfers: map[Copy]Transfer{}}
 }
 
 // Apply gives the map after d. A placement whose epoch is lower than the one
@@ -122,10 +142,10 @@ func (m *Map) Apply(d Delta) *Map {
 	n := &Map{revision: max(m.revision, d.Revision)}
 	if d.Reset {
 		e := NewMap()
-		n.collections, n.names, n.aliases, n.peers = e.collections, e.names, e.aliases, e.peers
+		n.collections, n.names, n.aliases, n.peers, n.transfers = e.collections, e.names, e.aliases, e.peers, e.transfers
 	} else {
 		n.collections, n.names = maps.Clone(m.collections), maps.Clone(m.names)
-		n.aliases, n.peers = maps.Clone(m.aliases), maps.Clone(m.peers)
+		n.aliases, n.peers, n.transfers = maps.Clone(m.aliases), maps.Clone(m.peers), maps.Clone(m.transfers)
 	}
 	for _, id := range d.GoneCollections {
 		n.dropCollection(id)
@@ -139,6 +159,12 @@ func (m *Map) Apply(d Delta) *Map {
 	}
 	for _, s := range d.GonePlacements {
 		n.dropPlacement(s, fresh)
+	}
+	for _, t := range d.GoneTransfers {
+		delete(n.transfers, t)
+	}
+	for _, t := range d.Transfers {
+		n.transfers[Copy{t.Shard, t.To}] = t
 	}
 	for _, a := range d.GoneAliases {
 		delete(n.aliases, a)
@@ -159,6 +185,7 @@ func (m *Map) dropCollection(id CollectionID) {
 		return
 	}
 	delete(m.collections, id)
+	maps.DeleteFunc(m.transfers, func(c Copy, _ Transfer) bool { return c.Shard.Collection == id })
 	if m.names[c.Name] == id {
 		delete(m.names, c.Name)
 	}
@@ -274,6 +301,26 @@ func (m *Map) Aliases() []Alias {
 	}
 	slices.SortFunc(out, func(a, b Alias) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// Transfers lists those of a collection, by shard and receiver.
+func (m *Map) Transfers(id CollectionID) []Transfer {
+	var out []Transfer
+	for c, t := range m.transfers {
+		if c.Shard.Collection == id {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b Transfer) int {
+		return cmp.Or(cmp.Compare(a.Shard.ID, b.Shard.ID), cmp.Compare(a.To, b.To))
+	})
+	return out
+}
+
+// Transfer finds the transfer of a shard to a peer.
+func (m *Map) Transfer(c Copy) (Transfer, bool) {
+	t, ok := m.transfers[c]
+	return t, ok
 }
 
 // Peer finds a peer by id.

@@ -152,6 +152,29 @@ func TestMapAppliesDeltasAndKeepsOldMaps(t *testing.T) {
 	}
 }
 
+func TestMapKeepsTransfers(t *testing.T) {
+	s := Shard{1, 0}
+	m := NewMap().Apply(Delta{Revision: 1, Collections: []Collection{{ID: 1, Name: "a"}, {ID: 2, Name: "b"}},
+		Transfers: []Transfer{{Shard: Shard{1, 1}, From: 7, To: 8}, {Shard: s, From: 7, To: 9}, {Shard: s, From: 7, To: 8}, {Shard: Shard{2, 0}, From: 7, To: 8}}})
+	if got := m.Transfers(1); len(got) != 3 || got[0].To != 8 || got[1].To != 9 || got[2].Shard.ID != 1 {
+		t.Errorf("%v", got)
+	}
+	next := m.Apply(Delta{Revision: 2, Transfers: []Transfer{{Shard: s, From: 9, To: 8, Move: true}}, GoneTransfers: []Copy{{s, 9}}})
+	if got, ok := next.Transfer(Copy{s, 8}); !ok || got.From != 9 || !got.Move || len(next.Transfers(1)) != 2 {
+		t.Errorf("%v, of %v", got, next.Transfers(1))
+	}
+	if got, _ := m.Transfer(Copy{s, 8}); got.From != 7 {
+		t.Errorf("the old map changed: %v", got)
+	}
+	next = next.Apply(Delta{Revision: 3, GoneCollections: []CollectionID{1}})
+	if len(next.Transfers(1)) != 0 || len(next.Transfers(2)) != 1 || len(m.Transfers(1)) != 3 {
+		t.Errorf("after the end of the collection: %v, %v", next.Transfers(1), next.Transfers(2))
+	}
+	if next = next.Apply(Delta{Revision: 4, Reset: true}); len(next.Transfers(2)) != 0 {
+		t.Errorf("a snapshot kept %v", next.Transfers(2))
+	}
+}
+
 // A collection dropped and made again under its name must not be confused with
 // the first one, in whatever order the news of both arrives in one delta.
 func TestMapRecreatedName(t *testing.T) {

@@ -81,10 +81,14 @@ func Placement(s *placementv1.Shard) topology.Placement {
 		Forced:  s.GetForced(), Lost: s.GetLost(),
 	}
 	for _, r := range s.GetReplicas() {
-		p.Replicas = append(p.Replicas, topology.Replica{
+		rep := topology.Replica{
 			Peer: topology.PeerID(r.GetPeerId()), State: topology.ReplicaState(r.GetState()),
 			Incarnation: Incarnation(r.GetIncarnation()), Reason: r.GetReason(), SinceMs: r.GetSince().AsTime().UnixMilli(),
-		})
+		}
+		if r.GetRetry() != nil {
+			rep.RetryMs = r.GetRetry().AsTime().UnixMilli()
+		}
+		p.Replicas = append(p.Replicas, rep)
 	}
 	return p
 }
@@ -94,10 +98,14 @@ func ProtoPlacement(p topology.Placement) *placementv1.Shard {
 	s := &placementv1.Shard{CollectionId: uint64(p.Shard.Collection), ShardId: uint64(p.Shard.ID), Epoch: uint64(p.Epoch),
 		Primary: uint64(p.Primary), Forced: p.Forced, Lost: p.Lost}
 	for _, r := range p.Replicas {
-		s.Replicas = append(s.Replicas, &placementv1.Replica{
+		m := &placementv1.Replica{
 			PeerId: uint64(r.Peer), State: qdrant.ReplicaState(r.State), Incarnation: ProtoIncarnation(r.Incarnation),
 			Reason: r.Reason, Since: timestamppb.New(time.UnixMilli(r.SinceMs)),
-		})
+		}
+		if r.RetryMs != 0 {
+			m.Retry = timestamppb.New(time.UnixMilli(r.RetryMs))
+		}
+		s.Replicas = append(s.Replicas, m)
 	}
 	return s
 }
@@ -165,8 +173,17 @@ func Peer(p *placementv1.Peer) topology.Peer {
 	return topology.Peer{ID: topology.PeerID(p.GetPeerId()), URI: p.GetUri(), Version: p.GetVersion(), Zone: p.GetZone()}
 }
 
+// Transfer reads a transfer's record.
+func Transfer(t *placementv1.Transfer) topology.Transfer {
+	return topology.Transfer{
+		Shard: topology.Shard{Collection: topology.CollectionID(t.GetCollectionId()), ID: topology.ShardID(t.GetShardId())},
+		From:  topology.PeerID(t.GetFrom()), To: topology.PeerID(t.GetTo()), Method: uint8(t.GetMethod()),
+		Move: !t.GetKeepSource(), Requested: t.GetRequested(), StartedMs: t.GetStartedAt().AsTime().UnixMilli(),
+	}
+}
+
 // Delta reads changes of one revision; reset marks the pieces of a snapshot.
-// Transfers and metadata are not part of the map.
+// Metadata is not part of the map.
 func Delta(revision uint64, reset bool, changes []*placementv1.Change) (topology.Delta, error) {
 	d := topology.Delta{Revision: revision, Reset: reset, Aliases: map[string]string{}}
 	for _, c := range changes {
@@ -183,6 +200,11 @@ func Delta(revision uint64, reset bool, changes []*placementv1.Change) (topology
 			d.Aliases[o.Alias.GetName()] = o.Alias.GetCollectionName()
 		case *placementv1.Change_Shard:
 			d.Placements = append(d.Placements, Placement(o.Shard))
+		case *placementv1.Change_Transfer:
+			d.Transfers = append(d.Transfers, Transfer(o.Transfer))
+		case *placementv1.Change_TransferGone:
+			d.GoneTransfers = append(d.GoneTransfers, topology.Copy{To: topology.PeerID(o.TransferGone.GetTo()), Shard: topology.Shard{
+				Collection: topology.CollectionID(o.TransferGone.GetCollectionId()), ID: topology.ShardID(o.TransferGone.GetShardId())}})
 		case *placementv1.Change_PeerGone:
 			d.GonePeers = append(d.GonePeers, topology.PeerID(o.PeerGone))
 		case *placementv1.Change_CollectionGone:

@@ -42,6 +42,7 @@ func TestPlacementRoundTrip(t *testing.T) {
 				Peer: topology.PeerID(rapid.Uint64().Draw(t, "peer")), State: topology.ReplicaState(rapid.IntRange(0, 10).Draw(t, "state")),
 				Incarnation: topology.Incarnation(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "in")),
 				Reason:      rapid.String().Draw(t, "why"), SinceMs: rapid.Int64Range(0, 1<<42).Draw(t, "since"),
+				RetryMs: rapid.Int64Range(0, 1<<42).Draw(t, "retry"),
 			})
 		}
 		back := Placement(ProtoPlacement(p))

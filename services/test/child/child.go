@@ -29,23 +29,33 @@ type Home struct {
 	Binary string   // path of pando
 	Dir    string   // working directory; data in storage/, records in log
 	Env    []string // settings on top, PANDO__SECTION__KEY=value
+	Flags  []string
+	// Clustered lets others join: the internal port is advertised, on loopback.
+	Clustered bool
+	// Bootstrap are internal addresses of peers to join, or to ask.
+	Bootstrap []string
+	// Internal is the internal port; 0 = a free one.
+	Internal int
+	// Until is the path that answers 200 once the process counts as started; "" = /readyz.
+	Until string
 }
 
 // Process is one run. Exactly one of Kill and Stop ends it.
 type Process struct {
-	REST, GRPC string // host:port
-	Ready      time.Duration
-	cmd        *exec.Cmd
-	ended      chan error
+	REST, GRPC, Internal string // host:port
+	Ready                time.Duration
+	cmd                  *exec.Cmd
+	ended                chan error
 }
 
 // Start runs pando serve and returns when it is ready; Ready tells how long that took since the process was started.
 // The error of a process that ends before wraps its *exec.ExitError and tells its last words.
 func (h Home) Start(ctx context.Context) (*Process, error) {
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
+	ports[2] = cmp.Or(h.Internal, ports[2])
 	log, err := os.OpenFile(filepath.Join(h.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -55,17 +65,24 @@ func (h Home) Start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, "serve")
+	cmd := exec.Command(binary, append([]string{"serve"}, h.Flags...)...)
+	if h.Clustered {
+		cmd.Args = append(cmd.Args, "--uri", fmt.Sprintf("http://127.0.0.1:%d", ports[2]))
+	}
+	for _, b := range h.Bootstrap {
+		cmd.Args = append(cmd.Args, "--bootstrap", "http://"+b)
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.Dir, log, log
 	cmd.Env = append(append(os.Environ(), "PANDO__SERVICE__HOST=127.0.0.1", fmt.Sprintf("PANDO__SERVICE__HTTP_PORT=%d", ports[0]),
 		fmt.Sprintf("PANDO__SERVICE__GRPC_PORT=%d", ports[1]), fmt.Sprintf("PANDO__CLUSTER__P2P__PORT=%d", ports[2])), h.Env...)
-	p := &Process{REST: fmt.Sprintf("127.0.0.1:%d", ports[0]), GRPC: fmt.Sprintf("127.0.0.1:%d", ports[1]), cmd: cmd, ended: make(chan error, 1)}
+	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
+	p := &Process{REST: at(0), GRPC: at(1), Internal: at(2), cmd: cmd, ended: make(chan error, 1)}
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() { p.ended <- cmd.Wait() }()
-	if err := p.untilReady(ctx); err != nil {
+	if err := p.untilReady(ctx, cmp.Or(h.Until, "/readyz")); err != nil {
 		_ = p.Kill() // it may have ended already
 		return nil, fmt.Errorf("%s serve in %s: %w\n%s", h.Binary, h.Dir, err, h.Tail(10))
 	}
@@ -76,7 +93,7 @@ func (h Home) Start(ctx context.Context) (*Process, error) {
 // errEnded: it ended by itself without an error.
 var errEnded = errors.New("exit status 0")
 
-func (p *Process) untilReady(ctx context.Context) error {
+func (p *Process) untilReady(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -89,15 +106,15 @@ func (p *Process) untilReady(ctx context.Context) error {
 			p.ended <- err
 			return fmt.Errorf("it ended: %w", cmp.Or(err, errEnded))
 		case <-tick.C:
-			if ready(ctx, p.REST) {
+			if ready(ctx, p.REST+path) {
 				return nil
 			}
 		}
 	}
 }
 
-func ready(ctx context.Context, addr string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+func ready(ctx context.Context, at string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at, nil)
 	if err != nil {
 		return false
 	}
@@ -147,8 +164,8 @@ func (h Home) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// freePorts asks the system for ports that are free now. All are held until all are known, so that they differ.
-func freePorts(n int) ([]int, error) {
+// FreePorts asks the system for ports that are free now. All are held until all are known, so that they differ.
+func FreePorts(n int) ([]int, error) {
 	var out []int
 	var held []net.Listener
 	defer func() {

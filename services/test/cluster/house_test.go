@@ -17,13 +17,11 @@ import (
 	"testing"
 	"time"
 
-	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/controlplane"
 	"github.com/pandodb/pando/services/dataplane"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
-	"github.com/pandodb/pando/services/internal/wire"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -43,9 +41,6 @@ type house struct {
 	cancel context.CancelFunc
 	ended  chan error
 }
-
-// wayIn hands calls to a server that is composed after its callers.
-type wayIn struct{ *rpc.Local }
 
 // enter starts a peer on fsys and waits until it is ready. Peers on the same
 // memory share a control plane.
@@ -73,11 +68,8 @@ func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 			Dial: func(topology.PeerID) (grpc.ClientConnInterface, error) { return nil, errors.New("no other peer") }})
 	must(t, err)
 	data.RegisterInternal(toData)
-	control, err := controlplane.New(controlplane.Config{Peer: data.Self(), Address: "127.0.0.1:6335"}, controlplane.Deps{Memory: memory, Log: log,
-		Confirm: func(ctx context.Context, _ topology.PeerID, s topology.Shard) (in topology.Incarnation, e topology.Epoch, err error) {
-			r, err := shardv1.NewConfirmClient(wayIn{toData}).Confirm(ctx, &shardv1.ConfirmRequest{CollectionId: uint64(s.Collection), ShardId: uint64(s.ID)})
-			return wire.Incarnation(r.GetIncarnation()), topology.Epoch(r.GetPlacementEpoch()), err
-		}})
+	control, err := controlplane.New(controlplane.Config{Peer: data.Self()}, controlplane.Deps{Memory: memory, Log: log,
+		Dial: func(string) (grpc.ClientConnInterface, error) { return toData, nil }})
 	must(t, err)
 	control.Register(toControl)
 	ctx, cancel := context.WithCancel(context.Background())

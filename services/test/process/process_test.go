@@ -121,7 +121,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		{"TLS, not built", "", "PANDO__SERVICE__ENABLE_TLS=true", 2, []string{"service.enable_tls"}},
 		{"JWT, not built", "", "QDRANT__SERVICE__JWT_RBAC=true", 2, []string{"service.jwt_rbac"}},
 		{"unknown key", "", "PANDO__SERVICE__HTP_PORT=1", 2, []string{"service.htp_port", "http_port"}},
-		{"join, not built", "", "QDRANT_BOOTSTRAP=http://127.0.0.1:1", 2, []string{"cluster.bootstrap"}},
+		{"join without a URI", "", "QDRANT_BOOTSTRAP=http://127.0.0.1:1", 2, []string{"cluster.bootstrap", "cluster.uri"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.dir == "" {

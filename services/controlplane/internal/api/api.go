@@ -1,7 +1,8 @@
-// Package api serves pando.placement.v1: Session, Catalog, Decisions and Book.
+// Package api serves pando.placement.v1: Session, Catalog, Decisions and Members.
 //
 // Every member of the control plane serves all of it, whoever leads: a mutation is a transaction on the store, reads and
-// waits use the member's view. It places no shards (reconcile does) and holds no state of its own but calls under way.
+// waits use the member's view; reports alone go to the leader. It places no shards (reconcile does) and holds no state of its own
+// but calls under way.
 // This is the edge of the plane: here the sentinels of the packages below become faults.
 package api
 
@@ -16,41 +17,51 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
-	"github.com/pandodb/pando/services/controlplane/internal/book"
+	"github.com/pandodb/pando/services/controlplane/internal/evidence"
+	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// AddressBook is what Book/Exchange needs of the member.
-type AddressBook interface {
-	Book() book.Book
-	// Learn merges a rumour, persists it and names the entries that changed.
-	Learn(book.Book) ([]string, error)
+// Desk takes observers' words in while this process leads; ok is false while it does not.
+type Desk interface {
+	Report(evidence.Report) (assignment evidence.Assignment, ok bool)
 }
 
-// Confirmation is a replica's answer to Confirm (C2a).
-type Confirmation struct {
-	Incarnation store.Incarnation
-	Epoch       topology.Epoch // of the placement that it holds
+// Peers asks data peers.
+type Peers interface {
+	// Handover asks the primary of a shard to be succeeded, and comes back when it was.
+	Handover(ctx context.Context, rec store.Shard, to topology.PeerID) error
 }
 
 // Config holds what the services work on.
 type Config struct {
-	Store store.Store
-	View  *view.View
-	Book  AddressBook
+	Store   store.Store
+	View    *view.View
+	Members Members
+	// Usable tells whether the member in this process runs, has caught up and knows a leader; nil = always. While it is not,
+	// streams end and calls that would wait for long are refused, so that callers go to another member.
+	Usable func() bool
 	// ClusterID was minted when the cluster was founded.
 	ClusterID func() string
 	// Status answers what this member knows of the control plane.
 	Status func() *placementv1.StatusResponse
-	// Confirm asks a peer, with a fresh nonce, what it holds of a shard. nil: no swap that needs one is built.
-	Confirm func(ctx context.Context, peer topology.PeerID, shard topology.Shard) (Confirmation, error)
+	// Desk is the leader's, in this process; Leader reaches the process that leads.
+	Desk   Desk
+	Leader func() (placementv1.DecisionsClient, error)
+	// Performer carries out what needs a replica's word; Peers hands shards over.
+	Performer *swap.Performer
+	Peers     Peers
+	// RemoveMember takes the etcd member out that lives in the process of a removed peer; nil = there is none. A peer without a
+	// member, or that is not known, is no error.
+	RemoveMember func(ctx context.Context, peer topology.PeerID) error
 	// Room fails while new records should be refused for want of disk space; nil = there is always room.
 	Room func() error
-	// ConfirmWithin is T_confirm: a swap is issued within it of the sending of the Confirm. 0 = 300 ms.
-	ConfirmWithin time.Duration
+	// ReportEvery is how often an observer reports at the latest, so that it hears of a new leader. 0 = 500 ms.
+	ReportEvery time.Duration
 	// SessionTTL is how long a session outlives its last KeepAlive. 0 = 1 s.
 	SessionTTL time.Duration
 	// NewID mints collection ids; random numbers that are never repeated.
@@ -63,7 +74,6 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	flights singleflight.Group
-	duties  duties
 }
 
 // New makes a server. It starts nothing.
@@ -71,14 +81,20 @@ func New(cfg Config) *Server {
 	if cfg.SessionTTL == 0 {
 		cfg.SessionTTL = time.Second
 	}
-	if cfg.ConfirmWithin == 0 {
-		cfg.ConfirmWithin = 300 * time.Millisecond
+	if cfg.ReportEvery == 0 {
+		cfg.ReportEvery = 500 * time.Millisecond
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.RemoveMember == nil {
+		cfg.RemoveMember = func(context.Context, topology.PeerID) error { return nil }
+	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }
+	}
+	if cfg.RemoveMember == nil {
+		cfg.RemoveMember = func(context.Context, topology.PeerID) error { return nil }
 	}
 	return &Server{cfg: cfg}
 }
@@ -97,8 +113,8 @@ type (
 		placementv1.UnimplementedDecisionsServer
 		*Server
 	}
-	addresses struct {
-		placementv1.UnimplementedBookServer
+	members struct {
+		placementv1.UnimplementedMembersServer
 		*Server
 	}
 )
@@ -108,7 +124,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	placementv1.RegisterSessionServer(r, session{Server: s})
 	placementv1.RegisterCatalogServer(r, catalog{Server: s})
 	placementv1.RegisterDecisionsServer(r, decisions{Server: s})
-	placementv1.RegisterBookServer(r, addresses{Server: s})
+	placementv1.RegisterMembersServer(r, members{Server: s})
 }
 
 // maxCall bounds a call that names no timeout of its own.
@@ -162,17 +178,25 @@ func coalesce[Req, Resp proto.Message](ctx context.Context, s *Server, method st
 	return resp, nil
 }
 
-// ready waits until this member knows the cluster.
+// maxStart is how long a call waits for a member that is about to be there.
+const maxStart = time.Second
+
+// ready waits until this member knows the cluster. One that has lost its leader refuses at once: another one may have one.
 func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxCall)
+	ctx, cancel := context.WithTimeout(ctx, maxStart)
 	defer cancel()
 	select {
 	case <-s.cfg.View.Ready():
-		return nil
 	case <-ctx.Done():
-		return fault.Wrap(fault.NoLeader, ctx.Err(), "this member of the control plane has not caught up yet")
+		return fault.Wrap(fault.NoLeader, ctx.Err(), "the member of the control plane in this process has not caught up, or there is none")
 	}
+	if !s.usable() {
+		return fault.New(fault.NoLeader, "the member of the control plane in this process has no leader")
+	}
+	return nil
 }
+
+func (s *Server) usable() bool { return s.cfg.Usable == nil || s.cfg.Usable() }
 
 // errUnknown marks a transaction that may or may not have happened.
 var errUnknown = errors.New("api: the outcome of the change is unknown")
@@ -215,6 +239,9 @@ func edge(err error) error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
+	if r, ok := errors.AsType[*swap.Refusal](err); ok {
+		return fault.Wrap(fault.ShardUnavailable, err, "%v; nothing was changed", r)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -224,8 +251,16 @@ func edge(err error) error {
 		return fault.Wrap(fault.NoLeader, err, "the control plane has no leader or no quorum")
 	case errors.Is(err, store.ErrConflict):
 		return fault.Wrap(fault.Timeout, err, "Timeout error: other changes of the same record kept winning")
+	case errors.Is(err, swap.ErrLast):
+		return fault.Wrap(fault.InvalidArgument, err, "Wrong input: the shard must keep at least one active replica: %v", err)
 	case errors.Is(err, store.ErrTooLarge):
 		return fault.Wrap(fault.InvalidArgument, err, "Wrong input: the change is too large for one transaction")
 	}
 	return fault.From(err)
 }
+
+// clip bounds a text that a peer sends for people.
+func clip(s string) string { return messages.Clip(s) }
+
+// stamp is the time as records hold it.
+func (s *Server) stamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

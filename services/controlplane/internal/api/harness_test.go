@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -17,9 +18,10 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/reconcile"
+	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/memstore"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
@@ -28,27 +30,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// heldBook is an address book in memory.
-type heldBook struct {
-	mu struct {
-		sync.Mutex
-		book book.Book
-	}
-}
-
-func (h *heldBook) Book() book.Book {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.mu.book
-}
-
-func (h *heldBook) Learn(o book.Book) (changed []string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.mu.book, changed = h.mu.book.Merge(o)
-	return changed, nil
-}
 
 // plane is a control plane of one member on the memory store, called over the real chain of interceptors.
 type plane struct {
@@ -59,7 +40,62 @@ type plane struct {
 	session   placementv1.SessionClient
 	catalog   placementv1.CatalogClient
 	decisions placementv1.DecisionsClient
-	book      placementv1.BookClient
+	members   placementv1.MembersClient
+	loop      *reconcile.Loop
+	data      *data
+}
+
+// data are the peers as the control plane meets them. Confirms are answered by what the view says, honestly unless spoilt.
+type data struct {
+	view    *view.View
+	mu      sync.Mutex
+	spoil   func(topology.PeerID, *swap.Answer) error
+	stays   bool // primaries do not hand over
+	handed  []string
+	perform *swap.Performer
+	store   *memstore.Store
+}
+
+func (d *data) Confirm(_ context.Context, peer topology.PeerID, rec store.Shard) (a swap.Answer, err error) {
+	d.view.Read(func(s *view.State) {
+		session := s.Sessions[peer].Record
+		a = swap.Answer{Peer: peer, Epoch: rec.Epoch, Session: session.Lease}
+		if r := session.Report(rec.Collection, rec.Shard); r != nil {
+			a.Incarnation = r.Incarnation
+		}
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.spoil != nil {
+		err = d.spoil(peer, &a)
+	}
+	return a, err
+}
+
+func (d *data) Handover(ctx context.Context, rec store.Shard, to topology.PeerID) error {
+	d.mu.Lock()
+	d.handed = append(d.handed, fmt.Sprintf("%d>%d", rec.Primary, to))
+	stays := d.stays
+	d.mu.Unlock()
+	if stays {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	was, err := store.Load[store.Shard](ctx, d.store, rec.Key())
+	if err != nil {
+		return err
+	}
+	plan := swap.Plan{Kind: swap.Handover, Was: was, To: to}
+	_, err = d.perform.Do(ctx, plan, plan.Heirs(), d.store.Commit)
+	return err
+}
+
+func (d *data) Probe(context.Context, topology.PeerID) error { return nil }
+
+func (d *data) with(fn func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fn()
 }
 
 // run makes a plane inside a bubble of virtual time.
@@ -70,8 +106,18 @@ func run(t *testing.T, change func(*Config), fn func(ctx context.Context, p *pla
 		log, ids := slog.New(slog.DiscardHandler), atomic.Uint64{}
 		p := &plane{T: t, store: memstore.New(), group: &errgroup.Group{}}
 		p.view = view.New(p.store, log)
+		p.data = &data{view: p.view, store: p.store}
+		p.data.perform = &swap.Performer{Ask: p.data, Now: time.Now}
+		never := make(chan struct{})
+		p.loop = reconcile.New(reconcile.Config{
+			Store: p.store, View: p.view, Logger: log, Peers: p.data, Performer: p.data.perform,
+			Office: func() (reconcile.Office, <-chan struct{}) {
+				return reconcile.Office{Term: 1, Member: 1, Mine: true}, never
+			},
+		})
 		cfg := Config{
-			Store: p.store, View: p.view, Book: &heldBook{}, Logger: log,
+			Store: p.store, View: p.view, Logger: log, Desk: p.loop, Performer: p.data.perform, Peers: p.data,
+			Leader:    func() (placementv1.DecisionsClient, error) { return nil, errors.New("nobody leads") },
 			ClusterID: func() string { return "c1" },
 			Status:    func() *placementv1.StatusResponse { return &placementv1.StatusResponse{Term: 1} },
 			NewID:     func() uint64 { return 100 + ids.Add(1) },
@@ -85,16 +131,9 @@ func run(t *testing.T, change func(*Config), fn func(ctx context.Context, p *pla
 		}
 		New(cfg).Register(local)
 		p.session, p.catalog = placementv1.NewSessionClient(local), placementv1.NewCatalogClient(local)
-		p.decisions, p.book = placementv1.NewDecisionsClient(local), placementv1.NewBookClient(local)
-		never := make(chan struct{})
-		loop := reconcile.New(reconcile.Config{
-			Store: p.store, View: p.view, Logger: log,
-			Office: func() (reconcile.Office, <-chan struct{}) {
-				return reconcile.Office{Term: 1, Member: 1, Mine: true}, never
-			},
-		})
+		p.decisions, p.members = placementv1.NewDecisionsClient(local), placementv1.NewMembersClient(local)
 		p.group.Go(func() error { return p.view.Run(ctx) })
-		p.group.Go(func() error { return loop.Run(ctx) })
+		p.group.Go(func() error { return p.loop.Run(ctx) })
 		fn(ctx, p)
 		cancel()
 		if err := p.group.Wait(); err != nil {

@@ -2,10 +2,8 @@ package api
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -170,65 +168,9 @@ func (s catalog) ChangeMetadata(ctx context.Context, req *placementv1.ChangeMeta
 		})
 }
 
-// RemovePeer takes a peer without replicas out. One that holds replicas is refused without force.
-func (s catalog) RemovePeer(ctx context.Context, req *placementv1.RemovePeerRequest) (*placementv1.RemovePeerResponse, error) {
-	return coalesce(ctx, s.Server, "RemovePeer", req, maxCall,
-		func(ctx context.Context, req *placementv1.RemovePeerRequest) (*placementv1.RemovePeerResponse, error) {
-			id, resp := topology.PeerID(req.GetPeerId()), &placementv1.RemovePeerResponse{}
-			err := s.settle(ctx, false, func(ctx context.Context) error {
-				peer, err := store.Load[store.Peer](ctx, s.cfg.Store, store.PeerKey(id))
-				if errors.Is(err, store.ErrNotFound) {
-					resp.Revision = uint64(s.cfg.View.Told())
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				load := 0
-				if load, err = s.replicasOn(ctx, id); err != nil {
-					return err
-				}
-				switch {
-				case load > 0 && !req.GetForce():
-					return fault.BadInput("Cannot remove peer %d as there are shards on it", id)
-				case load > 0:
-					return fault.Missing("pando.placement.v1.Catalog/RemovePeer with force")
-				}
-				revision, err := s.commit(ctx, store.Txn{
-					If:   []store.Cond{peer.Unchanged()},
-					Then: []store.Op{store.Delete(store.PeerKey(id)), store.Delete(store.SessionKey(id))},
-				})
-				resp.Revision, resp.Existed = uint64(revision), err == nil
-				return err
-			})
-			return resp, err
-		})
-}
-
-// replicasOn counts the replicas of a peer in a view that is as new as this call.
-func (s catalog) replicasOn(ctx context.Context, id topology.PeerID) (int, error) {
-	page, err := s.cfg.Store.List(ctx, store.Range{Prefix: store.Shards, Limit: 1})
-	if err != nil {
-		return 0, err
-	}
-	wait, cancel := context.WithTimeout(ctx, time.Second) // the newest revision may lie outside what the view sees
-	defer cancel()
-	if err := s.cfg.View.Wait(wait, page.Revision); err != nil && ctx.Err() != nil {
-		return 0, err
-	}
-	n := 0
-	s.cfg.View.Read(func(st *view.State) { n = st.Load[id].Replicas })
-	return n, nil
-}
-
 // ChangeVectorName is not built.
 func (s catalog) ChangeVectorName(context.Context, *placementv1.ChangeVectorNameRequest) (*placementv1.ChangeVectorNameResponse, error) {
 	return nil, fault.Missing("pando.placement.v1.Catalog/ChangeVectorName")
-}
-
-// ChangeReplicas is not built.
-func (s catalog) ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest) (*placementv1.ChangeReplicasResponse, error) {
-	return nil, fault.Missing("pando.placement.v1.Catalog/ChangeReplicas")
 }
 
 // Status answers what this member knows; it asks nobody.

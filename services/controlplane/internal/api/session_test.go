@@ -9,11 +9,9 @@ import (
 	"google.golang.org/grpc/codes"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
-	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
-	"github.com/pandodb/pando/services/internal/topology"
 )
 
 func TestRegisterRefused(t *testing.T) {
@@ -105,6 +103,28 @@ func TestWatchResumes(t *testing.T) {
 	})
 }
 
+// TestSignsOfLife: where nothing changes, a stream says twice a second that it is there.
+func TestSignsOfLife(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		resp, err := p.session.Register(ctx, p.registration(1, "p"))
+		p.ok("register", err)
+		stream, err := p.session.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{PeerId: 1})
+		p.ok("watch", err)
+		last := time.Now()
+		for range 20 {
+			msg, err := stream.Recv()
+			p.ok("receive", err)
+			if took := time.Since(last); took > 550*time.Millisecond {
+				t.Fatalf("silent for %v", took)
+			}
+			if pr := msg.GetProgress(); pr != nil && pr.GetRevision() < resp.GetRevision() {
+				t.Errorf("at revision %d, registered at %d", pr.GetRevision(), resp.GetRevision())
+			}
+			last = time.Now()
+		}
+	})
+}
+
 // TestFellBehind: a stream that is further behind than the view remembers starts over by itself.
 func TestFellBehind(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
@@ -172,211 +192,10 @@ func TestNoQuorum(t *testing.T) {
 	})
 }
 
-// TestSetState holds the rules C2, C7, C8 and C10 on a shard of three replicas.
-func TestSetState(t *testing.T) {
-	confirm := func(ok bool) func(*Config) {
-		return func(c *Config) {
-			c.Confirm = func(_ context.Context, peer topology.PeerID, shard topology.Shard) (a Confirmation, err error) {
-				c.View.Read(func(s *view.State) {
-					rec := s.Shards[shard.Collection][shard.ID].Record
-					a = Confirmation{Incarnation: rec.Replica(peer).Incarnation, Epoch: rec.Epoch}
-				})
-				if !ok {
-					a.Epoch--
-				}
-				return a, nil
-			}
-		}
-	}
-	type fixture struct {
-		*plane
-		peers map[topology.PeerID]*peer
-		shard *placementv1.Shard
-	}
-	with := func(change func(*Config), fn func(ctx context.Context, f *fixture)) {
-		run(t, change, func(ctx context.Context, p *plane) {
-			f := &fixture{plane: p, peers: map[topology.PeerID]*peer{}}
-			for id := range topology.PeerID(3) {
-				f.peers[id+1] = p.join(ctx, id+1, false)
-			}
-			resp, err := p.catalog.CreateCollection(ctx, createRequest("c", 1, 3))
-			p.ok("create", err)
-			rec, err := store.Load[store.Shard](ctx, p.store, store.ShardKey(topology.CollectionID(resp.GetCollectionId()), 0))
-			p.ok("load", err)
-			f.shard = shardOf(rec.Record)
-			fn(ctx, f)
-		})
-	}
-	request := func(f *fixture, target uint64, state qdrant.ReplicaState) *placementv1.SetStateRequest {
-		req := &placementv1.SetStateRequest{
-			CollectionId: f.shard.GetCollectionId(), ExpectedEpoch: f.shard.GetEpoch(), Primary: f.shard.GetPrimary(),
-			SessionId: f.peers[topology.PeerID(f.shard.GetPrimary())].session, PeerId: target, State: state, Reason: "test",
-		}
-		for _, r := range f.shard.GetReplicas() {
-			if r.GetPeerId() == target {
-				req.Incarnation = r.GetIncarnation()
-			}
-			if r.GetPeerId() == f.shard.GetPrimary() {
-				req.PrimaryIncarnation = r.GetIncarnation()
-			}
-		}
-		return req
-	}
-	follower := func(f *fixture) uint64 { return f.shard.GetPrimary()%3 + 1 }
-
-	t.Run("a round", func(t *testing.T) {
-		with(confirm(true), func(ctx context.Context, f *fixture) {
-			who := follower(f)
-			for _, state := range []qdrant.ReplicaState{qdrant.ReplicaState_Dead, qdrant.ReplicaState_Partial, qdrant.ReplicaState_Active} {
-				resp, err := f.decisions.SetState(ctx, request(f, who, state))
-				f.ok(state.String(), err)
-				if resp.GetShard().GetEpoch() != f.shard.GetEpoch()+1 {
-					t.Errorf("%s: epoch %d after %d", state, resp.GetShard().GetEpoch(), f.shard.GetEpoch())
-				}
-				f.shard = resp.GetShard()
-			}
-		})
-	})
-	t.Run("refused", func(t *testing.T) {
-		with(confirm(true), func(ctx context.Context, f *fixture) {
-			who := follower(f)
-			for name, tc := range map[string]struct {
-				change func(*placementv1.SetStateRequest)
-				code   codes.Code
-				reason fault.Reason
-			}{
-				"old epoch":  {func(r *placementv1.SetStateRequest) { r.ExpectedEpoch-- }, codes.Aborted, fault.StaleEpoch},
-				"no session": {func(r *placementv1.SetStateRequest) { r.SessionId = 77 }, codes.NotFound, fault.NotFound},
-				"not the primary": {func(r *placementv1.SetStateRequest) {
-					r.Primary, r.SessionId = who, f.peers[topology.PeerID(who)].session
-				}, codes.FailedPrecondition, fault.NotPrimary},
-				"primary's old disk":  {func(r *placementv1.SetStateRequest) { r.PrimaryIncarnation = make([]byte, 16) }, codes.FailedPrecondition, fault.NotPrimary},
-				"replica's old disk":  {func(r *placementv1.SetStateRequest) { r.Incarnation = make([]byte, 16) }, codes.Aborted, fault.StaleEpoch},
-				"no such shard":       {func(r *placementv1.SetStateRequest) { r.ShardId = 5 }, codes.NotFound, fault.NotFound},
-				"no such replica":     {func(r *placementv1.SetStateRequest) { r.PeerId = 9 }, codes.InvalidArgument, fault.InvalidArgument},
-				"Active to Partial":   {func(r *placementv1.SetStateRequest) { r.State = qdrant.ReplicaState_Partial }, codes.InvalidArgument, fault.InvalidArgument},
-				"Active to Active":    {func(r *placementv1.SetStateRequest) { r.State = qdrant.ReplicaState_Active }, codes.InvalidArgument, fault.InvalidArgument},
-				"to a state of later": {func(r *placementv1.SetStateRequest) { r.State = qdrant.ReplicaState_Listener }, codes.InvalidArgument, fault.InvalidArgument},
-			} {
-				req := request(f, who, qdrant.ReplicaState_Dead)
-				tc.change(req)
-				_, err := f.decisions.SetState(ctx, req)
-				f.want(name, err, tc.code, tc.reason)
-			}
-		})
-	})
-	t.Run("nobody confirms", func(t *testing.T) {
-		with(confirm(false), func(ctx context.Context, f *fixture) {
-			_, err := f.decisions.SetState(ctx, request(f, follower(f), qdrant.ReplicaState_Dead))
-			f.want("C2a", err, codes.Unavailable, fault.ShardUnavailable)
-		})
-	})
-	t.Run("not built", func(t *testing.T) {
-		with(nil, func(ctx context.Context, f *fixture) {
-			_, err := f.decisions.SetState(ctx, request(f, follower(f), qdrant.ReplicaState_Dead))
-			f.want("without Confirm", err, codes.Unimplemented, fault.NotBuilt)
-		})
-	})
-	t.Run("the last one", func(t *testing.T) {
-		run(t, confirm(true), func(ctx context.Context, p *plane) {
-			f := &fixture{plane: p, peers: map[topology.PeerID]*peer{1: p.join(ctx, 1, false)}}
-			id := p.create(ctx, "c").GetCollectionId()
-			rec, err := store.Load[store.Shard](ctx, p.store, store.ShardKey(topology.CollectionID(id), 0))
-			p.ok("load", err)
-			f.shard = shardOf(rec.Record)
-			_, err = p.decisions.SetState(ctx, request(f, 1, qdrant.ReplicaState_Dead))
-			p.want("C2", err, codes.InvalidArgument, fault.InvalidArgument)
-		})
-	})
-}
-
-func TestRemovePeer(t *testing.T) {
-	run(t, nil, func(ctx context.Context, p *plane) {
-		p.join(ctx, 1, false)
-		p.create(ctx, "c")
-		empty := p.join(ctx, 2, false)
-		_, err := p.catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: 1})
-		p.want("with replicas", err, codes.InvalidArgument, fault.InvalidArgument)
-		_, err = p.catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: 1, Force: true})
-		p.want("by force", err, codes.Unimplemented, fault.NotBuilt)
-		resp, err := p.catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: 9})
-		if p.ok("unknown", err); resp.GetExisted() {
-			t.Error("an unknown peer existed")
-		}
-		empty.stop()
-		resp, err = p.catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: 2})
-		if p.ok("empty", err); !resp.GetExisted() {
-			t.Error("the peer was not there")
-		}
-	})
-}
-
-func TestBookExchange(t *testing.T) {
-	run(t, nil, func(ctx context.Context, p *plane) {
-		entry := func(id, addr string, generation uint64) *placementv1.BookEntry {
-			return &placementv1.BookEntry{Id: id, Address: addr, Generation: generation, PeerId: 1, MemberName: "m"}
-		}
-		exchange := func(entries ...*placementv1.BookEntry) string {
-			resp, err := p.book.Exchange(ctx, &placementv1.ExchangeRequest{From: "x", Entries: entries})
-			p.ok("exchange", err)
-			if len(resp.GetEntries()) == 0 {
-				return ""
-			}
-			e := resp.GetEntries()[0]
-			return fmt.Sprint(e.GetId(), " ", e.GetAddress(), " ", e.GetGeneration(), " ", e.GetPeerId(), " ", e.GetMemberName())
-		}
-		for _, tc := range []struct {
-			send []*placementv1.BookEntry
-			want string
-		}{
-			{[]*placementv1.BookEntry{entry("a", "h:1", 5)}, ""},
-			{[]*placementv1.BookEntry{entry("a", "h:0", 4)}, "a h:1 5 1 m"},
-			{nil, "a h:1 5 1 m"},
-			{[]*placementv1.BookEntry{entry("a", "h:2", 6)}, ""},
-		} {
-			if got := exchange(tc.send...); got != tc.want {
-				t.Errorf("%v: got %q, want %q", tc.send, got, tc.want)
-			}
-		}
-		_, err := p.book.Exchange(ctx, &placementv1.ExchangeRequest{Entries: []*placementv1.BookEntry{{Id: "a"}}})
-		p.want("no address", err, codes.InvalidArgument, fault.InvalidArgument)
-	})
-}
-
-func TestReport(t *testing.T) {
-	run(t, nil, func(ctx context.Context, p *plane) {
-		ask := func(observer, own, revision uint64) *placementv1.ReportResponse {
-			<-time.After(10 * time.Millisecond)
-			resp, err := p.decisions.Report(ctx, &placementv1.ReportRequest{
-				Observer: observer, OwnPeerId: own, AssignmentRevision: revision,
-				Peers: []*placementv1.PeerVerdict{{PeerId: own, Verdict: placementv1.Verdict_VERDICT_ALIVE}},
-			})
-			p.ok("report", err)
-			return resp
-		}
-		p.join(ctx, 1, false)
-		alone := ask(1, 1, 0)
-		if fmt.Sprint(alone.GetSubjects()) != "[1]" || alone.GetInterval().AsDuration() <= 0 {
-			t.Errorf("a lone peer is to watch %v", alone)
-		}
-		if same := ask(1, 1, alone.GetAssignmentRevision()); len(same.GetSubjects()) != 0 || same.GetAssignmentRevision() != alone.GetAssignmentRevision() {
-			t.Errorf("nothing changed, yet %v", same)
-		}
-		p.join(ctx, 2, false)
-		p.join(ctx, 3, false)
-		if three := ask(1, 1, alone.GetAssignmentRevision()); fmt.Sprint(three.GetSubjects()) != "[1 2 3]" {
-			t.Errorf("of three peers the first is to watch %v", three)
-		}
-		if other := ask(77, 0, 0); len(other.GetSubjects()) != 0 {
-			t.Errorf("a stranger without a session is to watch %v", other)
-		}
-	})
-}
-
 func TestNotBuilt(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
-		_, err := p.catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{})
-		p.want("ChangeReplicas", err, codes.Unimplemented, fault.NotBuilt)
+		_, err := p.catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{}}})
+		p.want("ChangeReplicas with force", err, codes.Unimplemented, fault.NotBuilt)
 		_, err = p.catalog.ChangeVectorName(ctx, &placementv1.ChangeVectorNameRequest{})
 		p.want("ChangeVectorName", err, codes.Unimplemented, fault.NotBuilt)
 		resp, err := p.catalog.Status(ctx, &placementv1.StatusRequest{})

@@ -8,15 +8,20 @@ import (
 	"google.golang.org/grpc"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/services/controlplane/internal/messages"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
+	"github.com/pandodb/pando/services/internal/fault"
 )
 
 const (
 	// chunk is how many records a piece of a snapshot holds: well below a message of 4 MB.
 	chunk = 500
-	// progressEvery is how late a peer learns of revisions in which nothing changed for it.
+	// progressEvery is how late a peer learns of revisions in which nothing changed for it, and that this member is alive.
 	progressEvery = 500 * time.Millisecond
+	// blindTicks is how often in a row a member may be found without a leader before its watchers are sent to another one; an
+	// election takes less.
+	blindTicks = 2
 	// catchUp is how long a member that lags behind the caller is given before it answers by a snapshot.
 	catchUp = 2 * time.Second
 )
@@ -29,13 +34,12 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 		return err
 	}
 	w := &watcher{view: s.cfg.View, send: stream.Send, reached: int64(req.GetAfterRevision())}
-	w.announced = w.reached
 	if err := w.join(ctx); err != nil {
 		return edge(err)
 	}
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
-	for {
+	for blind := 0; ; {
 		changed, err := w.deltas()
 		if err != nil {
 			return edge(err)
@@ -45,6 +49,12 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 			return edge(ctx.Err())
 		case <-changed:
 		case <-tick.C:
+			if blind++; s.usable() {
+				blind = 0
+			}
+			if blind > blindTicks {
+				return fault.New(fault.NoLeader, "this member of the control plane has no leader: others may have gone on without it")
+			}
 			if err := w.progress(); err != nil {
 				return edge(err)
 			}
@@ -54,10 +64,9 @@ func (s session) WatchPlacement(req *placementv1.WatchPlacementRequest, stream g
 
 // watcher is one stream's position.
 type watcher struct {
-	view      *view.View
-	send      func(*placementv1.WatchPlacementResponse) error
-	reached   int64 // everything up to here was looked at
-	announced int64 // and the peer knows it up to here
+	view    *view.View
+	send    func(*placementv1.WatchPlacementResponse) error
+	reached int64 // everything up to here was looked at
 }
 
 // join waits for a view that lags behind what the peer has seen already, or sends the first snapshot.
@@ -85,7 +94,7 @@ func (w *watcher) deltas() (<-chan struct{}, error) {
 	for _, b := range batches {
 		delta := &placementv1.Delta{Revision: uint64(b.Revision)}
 		for _, c := range b.Changes {
-			change, err := changeOf(c)
+			change, err := messages.Change(c)
 			if err != nil {
 				return nil, err
 			}
@@ -99,17 +108,12 @@ func (w *watcher) deltas() (<-chan struct{}, error) {
 		if err := w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Delta{Delta: delta}}); err != nil {
 			return nil, err
 		}
-		w.announced = b.Revision
 	}
 	w.reached = now
 	return changed, nil
 }
 
 func (w *watcher) progress() error {
-	if w.announced == w.reached {
-		return nil
-	}
-	w.announced = w.reached
 	return w.send(&placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Progress{
 		Progress: &placementv1.Progress{Revision: uint64(w.reached)},
 	}})
@@ -152,7 +156,7 @@ func (w *watcher) snapshot() error {
 		n := min(len(all), chunk)
 		piece := &placementv1.SnapshotChunk{Revision: uint64(revision), Index: index, Last: n == len(all)}
 		for _, c := range all[:n] {
-			change, err := changeOf(c)
+			change, err := messages.Change(c)
 			if err != nil {
 				return err
 			}
@@ -165,6 +169,6 @@ func (w *watcher) snapshot() error {
 			break
 		}
 	}
-	w.reached, w.announced = revision, revision
+	w.reached = revision
 	return nil
 }

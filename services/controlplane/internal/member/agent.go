@@ -15,10 +15,10 @@ import (
 )
 
 // agents stand in for the remote members. etcd dials unix://<name>, which is the file <name> in the working
-// directory; the agent behind it dials whatever address the book has for that name now and joins the two.
+// directory; the agent behind it dials the process of that name and joins the two.
 type agents struct {
 	dir  string
-	dial func(ctx context.Context, name string) (net.Conn, error)
+	dial Dialer
 	log  *slog.Logger
 
 	mu struct {
@@ -37,13 +37,14 @@ func (a *agents) start(ctx context.Context, group *errgroup.Group) {
 	a.mu.open = map[string]bool{}
 }
 
-// add opens the agent of a remote name unless it is open. It must be called before etcd hears of the name.
-func (a *agents) add(name string) error {
+// add opens the agent of another process unless it is open.
+func (a *agents) add(process string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.mu.group == nil || a.mu.open[name] {
+	if a.mu.group == nil || a.mu.open[process] {
 		return nil
 	}
+	name := nameOf(process)
 	file := filepath.Join(a.dir, name)
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // left behind by a killed process
 		return err
@@ -53,18 +54,18 @@ func (a *agents) add(name string) error {
 	if err != nil {
 		return err
 	}
-	a.mu.open[name] = true
+	a.mu.open[process] = true
 	ctx := a.mu.ctx()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	a.mu.group.Go(func() error {
 		defer stop()
 		defer l.Close()
-		return a.serve(ctx, name, l)
+		return a.serve(ctx, process, l)
 	})
 	return nil
 }
 
-func (a *agents) serve(ctx context.Context, name string, l net.Listener) error {
+func (a *agents) serve(ctx context.Context, process string, l net.Listener) error {
 	var conns errgroup.Group
 	defer conns.Wait()
 	for {
@@ -77,9 +78,9 @@ func (a *agents) serve(ctx context.Context, name string, l net.Listener) error {
 		}
 		conns.Go(func() error {
 			defer c.Close()
-			remote, err := a.dial(ctx, name)
+			remote, err := a.dial(ctx, process)
 			if err != nil {
-				a.log.Debug("member unreachable", "member", name, "error", err)
+				a.log.Debug("member unreachable", "process", process, "error", err)
 				return nil
 			}
 			splice(ctx, c, remote)

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 )
 
 // formatVersion of the member folder; a folder of another one is refused, never converted silently.
@@ -67,34 +65,6 @@ func newIdentity(file, want string) (identity, error) {
 		return identity{}, err
 	}
 	return id, replaceFile(file, data)
-}
-
-// loadBook reads the persisted book; none is an empty one.
-func loadBook(file string) (book.Book, error) {
-	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return book.Book{}, nil
-	}
-	if err != nil {
-		return book.Book{}, err
-	}
-	return parseBook(file, data)
-}
-
-func parseBook(file string, data []byte) (book.Book, error) {
-	var entries map[string]book.Address
-	if err := json.Unmarshal(data, &entries); err != nil {
-		return book.Book{}, fmt.Errorf("member: %s is damaged: %w", file, err)
-	}
-	return book.New(entries), nil
-}
-
-func saveBook(file string, b book.Book) error {
-	data, err := json.MarshalIndent(b.Entries(), "", "  ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(file, append(data, '\n'))
 }
 
 // replaceFile writes a file so that after a crash the old or the new content is there, whole.

@@ -1,38 +1,19 @@
 package member
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 )
 
-// FuzzFiles: whatever the two small files of a member hold, reading ends, and what is read is written alike.
-func FuzzFiles(f *testing.F) {
+// FuzzIdentity: whatever member.json holds, reading ends, and what is accepted is usable.
+func FuzzIdentity(f *testing.F) {
 	f.Add([]byte(`{"format":1,"id":"a"}`), "a")
-	f.Add([]byte(`{"n.pando.internal:6335":{"addr":"h:1","generation":7,"peer":3,"member":"m"}}`), "")
 	f.Add([]byte(`{"format":2}`), "")
 	f.Add([]byte(`{`), "")
 	f.Fuzz(func(t *testing.T, data []byte, want string) {
 		if id, err := parseIdentity("f", data, want); err == nil && (id.ID == "" || id.Format != formatVersion || (want != "" && id.ID != want)) {
 			t.Fatalf("accepted %+v", id)
-		}
-		b, err := parseBook("f", data)
-		if err != nil {
-			return
-		}
-		file := filepath.Join(t.TempDir(), "book.json")
-		if err := saveBook(file, b); err != nil {
-			t.Fatal(err)
-		}
-		again, err := loadBook(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(b.Entries(), again.Entries()); d != "" {
-			t.Fatal(d)
 		}
 	})
 }
@@ -48,22 +29,51 @@ func TestIdentityIsKept(t *testing.T) {
 	if err != nil || second != first || len(first.ID) != 16 {
 		t.Fatalf("%+v, then %+v, %v", first, second, err)
 	}
-	if empty, err := loadBook(filepath.Join(dir, "book.json")); err != nil || len(empty.Names()) != 0 {
-		t.Fatalf("no book is an empty one: %v, %v", empty, err)
+}
+
+// TestEmpty: a crash between the two steps leaves nothing that is taken for a member, and nothing for ever.
+func TestEmpty(t *testing.T) {
+	dir := t.TempDir()
+	wal := filepath.Join(dir, "etcd", "member", "wal")
+	for name, prepare := range map[string]func() error{
+		"nothing there":      func() error { return nil },
+		"a member":           func() error { return os.MkdirAll(wal, 0o700) },
+		"crash in the midst": func() error { return os.MkdirAll(filepath.Join(dir, "etcd.gone", "member", "wal"), 0o700) },
+	} {
+		if err := prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if err := Empty(dir); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if has, err := HasData(dir); has || err != nil {
+			t.Errorf("%s: has data %v, %v", name, has, err)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
+		}
 	}
-	m, err := New(Config{Dir: dir, Addr: "h:1", Peer: 5})
-	if err != nil {
+	if err := os.MkdirAll(wal, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	want, _ := m.Book().Lookup(book.NameOf(first.ID))
-	if want.Addr != "h:1" || want.Peer != 5 || want.Member != first.ID {
-		t.Fatalf("announced %+v", want)
+	if has, err := HasData(dir); !has || err != nil {
+		t.Errorf("has data %v, %v", has, err)
 	}
-	// A newer entry of this process, from an earlier life at another address, is outbid.
-	if _, err := m.Learn(book.New(map[string]book.Address{m.name: {Addr: "h:2", Generation: 1 << 60}})); err != nil {
-		t.Fatal(err)
-	}
-	if now, _ := m.Book().Lookup(m.name); now.Addr != "h:1" || now.Generation != 1<<60+1 {
-		t.Fatalf("after a rumour of another address: %+v", now)
+}
+
+func TestNames(t *testing.T) {
+	for _, tc := range []struct {
+		urls []string
+		name string
+		want string
+	}{
+		{[]string{urlOf("7")}, "", "7"},
+		{[]string{"http://10.0.0.1:2380"}, "n", "n"},
+		{nil, "n", "n"},
+	} {
+		if got := processFrom(tc.urls, tc.name); got != tc.want {
+			t.Errorf("%v: %q", tc, got)
+		}
 	}
 }

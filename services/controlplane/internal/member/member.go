@@ -1,13 +1,14 @@
 // Package member embeds one etcd member behind the process's internal port.
 //
-// Members know each other by stable names, unix://<id>.pando.internal:6335, that are stored in etcd's membership and never
-// change. The address book says where a name listens now. Nothing of etcd listens on a socket of its own:
+// Members know each other by stable names, unix://<process>.pando.internal:6335, that are stored in etcd's membership and
+// never change. Where a process listens now is known to whoever dials it. Nothing of etcd listens on a socket of its own:
 //
 //	incoming  internal port ─► Handler() ─► etcd's peer handler
-//	outgoing  etcd ─► file <name> in the working directory ─► agent ─► Dial(book[name]) ─► internal port of the other
+//	outgoing  etcd ─► file <name> in the working directory ─► agent ─► Dial(process) ─► internal port of the other
 //
-// Therefore one process holds one running member: Run changes the working directory, New adds to NO_PROXY. It decides
-// nothing about placement and stores nothing but etcd's data, the member's identity and the book.
+// Therefore one process holds one running member: Run changes the working directory, New adds to NO_PROXY. A Member is one
+// life: a process whose member was removed and added again makes another one. It decides nothing about placement or about
+// who is a member, and stores nothing but etcd's data and the member's identity.
 package member
 
 import (
@@ -15,16 +16,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -33,22 +31,19 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/pandodb/pando/services/controlplane/internal/book"
-	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// Config of a member. The zero value of every field but Dir is usable.
+// Config of a member. The zero value of every field but Dir and Dial is usable.
 type Config struct {
 	Dir string // member folder; made absolute by New
-	ID  string // stable id; "" = the folder's own, or a random one in a new folder
-	// Addr is announced in the book as this process's address, with Peer; "" announces nothing.
-	Addr string
-	Peer topology.PeerID // data-plane peer in this process; 0 = none
-	// Voters are the ids of all members of a new cluster, this one included; empty = this one alone.
-	// Only a folder without data looks at it.
-	Voters []string
-	// Token tells apart clusters that were formed from the same names; it enters the cluster id. Only for a new cluster.
+	// ID is the stable id of the process; "" = the folder's own, or a random one in a new folder.
+	ID string
+	// Members are the processes of all members, this one included, of the cluster that a folder without data starts in;
+	// empty = this one alone.
+	Members []string
+	// Join says that this cluster exists already, and that this member was added to it; otherwise Members found it.
+	Join bool
+	// Token tells apart clusters that were founded from the same names. Only for a new cluster.
 	Token string
 
 	Tick     time.Duration // raft heartbeat; 0 = 50 ms
@@ -57,12 +52,12 @@ type Config struct {
 	// UnsafeNoFsync gives up durability; tests only.
 	UnsafeNoFsync bool
 
-	Dial   Dialer       // nil = TCP
+	Dial   Dialer
 	Logger *slog.Logger // nil = discard
 }
 
 // Dialer reaches the internal port of another process, ready for etcd's HTTP.
-type Dialer = func(ctx context.Context, addr string) (net.Conn, error)
+type Dialer = func(ctx context.Context, process string) (net.Conn, error)
 
 // ErrFolderInUse reports that another process works in the member folder.
 var ErrFolderInUse = errors.New("member: the folder is in use by another process")
@@ -70,27 +65,28 @@ var ErrFolderInUse = errors.New("member: the folder is in use by another process
 // ErrStopped reports that etcd ended by itself, for example because this member was removed.
 var ErrStopped = errors.New("member: etcd has stopped")
 
-// Member is one embedded etcd member. Make it with New; it works while Run runs.
+// Member is one embedded etcd member. Make it with New; it works while Run runs, once.
 type Member struct {
-	cfg      Config
-	id       string
-	name     string
-	handler  atomic.Pointer[http.Handler]
-	server   atomic.Pointer[embed.Etcd]
-	client   atomic.Pointer[clientv3.Client]
-	ready    chan struct{}
-	cell     *cell
-	agents   *agents
-	bookFile string
-
-	mu struct {
-		sync.Mutex
-		book book.Book
-	}
+	cfg     Config
+	id      string
+	name    string
+	handler atomic.Pointer[http.Handler]
+	server  atomic.Pointer[embed.Etcd]
+	etcdID  atomic.Uint64
+	client  atomic.Pointer[clientv3.Client]
+	ready   chan struct{}
+	cell    *cell
+	agents  *agents
 }
 
-// New reads or makes the member's identity and book. It starts nothing. It adds the member names to NO_PROXY, which
-// must happen before the first use of a proxy setting in the process.
+// domain is the suffix of every stable name. Names are never resolved by DNS.
+const domain = ".pando.internal"
+
+// nameOf gives the stable name of a process: what etcd stores in its membership.
+func nameOf(process string) string { return process + domain + ":6335" }
+
+// New reads or makes the member's identity. It starts nothing. It adds the member names to NO_PROXY, which must happen
+// before the first use of a proxy setting in the process.
 func New(cfg Config) (*Member, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -103,19 +99,8 @@ func New(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{cfg: cfg, id: id.ID, name: book.NameOf(id.ID), ready: make(chan struct{}), cell: newCell()}
-	m.bookFile = filepath.Join(cfg.Dir, "book.json")
-	if m.mu.book, err = loadBook(m.bookFile); err != nil {
-		return nil, err
-	}
-	if cfg.Addr != "" {
-		announced := m.mu.book.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
-		if err := m.persist(announced); err != nil {
-			return nil, err
-		}
-		m.mu.book = announced
-	}
-	m.agents = &agents{dir: filepath.Join(cfg.Dir, "run"), dial: m.dialName, log: cfg.Logger}
+	m := &Member{cfg: cfg, id: id.ID, name: nameOf(id.ID), ready: make(chan struct{}), cell: newCell()}
+	m.agents = &agents{dir: filepath.Join(cfg.Dir, "run"), dial: cfg.Dial, log: cfg.Logger}
 	if err := exemptFromProxy(); err != nil {
 		return nil, err
 	}
@@ -126,10 +111,10 @@ func New(cfg Config) (*Member, error) {
 func exemptFromProxy() error {
 	for _, key := range []string{"NO_PROXY", "no_proxy"} {
 		old := os.Getenv(key)
-		if strings.Contains(old, book.Domain) || (key == "no_proxy" && old == "") {
+		if strings.Contains(old, domain) || (key == "no_proxy" && old == "") {
 			continue
 		}
-		if err := os.Setenv(key, strings.TrimPrefix(old+","+book.Domain, ",")); err != nil {
+		if err := os.Setenv(key, strings.TrimPrefix(old+","+domain, ",")); err != nil {
 			return err
 		}
 	}
@@ -160,8 +145,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Dial == nil {
-		d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
-		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+		c.Dial = func(_ context.Context, process string) (net.Conn, error) {
+			return nil, fmt.Errorf("member: no way to process %s", process)
+		}
 	}
 	return c, nil
 }
@@ -195,21 +181,6 @@ func (m *Member) ClusterID() uint64 {
 	return 0
 }
 
-// Raft tells the indexes of committed and of applied entries; 0, 0 before Ready.
-func (m *Member) Raft() (committed, applied uint64) {
-	if e := m.server.Load(); e != nil {
-		return e.Server.CommittedIndex(), e.Server.AppliedIndex()
-	}
-	return 0, 0
-}
-
-// Info is one member of the cluster as this one knows it.
-type Info struct {
-	ID      uint64
-	Name    string // stable id of its process
-	Learner bool
-}
-
 // Members lists the members by id; none before Ready.
 func (m *Member) Members() []Info {
 	e := m.server.Load()
@@ -218,29 +189,18 @@ func (m *Member) Members() []Info {
 	}
 	var out []Info
 	for _, other := range e.Server.Cluster().Members() { // sorted by id
-		out = append(out, Info{ID: uint64(other.ID), Name: nameFrom(other.PeerURLs, other.Name), Learner: other.IsLearner})
+		out = append(out, Info{ID: uint64(other.ID), Process: processFrom(other.PeerURLs, other.Name), Learner: other.IsLearner, Started: other.Name != ""})
 	}
 	return out
 }
 
-// nameFrom reads the stable id out of a member's URL, which is known before the member has published its name.
-func nameFrom(urls []string, name string) string {
-	if len(urls) == 0 {
-		return name
-	}
-	id, found := strings.CutSuffix(strings.TrimPrefix(urls[0], "unix://"), book.NameOf(""))
-	if !found {
-		return name
-	}
-	return id
-}
-
-// MemberID is etcd's id of this member, a hash of its stable name; 0 before Ready.
-func (m *Member) MemberID() uint64 {
+// Position is etcd's id of this member, 0 before it has been read from the folder or found in the cluster, and the raft index
+// that it has applied, 0 before Ready. The id stays known after the end.
+func (m *Member) Position() (id, applied uint64) {
 	if e := m.server.Load(); e != nil {
-		return uint64(e.Server.MemberID())
+		applied = e.Server.AppliedIndex()
 	}
-	return 0
+	return m.etcdID.Load(), applied
 }
 
 // Leader answers who leads now, and a channel that is closed when that changes.
@@ -253,68 +213,6 @@ func (m *Member) Defragment() error {
 		return ErrStopped
 	}
 	return e.Server.Backend().Defrag()
-}
-
-// Book answers the present address book.
-func (m *Member) Book() book.Book {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.mu.book
-}
-
-// Learn merges a rumour into the book, persists what changed and names it. If somebody holds a newer entry of
-// this very process (an earlier life under another address), it is outbid.
-func (m *Member) Learn(other book.Book) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	merged, changed := m.mu.book.Merge(other)
-	if m.cfg.Addr != "" {
-		merged = merged.Announce(m.name, m.self(), uint64(time.Now().UnixMicro()))
-	}
-	if len(changed) == 0 {
-		return nil, nil
-	}
-	if err := m.persist(merged); err != nil {
-		return nil, err
-	}
-	m.mu.book = merged
-	for _, name := range changed {
-		if name != m.name {
-			if err := m.agents.add(name); err != nil {
-				return nil, fmt.Errorf("member: agent of %s: %w", name, err)
-			}
-		}
-	}
-	return changed, nil
-}
-
-// persist writes the book if it differs from the one that was read or written last. On a full disk the rumours must do until
-// there is room again.
-func (m *Member) persist(b book.Book) error {
-	if maps.Equal(b.Entries(), m.mu.book.Entries()) {
-		return nil
-	}
-	err := saveBook(m.bookFile, b)
-	if errors.Is(err, syscall.ENOSPC) {
-		m.cfg.Logger.Warn("the address book is not saved: the disk is full", "file", m.bookFile)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("member: persist the address book: %w", err)
-	}
-	return nil
-}
-
-func (m *Member) self() book.Address {
-	return book.Address{Addr: m.cfg.Addr, Peer: m.cfg.Peer, Member: m.id}
-}
-
-func (m *Member) dialName(ctx context.Context, name string) (net.Conn, error) {
-	a, ok := m.Book().Lookup(name)
-	if !ok {
-		return nil, fmt.Errorf("member: no address of %s", name)
-	}
-	return m.cfg.Dial(ctx, a.Addr)
 }
 
 // Run starts etcd and blocks until ctx ends (nil) or etcd does (ErrStopped). It changes the working directory of the
@@ -333,16 +231,15 @@ func (m *Member) Run(ctx context.Context) error {
 	var links errgroup.Group
 	defer func() { hangUp(); _ = links.Wait() }() // what an agent reports after hangUp is its own end
 	m.agents.start(remote, &links)
-	for _, name := range m.remotes() {
-		if err := m.agents.add(name); err != nil {
-			return fmt.Errorf("member: agent of %s: %w", name, err)
-		}
+	if err := m.meet(m.cfg.Members); err != nil {
+		return err
 	}
 	e, err := m.startEtcd()
 	if err != nil {
 		return fmt.Errorf("member: start etcd in %s: %w", m.cfg.Dir, err)
 	}
-	defer e.Close()
+	defer shut(e)
+	m.etcdID.Store(uint64(e.Server.MemberID()))
 	if err := m.allocateAhead(); err != nil {
 		m.cfg.Logger.Warn("no room is set aside for the records: a full disk may end the process", "error", err)
 	}
@@ -351,19 +248,11 @@ func (m *Member) Run(ctx context.Context) error {
 	defer m.handler.Store(nil)
 	client := v3client.New(e.Server)
 	defer client.Close()
-	defer m.cell.set(Office{})
+	defer m.end()
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.watchOffice(ctx, e, client) })
 	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-e.Server.ReadyNotify():
-		}
-		m.server.Store(e)
-		m.client.Store(client)
-		close(m.ready)
 		select {
 		case <-e.Server.StopNotify():
 			return ErrStopped
@@ -371,24 +260,63 @@ func (m *Member) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	group.Go(func() error {
+		if m.catchUp(ctx, client) {
+			m.server.Store(e)
+			m.client.Store(client)
+			close(m.ready)
+		}
+		return nil
+	})
 	return group.Wait()
 }
 
-// remotes are the names of all known members but this one.
-func (m *Member) remotes() []string {
-	var out []string
-	seen := map[string]bool{m.name: true}
-	names := m.Book().Names()
-	for _, id := range m.cfg.Voters {
-		names = append(names, book.NameOf(id))
-	}
-	for _, name := range names {
-		if !seen[name] {
-			seen[name] = true
-			out = append(out, name)
+// catchUp waits for a read that sees all that was written before. etcd's own word for it, ReadyNotify, comes after it has
+// told the others this member's name, for which it takes another 6 s where a leader was lost meanwhile.
+func (m *Member) catchUp(ctx context.Context, client *clientv3.Client) bool {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, m.cfg.Election)
+		_, err := client.Get(try, probe)
+		cancel()
+		if err == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(m.cfg.Tick):
 		}
 	}
-	return out
+	return false
+}
+
+// handOver is how long a leader that ends waits for another member to take over; an election takes as long.
+const handOver = time.Second
+
+// shut ends etcd. Left alone it would wait 6 s for a successor where all others have just ended, too.
+func shut(e *embed.Etcd) {
+	enough := time.AfterFunc(handOver, e.Server.HardStop)
+	defer enough.Stop()
+	e.Close()
+}
+
+// end takes back what others see of a running member.
+func (m *Member) end() {
+	m.client.Store(nil)
+	m.server.Store(nil)
+	m.cell.set(Office{})
+}
+
+// meet opens the agents of other processes. A process that etcd hears of before its agent is open is dialled again soon.
+func (m *Member) meet(processes []string) error {
+	for _, p := range processes {
+		if p == m.id {
+			continue
+		}
+		if err := m.agents.add(p); err != nil {
+			return fmt.Errorf("member: agent of %s: %w", p, err)
+		}
+	}
+	return nil
 }
 
 func (m *Member) startEtcd() (*embed.Etcd, error) {
@@ -398,25 +326,34 @@ func (m *Member) startEtcd() (*embed.Etcd, error) {
 	cfg.Name, cfg.Dir = m.id, filepath.Join(m.cfg.Dir, "etcd")
 	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
 	cfg.AdvertisePeerUrls = []url.URL{self}
-	voters := m.cfg.Voters
-	if len(voters) == 0 {
-		voters = []string{m.id}
+	members := m.cfg.Members
+	if len(members) == 0 {
+		members = []string{m.id}
 	}
-	initial := make([]string, 0, len(voters))
-	for _, id := range voters {
-		initial = append(initial, id+"=unix://"+book.NameOf(id))
+	initial := make([]string, 0, len(members))
+	for _, id := range members {
+		initial = append(initial, id+"="+urlOf(id))
 	}
 	cfg.InitialCluster, cfg.InitialClusterToken = strings.Join(initial, ","), m.cfg.Token
+	if m.cfg.Join {
+		cfg.ClusterState = embed.ClusterStateFlagExisting
+	}
+	// Who may become a member, and when, is decided by package seats, which knows more than etcd's own check: that one refuses
+	// for 5 s after each start.
+	cfg.StrictReconfigCheck = false
 	cfg.TickMs, cfg.ElectionMs = uint(m.cfg.Tick.Milliseconds()), uint(m.cfg.Election.Milliseconds())
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 5000, 2000
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "revision", "10000"
 	cfg.QuotaBackendBytes, cfg.MaxRequestBytes = m.cfg.Quota, 4<<20
-	cfg.MaxLearners = 2
+	cfg.MaxLearners = MaxLearners
 	cfg.BootstrapDefragThresholdMegabytes = 64 // free pages that make a start defragment
 	cfg.UnsafeNoFsync = m.cfg.UnsafeNoFsync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(m.cfg.Logger, m.cfg.Dir, os.Exit))
 	return embed.StartEtcd(cfg)
 }
+
+// probe is a key that is never written.
+const probe = "probe"
 
 // officePoll bounds how late the loss of a leader is seen when no new one is elected, which etcd does not announce.
 const officePoll = 100 * time.Millisecond
@@ -428,6 +365,9 @@ func (m *Member) watchOffice(ctx context.Context, e *embed.Etcd, client *clientv
 	defer tick.Stop()
 	self, proven := uint64(e.Server.MemberID()), false
 	for {
+		if err := m.meet(processesOf(e)); err != nil {
+			return err
+		}
 		changed := e.Server.LeaderChangedNotify()
 		leader := uint64(e.Server.Leader())
 		if leader != self {
@@ -451,7 +391,6 @@ func (m *Member) watchOffice(ctx context.Context, e *embed.Etcd, client *clientv
 func (m *Member) prove(ctx context.Context, client *clientv3.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Election)
 	defer cancel()
-	const probe = "probe"
 	_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(probe), "=", -1)).Then(clientv3.OpPut(probe, "")).Commit()
 	return err == nil
 }

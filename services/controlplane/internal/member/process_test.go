@@ -9,14 +9,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +27,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/pandodb/pando/services/controlplane/internal/book"
 	"github.com/pandodb/pando/services/controlplane/internal/member"
 )
 
@@ -34,8 +36,9 @@ const childEnv = "PANDO_TEST_MEMBER"
 
 type childConfig struct {
 	Dir, ID, Addr string
-	Voters        []string
-	Book          map[string]book.Address
+	Members       []string
+	Join          bool
+	Book          map[string]string // addresses by process
 	NoFsync       bool
 }
 
@@ -59,14 +62,13 @@ func runChild(spec string) error {
 	if err != nil {
 		return err
 	}
+	var known addresses
+	known.learn(cc.Book)
 	m, err := member.New(member.Config{
-		Dir: cc.Dir, ID: cc.ID, Addr: l.Addr().String(), Voters: cc.Voters, UnsafeNoFsync: cc.NoFsync,
+		Dir: cc.Dir, ID: cc.ID, Members: cc.Members, Join: cc.Join, UnsafeNoFsync: cc.NoFsync, Dial: known.dial,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
-		return err
-	}
-	if _, err := m.Learn(book.New(cc.Book)); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -78,21 +80,40 @@ func runChild(spec string) error {
 	go func() {
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
-			fmt.Println(obey(ctx, m, strings.Fields(in.Text())))
+			fmt.Println(obey(ctx, m, &known, strings.Fields(in.Text())))
 		}
 		stop()
 	}()
 	return <-done
 }
 
-func obey(ctx context.Context, m *member.Member, words []string) string {
+// addresses stand in for the address book.
+type addresses struct {
+	mu sync.Mutex
+	of map[string]string
+}
+
+func (a *addresses) learn(news map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of == nil {
+		a.of = map[string]string{}
+	}
+	maps.Copy(a.of, news)
+}
+
+func (a *addresses) dial(ctx context.Context, process string) (net.Conn, error) {
+	a.mu.Lock()
+	addr := a.of[process]
+	a.mu.Unlock()
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+func obey(ctx context.Context, m *member.Member, known *addresses, words []string) string {
 	if words[0] == "learn" {
-		var news map[string]book.Address
-		if err := json.Unmarshal([]byte(words[1]), &news); err != nil {
-			return err.Error()
-		}
-		changed, err := m.Learn(book.New(news))
-		return fmt.Sprint(changed, err)
+		known.learn(map[string]string{words[1]: words[2]})
+		return "learned"
 	}
 	<-m.Ready()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -158,6 +179,52 @@ func obey(ctx context.Context, m *member.Member, words []string) string {
 		}
 	case "defragment":
 		return fmt.Sprint(m.Defragment())
+	}
+	return change(ctx, m, words)
+}
+
+// change is obey for what concerns the members.
+func change(ctx context.Context, m *member.Member, words []string) string {
+	list, err := m.List(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	id := uint64(0)
+	for _, i := range list {
+		if len(words) > 1 && i.Process == words[1] {
+			id = i.ID
+		}
+	}
+	switch words[0] {
+	case "members":
+		var out []string
+		for _, i := range list {
+			out = append(out, fmt.Sprint(i.Process, " ", i.Learner))
+		}
+		slices.Sort(out)
+		return strings.Join(out, ", ")
+	case "add":
+		for {
+			_, err := m.AddLearner(ctx, words[1])
+			if err == nil || ctx.Err() != nil {
+				return fmt.Sprint(err)
+			}
+			<-time.After(100 * time.Millisecond) // etcd makes ids from seconds, and takes no removed one back
+		}
+	case "promote":
+		for {
+			if err := m.Promote(ctx, id); !errors.Is(err, member.ErrNotReady) {
+				return fmt.Sprint(err)
+			}
+		}
+	case "remove":
+		return fmt.Sprint(m.Remove(ctx, id))
+	case "move":
+		for {
+			if err := m.MoveLeader(ctx, id); err == nil || ctx.Err() != nil { // it may not know of its vote yet
+				return fmt.Sprint(err)
+			}
+		}
 	}
 	return "unknown command"
 }
@@ -299,13 +366,13 @@ func TestStartAfterManyChanges(t *testing.T) {
 func TestThreeMembers(t *testing.T) {
 	ids := []string{"m0", "m1", "m2"}
 	configs := map[string]childConfig{}
-	known := map[string]book.Address{}
+	known := map[string]string{}
 	for _, id := range ids {
 		addr := freeAddr(t)
 		// A folder deeper than a socket path may be long.
 		dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 30), id)
-		configs[id] = childConfig{Dir: dir, ID: id, Addr: addr, Voters: ids, NoFsync: true}
-		known[book.NameOf(id)] = book.Address{Addr: addr, Generation: 1}
+		configs[id] = childConfig{Dir: dir, ID: id, Addr: addr, Members: ids, NoFsync: true}
+		known[id] = addr
 	}
 	running := map[string]*child{}
 	for _, id := range ids {
@@ -336,13 +403,9 @@ func TestThreeMembers(t *testing.T) {
 	moved := configs[leader]
 	moved.Addr, moved.Book = freeAddr(t), known
 	back := start(t, moved)
-	news, err := json.Marshal(map[string]book.Address{book.NameOf(leader): {Addr: moved.Addr, Generation: 1 << 62}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, id := range ids {
 		if id != leader {
-			running[id].want("["+book.NameOf(leader)+"] <nil>", "learn %s", news)
+			running[id].want("learned", "learn %s %s", leader, moved.Addr)
 		}
 	}
 	for _, id := range ids {
@@ -351,6 +414,36 @@ func TestThreeMembers(t *testing.T) {
 		}
 	}
 	back.want("ok", "put back 1")
+}
+
+// TestLearner: a process joins as a learner, gets its vote and the leadership, is removed, which it notices, and joins again
+// from an empty folder under the same name.
+func TestLearner(t *testing.T) {
+	at := map[string]string{"a": freeAddr(t), "b": freeAddr(t)}
+	first := start(t, childConfig{Dir: t.TempDir(), ID: "a", Addr: at["a"], Book: at, NoFsync: true})
+	first.want("ok", "put k 1")
+	dir := t.TempDir()
+	for range 2 {
+		first.want("<nil>", "add b")
+		second := start(t, childConfig{Dir: dir, ID: "b", Addr: at["b"], Members: []string{"a", "b"}, Join: true, Book: at, NoFsync: true})
+		second.want("1", "get k")
+		second.want("a false, b true", "members")
+		first.want("<nil>", "promote b")
+		first.want("<nil>", "move b")
+		first.want("false", "leader")
+		second.want("ok", "put k 1")
+		second.want("<nil>", "move a")
+		first.want("true", "leader")
+		first.want("<nil>", "remove b")
+		first.want("<nil>", "remove b") // it is not there any more
+		if err := second.cmd.Wait(); err == nil {
+			t.Fatal("the removed member ended without saying why")
+		}
+		first.want("a false", "members")
+		if err := member.Empty(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func freeAddr(t *testing.T) string {

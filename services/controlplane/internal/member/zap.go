@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"syscall"
 
 	etcderrors "go.etcd.io/etcd/server/v3/etcdserver/errors"
@@ -17,7 +18,7 @@ import (
 // newZap makes the logger of etcd, which ends the process by what it logs where it cannot go on.
 func newZap(log *slog.Logger, dir string, exit func(int)) *zap.Logger {
 	end := func(how zapcore.CheckWriteAction) zapcore.CheckWriteHook { return ending{how, log, dir, exit} }
-	return zap.New(bridge{log: log}, zap.WithPanicHook(end(zapcore.WriteThenPanic)), zap.WithFatalHook(end(zapcore.WriteThenFatal)))
+	return zap.New(bridge{log: log}, zap.AddCaller(), zap.WithPanicHook(end(zapcore.WriteThenPanic)), zap.WithFatalHook(end(zapcore.WriteThenFatal)))
 }
 
 // ending says what to do where etcd ends the process because of a full disk, and how otherwise.
@@ -38,16 +39,21 @@ func (e ending) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
 	e.how.OnWrite(entry, fields)
 }
 
-// bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread.
+// bridge hands etcd's warnings and errors to slog. What is below a warning is dropped unread. Whether other members can be
+// reached is said by those who dial them, so what etcd's transport says of it, again and again, is for debugging.
 type bridge struct {
 	log *slog.Logger
 }
 
-// expected are warnings that etcd prints at each start about our way of embedding it.
+// expected is what etcd complains of in the usual course of things: our way of embedding it, its own first steps, members that
+// were removed.
 func expected(message string) bool {
 	switch message {
 	case "Running http and grpc server on single port. This is not recommended for production.",
-		"simple token is not cryptographically signed":
+		"simple token is not cryptographically signed",
+		"failed to update storage version", "Failed to detect schema version", // until the first snapshot of a new member
+		"skipped attributes update of removed member",                                           // on each replay of the log
+		"rejected Raft message from removed member", "rejected Raft message to mismatch member": // it is about to find out
 		return true
 	}
 	return false
@@ -69,7 +75,7 @@ func (b bridge) With(fields []zapcore.Field) zapcore.Core {
 }
 
 func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if !b.Enabled(e.Level) || (e.Level == zapcore.WarnLevel && expected(e.Message)) {
+	if !b.Enabled(e.Level) || expected(e.Message) {
 		return ce
 	}
 	return ce.AddCore(e, b)
@@ -80,7 +86,10 @@ func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return nil
 	}
 	level := slog.LevelWarn
-	if e.Level >= zapcore.ErrorLevel {
+	switch {
+	case strings.Contains(e.Caller.File, "/etcdserver/api/rafthttp/"), strings.HasSuffix(e.Caller.File, "/etcdserver/cluster_util.go"):
+		level = slog.LevelDebug
+	case e.Level >= zapcore.ErrorLevel:
 		level = slog.LevelError
 	}
 	b.log.Log(context.Background(), level, "etcd: "+e.Message, attrs(fields)...)

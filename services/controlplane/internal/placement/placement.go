@@ -65,7 +65,7 @@ func reasonTexts() [reasons]string {
 	return [...]string{
 		Fit:              "chosen",
 		NoSession:        "has no live session",
-		Leaving:          "is leaving the cluster",
+		Leaving:          "is about to stop",
 		HoldsReplica:     "holds a replica of this shard already",
 		ZoneTaken:        "is in a zone that has more replicas of this shard",
 		MoreOfCollection: "has more replicas of this collection",

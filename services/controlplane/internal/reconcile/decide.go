@@ -8,6 +8,7 @@ import (
 
 	"github.com/pandodb/pando/services/controlplane/internal/placement"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -15,7 +16,8 @@ import (
 // step is one transaction that is complete in itself. The loop adds the comparison of its office.
 type step struct {
 	txn  store.Txn
-	what string // for the log
+	kind swap.Kind // "" = no swap of a shard's record
+	what string    // for the log
 	args []any
 }
 
@@ -124,6 +126,9 @@ func (p *pass) place(c store.Versioned[store.Collection]) (settled bool) {
 	settled = true
 	var existing []placement.Existing
 	for id, s := range shards {
+		if p.stranded(s.Record) {
+			continue
+		}
 		for _, r := range s.Record.Replicas {
 			existing = append(existing, placement.Existing{Shard: id, Peer: r.Peer})
 		}
@@ -131,7 +136,7 @@ func (p *pass) place(c store.Versioned[store.Collection]) (settled bool) {
 	for _, g := range c.Record.Groups {
 		wish := placement.Wish{Collection: c.Record.ID, Factor: int(min(cmp.Or(g.Factor, c.Record.Wish.ReplicationFactor, 1), maxReplicas))}
 		for _, id := range g.Shards {
-			if _, placed := shards[id]; !placed {
+			if s, placed := shards[id]; !placed || p.stranded(s.Record) {
 				wish.Shards = append(wish.Shards, id)
 			}
 		}
@@ -151,15 +156,26 @@ func (p *pass) place(c store.Versioned[store.Collection]) (settled bool) {
 	return settled
 }
 
+// stranded tells a shard that was given to peers that were all removed before one of them had made it.
+func (p *pass) stranded(rec store.Shard) bool {
+	return unborn(rec) && !slices.ContainsFunc(rec.Replicas, func(r store.Replica) bool { _, known := p.state.Peers[r.Peer]; return known })
+}
+
 func (p *pass) candidates(g store.Group) []placement.Peer {
 	out := make([]placement.Peer, 0, len(p.state.Peers))
 	for id, peer := range p.state.Peers {
 		if len(g.Peers) > 0 && !slices.Contains(g.Peers, id) {
 			continue
 		}
-		candidate := placement.Peer{ID: id, Zone: peer.Record.Zone, Replicas: p.state.Load[id].Replicas + p.replicas[id]}
-		if _, alive := p.state.Sessions[id]; !alive {
+		session, alive := p.state.Sessions[id]
+		candidate := placement.Peer{
+			ID: id, Zone: peer.Record.Zone, Replicas: p.state.Load[id].Replicas + p.replicas[id], Bytes: session.Record.Bytes(),
+		}
+		switch {
+		case !alive:
 			candidate.Unfit = placement.NoSession
+		case session.Record.Leaving:
+			candidate.Unfit = placement.Leaving
 		}
 		out = append(out, candidate)
 	}
@@ -191,6 +207,10 @@ func (p *pass) births(c store.Versioned[store.Collection], g store.Group, assign
 			clear(named)
 		}
 		rec := store.Shard{Collection: c.Record.ID, Shard: a.Shard, Group: g.Key, Epoch: 1}
+		fresh := store.Absent(rec.Key())
+		if old, ok := p.state.Shards[rec.Collection][rec.Shard]; ok { // stranded
+			rec.Epoch, fresh = old.Record.Epoch+1, old.Unchanged()
+		}
 		for _, peer := range a.Peers {
 			rec.Replicas = append(rec.Replicas, store.Replica{Peer: peer, State: store.Initializing, Since: p.now, Why: "is being made"})
 			if !named[peer] {
@@ -201,7 +221,7 @@ func (p *pass) births(c store.Versioned[store.Collection], g store.Group, assign
 		if a.Missing > 0 {
 			rec.Reasons = placement.Explain(a.Rejected)
 		}
-		batch.txn.If, batch.txn.Then = append(batch.txn.If, store.Absent(rec.Key())), append(batch.txn.Then, store.Put(rec))
+		batch.txn.If, batch.txn.Then = append(batch.txn.If, fresh), append(batch.txn.Then, store.Put(rec))
 		if shards++; shards == birthsPerTxn || len(batch.txn.If) > store.MaxOps-maxReplicas-3 {
 			flush()
 		}
@@ -257,7 +277,7 @@ func (p *pass) birth(s store.Versioned[store.Shard]) {
 	rec.Primary = placement.Primary(rec.Collection, rec.Shard, candidates)
 	p.primaries[rec.Primary]++
 	txn.Then = []store.Op{store.Put(rec)}
-	p.steps = append(p.steps, step{txn: txn, what: "shard born", args: []any{
+	p.steps = append(p.steps, step{txn: txn, kind: swap.Birth, what: "shard born", args: []any{
 		"collection", rec.Collection, "shard", rec.Shard, "epoch", rec.Epoch, "primary", rec.Primary,
 		"active", len(candidates), "dead", late,
 	}})

@@ -6,17 +6,24 @@
 // the rest from the records alone. A loop in office compares its own leader record in every transaction; once a successor has
 // written that key, nothing of the old loop can happen any more.
 //
-// It does not talk to peers and does not judge who is alive: sessions and inventories are records too.
+// One half gives birth to shards and clears away what is gone (decide.go): it needs records alone, since sessions and
+// inventories are records too. The other half tends living shards (care.go decides, tend.go acts): it also knows what observers hold of
+// the peers, and asks peers to confirm themselves and to hand over.
 package reconcile
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pandodb/pando/services/controlplane/internal/store"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -33,6 +40,11 @@ type Config struct {
 	View  *view.View
 	// Office answers who leads now, and a channel that is closed when that changes.
 	Office func() (Office, <-chan struct{})
+	// Peers asks data peers; Performer carries out what needs their word.
+	Peers     Peers
+	Performer *swap.Performer
+	// Limits of transfers that the loop begins by itself; 0 = 4 each, less than 0 = none.
+	Limits Limits
 	// BirthWait is how long the birth of a shard waits for a replica that was not reported, if another one was. 0 = 5 s.
 	BirthWait time.Duration
 	// MaxSteps bounds the transactions of one pass; what is left over is found again in the next one. 0 = 64.
@@ -41,9 +53,18 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
+// Peers asks data peers.
+type Peers interface {
+	// Handover asks the primary of a shard to be succeeded, and comes back when it was.
+	Handover(ctx context.Context, rec store.Shard, to topology.PeerID) error
+	// Probe fails if the process of the peer does not answer.
+	Probe(ctx context.Context, peer topology.PeerID) error
+}
+
 // Loop works while its process leads. Make it with New.
 type Loop struct {
-	cfg Config
+	cfg  Config
+	desk atomic.Pointer[desk] // of the present term; nil = not in office
 }
 
 // New starts nothing.
@@ -57,8 +78,19 @@ func New(cfg Config) *Loop {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	for _, limit := range []*int{&cfg.Limits.Incoming, &cfg.Limits.Outgoing} {
+		switch {
+		case *limit == 0:
+			*limit = transfersPerPeer
+		case *limit < 0:
+			*limit = math.MaxInt
+		}
+	}
 	return &Loop{cfg: cfg}
 }
+
+// transfersPerPeer is the default of both limits.
+const transfersPerPeer = 4
 
 // errDeposed ends a term of office.
 var errDeposed = errors.New("reconcile: another member took office")
@@ -126,6 +158,17 @@ func (l *Loop) serve(ctx context.Context, office Office) error {
 	if err := l.cfg.View.Wait(ctx, revision); err != nil {
 		return err
 	}
+	d := newDesk(office.Term, l.cfg.Now())
+	l.desk.Store(d)
+	defer l.desk.Store(nil)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.grow(ctx, revision) })
+	group.Go(func() error { return l.tend(ctx, revision, d) })
+	return group.Wait()
+}
+
+// grow gives birth to shards and clears away what is gone.
+func (l *Loop) grow(ctx context.Context, revision int64) error {
 	settled := map[topology.CollectionID]int64{}
 	for {
 		changed := l.cfg.View.Changed()
@@ -248,8 +291,7 @@ func (l *Loop) look(office int64, settled map[topology.CollectionID]int64) (p *p
 func (l *Loop) perform(ctx context.Context, office int64, steps []step) (int64, error) {
 	var last int64
 	for _, s := range steps {
-		s.txn.If = append([]store.Cond{store.Unchanged(store.LeaderKey, office)}, s.txn.If...)
-		revision, err := l.cfg.Store.Commit(ctx, s.txn)
+		revision, err := l.commit(ctx, office, s.txn)
 		if errors.Is(err, store.ErrConflict) {
 			continue
 		}
@@ -257,7 +299,16 @@ func (l *Loop) perform(ctx context.Context, office int64, steps []step) (int64, 
 			return last, err
 		}
 		l.cfg.Logger.Info(s.what, s.args...)
+		if s.kind != "" && l.cfg.Performer.Swapped != nil {
+			l.cfg.Performer.Swapped(s.kind)
+		}
 		last = revision
 	}
 	return last, nil
+}
+
+// commit is a transaction that this term of office makes: nothing of it happens once a successor has taken office.
+func (l *Loop) commit(ctx context.Context, office int64, txn store.Txn) (int64, error) {
+	txn.If = append([]store.Cond{store.Unchanged(store.LeaderKey, office)}, txn.If...)
+	return l.cfg.Store.Commit(ctx, txn)
 }

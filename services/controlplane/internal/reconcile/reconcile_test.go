@@ -15,8 +15,10 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pandodb/pando/services/controlplane/internal/evidence"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/store/memstore"
+	"github.com/pandodb/pando/services/controlplane/internal/swap"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -62,10 +64,13 @@ type cluster struct {
 	view      *view.View // of the test itself
 	elections []*election
 	term      uint64
+	loops     []*Loop
+	performer *swap.Performer
 	group     *errgroup.Group
 	peers     map[topology.PeerID]context.CancelFunc
 	next      topology.CollectionID
 	rng       *rand.Rand
+	fakes     fakes
 }
 
 // run makes a cluster inside a bubble of virtual time and ends it when fn has returned.
@@ -77,13 +82,14 @@ func run(t *testing.T, members int, seed uint64, fn func(ctx context.Context, c 
 			T: t, store: memstore.New(), group: &errgroup.Group{}, next: 1,
 			peers: map[topology.PeerID]context.CancelFunc{}, rng: rand.New(rand.NewPCG(seed, 1)),
 		}
+		c.performer = &swap.Performer{Ask: c, Now: time.Now}
 		log := slog.New(slog.DiscardHandler)
 		c.view = view.New(c.store, log)
 		c.group.Go(func() error { return c.view.Run(ctx) })
 		for range members {
 			e, v := newElection(), view.New(c.store, log)
-			loop := New(Config{Store: c.store, View: v, Office: e.get, MaxSteps: maxSteps, Logger: log})
-			c.elections = append(c.elections, e)
+			loop := New(Config{Store: checked{c.store, c}, View: v, Office: e.get, Peers: c, Performer: c.performer, MaxSteps: maxSteps, Logger: log})
+			c.elections, c.loops = append(c.elections, e), append(c.loops, loop)
 			c.group.Go(func() error { return v.Run(ctx) })
 			c.group.Go(func() error { return loop.Run(ctx) })
 		}
@@ -111,6 +117,7 @@ func (c *cluster) elect(member int, deaf ...int) {
 // start brings up a peer: it registers, keeps its session and makes every replica that a placement gives it.
 func (c *cluster) start(ctx context.Context, id topology.PeerID, disk map[store.Key]store.Incarnation) {
 	ctx, c.peers[id] = context.WithCancel(ctx)
+	c.fakes.set(id, true)
 	c.group.Go(func() error {
 		for ctx.Err() == nil {
 			err := c.session(ctx, id, disk)
@@ -135,7 +142,10 @@ func (c *cluster) session(ctx context.Context, id topology.PeerID, disk map[stor
 	}}); err != nil {
 		return err
 	}
+	c.fakes.opened(id, lease)
 	for ctx.Err() == nil {
+		c.observe(id)
+		c.lead(ctx, id, lease)
 		changed, reports := c.view.Changed(), []store.Report(nil)
 		c.view.Read(func(s *view.State) {
 			for _, shards := range s.Shards {
@@ -155,12 +165,13 @@ func (c *cluster) session(ctx context.Context, id topology.PeerID, disk map[stor
 		})
 		if len(reports) != len(rec.Replicas) {
 			slices.SortFunc(reports, store.Report.Compare)
-			rec.Replicas = reports
 			key := store.SessionKey(id)
 			now, err := store.Load[store.Session](ctx, c.store, key)
 			if err != nil || now.Record.Lease != lease {
 				return errors.Join(store.ErrLeaseGone, err)
 			}
+			rec = now.Record
+			rec.Replicas = reports
 			if _, err := c.store.Commit(ctx, store.Txn{If: []store.Cond{now.Unchanged()}, Then: []store.Op{store.PutLeased(rec, lease)}}); err != nil {
 				return err
 			}
@@ -169,7 +180,8 @@ func (c *cluster) session(ctx context.Context, id topology.PeerID, disk map[stor
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-		case <-time.After(300 * time.Millisecond):
+			<-time.After(time.Millisecond) // a real peer batches too
+		case <-time.After(250 * time.Millisecond):
 		}
 		if err := c.store.Renew(ctx, lease); err != nil {
 			return err
@@ -239,6 +251,14 @@ func (c *cluster) checkHistory() func(store.Batch) error {
 					c.Errorf("%s: peer %d is Active without an incarnation", change.Key, r.Peer)
 				}
 			}
+			if was.Epoch > 0 && len(was.Actives()) > 0 && len(now.Actives()) == 0 && !now.Lost {
+				c.Errorf("%s: nobody is Active any more: %+v became %+v", change.Key, was, now)
+			}
+			for _, r := range now.Replicas {
+				if before := was.Replica(r.Peer); before != nil && before.State == store.Dead && r.State == store.Active {
+					c.Errorf("%s: peer %d went from Dead to Active", change.Key, r.Peer)
+				}
+			}
 			if primary := now.Replica(now.Primary); now.Primary != 0 && (primary == nil || primary.State != store.Active) {
 				c.Errorf("%s: the primary %d is not Active", change.Key, now.Primary)
 			}
@@ -248,8 +268,11 @@ func (c *cluster) checkHistory() func(store.Batch) error {
 	}
 }
 
-// whole tells whether every shard of every live collection has a primary and nothing else is left.
-func whole(s *view.State) bool {
+// whole tells whether every shard of every live collection has a primary and nothing but Active replicas, and nothing else is left.
+func whole(s *view.State) bool { return born(s) && len(s.Ailing) == 0 && len(s.Transfers) == 0 }
+
+// born tells whether every shard of every live collection has a primary and nothing else is left.
+func born(s *view.State) bool {
 	n := 0
 	for _, c := range s.Collections {
 		for _, g := range c.Record.Groups {
@@ -277,11 +300,16 @@ func whole(s *view.State) bool {
 
 func (c *cluster) wantWhole(ctx context.Context) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	c.wants(ctx, whole)
+}
+
+func (c *cluster) wants(ctx context.Context, cond func(*view.State) bool) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if err := c.view.Until(ctx, whole); err != nil {
+	if err := c.view.Until(ctx, cond); err != nil {
 		c.view.Read(func(s *view.State) {
-			c.Fatalf("not whole: %d collections, shards %v, sessions %d, leader %+v", len(s.Collections), s.Shards, len(s.Sessions), s.Leader)
+			c.Fatalf("it does not get there: %d collections, shards %v, sessions %d, leader %+v", len(s.Collections), s.Shards, len(s.Sessions), s.Leader)
 		})
 	}
 }
@@ -333,7 +361,7 @@ func TestLateReplica(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 		c.create(ctx, "c", 1, 2)
 		start := time.Now()
-		c.wantWhole(ctx)
+		c.wants(ctx, born)
 		if d := time.Since(start); d < 5*time.Second || d > 6*time.Second {
 			t.Errorf("born after %v, want the 5 s of BirthWait", d)
 		}
@@ -465,7 +493,7 @@ func TestEndedReport(t *testing.T) {
 // TestChaos: leaders change, some without noticing, peers die and return, the store goes away; in the end all is whole, and
 // checkHistory has seen every change on the way.
 func TestChaos(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			run(t, 3, seed, func(ctx context.Context, c *cluster) {
 				disks := map[topology.PeerID]map[store.Key]store.Incarnation{}
@@ -479,10 +507,11 @@ func TestChaos(t *testing.T) {
 					<-time.After(time.Duration(c.rng.IntN(800)) * time.Millisecond)
 				}
 				c.store.SetDown(false)
+				c.fakes.with(func() { clear(c.fakes.broken) })
 				for id, disk := range disks {
-					if c.peers[id] == nil {
-						c.start(ctx, id, disk)
-					}
+					c.kill(id)
+					c.fakes.behave(id, honest)
+					c.start(ctx, id, copyDisk(disk))
 				}
 				c.elect(c.rng.IntN(3))
 				c.wantWhole(ctx)
@@ -495,7 +524,7 @@ func TestChaos(t *testing.T) {
 func (c *cluster) upset(ctx context.Context, disks map[topology.PeerID]map[store.Key]store.Incarnation) {
 	name := fmt.Sprintf("c%d", c.rng.IntN(5))
 	peer := topology.PeerID(c.rng.IntN(len(disks)) + 1)
-	switch c.rng.IntN(8) {
+	switch c.rng.IntN(12) {
 	case 0, 1:
 		c.create(ctx, name, 1+c.rng.IntN(40), 1+c.rng.IntN(3))
 	case 2:
@@ -505,16 +534,26 @@ func (c *cluster) upset(ctx context.Context, disks map[topology.PeerID]map[store
 	case 4:
 		c.elect(c.rng.IntN(3))
 	case 5:
-		if stop := c.peers[peer]; stop != nil {
-			stop()
-			c.peers[peer] = nil
-		}
+		c.kill(peer)
 	case 6:
 		if c.peers[peer] == nil {
 			c.start(ctx, peer, copyDisk(disks[peer]))
 		}
 	case 7:
 		c.store.SetDown(c.rng.IntN(3) == 0)
+	case 8:
+		c.fakes.behave(peer, manner(c.rng.IntN(int(withoutHandovers)+1)))
+	case 9:
+		s, err := store.Load[store.Session](ctx, c.store, store.SessionKey(peer))
+		if err == nil { // it is about to stop
+			s.Record.Leaving = true
+			_, _ = c.store.Commit(ctx, store.Txn{If: []store.Cond{s.Unchanged()}, Then: []store.Op{store.PutLeased(s.Record, s.Lease)}})
+		}
+	case 10:
+		r := evidence.Replica{Shard: topology.Shard{Collection: topology.CollectionID(c.rng.IntN(int(c.next)) + 1), ID: topology.ShardID(c.rng.IntN(40))}, Peer: peer}
+		c.fakes.with(func() { c.fakes.broken[r] = true })
+	case 11:
+		c.fakes.set(peer, c.peers[peer] != nil && c.rng.IntN(2) == 0) // cut off, or not any more
 	}
 }
 

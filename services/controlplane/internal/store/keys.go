@@ -21,7 +21,6 @@ const (
 	Aliases     Key = Root + "aliases/"
 	Shards      Key = Root + "shards/"
 	Transfers   Key = Root + "transfers/"
-	Book        Key = Root + "book/"
 	Metadatas   Key = Root + "metadata/"
 )
 
@@ -47,11 +46,13 @@ func ShardsOf(collection topology.CollectionID) Key { return Shards + hex16(uint
 
 // TransferKey of the one transfer of a shard to a peer.
 func TransferKey(collection topology.CollectionID, shard topology.ShardID, to topology.PeerID) Key {
-	return Transfers + hex16(uint64(collection)) + "/" + hex16(uint64(shard)) + "/" + hex16(uint64(to))
+	return TransfersOf(collection, shard) + hex16(uint64(to))
 }
 
-// AddressKey of a process in the address book.
-func AddressKey(name string) Key { return Book + Key(name) }
+// TransfersOf is the prefix of a shard's transfers.
+func TransfersOf(collection topology.CollectionID, shard topology.ShardID) Key {
+	return Transfers + hex16(uint64(collection)) + "/" + hex16(uint64(shard)) + "/"
+}
 
 // MetadataKey of a value of the cluster's metadata.
 func MetadataKey(name string) Key { return Metadatas + Key(name) }

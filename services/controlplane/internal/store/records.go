@@ -31,6 +31,7 @@ type Peer struct {
 	WireMin    uint32          `json:"wire_min"`
 	WireMax    uint32          `json:"wire_max"`
 	Registered time.Time       `json:"registered"`
+	Folder     string          `json:"folder,omitempty"` // random, made with the data folder: whose the id is
 }
 
 // Session exists while a peer's process is alive and heard of; its key is bound to a lease, whose id is the session's.
@@ -38,6 +39,7 @@ type Session struct {
 	Peer     topology.PeerID `json:"peer"`
 	Process  string          `json:"process"` // random per start of the process
 	Lease    LeaseID         `json:"lease"`
+	Leaving  bool            `json:"leaving,omitempty"`  // the process is about to stop: it gets nothing new
 	Replicas []Report        `json:"replicas,omitempty"` // sorted by (collection, shard)
 }
 
@@ -51,6 +53,7 @@ type Report struct {
 	LastRun     topology.Run          `json:"last_run,omitempty"`
 	LastSeq     topology.Seq          `json:"last_seq,omitempty"`
 	Applied     topology.Seq          `json:"applied,omitempty"`
+	Bytes       uint64                `json:"bytes,omitempty"` // on disk
 	Loaded      bool                  `json:"loaded"`
 	Reason      int32                 `json:"reason,omitempty"` // pando.cluster.v1.Reason: why it is not loaded
 	Detail      string                `json:"detail,omitempty"`
@@ -150,24 +153,23 @@ type Replica struct {
 	Since       time.Time       `json:"since"`
 	Why         string          `json:"why,omitempty"`
 	FloorLost   bool            `json:"floor_lost,omitempty"`
+	// Tries counts the copies begun since it last stayed Active for long; Retry is when the next one may begin at the earliest.
+	Tries uint32    `json:"tries,omitempty"`
+	Retry time.Time `json:"retry,omitzero"`
 }
 
-// Transfer copies a shard to a peer.
+// Transfer copies a shard to a peer. It changes only together with the record of its shard, so that a transaction that compares that
+// one needs not compare this.
 type Transfer struct {
 	Collection topology.CollectionID `json:"collection"`
 	Shard      topology.ShardID      `json:"shard"`
 	From       topology.PeerID       `json:"from"`
 	To         topology.PeerID       `json:"to"`
-	Method     string                `json:"method"`
-	Move       bool                  `json:"move,omitempty"` // drop the source afterwards
+	Method     string                `json:"method"`            // name in qdrant.ShardTransferMethod
+	Move       bool                  `json:"move,omitempty"`    // drop the source afterwards
+	Asked      bool                  `json:"asked,omitempty"`   // by a user: no limit, and tried again until it is done or ended
+	Created    bool                  `json:"created,omitempty"` // the receiver's replica came into being for it
 	Started    time.Time             `json:"started"`
-}
-
-// Address is an entry of the address book.
-type Address struct {
-	Name       string `json:"name"`
-	Addr       string `json:"addr"`
-	Generation uint64 `json:"generation"`
 }
 
 // Metadata is a value of the cluster's metadata.
@@ -184,7 +186,31 @@ func (r Collection) Key() Key { return CollectionKey(r.Name) }
 func (r Alias) Key() Key      { return AliasKey(r.Name) }
 func (r Shard) Key() Key      { return ShardKey(r.Collection, r.Shard) }
 func (r Transfer) Key() Key   { return TransferKey(r.Collection, r.Shard, r.To) }
-func (r Address) Key() Key    { return AddressKey(r.Name) }
+
+// ID of the shard in the whole cluster.
+func (r Shard) ID() topology.Shard { return topology.Shard{Collection: r.Collection, ID: r.Shard} }
+
+// ID of the shard that is copied.
+func (r Transfer) ID() topology.Shard { return topology.Shard{Collection: r.Collection, ID: r.Shard} }
+
+// Actives lists the peers of the Active replicas.
+func (r Shard) Actives() []topology.PeerID {
+	var out []topology.PeerID
+	for _, rep := range r.Replicas {
+		if rep.State == Active {
+			out = append(out, rep.Peer)
+		}
+	}
+	return out
+}
+
+// Bytes on the peer's disk.
+func (r Session) Bytes() (n uint64) {
+	for _, rep := range r.Replicas {
+		n += rep.Bytes
+	}
+	return n
+}
 
 // Replica returns the replica on the peer, or nil.
 func (r *Shard) Replica(peer topology.PeerID) *Replica {

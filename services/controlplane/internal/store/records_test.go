@@ -43,12 +43,12 @@ func TestGolden(t *testing.T) {
 	b.WriteString(sample(t, store.Leader{Term: 3, Member: 0xfedcba9876543210}))
 	b.WriteString(sample(t, store.Peer{
 		ID: 1<<53 - 1, URI: "http://peer:6335", Version: "0.1.0", Zone: "a",
-		WireMin: 1, WireMax: 1, Registered: at,
+		WireMin: 1, WireMax: 1, Folder: "f0", Registered: at,
 	}))
 	b.WriteString(sample(t, store.Session{
-		Peer: 1<<53 - 1, Process: "9f", Lease: 7587,
+		Peer: 1<<53 - 1, Process: "9f", Lease: 7587, Leaving: true,
 		Replicas: []store.Report{
-			{Collection: 17, Shard: 0, Incarnation: disk(23), Epoch: 1, Loaded: true},
+			{Collection: 17, Shard: 0, Incarnation: disk(23), Epoch: 1, Loaded: true, Bytes: 4096},
 			{Collection: 17, Shard: 1, Incarnation: disk(24), Epoch: 2, LastEpoch: 2, LastRun: 1, LastSeq: 99, Reason: 24, Detail: "checksum"},
 		},
 	}))
@@ -62,13 +62,15 @@ func TestGolden(t *testing.T) {
 	b.WriteString(sample(t, store.Shard{
 		Collection: 17, Shard: 1, Epoch: 2, Primary: 1<<53 - 1,
 		Replicas: []store.Replica{
-			{Peer: 5, State: store.Dead, Incarnation: disk(22), Since: at, Why: "did not report in time"},
+			{
+				Peer: 5, State: store.Dead, Incarnation: disk(22), Since: at, Why: "did not report in time",
+				Tries: 3, Retry: at.Add(4 * time.Second),
+			},
 			{Peer: 1<<53 - 1, State: store.Active, Incarnation: disk(24), Since: at},
 		},
 		Reasons: []string{"peer 7: same zone"},
 	}))
-	b.WriteString(sample(t, store.Transfer{Collection: 17, Shard: 1, From: 5, To: 7, Method: "stream_records", Move: true, Started: at}))
-	b.WriteString(sample(t, store.Address{Name: "0a1b.pando.internal:6335", Addr: "10.0.0.7:6335", Generation: 1}))
+	b.WriteString(sample(t, store.Transfer{Collection: 17, Shard: 1, From: 5, To: 7, Method: "StreamRecords", Move: true, Asked: true, Created: true, Started: at}))
 
 	b.WriteString(sample(t, store.Metadata{Name: "k", Value: `{"a":1}`}))
 

@@ -103,11 +103,12 @@ type Txn struct {
 	Then []Op
 }
 
-// Cond is a condition on one key. Make it with Absent, Unchanged or Alive.
+// Cond is a condition on one key. Make it with Absent, Unchanged, Alive or Leased.
 type Cond struct {
 	Key      Key
-	Created  int64 // compared unless Modified is given; 0 = the key must not exist
+	Created  int64 // compared unless Modified or Lease is given; 0 = the key must not exist
 	Modified int64
+	Lease    LeaseID
 }
 
 // Absent holds while no record is stored under key.
@@ -120,12 +121,25 @@ func Unchanged(key Key, modified int64) Cond { return Cond{Key: key, Modified: m
 // A session key that expired and was registered anew is not the same record.
 func Alive(key Key, created int64) Cond { return Cond{Key: key, Created: created} }
 
-// Holds evaluates the condition against the record's present revisions, both 0 if it does not exist.
-func (c Cond) Holds(created, modified int64) bool {
-	if c.Modified != 0 {
-		return modified == c.Modified
+// Leased holds while the key is bound to this lease, however often it was rewritten: a session that is still the same one, whatever
+// inventory it carries by now.
+// Without a lease it never holds.
+func Leased(key Key, lease LeaseID) Cond {
+	if lease == 0 {
+		lease = -1
 	}
-	return created == c.Created
+	return Cond{Key: key, Lease: lease}
+}
+
+// Holds evaluates the condition against what is stored now, the zero KV if nothing is.
+func (c Cond) Holds(now KV) bool {
+	switch {
+	case c.Lease != 0:
+		return now.Lease == c.Lease
+	case c.Modified != 0:
+		return now.Modified == c.Modified
+	}
+	return now.Created == c.Created
 }
 
 // Op is one write. Make it with Put, PutLeased or Delete.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -19,8 +20,13 @@ type State struct {
 	Shards      map[topology.CollectionID]map[topology.ShardID]store.Versioned[store.Shard]
 	Transfers   map[store.Key]store.Versioned[store.Transfer]
 	Metadata    map[string]store.Versioned[store.Metadata]
-	// Load counts replicas and primaries by peer.
+	// Load counts replicas and primaries by peer, On names the shards that have a replica there.
 	Load map[topology.PeerID]Load
+	On   map[topology.PeerID]map[topology.Shard]bool
+	// Ailing are the shards of which not every replica is Active, or that have no primary.
+	Ailing map[topology.Shard]bool
+	// Copies are the transfers by shard and receiver.
+	Copies map[topology.Shard]map[topology.PeerID]store.Versioned[store.Transfer]
 	// Census is the revision at which a peer or a session came or went last.
 	Census int64
 	// Touched is the revision at which a collection, one of its shards or of its aliases changed last.
@@ -29,6 +35,15 @@ type State struct {
 
 // Load is what a peer carries by the records.
 type Load struct{ Replicas, Primaries int }
+
+// Empty is a state in which nothing is stored. Together with Take it makes states for those who decide by one.
+func Empty() *State { return newState() }
+
+// Take brings one stored change in.
+func (s *State) Take(c store.Change) error {
+	_, err := s.apply(c)
+	return err
+}
 
 func newState() *State {
 	return &State{
@@ -41,6 +56,9 @@ func newState() *State {
 		Transfers:   map[store.Key]store.Versioned[store.Transfer]{},
 		Metadata:    map[string]store.Versioned[store.Metadata]{},
 		Load:        map[topology.PeerID]Load{},
+		On:          map[topology.PeerID]map[topology.Shard]bool{},
+		Ailing:      map[topology.Shard]bool{},
+		Copies:      map[topology.Shard]map[topology.PeerID]store.Versioned[store.Transfer]{},
 		Touched:     map[topology.CollectionID]int64{},
 	}
 }
@@ -64,6 +82,12 @@ func (s *State) Collection(id topology.CollectionID) (store.Versioned[store.Coll
 		return store.Versioned[store.Collection]{}, false
 	}
 	return s.Collections[name], true
+}
+
+// Shard finds the record of a shard.
+func (s *State) Shard(id topology.Shard) (store.Versioned[store.Shard], bool) {
+	rec, ok := s.Shards[id.Collection][id.ID]
+	return rec, ok
 }
 
 // Live tells whether the alias counts: its collection still exists.
@@ -102,7 +126,7 @@ func (s *State) apply(c store.Change) (*Change, error) {
 	case c.Key.Under(store.Shards):
 		return s.applyShard(c)
 	case c.Key.Under(store.Transfers):
-		return replace(s.Transfers, c.Key, c)
+		return s.applyTransfer(c)
 	case c.Key.Under(store.Metadatas):
 		return replace(s.Metadata, string(c.Key[len(store.Metadatas):]), c)
 	}
@@ -180,15 +204,55 @@ func (s *State) applyShard(c store.Change) (*Change, error) {
 	return change, nil
 }
 
-func (s *State) count(shard store.Shard, by int) {
-	for _, r := range shard.Replicas {
+// count enters a record into the indexes (by = 1) or takes it out (by = -1).
+func (s *State) count(rec store.Shard, by int) {
+	id := rec.ID()
+	for _, r := range rec.Replicas {
 		l := s.Load[r.Peer]
 		l.Replicas += by
-		if r.Peer == shard.Primary {
+		if r.Peer == rec.Primary {
 			l.Primaries += by
 		}
 		s.Load[r.Peer] = l
+		if s.On[r.Peer] == nil {
+			s.On[r.Peer] = map[topology.Shard]bool{}
+		}
+		mark(s.On[r.Peer], id, by > 0)
 	}
+	mark(s.Ailing, id, by > 0 && ailing(rec))
+}
+
+func mark(set map[topology.Shard]bool, id topology.Shard, in bool) {
+	if in {
+		set[id] = true
+	} else {
+		delete(set, id)
+	}
+}
+
+func ailing(rec store.Shard) bool {
+	return rec.Primary == 0 || slices.ContainsFunc(rec.Replicas, func(r store.Replica) bool { return r.State != store.Active })
+}
+
+func (s *State) applyTransfer(c store.Change) (*Change, error) {
+	change, err := replace(s.Transfers, c.Key, c)
+	if err != nil || change == nil {
+		return change, err
+	}
+	if was, ok := change.Was.(store.Versioned[store.Transfer]); ok {
+		id := was.Record.ID()
+		if delete(s.Copies[id], was.Record.To); len(s.Copies[id]) == 0 {
+			delete(s.Copies, id)
+		}
+	}
+	if now, ok := change.Now.(store.Versioned[store.Transfer]); ok {
+		id := now.Record.ID()
+		if s.Copies[id] == nil {
+			s.Copies[id] = map[topology.PeerID]store.Versioned[store.Transfer]{}
+		}
+		s.Copies[id][now.Record.To] = now
+	}
+	return change, nil
 }
 
 // forget drops the marks of collections of which nothing is left, so that marks do not pile up.

@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Deps are the seams of an API; all but Collection must be set.
+// Deps are the seams of an API; all but Unreachable, Progress and Collection must be set.
 type Deps struct {
 	Coordinator points.Coordinator
 	Catalog     placementv1.CatalogClient
@@ -33,7 +33,11 @@ type Deps struct {
 	Map func() *topology.Map
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
-	Self          topology.PeerID
+	// Unreachable are the peers that could not be connected to at the last attempt.
+	Unreachable func() map[topology.PeerID]cluster.Unreachable
+	Self        topology.PeerID
+	// Progress tells in words how far a copy is that this peer sends.
+	Progress func(topology.Copy) (text string, ok bool)
 	// Commit is that of this build, 40 characters; release.Commit().
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
@@ -58,10 +62,11 @@ func New(d Deps) *API {
 	return &API{
 		root: &root{commit: d.Commit},
 		collections: collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
-			AwaitRevision: d.AwaitRevision, Self: d.Self, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection}),
+			AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection}),
 		points:    p,
 		snapshots: snapshots.New(),
-		cluster:   cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
+		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, AwaitRevision: d.AwaitRevision, Unreachable: d.Unreachable,
+			Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
 }
 

@@ -3,10 +3,12 @@ package api
 import (
 	"errors"
 	"testing"
+	"time"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -245,9 +247,25 @@ func TestClusterStatus(t *testing.T) {
 	}
 	c.world.status = &placementv1.StatusResponse{Term: 3, Revision: 42, Leader: 8, Members: []*placementv1.Member{{PeerId: 7}, {PeerId: 8}}}
 	r, err = cl.ClusterStatus(t.Context(), &clusterv1.ClusterStatusRequest{})
+	if m := r.GetResult().GetControlMembers(); len(m) != 2 || !m[0].GetVoter() || m[0].GetLeader() || !m[1].GetLeader() {
+		t.Errorf("members %v", m)
+	}
 	want := &clusterv1.RaftInfo{Term: 3, Commit: 40, PendingOperations: 2, Leader: new(uint64(8)), Role: clusterv1.RaftInfo_ROLE_FOLLOWER.Enum(), IsVoter: true}
 	if err != nil || !proto.Equal(r.GetResult().GetRaftInfo(), want) || r.GetTime() <= 0 {
 		t.Errorf("%v, %v", r, err)
+	}
+	c.world.status = &placementv1.StatusResponse{Term: 3, Revision: 42, Even: "2 voters: wait", Members: []*placementv1.Member{{PeerId: 8, Reachable: true},
+		{PeerId: 7, Learner: true}}}
+	c.world.unreachable = map[topology.PeerID]cluster.Unreachable{8: {Count: 4, Err: errors.New("refused"), At: time.Unix(9, 0)}, 99: {Err: errors.New("x")}}
+	r, err = cl.ClusterStatus(t.Context(), &clusterv1.ClusterStatusRequest{})
+	st = r.GetResult()
+	if m := st.GetControlMembers(); err != nil || len(m) != 2 || m[0].GetPeerId() != 7 || m[0].GetVoter() || m[0].GetReachable() || !m[1].GetReachable() ||
+		st.GetEvenVoters() != "2 voters: wait" || st.GetRaftInfo().GetIsVoter() {
+		t.Errorf("%v, %v", r, err)
+	}
+	if f := st.GetMessageSendFailures(); len(f) != 1 || f["http://b:6335/"].GetCount() != 4 || f["http://b:6335/"].GetLatestError() != "refused" ||
+		f["http://b:6335/"].GetLatestErrorTimestamp().AsTime().Unix() != 9 {
+		t.Errorf("failures %v", f)
 	}
 }
 

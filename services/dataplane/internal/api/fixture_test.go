@@ -10,6 +10,7 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -39,6 +40,8 @@ type world struct {
 	last     proto.Message // as the catalog got it
 	refuse   error
 	status   *placementv1.StatusResponse
+
+	unreachable map[topology.PeerID]cluster.Unreachable
 }
 
 func newWorld() *world { return &world{m: topology.NewMap()} }
@@ -138,6 +141,16 @@ func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePaylo
 	return &placementv1.ChangePayloadIndexResponse{Revision: rev, Changed: true}, err
 }
 
+func (w *world) ChangeReplicas(_ context.Context, r *placementv1.ChangeReplicasRequest, _ ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error) {
+	rev, err := w.decide(r)
+	return &placementv1.ChangeReplicasResponse{Revision: rev}, err
+}
+
+func (w *world) RemovePeer(_ context.Context, r *placementv1.RemovePeerRequest, _ ...grpc.CallOption) (*placementv1.RemovePeerResponse, error) {
+	rev, err := w.decide(r)
+	return &placementv1.RemovePeerResponse{Revision: rev}, err
+}
+
 func (w *world) Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error) {
 	if w.status == nil {
 		return nil, fault.New(fault.NoLeader, "no leader").GRPCStatus().Err()
@@ -235,6 +248,8 @@ type client struct {
 	world  *world
 	shards *shards
 	conn   *rpc.Local
+	// progress is what this peer knows of a copy.
+	progress func(topology.Copy) (string, bool)
 }
 
 func start(t *testing.T, clustered bool) *client {
@@ -249,9 +264,13 @@ func startWith(t *testing.T, clustered bool, defaults config.Collection) *client
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &client{CollectionsClient: qdrant.NewCollectionsClient(l), PointsClient: qdrant.NewPointsClient(l), world: w, shards: s, conn: l}
+	c.progress = func(topology.Copy) (string, bool) { return "", false }
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
-		Commit: "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
-	return &client{qdrant.NewCollectionsClient(l), qdrant.NewPointsClient(l), w, s, l}
+		Progress:    func(k topology.Copy) (string, bool) { return c.progress(k) },
+		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
+		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
+	return c
 }
 
 // with makes a collection.

@@ -31,7 +31,7 @@ var (
 //
 //	<dir>/lock        held while a process uses the folder
 //	<dir>/peer.json   format of the folder, peer id
-//	<dir>/collections/<collection>/<shard>/{log,state,meta}
+//	<dir>/collections/<collection>/<shard>/{log,state,state.new,meta}
 //	<dir>/trash       what is being removed
 type Folder struct {
 	FS   vfs.FS

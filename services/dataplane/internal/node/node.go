@@ -8,6 +8,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,7 @@ type Holding struct {
 	Epoch       topology.Epoch       // highest placement seen
 	Last        core.Position
 	Applied     topology.Seq
+	Bytes       uint64 // on disk, as of the last half minute
 	Loaded      bool
 	Why         error     // why not loaded
 	Since       time.Time // of being loaded, or not
@@ -76,9 +78,13 @@ type Options struct {
 	Folder *Folder
 	Open   Opener
 	Limits replica.Limits
+	// Peers reaches the other replicas of a shard for one of this incarnation; nil:
+	// there are none.
+	Peers  func(topology.Shard, topology.Incarnation) replica.Peers
+	Tracer replica.Tracer
 	// Loads is how many replicas are opened at once; 0: 4.
 	Loads  int
-	Random io.Reader // for incarnations
+	Random io.Reader // for incarnations and sessions
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -198,6 +204,13 @@ func (n *Node) reconcile() (started []*slot, err error) {
 	return started, nil
 }
 
+// session names one start of a replica.
+func (n *Node) session() (uint64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(n.o.Random, b[:])
+	return binary.LittleEndian.Uint64(b[:]) | 1, err
+}
+
 // scan lists the replicas in the folder.
 func (n *Node) scan() (out []topology.Shard, err error) {
 	root := filepath.Join(n.o.Folder.Dir, collectionsDir)
@@ -254,14 +267,29 @@ func (n *Node) Reader(id topology.Shard) (r Reads, release func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rep, reads, err := s.use()
+	rep, parts, err := s.use()
 	if err != nil {
 		return nil, nil, err
 	}
 	if release, err = rep.Acquire(); err != nil {
 		return nil, nil, fmt.Errorf("shard %d of collection %d: %w", id.ID, id.Collection, err)
 	}
-	return reads, release, nil
+	return parts.Reads, release, nil
+}
+
+// Export pins the applied state of a shard for a copy. The caller closes it; the
+// end of the replica does not wait for that, it ends the export. Errors:
+// ErrNoReplica, ErrNotLoaded, shard.ErrClosed.
+func (n *Node) Export(id topology.Shard) (*Export, error) {
+	s, err := n.slot(id)
+	if err != nil {
+		return nil, err
+	}
+	_, parts, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	return parts.Export()
 }
 
 // Inventory tells what the peer holds, in the order of the shards.

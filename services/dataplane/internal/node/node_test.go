@@ -254,6 +254,34 @@ func TestLoadedIsTold(t *testing.T) {
 	h.leave()
 }
 
+// TestSizeIsTold: bytes on disk, counted now and then.
+func TestSizeIsTold(t *testing.T) {
+	h := enter(t, memfs.New(), replica.Limits{})
+	defer h.leave()
+	id := topology.Shard{Collection: 1, ID: 2}
+	h.birth(1, id)
+	x, _ := h.holding(id)
+	if x.Bytes == 0 {
+		t.Error("a replica without bytes")
+	}
+	if _, err := h.write(id, upsert(1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := h.holding(id); again.Bytes != x.Bytes {
+		t.Errorf("counted with every question: %d, then %d", x.Bytes, again.Bytes)
+	}
+	s, err := h.n.slot(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.mu.sized = s.mu.sized.Add(-sizeEvery)
+	s.mu.Unlock()
+	if again, _ := h.holding(id); again.Bytes <= x.Bytes {
+		t.Errorf("half a minute and a write later: %d, then %d", x.Bytes, again.Bytes)
+	}
+}
+
 // An orderly end says nothing of errors and opens nothing again.
 func TestEndIsQuiet(t *testing.T) {
 	fsys := memfs.New()
@@ -415,6 +443,58 @@ func TestStopOpensNothing(t *testing.T) {
 	h.leave()
 	if said.Len() > 0 {
 		t.Errorf("a clean end says:\n%s", &said)
+	}
+}
+
+// forgetful is an engine that has nothing durable at the end.
+type forgetful struct{ replica.Engine }
+
+func (forgetful) Checkpoint() (topology.Seq, error) { return 0, nil }
+
+// askew is a log whose replica asks to be opened again.
+type askew struct{ replica.Log }
+
+func (askew) Iterate(topology.Seq, func(op.Entry) error) error { return replica.ErrReopen }
+
+// A replica that ends with ErrReopen is opened again at once, and nobody complains.
+func TestReopen(t *testing.T) {
+	fsys := memfs.New()
+	var said bytes.Buffer
+	opened := 0
+	start := func() *house {
+		h, err := tryEnter(t, fsys, "/data", 16<<10, replica.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.n.o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		open := h.n.o.Open
+		h.n.o.Open = func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+			p, err := open(fsys, dir, a, hard)
+			switch opened++; opened {
+			case 1:
+				p.Engine = forgetful{p.Engine}
+			case 2:
+				p.Log = askew{p.Log}
+			}
+			return p, err
+		}
+		return h
+	}
+	h := start()
+	as := h.birth(1, shard0)
+	if _, err := h.write(shard0, upsert(1, 7)); err != nil {
+		t.Fatal(err)
+	}
+	h.leave()
+	h = start()
+	h.n.Apply(Desired{Revision: 2, Assignments: as})
+	h.ready(shard0)
+	if v, ok := h.value(shard0, 1); !ok || v != 7 || opened != 3 {
+		t.Errorf("%v %v, opened %d times", v, ok, opened)
+	}
+	h.leave()
+	if said.Len() > 0 {
+		t.Errorf("said:\n%s", &said)
 	}
 }
 

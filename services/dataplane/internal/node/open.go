@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
@@ -23,26 +24,42 @@ type Storage struct {
 	Shard shard.Options
 	// SegmentBytes is the size of a log segment; 0: the log's default.
 	SegmentBytes int64
+	// Fetch brings copies from other peers; nil: none can be had.
+	Fetch Fetch
 }
 
-// Open is an Opener.
+// Open is an Opener. It finishes an installation that was decided upon before.
 func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {
+	in, err := pendingInstall(fsys, dir)
+	if err != nil {
+		return Parts{}, err
+	}
 	o := st.Shard
-	o.FS, o.Dir, o.Schema = fsys, filepath.Join(dir, "state"), a.Schema
+	o.FS, o.Dir, o.Schema = fsys, filepath.Join(dir, stateDir), a.Schema
 	sh, err := shard.Open(o)
 	if err != nil {
 		return Parts{}, err
 	}
+	least := max(sh.Applied().Seq, hard.Commit)
+	if in != nil && hard.Commit < in.at.Seq {
+		least = 0 // the log may end before the copy, and is reset then
+	}
 	log, err := oplog.Open(oplog.Options{
-		FS: fsys, Dir: filepath.Join(dir, "log"), Shard: a.Placement.Shard, SegmentBytes: st.SegmentBytes,
-		AtLeast: max(sh.Applied().Seq, hard.Commit),
+		FS: fsys, Dir: filepath.Join(dir, logDir), Shard: a.Placement.Shard, SegmentBytes: st.SegmentBytes, AtLeast: least,
 	})
 	if err != nil {
 		return Parts{}, errors.Join(err, sh.Close())
 	}
+	if err := alignLog(fsys, dir, in, sh, log, hard.Commit); err != nil {
+		return Parts{}, errors.Join(err, log.Close(), sh.Close())
+	}
+	o.Dir = filepath.Join(dir, newStateDir)
 	return Parts{
 		Log: logOf{log}, Engine: engineOf{sh}, Reads: sh,
-		Close: func() error { return errors.Join(log.Close(), sh.Close()) },
+		Export: func() (*Export, error) { return exportOf(sh, log) },
+		Copier: &copier{fsys: fsys, dir: dir, id: a.Placement.Shard, state: o, fetch: st.Fetch},
+		Bytes:  func() uint64 { return uint64(log.Size()) + sh.Info().Disk },
+		Close:  func() error { return errors.Join(log.Close(), sh.Close()) },
 	}, nil
 }
 
@@ -59,7 +76,27 @@ func spare(err error) error {
 
 func (l logOf) Append(es []op.Entry) error            { return spare(l.Log.Append(es)) }
 func (l logOf) TruncateFront(upto topology.Seq) error { return spare(l.Log.TruncateFront(upto)) }
-func (l logOf) Mark() error                           { return spare(l.Log.Mark()) }
+func (l logOf) TruncateBack(after topology.Seq) error { return spare(l.Log.TruncateBack(after)) }
+
+// Read gives what a follower lacks; a place that is not in the log is no error.
+func (l logOf) Read(from topology.Seq, bytes int) (out []op.Entry, err error) {
+	r := l.Reader(from)
+	for size := 0; size < bytes; {
+		e, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, oplog.ErrTruncated), errors.Is(err, oplog.ErrBeyond):
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+		e.Body = slices.Clone(e.Body) // it is the reader's
+		size += len(e.Body) + op.EntryOverhead
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (l logOf) Mark() error { return spare(l.Log.Mark()) }
 
 func (l logOf) Tail() replica.Tail {
 	last := l.Last()
@@ -106,7 +143,7 @@ func (e engineOf) Checkpoint() (topology.Seq, error) {
 func (e engineOf) Position() replica.Position {
 	p := e.sh.Applied()
 	revision, _ := e.sh.Config()
-	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor}
+	return replica.Position{Applied: p.Seq, MaxHLC: p.HLC, Config: revision, Floor: p.Floor, Mark: p.Mark}
 }
 
 func full(err error) error {

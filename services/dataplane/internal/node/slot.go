@@ -24,6 +24,11 @@ type Parts struct {
 	Engine replica.Engine
 	// Reads is the engine's reading side, as Node.Reader hands it out.
 	Reads Reads
+	// Export pins the state for a copy; it ends with Close.
+	Export func() (*Export, error)
+	Copier replica.Copier
+	// Bytes on disk, of log and engine; nil: not known.
+	Bytes func() uint64
 	Close func() error
 }
 
@@ -50,10 +55,12 @@ type slot struct {
 		sync.Mutex
 		wanted *Assignment        // nil: to be dropped
 		cancel context.CancelFunc // ends the running replica
-		reads  Reads
+		parts  Parts
 		rep    *replica.Replica // nil: not loaded
 		hard   core.Hard        // as of the last opening
-		why    error            // why not loaded
+		bytes  uint64           // as of sized
+		sized  time.Time
+		why    error // why not loaded
 		since  time.Time
 	}
 }
@@ -82,9 +89,29 @@ func (s *slot) tell(a *Assignment) {
 		s.mu.cancel()
 	case a != nil && s.mu.rep != nil:
 		s.mu.rep.See(seen(a))
+		s.restart()
 		return
 	}
 	poke(s.wake)
+}
+
+// tend looks after a replica whose phase or role has changed.
+func (s *slot) tend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restart()
+}
+
+// restart ends a replica that has failed and is not needed as it is, since the
+// placement counts on others: opening it anew is the only way back. The lock must
+// be held.
+func (s *slot) restart() {
+	if s.mu.rep == nil || s.mu.wanted == nil || s.mu.rep.Status().Phase != replica.Failed {
+		return
+	}
+	if me, ok := s.mu.wanted.Placement.Replica(s.n.o.Folder.Peer); !ok || me.State != topology.Active {
+		s.mu.cancel()
+	}
 }
 
 func seen(a *Assignment) core.PlacementSeen {
@@ -108,6 +135,16 @@ func (s *slot) live(ctx context.Context) error {
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
 			err = s.serve(ctx, a)
+			switch {
+			case errors.Is(err, replica.ErrReopen):
+				s.log.Info("replica opened again", "reason", "a copy of the shard takes the place of its state", "detail", err)
+				continue
+			case errors.Is(err, replica.ErrWipe): // the primary has all that it had, and more
+				s.log.Error("replica removed, it will be copied anew", "reason", err)
+				if err = s.remove(); err == nil {
+					continue
+				}
+			}
 		} else if err = s.remove(); err == nil {
 			s.log.Info("replica dropped")
 			s.n.gone(s)
@@ -133,12 +170,14 @@ func (s *slot) live(ctx context.Context) error {
 // settle shows a running replica, or why there is none.
 func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
 	s.mu.Lock()
-	s.mu.rep, s.mu.reads, s.mu.why, s.mu.since = rep, p.Reads, why, s.n.o.Now()
+	s.mu.rep, s.mu.parts, s.mu.why, s.mu.since = rep, p, why, s.n.o.Now()
+	s.mu.sized = time.Time{}
 	s.mu.Unlock()
 	poke(s.n.changed)
 }
 
-// serve opens the replica and runs it. nil: ctx has ended or it is to be dropped.
+// serve opens the replica and runs it. nil: ctx has ended or it is to be dropped;
+// replica.ErrReopen: it is to be opened again at once.
 func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	select {
 	case s.n.loads <- struct{}{}:
@@ -155,12 +194,20 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 			s.log.Warn("replica closed with an error", "error", end)
 		}
 	}()
+	session, err := s.n.session()
+	if err != nil {
+		return err
+	}
 	o := s.n.o
-	rep := replica.New(replica.Options{
-		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Hard: hard,
-		Log: parts.Log, Engine: parts.Engine, State: state, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
-		Changed: func() { poke(s.n.changed) },
-	})
+	ro := replica.Options{
+		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Session: session, Hard: hard,
+		Log: parts.Log, Engine: parts.Engine, State: state, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Changed: func() { poke(s.n.changed); s.tend() },
+	}
+	if o.Peers != nil {
+		ro.Peers = o.Peers(s.id, hard.Incarnation)
+	}
+	rep := replica.New(ro)
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
@@ -193,7 +240,7 @@ func (s *slot) open(a *Assignment) (_ *replica.StateFile, _ Parts, _ core.Hard, 
 			return nil, Parts{}, core.Hard{}, err
 		}
 	}
-	state, hard, err := replica.OpenState(fsys, filepath.Join(s.dir, "meta"))
+	state, hard, err := replica.OpenState(fsys, filepath.Join(s.dir, metaFile))
 	if err != nil {
 		return nil, Parts{}, hard, err
 	}
@@ -225,7 +272,7 @@ func (s *slot) openParts(a Assignment, hard core.Hard) (p Parts, err error) {
 // bear gives a new replica its incarnation, durably before anything else is in its
 // folder (C0, S3).
 func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
-	for _, name := range []string{"log", "state"} {
+	for _, name := range []string{logDir, stateDir, newStateDir} {
 		if _, err := s.n.o.Folder.FS.Stat(filepath.Join(s.dir, name)); err == nil {
 			return hard, fmt.Errorf("%s: %w", s.dir, errMetaLost)
 		}
@@ -291,13 +338,13 @@ func (n *Node) emptyTrash() error {
 }
 
 // use gives what a caller works with.
-func (s *slot) use() (*replica.Replica, Reads, error) {
+func (s *slot) use() (*replica.Replica, Parts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.rep == nil {
-		return nil, nil, fmt.Errorf("shard %d of collection %d: %w: %w", s.id.ID, s.id.Collection, ErrNotLoaded, s.mu.why)
+		return nil, Parts{}, fmt.Errorf("shard %d of collection %d: %w: %w", s.id.ID, s.id.Collection, ErrNotLoaded, s.mu.why)
 	}
-	return s.mu.rep, s.mu.reads, nil
+	return s.mu.rep, s.mu.parts, nil
 }
 
 func (s *slot) holding() Holding {
@@ -311,7 +358,7 @@ func (s *slot) holding() Holding {
 		return h
 	}
 	st := s.mu.rep.Status()
-	h.Status = st
+	h.Status, h.Bytes = st, s.bytes()
 	switch st.Phase {
 	case replica.Loading:
 		h.Why = errLoading
@@ -319,4 +366,16 @@ func (s *slot) holding() Holding {
 		h.Loaded, h.Epoch, h.Last, h.Applied, h.Since = true, st.Placement.Epoch, st.Last, st.Applied, st.Since
 	}
 	return h
+}
+
+// sizeEvery is how old the size of a replica may be: it steers the placement of
+// new shards, and counting is not free.
+const sizeEvery = 30 * time.Second
+
+// bytes is the size on disk. The lock must be held.
+func (s *slot) bytes() uint64 {
+	if now := s.n.o.Now(); s.mu.parts.Bytes != nil && (s.mu.sized.IsZero() || now.Sub(s.mu.sized) >= sizeEvery) {
+		s.mu.bytes, s.mu.sized = s.mu.parts.Bytes(), now
+	}
+	return s.mu.bytes
 }

@@ -19,7 +19,7 @@ func Decode(body []byte) (Op, error) {
 	if len(body) < 2 || len(body) > MaxBody {
 		return Op{}, fmt.Errorf("%w: body of %d bytes", ErrCorrupt, len(body))
 	}
-	if body[0] != bodyVersion || Kind(body[1]) > Floor {
+	if body[0] != bodyVersion || Kind(body[1]) > Mark {
 		return Op{}, fmt.Errorf("%w: body version %d, kind %d", ErrVersion, body[0], body[1])
 	}
 	o := Op{Kind: Kind(body[1])}
@@ -57,7 +57,7 @@ func Decode(body []byte) (Op, error) {
 		o.Revision, o.Settings = r.Uvarint(), r.Bytes()
 	case Floor:
 		o.Floor = HLC(r.Uint64())
-	case EpochStart:
+	case EpochStart, Mark:
 	default:
 		return Op{}, fmt.Errorf("%w: kind %d", ErrCorrupt, o.Kind)
 	}

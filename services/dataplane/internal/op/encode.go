@@ -50,7 +50,7 @@ func (o Op) Append(dst []byte) []byte {
 		dst = appendBytes(binary.AppendUvarint(dst, o.Revision), o.Settings)
 	case Floor:
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(o.Floor))
-	case EpochStart:
+	case EpochStart, Mark:
 	}
 	return dst
 }

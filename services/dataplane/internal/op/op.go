@@ -69,6 +69,9 @@ const (
 	Config
 	// Floor lets stamps, tombstones and dedup below a stamp be folded away (D2).
 	Floor
+	// Mark changes nothing; each replica remembers the digest of its state there,
+	// so that replicas can be compared at one place of the log (C8).
+	Mark
 )
 
 // Op is a decoded body. Which fields count is said by Kind:
@@ -82,6 +85,7 @@ const (
 //	DeleteVectors                   IDs, Names (vector names)
 //	Config            Revision, Settings
 //	Floor             Floor
+//	EpochStart, Mark  none
 type Op struct {
 	Kind     Kind
 	Points   []Point

@@ -65,7 +65,7 @@ var vectorsGen = rapid.Custom(func(t *rapid.T) []Vector {
 
 var opGen = rapid.Custom(func(t *rapid.T) Op {
 	o := Op{Kind: rapid.SampledFrom([]Kind{EpochStart, Upsert, Delete, SetPayload, OverwritePayload, DeletePayload,
-		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor}).Draw(t, "kind")}
+		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor, Mark}).Draw(t, "kind")}
 	ids := rapid.SliceOfN(idGen, 0, 20)
 	switch o.Kind {
 	case Upsert, UpdateVectors:
@@ -176,9 +176,10 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, ErrCorrupt},
 		{"version", []byte{2, 1}, ErrVersion},
-		{"kind", []byte{1, byte(Floor) + 1}, ErrVersion},
+		{"kind", []byte{1, byte(Mark) + 1}, ErrVersion},
 		{"kind 0", []byte{1, 0}, ErrCorrupt},
 		{"tail", []byte{1, byte(EpochStart), 0}, ErrCorrupt},
+		{"tail of a mark", []byte{1, byte(Mark), 0}, ErrCorrupt},
 		{"count", []byte{1, byte(Delete), 0xFF, 0xFF, 3}, ErrCorrupt},
 		{"long number", []byte{1, byte(Delete), 0x80, 0}, ErrCorrupt},
 		{"too large", make([]byte, MaxBody+1), ErrCorrupt},
@@ -275,6 +276,7 @@ func golden() (lines []string) {
 		{Kind: DeleteVectors, IDs: []topology.PointID{one}, Names: []string{""}},
 		{Kind: Config, Revision: 300, Settings: []byte("{}")},
 		{Kind: Floor, Floor: MakeHLC(5, 6)},
+		{Kind: Mark},
 	} {
 		lines = append(lines, fmt.Sprintf("%d %s", o.Kind, hex.EncodeToString(o.Append(nil))))
 	}

@@ -39,6 +39,7 @@ var sentinels = [...]struct {
 	{node.ErrNotLoaded, fault.ShardUnavailable},
 	{replica.ErrNotPrimary, fault.NotPrimary},
 	{replica.ErrTooFewActive, fault.ShardUnavailable},
+	{replica.ErrMoving, fault.ShardUnavailable},
 	{replica.ErrBusy, fault.ShardUnavailable},
 	{replica.ErrNoSpace, fault.DiskFull},
 	{replica.ErrUnknownOutcome, fault.WriteOutcomeUnknown},

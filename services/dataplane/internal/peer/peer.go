@@ -6,6 +6,8 @@ package peer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -25,6 +28,10 @@ import (
 type Replica interface {
 	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
 	Status() replica.Status
+	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
+	Pinned(receiver topology.PeerID, at topology.Seq)
+	HandOver(ctx context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error)
+	Adopt(context.Context, topology.Placement) (topology.Placement, error)
 }
 
 // Engine is what the state of a replica offers to readers.
@@ -296,15 +303,25 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 	return rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
 }
 
-// Health says how one replica is, by a read through its own loop.
-func (s *Server) Health(ctx context.Context, sh topology.Shard) *shardv1.ReplicaHealth {
+// Health says how the replica of a shard on peer self is, by a read through its
+// own loop. One that may not serve is not ill: it is not Active, or its primary
+// has not told it yet that it knows everything (R2a). There it is enough that it
+// is loaded and has not failed.
+func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.PeerID) *shardv1.ReplicaHealth {
 	start := time.Now()
 	out := &shardv1.ReplicaHealth{CollectionId: uint64(sh.Collection), ShardId: uint64(sh.ID)}
 	rep, err := s.Replica(sh)
 	if err == nil {
 		st := rep.Status()
 		out.Epoch, out.AppliedSeq = uint64(st.Placement.Epoch), uint64(st.Applied)
-		err = s.touch(ctx, sh)
+		switch r, ok := st.Placement.Replica(self); {
+		case st.Phase == replica.Failed: // reads may go on, writes do not
+			err = fmt.Errorf("%w: %s", replica.ErrFailed, st.Reason)
+		case !ok || r.State == topology.Active:
+			if err = s.touch(ctx, sh); errors.Is(err, replica.ErrNotReady) {
+				err = nil
+			}
+		}
 	}
 	if err != nil {
 		out.Failure = failure(err, sh)

@@ -20,6 +20,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -50,6 +51,18 @@ func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.
 	f.proposed = append(f.proposed, fmt.Sprintf("%d wait=%d factor=%d", w.Kind, wait, factor))
 	f.ids = append(f.ids, id)
 	return f.result, f.err
+}
+
+func (f *fake) Receive(topology.PeerID, core.Message, map[topology.Seq]string) {}
+func (f *fake) Pinned(topology.PeerID, topology.Seq)                           {}
+
+func (f *fake) HandOver(_ context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error) {
+	return topology.Placement{Epoch: epoch + 1, Primary: to}, f.err
+}
+
+func (f *fake) Adopt(_ context.Context, p topology.Placement) (topology.Placement, error) {
+	f.epoch = max(f.epoch, p.Epoch)
+	return topology.Placement{Epoch: f.epoch}, nil
 }
 
 func (f *fake) Status() replica.Status {
@@ -239,10 +252,6 @@ func TestReads(t *testing.T) {
 	f.readErr = replica.ErrNotReady
 	if got := one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}}).GetFailure().GetReason(); got != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
 		t.Errorf("a replica that may not serve answers %v", got)
-	}
-	h := s.Health(t.Context(), topology.Shard{Collection: 1})
-	if h.GetFailure().GetReason() != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {
-		t.Errorf("health: %v", h)
 	}
 }
 

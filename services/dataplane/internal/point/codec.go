@@ -166,5 +166,12 @@ func (d Digest) Add(o Digest) Digest { return Digest{d.A + o.A, d.B + o.B} }
 // Sub takes a point out.
 func (d Digest) Sub(o Digest) Digest { return Digest{d.A - o.A, d.B - o.B} }
 
+// Mark is the digest of a state right after the log entry Seq, which asked for
+// it. The zero Mark: none was asked for.
+type Mark struct {
+	Seq    topology.Seq
+	Digest Digest
+}
+
 // String is the hexadecimal form, 32 digits.
 func (d Digest) String() string { return fmt.Sprintf("%016x%016x", d.A, d.B) }

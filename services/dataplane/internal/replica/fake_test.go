@@ -14,6 +14,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -108,6 +109,25 @@ func (l *fakeLog) TruncateFront(to topology.Seq) error {
 	return nil
 }
 
+func (l *fakeLog) TruncateBack(after topology.Seq) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.busy {
+		return errors.New("cut beside sync")
+	}
+	l.mu.entries = l.mu.entries[:after-l.mu.front]
+	return nil
+}
+
+func (l *fakeLog) Read(from topology.Seq, _ int) (out []op.Entry, _ error) {
+	for _, e := range l.all() {
+		if e.Seq >= from && (len(out) > 0 || e.Seq == from) {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
 func (l *fakeLog) Mark() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,9 +217,22 @@ func (e *fakeEngine) Apply(es []op.Entry) error {
 		if en.ID.Request != [16]byte{} {
 			e.mu.seen[en.ID] = en.Seq
 		}
-		e.mu.at = Position{en.Seq, max(e.mu.at.MaxHLC, en.HLC), max(e.mu.at.Config, o.Revision), max(e.mu.at.Floor, o.Floor)}
+		e.mu.at = Position{Applied: en.Seq, MaxHLC: max(e.mu.at.MaxHLC, en.HLC), Config: max(e.mu.at.Config, o.Revision),
+			Floor: max(e.mu.at.Floor, o.Floor), Mark: e.mu.at.Mark}
+		if o.Kind == op.Mark {
+			e.mu.at.Mark = point.Mark{Seq: en.Seq, Digest: e.digest()}
+		}
 	}
 	return nil
+}
+
+// digest of the ids. The lock must be held.
+func (e *fakeEngine) digest() (d point.Digest) {
+	for id := range e.mu.ids {
+		one, _ := point.DigestOf(id, nil, nil)
+		d = d.Add(one)
+	}
+	return d
 }
 
 func (e *fakeEngine) Seen(id op.ID) (topology.Seq, bool, error) {
@@ -241,6 +274,51 @@ func (s *fakeState) Save(h core.Hard) error {
 		return s.err
 	}
 	s.hard = h
+	return nil
+}
+
+// fakeCopier hands out copies at a place, and counts what becomes of them.
+type fakeCopier struct {
+	mu        sync.Mutex
+	at        core.Position
+	err       error // of Fetch
+	commitErr error
+	asked     []CopySource
+	committed int
+	dropped   int
+}
+
+var _ Copier = (*fakeCopier)(nil)
+
+func (c *fakeCopier) Fetch(ctx context.Context, from CopySource, progress func(CopyProgress)) (Copy, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, from)
+	progress(CopyProgress{Points: 1, TotalPoints: 1, Bytes: 1, TotalBytes: 1})
+	if err := errors.Join(c.err, ctx.Err()); err != nil {
+		return nil, err
+	}
+	return &fakeCopy{c, c.at}, nil
+}
+
+type fakeCopy struct {
+	c  *fakeCopier
+	at core.Position
+}
+
+func (p *fakeCopy) At() core.Position { return p.at }
+
+func (p *fakeCopy) Commit() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.committed++
+	return p.c.commitErr
+}
+
+func (p *fakeCopy) Drop() error {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.c.dropped++
 	return nil
 }
 

@@ -33,8 +33,8 @@ func load(ctx context.Context, o Options) (*loader, core.Start, error) {
 	}
 	at = o.Engine.Position()
 	return ld, core.Start{
-		Hard: o.Hard, Applied: at.Applied, Last: tail.Last, History: tail.History, Entries: ld.rest,
-		MaxHLC: max(at.MaxHLC, ld.maxHLC), ConfigRevision: max(at.Config, ld.config), Floor: max(at.Floor, ld.floor),
+		Hard: o.Hard, Applied: at.Applied, Config: at.Config, Floor: at.Floor, Mark: at.Mark,
+		Last: tail.Last, History: tail.History, Entries: ld.rest, MaxHLC: max(at.MaxHLC, ld.maxHLC),
 	}, nil
 }
 
@@ -48,8 +48,6 @@ type loader struct {
 	bytes  int
 	rest   []op.Entry
 	maxHLC op.HLC
-	config uint64
-	floor  op.HLC
 }
 
 func (l *loader) take(e op.Entry) error {
@@ -66,13 +64,6 @@ func (l *loader) take(e op.Entry) error {
 		return l.flush()
 	}
 	l.maxHLC = max(l.maxHLC, e.HLC)
-	if e.ID.Request == [16]byte{} { // only the protocol's own entries are without an id
-		o, err := op.Decode(e.Body)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", e.Seq, err)
-		}
-		l.config, l.floor = max(l.config, o.Revision), max(l.floor, o.Floor)
-	}
 	l.rest = append(l.rest, e)
 	return nil
 }

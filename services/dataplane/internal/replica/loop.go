@@ -20,6 +20,7 @@ type loop struct {
 	m *core.Machine
 
 	resolve func(*shard.Write) ([][]byte, error)
+	fetch   func(from CopySource)
 	refs    map[uint64]*request
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
@@ -30,6 +31,17 @@ type loop struct {
 	syncDue  bool
 	appended bool // since the last tick
 	unmarked bool // appended since the log was marked
+
+	reads   chan core.Read
+	read    chan core.ReadDone
+	copies  chan copied
+	waking  *time.Timer
+	held    []arrival               // wait for the log to be free
+	late    bool                    // a tick does
+	watched map[topology.Seq]string // trace contexts of entries in the log, by seq
+	spans   map[topology.Seq]func() // of entries of others, until they are durable
+	copy    Copy
+	outcome error // of Run
 
 	jobs     chan job
 	finished chan jobDone
@@ -73,10 +85,13 @@ type jobDone struct {
 func (r *Replica) Run(ctx context.Context) error {
 	defer r.end()
 	l := &loop{
-		r: r, m: core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation}), refs: map[uint64]*request{},
+		r: r, refs: map[uint64]*request{}, watched: map[topology.Seq]string{},
+		m:    core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation, Session: r.o.Session, Timing: r.o.Timing}),
 		sync: make(chan bool, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
-		checkpointTime: r.o.Now(),
+		reads: make(chan core.Read, maxReads), read: make(chan core.ReadDone, maxReads), copies: make(chan copied, 1),
+		waking: time.NewTimer(time.Hour), checkpointTime: r.o.Now(),
 	}
+	defer l.waking.Stop()
 	ld, start, err := load(ctx, r.o)
 	if err != nil && ctx.Err() != nil {
 		return nil // told to end: nothing is wrong with it
@@ -89,7 +104,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.syncer(ctx) })
 	g.Go(func() error { return l.worker(ctx) })
-	g.Go(func() error { return l.run(ctx, start) })
+	g.Go(func() error { return l.reader(ctx) })
+	g.Go(func() error { return l.run(ctx, g, start) })
 	if err := g.Wait(); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -148,12 +164,14 @@ func (l *loop) worker(ctx context.Context) error {
 	}
 }
 
-func (l *loop) run(ctx context.Context, start core.Start) error {
+func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) error {
 	l.resolve = func(w *shard.Write) ([][]byte, error) { return resolve(ctx, l.r.o.Engine, w) }
+	l.fetch = func(from CopySource) { g.Go(func() error { return l.fetcher(ctx, from) }) }
+	defer l.leave()
 	tick := time.NewTicker(l.r.o.Limits.Tick)
 	defer tick.Stop()
 	l.step(start)
-	for {
+	for l.outcome == nil {
 		l.feed()
 		mailbox, news := l.r.mailbox, l.r.news
 		if l.syncing {
@@ -161,6 +179,10 @@ func (l *loop) run(ctx context.Context, start core.Start) error {
 		}
 		if l.parked != nil || l.m.Status().Unapplied > l.r.o.Limits.Unapplied {
 			mailbox = nil
+		}
+		inbox := l.r.inbox
+		if len(l.held) >= cap(inbox) {
+			inbox = nil
 		}
 		select {
 		case <-ctx.Done():
@@ -172,6 +194,14 @@ func (l *loop) run(ctx context.Context, start core.Start) error {
 			l.onSync(d)
 		case d := <-l.finished:
 			l.onJob(d)
+		case a := <-inbox:
+			l.arrive(a)
+		case d := <-l.read:
+			l.step(d)
+		case c := <-l.copies:
+			l.onCopy(c)
+		case <-l.waking.C:
+			l.ring()
 		case <-news:
 			l.step(l.r.told())
 			l.idle()
@@ -179,6 +209,7 @@ func (l *loop) run(ctx context.Context, start core.Start) error {
 			l.onTick()
 		}
 	}
+	return l.outcome
 }
 
 func (r *Replica) told() core.PlacementSeen {
@@ -258,28 +289,21 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 	return p, true
 }
 
+// now is what the clocks show.
+func (r *Replica) now() core.Time {
+	return core.Time{Wall: r.o.Now().UnixMilli(), Mono: time.Since(r.began).Milliseconds() + 1}
+}
+
 // step gives an event to the protocol and performs the effects in their order.
 func (l *loop) step(ev core.Event) {
-	fx := l.m.Step(l.r.o.Now().UnixMilli(), ev)
-	var failed error
-	refused := false
-	if fx.Hard != nil {
-		if err := l.r.o.State.Save(*fx.Hard); err != nil {
-			failed = fmt.Errorf("save state: %w", err)
-			fx.Apply, fx.Answers = nil, unproven(fx.Answers)
-		}
+	now := l.r.now()
+	fx := l.m.Step(now, ev)
+	if fx.Wake != 0 {
+		l.waking.Reset(time.Duration(fx.Wake-now.Mono) * time.Millisecond)
+	} else {
+		l.waking.Stop()
 	}
-	if len(fx.Append) > 0 && failed == nil {
-		err := l.r.o.Log.Append(fx.Append)
-		refused = errors.Is(err, ErrNoSpace)
-		if err != nil && !refused {
-			failed = fmt.Errorf("append to log at %d: %w", fx.Append[0].Seq, err)
-		}
-		if err == nil {
-			l.noteAppend(fx.Append)
-		}
-		l.setFull(refused, err)
-	}
+	refused, failed := l.write(&fx)
 	l.syncDue = l.syncDue || fx.Sync && failed == nil
 	l.queue = append(l.queue, fx.Apply...)
 	if fx.Truncate > 0 && failed == nil {
@@ -287,8 +311,12 @@ func (l *loop) step(ev core.Event) {
 			failed = fmt.Errorf("truncate log up to %d: %w", fx.Truncate, err)
 		}
 	}
+	l.accept(fx.Accepted)
+	if failed == nil && !refused {
+		l.speak(&fx)
+	}
 	l.publish()
-	l.answer(fx)
+	l.answer(fx.Answers)
 	if fx.Broken != "" {
 		l.unsound = fmt.Errorf("invariant violated: %s", fx.Broken)
 		failed = errors.Join(failed, l.unsound)
@@ -298,7 +326,38 @@ func (l *loop) step(ev core.Event) {
 		l.fail(failed)
 	case refused:
 		l.step(core.AppendFailed{From: fx.Append[0].Seq})
+	default:
+		l.judge(&fx)
 	}
+}
+
+// write does what has to be on the disk before anybody hears of the step. What
+// rests on something that could not be written is taken out of the effects.
+func (l *loop) write(fx *core.Effects) (refused bool, failed error) {
+	if fx.Hard != nil {
+		if err := l.r.o.State.Save(*fx.Hard); err != nil {
+			fx.Apply, fx.Answers = nil, unproven(fx.Answers)
+			return false, fmt.Errorf("save state: %w", err)
+		}
+	}
+	if fx.Cut != nil {
+		if err := l.r.o.Log.TruncateBack(fx.Cut.After); err != nil {
+			return false, fmt.Errorf("cut log after %d: %w", fx.Cut.After, err)
+		}
+	}
+	if len(fx.Append) == 0 {
+		return false, nil
+	}
+	err := l.r.o.Log.Append(fx.Append)
+	refused = errors.Is(err, ErrNoSpace)
+	if err == nil {
+		l.noteAppend(fx.Append)
+	}
+	l.setFull(refused, err)
+	if err != nil && !refused {
+		return false, fmt.Errorf("append to log at %d: %w", fx.Append[0].Seq, err)
+	}
+	return refused, nil
 }
 
 // unproven are the answers of a step whose small state could not be saved: what
@@ -319,11 +378,19 @@ func (l *loop) noteAppend(es []op.Entry) {
 	}
 }
 
-func (l *loop) answer(fx core.Effects) {
-	for _, a := range fx.Accepted {
-		l.refs[a.Ref].seq.Store(uint64(a.Seq))
+// accept notes the places of writes that wait now.
+func (l *loop) accept(as []core.Answer) {
+	for _, a := range as {
+		q := l.refs[a.Ref]
+		q.seq.Store(uint64(a.Seq))
+		if q.trace != "" {
+			l.watched[a.Seq] = q.trace
+		}
 	}
-	for _, a := range fx.Answers {
+}
+
+func (l *loop) answer(as []core.Answer) {
+	for _, a := range as {
 		q := l.refs[a.Ref]
 		delete(l.refs, a.Ref)
 		q.finish(Result{Seq: a.Seq, Applied: a.Outcome == core.Applied}, l.errorOf(a.Outcome))
@@ -340,6 +407,8 @@ func (l *loop) errorOf(o core.Outcome) error {
 		return ErrTooFewActive
 	case core.NoSpace:
 		return ErrNoSpace
+	case core.Moving:
+		return ErrMoving
 	default:
 		if l.failed != nil {
 			return fmt.Errorf("%w: %w", ErrUnknownOutcome, l.failed)
@@ -350,12 +419,15 @@ func (l *loop) errorOf(o core.Outcome) error {
 
 // fail ends writing for good: after a failed write or fsync nobody knows what the
 // disk holds, so nothing more is acknowledged. What is applied was durable before,
-// so reads go on unless the engine itself is in doubt.
+// so reads go on unless the engine itself is in doubt, or another replica may take
+// writes that this one does not hear of (R2).
 func (l *loop) fail(err error) {
 	if l.failed != nil {
 		return
 	}
 	l.failed = err
+	p := l.m.Status().Placement
+	l.served = l.served && p.Primary == l.r.o.Self && p.ActiveCount() == 1
 	l.r.o.Logger.Error("replica failed, writes refused", "reason", err)
 	l.step(core.Stop{})
 	l.unpark()
@@ -400,6 +472,10 @@ func (l *loop) publish() {
 		s.Since = l.r.o.Now()
 	}
 	l.r.mu.status, l.r.mu.readable = s, readable
+	if s.Placement.Epoch != old.Placement.Epoch {
+		close(l.r.mu.placed)
+		l.r.mu.placed = make(chan struct{})
+	}
 	l.r.mu.Unlock()
 	if changed {
 		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -35,6 +36,8 @@ var (
 	ErrNotPrimary = errors.New("replica is not the primary of its shard")
 	// ErrTooFewActive: nothing was appended, the write consistency factor is not met (W9).
 	ErrTooFewActive = errors.New("fewer active replicas than the write consistency factor")
+	// ErrMoving: nothing was appended, another replica is about to become primary.
+	ErrMoving = errors.New("primary is moving to another peer")
 	// ErrBusy: nothing was appended, too much is waiting already.
 	ErrBusy = errors.New("replica has too many writes waiting")
 	// ErrNoSpace: nothing was appended, the disk is full. Reads go on.
@@ -45,27 +48,42 @@ var (
 	ErrStopped = errors.New("replica is stopped")
 	// ErrFailed: disk or engine failed; only a restart of the replica helps.
 	ErrFailed = errors.New("replica has failed")
+	// ErrWipe ends Run when this disk's copy is wrong: it has to be made anew, empty
+	// and with another incarnation.
+	ErrWipe = errors.New("copy of the replica is wrong")
 	// ErrNotReady: reads would not show all that was acknowledged (R2a), or this
 	// replica may not serve any.
 	ErrNotReady = errors.New("replica does not serve reads")
 )
 
-// Log is the shard's operation log. Its methods are called one at a time.
+// Log is the shard's operation log. Its methods but Read are called one at a time.
 type Log interface {
+	Entries
 	// Append adds entries at the end, in order. ErrNoSpace promises that none of
 	// them is in the log, now or after a crash; any other error ends the replica.
 	Append([]op.Entry) error
 	// Sync makes all that was appended durable and tells up to where.
 	Sync() (topology.Seq, error)
-	Tail() Tail
-	// Iterate calls fn for the entries from a place on. Bodies are fn's to keep.
-	Iterate(from topology.Seq, fn func(op.Entry) error) error
 	// TruncateFront lets entries up to and including a place be removed. ErrNoSpace
 	// means that it did not for now.
 	TruncateFront(topology.Seq) error
+	// TruncateBack takes the entries after a place off the log, durably. ErrNoSpace
+	// means that it did not.
+	TruncateBack(after topology.Seq) error
 	// Mark notes on the disk how far the log is durable; called in idle moments.
 	// ErrNoSpace as for TruncateFront.
 	Mark() error
+}
+
+// Entries is the reading side of a log.
+type Entries interface {
+	Tail() Tail
+	// Iterate calls fn for the entries from a place on. Bodies are fn's to keep.
+	Iterate(from topology.Seq, fn func(op.Entry) error) error
+	// Read gives entries from a place on, dense, about so many bytes of bodies and at
+	// least one; none if the log does not hold that place. It may run beside all
+	// other methods.
+	Read(from topology.Seq, bytes int) ([]op.Entry, error)
 }
 
 // Tail tells where a log ends.
@@ -101,6 +119,9 @@ type Position struct {
 	Config uint64
 	// Floor is the highest floor applied (D2).
 	Floor op.HLC
+	// Mark is the last one applied since the state is this replica's own work: a
+	// copy brings none.
+	Mark point.Mark
 }
 
 // State keeps the small durable state.
@@ -109,10 +130,30 @@ type State interface {
 	Save(h core.Hard) error
 }
 
+// Peers reaches the other replicas of the shard and the control plane. Its methods
+// return at once; what cannot be sent is dropped.
+type Peers interface {
+	// Send sends messages in order. traceparents are those of entries, by their seq.
+	Send(msgs []core.Envelope, traceparents map[topology.Seq]string)
+	// SetState and HandOver ask the control plane (C1, C8, C3b). The answer, if any,
+	// comes as a placement.
+	SetState(core.SetState)
+	HandOver(core.Move)
+}
+
+// Tracer follows operations to other replicas; it knows no tracing library.
+type Tracer struct {
+	// Context gives the W3C trace context of ctx, empty if it is not traced.
+	Context func(ctx context.Context) string
+	// Follow opens the span of a follower's work on an entry.
+	Follow func(traceparent string, s topology.Shard) (end func())
+}
+
 // Limits bound what a replica holds. Zero fields take the default.
 type Limits struct {
 	Mailbox int // writes waiting for the loop; 1024
 	Batch   int // writes in one step; 256
+	Inbox   int // messages of other replicas waiting for the loop; 1024, beyond that they are lost
 	// Unapplied is how many bytes of entries are held before new writes wait; 128 MiB.
 	Unapplied int
 	// A checkpoint is taken when the log has grown by CheckpointBytes (64 MiB) since
@@ -131,6 +172,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Mailbox, 1024)
 	set(&l.Batch, 256)
+	set(&l.Inbox, 1024)
 	set(&l.Unapplied, 128<<20)
 	if l.CheckpointBytes == 0 {
 		l.CheckpointBytes = 64 << 20
@@ -154,7 +196,12 @@ type Options struct {
 	Log         Log
 	Engine      Engine
 	State       State
+	Peers       Peers  // nil: there is no other replica
+	Copier      Copier // nil only with Peers
+	Tracer      Tracer
 	Limits      Limits
+	Timing      core.Timing      // zero: core.DefaultTiming
+	Session     uint64           // new with every start, not 0
 	Now         func() time.Time // wall clock; nil: time.Now
 	Changed     func()           // called by the loop when phase or role changed; must not block; nil: nobody is told
 	Logger      *slog.Logger
@@ -205,20 +252,27 @@ type Status struct {
 	Phase  Phase
 	Reason string    // why it is Full or Failed
 	Since  time.Time // of the phase
+	// Copy tells how far it has come while one is fetched.
+	Copy *CopyProgress
 }
 
 // Replica is one replica of a shard. Its methods may be called from any goroutine.
 type Replica struct {
 	o       Options
 	mailbox chan *request
+	inbox   chan arrival  // from other peers
+	began   time.Time     // start of the monotonic clock
 	news    chan struct{} // a placement is there, cap 1
 	ended   chan struct{} // closed when Run has ended
 	commit  atomic.Uint64
 	config  atomic.Uint64 // revision that the engine has
+	// progress of the newest copy that was fetched; nil: none.
+	progress atomic.Pointer[CopyProgress]
 
 	mu struct {
 		sync.Mutex
 		status   Status
+		placed   chan struct{}      // closed when status has another placement
 		seen     core.PlacementSeen // newest placement and settings told
 		readable error
 		users    int           // goroutines inside the engine
@@ -237,9 +291,9 @@ func New(o Options) *Replica {
 	o.Limits = o.Limits.withDefaults()
 	o.Logger = o.Logger.With("collection", uint64(o.Shard.Collection), "shard", uint64(o.Shard.ID))
 	r := &Replica{
-		o: o, mailbox: make(chan *request, o.Limits.Mailbox), news: make(chan struct{}, 1), ended: make(chan struct{}),
+		o: o, mailbox: make(chan *request, o.Limits.Mailbox), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	r.mu.status = Status{Since: o.Now()}
+	r.mu.status, r.mu.placed = Status{Since: o.Now()}, make(chan struct{})
 	r.mu.readable = fmt.Errorf("%w: it is loading", ErrNotReady)
 	return r
 }
@@ -260,11 +314,73 @@ func (r *Replica) See(p core.PlacementSeen) {
 	}
 }
 
+// Receive takes a message of another replica. One that finds no room is lost, as
+// it might have been on the way; the sender repeats it.
+func (r *Replica) Receive(from topology.PeerID, msg core.Message, traceparents map[topology.Seq]string) {
+	r.hear(arrival{core.Received{From: from, Message: msg}, traceparents})
+}
+
+// Pinned tells that a copy of the state at seq is being handed to a peer: the log
+// after it is kept until the peer has it.
+func (r *Replica) Pinned(peer topology.PeerID, seq topology.Seq) {
+	r.hear(arrival{core.Pinned{Peer: peer, Seq: seq}, nil})
+}
+
+// HandOver asks this replica, if it is the primary, to give its place to an Active
+// follower (C3b), and waits for the placement that follows epoch, or for ctx.
+func (r *Replica) HandOver(ctx context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error) {
+	r.hear(arrival{core.HandOver{To: to}, nil})
+	return r.above(ctx, epoch)
+}
+
+// Adopt hands the replica a placement and waits until it holds one as new, or for
+// ctx.
+func (r *Replica) Adopt(ctx context.Context, p topology.Placement) (topology.Placement, error) {
+	r.See(core.PlacementSeen{Placement: p})
+	return r.above(ctx, p.Epoch-1)
+}
+
+// above waits for a placement of a higher epoch.
+func (r *Replica) above(ctx context.Context, epoch topology.Epoch) (topology.Placement, error) {
+	for {
+		r.mu.Lock()
+		p, changed := r.mu.status.Placement, r.mu.placed
+		r.mu.Unlock()
+		if p.Epoch > epoch {
+			return p, nil
+		}
+		select {
+		case <-changed:
+		case <-r.ended:
+			return p, ErrStopped
+		case <-ctx.Done():
+			return p, fmt.Errorf("placement after epoch %d: %w", epoch, ctx.Err())
+		}
+	}
+}
+
+func (r *Replica) hear(a arrival) {
+	select {
+	case r.inbox <- a:
+	default:
+	}
+}
+
+// arrival is what comes from other processes.
+type arrival struct {
+	core.Event
+	traceparents map[topology.Seq]string
+}
+
 // Status tells where the replica stands.
 func (r *Replica) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.mu.status
+	s := r.mu.status
+	if s.Fetching {
+		s.Copy = r.progress.Load()
+	}
+	return s
 }
 
 // Acquire lets the caller read the engine until it calls release; Run does not
@@ -297,6 +413,7 @@ func (r *Replica) Readable() error {
 // request is a write on its way. Loop-owned after take, but for done.
 type request struct {
 	id     op.ID
+	trace  string
 	write  shard.Write
 	wait   core.WaitMode
 	factor int
@@ -333,6 +450,9 @@ func (q *request) finish(res Result, err error) { q.done <- answer{res, err} }
 func (r *Replica) Propose(ctx context.Context, id op.ID, w shard.Write, wait WaitMode, factor int) (Result, error) {
 	q := &request{id: id, write: w, wait: wait, factor: factor, done: make(chan answer, 1)}
 	q.id.Part = op.LastPart
+	if r.o.Tracer.Context != nil {
+		q.trace = r.o.Tracer.Context(ctx)
+	}
 	r.prepare(ctx, q)
 	select {
 	case r.mailbox <- q:

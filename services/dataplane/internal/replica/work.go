@@ -42,8 +42,10 @@ func (l *loop) onSync(d syncDone) {
 		l.fail(fmt.Errorf("sync log: %w", d.err))
 		return
 	case !d.mark:
+		l.settle(d.seq)
 		l.step(core.Durable{Seq: d.seq})
 	}
+	l.release()
 	l.idle()
 }
 
@@ -63,7 +65,8 @@ func (l *loop) onJob(d jobDone) {
 		l.fail(l.unsound)
 		return
 	}
-	l.step(core.AppliedTo{Seq: d.at.Applied})
+	l.step(core.AppliedTo{Seq: d.at.Applied, Mark: d.at.Mark})
+	l.forget(d.at.Applied)
 	if d.checkpoint && d.err == nil {
 		l.checkpointSeq, l.grown, l.checkpointTime = d.seq, 0, l.r.o.Now()
 		l.truncateTo = d.seq
@@ -83,7 +86,7 @@ func (l *loop) idle() {
 	if l.syncing || l.syncDue {
 		return
 	}
-	if s := l.truncateTo; s > 0 && l.failed == nil && l.m.Status().Role == core.Primary {
+	if s := l.truncateTo; s > 0 && l.failed == nil {
 		l.truncateTo = 0
 		l.step(core.Checkpointed{Seq: s})
 	}

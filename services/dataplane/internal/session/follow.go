@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -27,7 +29,7 @@ type key struct {
 	kind kind
 	name string
 	a, b uint64
-	c, d uint64
+	c    uint64
 }
 
 // records are the placement as it was sent, so that it can be kept on disk and
@@ -51,7 +53,7 @@ func (r records) apply(c *placementv1.Change) {
 		}
 	case *placementv1.Change_Transfer:
 		t := o.Transfer
-		r[key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetFrom(), d: t.GetTo()}] = c
+		r[key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetTo()}] = c
 	case *placementv1.Change_Metadata:
 		r[key{kind: kindMetadata, name: o.Metadata.GetKey()}] = c
 	case *placementv1.Change_PeerGone:
@@ -69,7 +71,7 @@ func (r records) apply(c *placementv1.Change) {
 		delete(r, key{kind: kindShard, a: o.ShardGone.GetCollectionId(), b: o.ShardGone.GetShardId()})
 	case *placementv1.Change_TransferGone:
 		t := o.TransferGone
-		delete(r, key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetFrom(), d: t.GetTo()})
+		delete(r, key{kind: kindTransfer, a: t.GetCollectionId(), b: t.GetShardId(), c: t.GetTo()})
 	case *placementv1.Change_MetadataGone:
 		delete(r, key{kind: kindMetadata, name: o.MetadataGone})
 	}
@@ -92,21 +94,41 @@ func (r records) mapAt(revision uint64) (*topology.Map, error) {
 	return topology.NewMap().Apply(d), nil
 }
 
+// silence is how long a member of the control plane may say nothing, where it
+// says something twice a second, before another one is asked: a process that
+// hangs keeps its connections.
+const silence = 2 * time.Second
+
 // follow streams the placement: a snapshot in pieces, then what changed.
 func (s *Session) follow(ctx context.Context, up func()) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var out sync.WaitGroup
+	defer out.Wait()
 	defer cancel()
+	out.Go(func() {
+		select {
+		case <-s.removed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	stream, err := s.o.Control.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{
 		PeerId: s.o.Peer.GetPeerId(), AfterRevision: s.Map().Revision()})
 	if err != nil {
 		return err
 	}
+	alive := time.AfterFunc(silence, cancel)
+	defer alive.Stop()
 	var pieces []*placementv1.Change
 	for {
 		ev, err := stream.Recv()
-		if err != nil {
+		switch {
+		case err != nil && !alive.Stop():
+			return fault.New(fault.Timeout, "no sign of life of the placement for %v", silence)
+		case err != nil:
 			return err
 		}
+		alive.Reset(silence)
 		up()
 		switch e := ev.GetEvent().(type) {
 		case *placementv1.WatchPlacementResponse_Snapshot:
@@ -121,7 +143,9 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 		case *placementv1.WatchPlacementResponse_Delta:
 			err = s.take(e.Delta.GetRevision(), false, e.Delta.GetChanges())
 		case *placementv1.WatchPlacementResponse_Progress:
-			err = s.take(e.Progress.GetRevision(), false, nil)
+			if e.Progress.GetRevision() > s.Map().Revision() { // otherwise it is a sign of life
+				err = s.take(e.Progress.GetRevision(), false, nil)
+			}
 		}
 		if err != nil {
 			return err

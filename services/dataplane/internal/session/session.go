@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options are what a session needs. All must be set.
+// Options are what a session needs. All must be set but Removed.
 type Options struct {
 	// FS and Dir: where the last placement is kept.
 	FS  vfs.FS
@@ -35,7 +35,10 @@ type Options struct {
 	// Inventory lists all replicas on this peer; Changed ticks when it changed.
 	Inventory func() []*placementv1.ReplicaInventory
 	Changed   <-chan struct{}
-	Log       *slog.Logger
+	// Removed is told that the peer was taken out of the cluster. The session goes
+	// on with the placement that it has, and asks for no other.
+	Removed func()
+	Log     *slog.Logger
 }
 
 // Session is safe for concurrent use. Its loops run inside Run.
@@ -51,14 +54,18 @@ type Session struct {
 		cluster string
 		dirty   bool // records are newer than the file
 		full    bool // the disk had no room for the file
+		leaving bool // the process is about to stop
 	}
-	save chan struct{}
+	save       chan struct{}
+	registered chan struct{} // closed by the first Register
+	removed    chan struct{} // closed when the peer was taken out
+	out        sync.Once
 }
 
 // Open reads the last placement from the disk; there may be none. A damaged
 // file is an error that names it.
 func Open(o Options) (*Session, error) {
-	s := &Session{o: o, save: make(chan struct{}, 1)}
+	s := &Session{o: o, save: make(chan struct{}, 1), registered: make(chan struct{}), removed: make(chan struct{})}
 	s.mu.changed, s.mu.m, s.mu.records = make(chan struct{}), topology.NewMap(), records{}
 	kept, err := load(o.FS, o.Dir)
 	if err != nil {
@@ -73,6 +80,52 @@ func Open(o Options) (*Session, error) {
 	}
 	return s, nil
 }
+
+// Belong says which cluster the peer belongs to, before Run. A placement that was
+// kept of another one, which the peer has left, is answered and counts no more.
+func (s *Session) Belong(cluster string) (left []*placementv1.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was := s.mu.cluster; was != cluster && was != "" {
+		left = s.mu.records.list()
+		s.mu.m, s.mu.records = topology.NewMap(), records{}
+		s.o.Log.Info("the kept placement is that of a cluster that this peer has left", "cluster", cluster, "left", was)
+	}
+	s.mu.cluster = cluster
+	return left
+}
+
+// Retire makes the session ask for nothing any more: the peer was taken out of
+// the cluster.
+func (s *Session) Retire() { s.out.Do(func() { close(s.removed) }) }
+
+// Leave tells the control plane that this process is about to stop, so that others
+// take its place first, and returns when that is done. The session goes on until
+// Run ends, but is not opened again.
+func (s *Session) Leave(ctx context.Context) error {
+	id := s.ID()
+	if id == 0 || s.retired() {
+		return nil
+	}
+	s.mu.Lock()
+	s.mu.leaving = true
+	s.mu.Unlock()
+	r, err := s.o.Control.Leave(ctx, &placementv1.LeaveRequest{SessionId: id, PeerId: s.o.Peer.GetPeerId()})
+	if err != nil {
+		return err
+	}
+	s.o.Log.Info("left the placement", "primaries", r.GetPrimaries(), "active", r.GetActive())
+	return nil
+}
+
+func (s *Session) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.leaving
+}
+
+// Registered is closed when the peer has registered for the first time.
+func (s *Session) Registered() <-chan struct{} { return s.registered }
 
 // Map is the newest map.
 func (s *Session) Map() *topology.Map {
@@ -166,6 +219,10 @@ const (
 func (s *Session) retry(ctx context.Context, what string, f func(context.Context, func()) error) error {
 	pause, down := firstPause, false
 	for {
+		if s.retired() {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		err := f(ctx, func() {
 			if down {
 				s.o.Log.Info("control plane answers again", "stream", what)
@@ -176,10 +233,15 @@ func (s *Session) retry(ctx context.Context, what string, f func(context.Context
 			return ctx.Err()
 		}
 		switch fault.ReasonOf(err) {
-		case fault.WrongCluster, fault.InvalidArgument, fault.Validation:
+		case fault.WrongCluster, fault.InvalidArgument, fault.Validation, fault.JoinRefused:
 			return fmt.Errorf("the control plane refuses this peer: %w", err)
+		case fault.PeerRemoved:
+			s.Retire()
+			if s.o.Removed != nil {
+				s.o.Removed()
+			}
 		}
-		if !down && err != nil {
+		if !down && err != nil && !s.retired() {
 			s.o.Log.Warn("control plane does not answer", "stream", what, "error", err)
 			down = true
 		}
@@ -192,10 +254,23 @@ func (s *Session) retry(ctx context.Context, what string, f func(context.Context
 	}
 }
 
+func (s *Session) retired() bool {
+	select {
+	case <-s.removed:
+		return true
+	default:
+		return false
+	}
+}
+
 // hold registers and keeps the session alive until its stream breaks.
 func (s *Session) hold(ctx context.Context, up func()) error {
+	if s.leaving() { // a new session would bring the peer back
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	all, seen := s.o.Inventory(), s.Map().Revision()
-	r, err := s.o.Control.Register(ctx, &placementv1.RegisterRequest{Peer: s.o.Peer, ProcessId: s.o.ProcessID,
+	r, err := s.o.Control.Register(ctx, &placementv1.RegisterRequest{Peer: s.o.Peer, ProcessId: s.o.ProcessID, ClusterId: s.Cluster(),
 		Inventory: &placementv1.Inventory{Full: true, Replicas: all}})
 	if err != nil {
 		return err
@@ -215,6 +290,7 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 	}
 	s.mu.id, s.mu.cluster = r.GetSessionId(), r.GetClusterId()
 	if s.mu.joined == 0 {
+		close(s.registered)
 		s.mu.joined = max(r.GetRevision(), 1)
 		s.wake() // the map may just have become confirmed
 	}
@@ -227,7 +303,8 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 }
 
 // beat sends a sign of life three times in each TTL, and at once when the
-// inventory changed. It ends when the control plane no longer answers in time.
+// inventory changed. It ends when the control plane no longer answers in time:
+// early enough to register with another member before the session ends.
 func (s *Session) beat(ctx context.Context, r *placementv1.RegisterResponse) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -255,7 +332,8 @@ func (s *Session) beat(ctx context.Context, r *placementv1.RegisterResponse) err
 	ttl := r.GetTtl().AsDuration()
 	tick := time.NewTicker(max(ttl/3, time.Millisecond))
 	defer tick.Stop()
-	silent := time.NewTimer(ttl)
+	patience := 2 * ttl / 3
+	silent := time.NewTimer(patience)
 	defer silent.Stop()
 	sent := inventory{}
 	for n := uint64(1); ; n++ {
@@ -275,9 +353,9 @@ func (s *Session) beat(ctx context.Context, r *placementv1.RegisterResponse) err
 				if a.GetMoved() {
 					return fault.New(fault.NoLeader, "the session moves to another member")
 				}
-				silent.Reset(ttl)
+				silent.Reset(patience)
 			case <-silent.C:
-				return fault.New(fault.Timeout, "no answer to signs of life for %v", ttl)
+				return fault.New(fault.Timeout, "no answer to signs of life for %v", patience)
 			case err := <-failed:
 				return err
 			case <-ctx.Done():

@@ -35,19 +35,22 @@ type control struct {
 	revision  uint64 // that a registration gets
 	refuse    error
 	heard     []*placementv1.KeepAliveRequest
+	asked     []*placementv1.RegisterRequest
 	told      chan struct{}
 	after     []uint64
 	events    chan *placementv1.WatchPlacementResponse
 	breakBeat chan error
+	mute      bool // signs of life are not answered
 }
 
 func newControl() *control {
 	return &control{revision: 7, events: make(chan *placementv1.WatchPlacementResponse), breakBeat: make(chan error), told: make(chan struct{}, 100)}
 }
 
-func (c *control) Register(context.Context, *placementv1.RegisterRequest) (*placementv1.RegisterResponse, error) {
+func (c *control) Register(_ context.Context, r *placementv1.RegisterRequest) (*placementv1.RegisterResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked = append(c.asked, r)
 	if c.refuse != nil {
 		return nil, c.refuse
 	}
@@ -79,7 +82,11 @@ func (c *control) KeepAlive(s grpc.BidiStreamingServer[placementv1.KeepAliveRequ
 			}
 			c.mu.Lock()
 			c.heard = append(c.heard, r)
+			mute := c.mute
 			c.mu.Unlock()
+			if mute {
+				continue
+			}
 			if r.GetInventory() != nil {
 				c.told <- struct{}{}
 			}
@@ -267,6 +274,106 @@ func TestRegistersAgainAfterTheSessionEnded(t *testing.T) {
 	})
 }
 
+// A member that no longer answers is given up early enough for the session to be
+// kept by another one.
+func TestRegistersElsewhereWithinTheTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			<-f.control.told
+			<-time.After(2 * time.Second)
+			f.control.mu.Lock()
+			f.control.mute = true
+			f.control.mu.Unlock()
+			began := time.Now()
+			for n := 1; n < 2; {
+				<-time.After(10 * time.Millisecond)
+				f.control.mu.Lock()
+				n = f.control.registers
+				f.control.mu.Unlock()
+			}
+			// The last answered sign of life was up to a third of the TTL before.
+			if d := time.Since(began); d > 800*time.Millisecond {
+				t.Errorf("registered again after %v of silence", d)
+			}
+			f.control.mu.Lock()
+			f.control.mute = false
+			f.control.mu.Unlock()
+		})
+	})
+}
+
+// A peer that was taken out says so once, keeps its map, and asks for nothing more;
+// also when it is known from the start.
+func TestTakenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disk(t)
+		f := open(t, fsys, newControl())
+		told := 0
+		f.o.Removed = func() { told++ }
+		f.Belong("tree")
+		f.run(t, func() {
+			<-f.control.told
+			f.control.events <- snapshot(8, 0, true, collection(1, "a"))
+			if err := f.Await(t.Context(), 8); err != nil {
+				t.Fatal(err)
+			}
+			f.control.mu.Lock()
+			f.control.refuse = fault.New(fault.PeerRemoved, "peer 10 was taken out")
+			f.control.mu.Unlock()
+			f.control.breakBeat <- fault.New(fault.NotFound, "the session has ended")
+			<-time.After(time.Minute)
+			synctest.Wait()
+			if _, ok := f.Map().Resolve("a"); !ok {
+				t.Error("the map is gone")
+			}
+		})
+		if n := len(f.control.asked); n != 2 || told != 1 || f.control.asked[0].GetClusterId() != "tree" {
+			t.Errorf("registered %d times, told %d times, %v", n, told, f.control.asked[0])
+		}
+		g := open(t, fsys, newControl())
+		g.Belong("tree")
+		g.Retire()
+		g.run(t, func() {
+			<-time.After(time.Minute)
+			synctest.Wait()
+			if _, ok := g.Map().Resolve("a"); !ok || len(g.control.asked)+len(g.control.after) != 0 {
+				t.Errorf("known %v, asked %v %v", ok, g.control.asked, g.control.after)
+			}
+		})
+	})
+}
+
+// A peer that has left its cluster for another one starts from nothing, and hands
+// out what it knew.
+func TestLeavesItsCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disk(t)
+		f := open(t, fsys, newControl())
+		f.run(t, func() {
+			<-f.control.told
+			f.control.events <- snapshot(8, 0, true, collection(1, "a"))
+			if err := f.Await(t.Context(), 8); err != nil {
+				t.Fatal(err)
+			}
+		})
+		g := open(t, fsys, newControl())
+		if left := g.Belong("tree"); left != nil || g.Map().Revision() != 8 {
+			t.Errorf("in its own cluster: %v left, revision %d", left, g.Map().Revision())
+		}
+		left := g.Belong("forest")
+		if len(left) != 1 || left[0].GetCollection().GetName() != "a" || g.Map().Revision() != 0 || g.Cluster() != "forest" {
+			t.Errorf("%v left, revision %d in cluster %q", left, g.Map().Revision(), g.Cluster())
+		}
+		if err := g.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if h := open(t, fsys, newControl()); h.Map().Revision() != 8 {
+			t.Error("what is left was overwritten before anything new was there")
+		}
+	})
+}
+
 func TestBeatsWithinTheTTLAndTellsOnlyChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, disk(t), newControl())
@@ -317,6 +424,44 @@ func TestWatchIsOpenedAgainFromWhereItWas(t *testing.T) {
 		if a := f.control.after; len(a) != 2 || a[0] != 0 || a[1] != 5 {
 			t.Errorf("watched after %v", a)
 		}
+	})
+}
+
+// TestSilentStreamIsLeft: a control plane that hangs keeps its connections, and says nothing. Signs of life keep the stream; they
+// make no new map.
+func TestSilentStreamIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			f.control.events <- snapshot(5, 0, true, collection(1, "a"))
+			synctest.Wait()
+			first, changed := f.Changed()
+			progress := &placementv1.WatchPlacementResponse{Event: &placementv1.WatchPlacementResponse_Progress{Progress: &placementv1.Progress{Revision: 5}}}
+			for range 10 {
+				<-time.After(time.Second)
+				f.control.events <- progress
+			}
+			select {
+			case <-changed:
+				t.Error("a sign of life made a new map")
+			default:
+			}
+			f.control.mu.Lock()
+			if n := len(f.control.after); n != 1 {
+				t.Errorf("watched %d times while there were signs of life", n)
+			}
+			f.control.mu.Unlock()
+			<-time.After(silence + time.Second)
+			f.control.mu.Lock()
+			if a := f.control.after; len(a) != 2 || a[1] != 5 {
+				t.Errorf("after a silence: watched after %v", a)
+			}
+			f.control.mu.Unlock()
+			f.control.events <- delta(6, collection(2, "b"))
+			if err := f.Newer(t.Context(), first.Revision()); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 }
 
@@ -388,6 +533,7 @@ func TestFullDiskIsTriedAgain(t *testing.T) {
 		fsys := faultfs.New(disk(t))
 		f := open(t, fsys, newControl())
 		f.run(t, func() {
+			synctest.Wait() // registered, at a revision below what follows
 			fsys.SetRules(faultfs.On(syscall.ENOSPC, faultfs.KindWrite))
 			f.control.events <- snapshot(9, 0, true, collection(1, "a"))
 			<-time.After(time.Minute)

@@ -86,8 +86,10 @@ func (s *Shard) stage(e *op.Entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, e.Seq, err)
 	}
-	if o.Kind == op.Floor {
-		// It looks at everything stored and forgets points: a step of its own.
+	// A Floor looks at everything stored and forgets points, a Mark takes the
+	// digest of what is stored: each a step of its own.
+	alone := o.Kind == op.Floor || o.Kind == op.Mark
+	if alone {
 		if err := s.commit(); err != nil {
 			return err
 		}
@@ -110,11 +112,13 @@ func (s *Shard) stage(e *op.Entry) error {
 		a.meta.revision, a.meta.settings = o.Revision, slices.Clone(o.Settings)
 	case op.Floor:
 		err = s.stageFloor(o.Floor)
+	case op.Mark:
+		a.meta.Mark = point.Mark{Seq: e.Seq, Digest: a.meta.digest}
 	default:
 		err = s.stageChanges(e, &o)
 	}
-	a.meta.Position = Position{Term: e.Term, Seq: e.Seq, HLC: max(a.meta.HLC, e.HLC), Floor: max(a.meta.Floor, o.Floor)}
-	if err == nil && o.Kind == op.Floor {
+	a.meta.Term, a.meta.Seq, a.meta.HLC, a.meta.Floor = e.Term, e.Seq, max(a.meta.HLC, e.HLC), max(a.meta.Floor, o.Floor)
+	if err == nil && alone {
 		err = s.commit()
 	}
 	return err
@@ -300,6 +304,14 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 			return nil
 		}
 		a.key = dedupKey(a.key, id)
+		if !id.IsLast() {
+			// The parts of an operation that lost its last one come again with
+			// later stamps: what counts is the stamp in the entry.
+			_, at, _, err := s.store.seen(a.key)
+			if err != nil || at > h {
+				return errors.Join(err, a.batch.Delete(key, nil))
+			}
+		}
 		return errors.Join(a.batch.Delete(key, nil), a.batch.Delete(a.key, nil))
 	})
 }

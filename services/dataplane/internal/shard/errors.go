@@ -24,6 +24,9 @@ var (
 	ErrFailed = errors.New("shard: disk failed")
 	// ErrClosed: the Shard was closed.
 	ErrClosed = errors.New("shard: closed")
+	// ErrCopy: bytes that should be a copy of a shard are damaged, incomplete or not
+	// what their head says.
+	ErrCopy = errors.New("shard: copy is damaged or incomplete")
 	// ErrGap: an entry does not follow the applied one.
 	ErrGap = errors.New("shard: entry out of order")
 )

@@ -166,19 +166,6 @@ func TestFailedSync(t *testing.T) {
 	l.catchUp(t, again)
 }
 
-// bulk is an entry of about a megabyte that does not compress.
-func bulk(l *ledger, rng *rand.Rand) {
-	var ps []op.Point
-	for range 1000 {
-		b := make([]byte, 1000)
-		for i := range b {
-			b[i] = byte(' ' + rng.IntN(95))
-		}
-		ps = append(ps, op.Point{ID: num(rng.Uint64N(1 << 40)), Payload: fields("b", string(b))})
-	}
-	l.add(op.Op{Kind: op.Upsert, Points: ps})
-}
-
 // TestDiskFull: checkpoints and writes are refused, reads go on, and when there
 // is space again everything does.
 func TestDiskFull(t *testing.T) {

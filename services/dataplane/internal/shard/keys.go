@@ -19,8 +19,8 @@ const (
 	endSpace   = 0x05
 )
 
-// formVersion is the first byte of the meta record.
-const formVersion = 1
+// formVersion is the first byte of the meta record. Version 1 had no mark.
+const formVersion = 2
 
 func metaKey() []byte { return []byte{metaSpace} }
 
@@ -46,6 +46,15 @@ func dedupValue(dst []byte, seq topology.Seq, h op.HLC) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst[:0], uint64(seq)), uint64(h))
 }
 
+func decodeDedupValue(v []byte) (seq topology.Seq, h op.HLC, err error) {
+	r := op.NewReader(v)
+	seq, h = topology.Seq(r.Uint64()), op.HLC(r.Uint64())
+	if err := r.Close(); err != nil {
+		return 0, 0, storedError(err)
+	}
+	return seq, h, nil
+}
+
 // Position is the last applied entry and what was seen up to it.
 type Position struct {
 	topology.Term
@@ -54,6 +63,8 @@ type Position struct {
 	HLC op.HLC
 	// Floor is the greatest floor applied (D2).
 	Floor op.HLC
+	// Mark is the last one applied by this replica itself: a copy brings none.
+	Mark point.Mark
 }
 
 // meta is the shard's own record, written in one batch with what it covers.
@@ -66,7 +77,8 @@ type meta struct {
 
 func (m *meta) append(dst []byte) []byte {
 	dst = append(dst[:0], formVersion)
-	for _, n := range [...]uint64{uint64(m.Epoch), uint64(m.Run), uint64(m.Seq), uint64(m.HLC), uint64(m.Floor), m.digest.A, m.digest.B, m.revision} {
+	for _, n := range [...]uint64{uint64(m.Epoch), uint64(m.Run), uint64(m.Seq), uint64(m.HLC), uint64(m.Floor), m.digest.A, m.digest.B, m.revision,
+		uint64(m.Mark.Seq), m.Mark.Digest.A, m.Mark.Digest.B} {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
 	return append(binary.AppendUvarint(dst, uint64(len(m.settings))), m.settings...)
@@ -74,13 +86,18 @@ func (m *meta) append(dst []byte) []byte {
 
 func decodeMeta(b []byte) (m meta, err error) {
 	r := op.NewReader(b)
-	if v := r.Byte(); v != formVersion && r.Err() == nil {
-		return m, fmt.Errorf("%w: form %d", ErrVersion, v)
+	version := r.Byte()
+	if (version == 0 || version > formVersion) && r.Err() == nil {
+		return m, fmt.Errorf("%w: form %d", ErrVersion, version)
 	}
 	m.Epoch, m.Run, m.Seq = topology.Epoch(r.Uint64()), topology.Run(r.Uint64()), topology.Seq(r.Uint64())
 	m.HLC, m.Floor = op.HLC(r.Uint64()), op.HLC(r.Uint64())
 	m.digest = point.Digest{A: r.Uint64(), B: r.Uint64()}
-	m.revision, m.settings = r.Uint64(), append([]byte(nil), r.Bytes()...)
+	m.revision = r.Uint64()
+	if version > 1 {
+		m.Mark = point.Mark{Seq: topology.Seq(r.Uint64()), Digest: point.Digest{A: r.Uint64(), B: r.Uint64()}}
+	}
+	m.settings = append([]byte(nil), r.Bytes()...)
 	if err := r.Close(); err != nil {
 		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
 	}

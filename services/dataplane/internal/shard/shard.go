@@ -51,6 +51,8 @@ type Shard struct {
 	store *store
 	rows  *rows
 	apply applier
+	// exports are those that are open; registered under apply's lock.
+	exports sync.Map
 }
 
 // applier is the writing side: what it has stored, ahead of what rows show.
@@ -101,7 +103,7 @@ func (s *Shard) load() error {
 			return err
 		}
 	}
-	digest, err := s.loadPoints()
+	digest, err := s.store.readAll(s.loadPoint)
 	if err != nil {
 		return err
 	}
@@ -112,47 +114,20 @@ func (s *Shard) load() error {
 	return nil
 }
 
-// loadPoints fills the memory and computes the digest.
-func (s *Shard) loadPoints() (d point.Digest, err error) {
-	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
+// loadPoint brings a stored point into memory.
+func (s *Shard) loadPoint(id topology.PointID, stored []byte) error {
+	p, err := point.Decode(id, stored)
 	if err != nil {
-		return d, err
+		return storedError(err)
 	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		if it.Key()[0] != pointSpace {
-			// Read for its checksum only.
-			continue
-		}
-		var one point.Digest
-		if one, err = s.loadPoint(it); err == nil {
-			d = d.Add(one)
-		}
-	}
-	return d, errors.Join(err, it.Error(), it.Close())
-}
-
-func (s *Shard) loadPoint(it *pebble.Iterator) (d point.Digest, err error) {
-	id, err := topology.DecodePointID(it.Key()[1:])
-	if err != nil {
-		return d, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return d, err
-	}
-	p, err := point.Decode(id, v)
-	if err != nil {
-		return d, storedError(err)
-	}
-	d, s.apply.hash = point.DigestOf(id, v, s.apply.hash)
 	if !p.Alive {
 		s.apply.hidden[id] = struct{}{}
-		return d, nil
+		return nil
 	}
 	if err := s.rows.show(&p); err != nil {
-		return d, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return d, nil
+	return nil
 }
 
 // storedError classifies an error of decoding stored bytes.
@@ -193,20 +168,8 @@ func (s *Shard) Err() error { return s.store.err() }
 
 // Seen finds where an operation was applied (W2), until a Floor forgot it.
 func (s *Shard) Seen(id op.ID) (topology.Seq, bool, error) {
-	v, closer, err := s.store.Get(dedupKey(nil, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, s.store.classify(err)
-	}
-	r := op.NewReader(v)
-	seq := topology.Seq(r.Uint64())
-	r.Uint64()
-	if err := errors.Join(r.Close(), closer.Close()); err != nil {
-		return 0, false, storedError(err)
-	}
-	return seq, true, nil
+	seq, _, found, err := s.store.seen(dedupKey(nil, id))
+	return seq, found, err
 }
 
 // Checkpoint makes everything durable that was applied before the call, and
@@ -224,8 +187,8 @@ func (s *Shard) Checkpoint() (topology.Seq, error) {
 	return seq, nil
 }
 
-// Close ends the shard. It does not checkpoint; no call may be under way or
-// follow. Closing again does nothing.
+// Close ends the shard and its exports. It does not checkpoint; no call but on an
+// Export may be under way or follow. Closing again does nothing.
 func (s *Shard) Close() error {
 	s.apply.Lock()
 	defer s.apply.Unlock()
@@ -233,5 +196,9 @@ func (s *Shard) Close() error {
 		return nil
 	}
 	s.apply.closed = true
-	return s.store.close()
+	var err error
+	for e := range s.exports.Range {
+		err = errors.Join(err, e.(*Export).Close())
+	}
+	return errors.Join(err, s.store.close())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +104,7 @@ type ledger struct {
 	points  map[topology.PointID]*point.Point
 	clock   op.Clock
 	origin  topology.PeerID
+	mark    point.Mark
 }
 
 func newLedger() *ledger {
@@ -135,6 +137,9 @@ func (l *ledger) stamped(o op.Op, h op.HLC, id op.ID) op.Entry {
 				delete(l.points, id)
 			}
 		}
+	}
+	if o.Kind == op.Mark {
+		l.mark = point.Mark{Seq: e.Seq, Digest: l.digest()}
 	}
 	return e
 }
@@ -170,6 +175,9 @@ func (l *ledger) check(t testing.TB, s *Shard) {
 	seq, d := s.Digest()
 	if int(seq) != len(l.entries) || d != l.digest() {
 		t.Fatalf("digest at %d is %s, the fold of %d entries has %s", seq, d, len(l.entries), l.digest())
+	}
+	if m := s.Applied().Mark; m != l.mark {
+		t.Fatalf("mark %+v, want %+v", m, l.mark)
 	}
 	all := query.Want{Payload: query.PayloadWant{All: true}, Vectors: true}
 	got, next, err := s.Scroll(ctx, query.Scroll{Limit: len(l.points) + 1, Want: all})
@@ -491,6 +499,27 @@ func TestDedupAndFloor(t *testing.T) {
 	}
 }
 
+// The parts of an operation that lost its last one come again: they are forgotten
+// by their own stamp, so that a copy, which has the entry only, forgets alike.
+func TestPartsThatCameTwice(t *testing.T) {
+	s := open(t, options(memfs.New()))
+	l := newLedger()
+	part := op.ID{Request: [16]byte{9}, Index: op.ClientIndexBit}
+	up := op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(1)}}}
+	l.stamped(up, op.MakeHLC(1000, 0), part)
+	l.stamped(up, op.MakeHLC(9000, 0), part)
+	l.add(op.Op{Kind: op.Floor, Floor: op.MakeHLC(5000, 0)})
+	l.catchUp(t, s)
+	if seq, _, err := s.Seen(part); seq != 2 || err != nil {
+		t.Errorf("seen at %d, %v", seq, err)
+	}
+	l.add(op.Op{Kind: op.Floor, Floor: op.MakeHLC(9001, 0)})
+	l.catchUp(t, s)
+	if _, found, err := s.Seen(part); found || err != nil {
+		t.Errorf("still seen, %v", err)
+	}
+}
+
 func TestApplyRefuses(t *testing.T) {
 	fs := memfs.New()
 	s := open(t, options(fs))
@@ -526,16 +555,24 @@ func TestApplyRefuses(t *testing.T) {
 
 // TestMetaGolden pins the bytes that docs/format/shard.md draws.
 func TestMetaGolden(t *testing.T) {
-	m := meta{Position: Position{Term: topology.Term{Epoch: 1, Run: 2}, Seq: 3, HLC: 4, Floor: 5},
+	m := meta{Position: Position{Term: topology.Term{Epoch: 1, Run: 2}, Seq: 3, HLC: 4, Floor: 5, Mark: point.Mark{Seq: 9, Digest: point.Digest{A: 10, B: 11}}},
 		digest: point.Digest{A: 6, B: 7}, revision: 8, settings: []byte("s")}
-	want := "01"
-	for i := range 8 {
-		want += fmt.Sprintf("%02x00000000000000", i+1)
+	words := func(n int) (out string) {
+		for i := range n {
+			out += fmt.Sprintf("%02x00000000000000", i+1)
+		}
+		return out
 	}
-	want += "0173"
 	b := m.append(nil)
-	if got := hex.EncodeToString(b); got != want {
+	if got, want := hex.EncodeToString(b), "02"+words(11)+"0173"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	first, err := hex.DecodeString("01" + words(8) + "0173")
+	ok(t, err)
+	old, err := decodeMeta(first)
+	ok(t, err)
+	if m.Mark = (point.Mark{}); !reflect.DeepEqual(old, m) {
+		t.Errorf("version 1 reads as %+v", old)
 	}
 	if got := hex.EncodeToString(ageKey(nil, 0x0102, op.ID{Index: 3, Part: 4})); got != "04"+"0000000000000102"+strings.Repeat("00", 16)+"0000000300000004" {
 		t.Errorf("age key %s", got)
@@ -543,7 +580,7 @@ func TestMetaGolden(t *testing.T) {
 	for _, c := range []struct {
 		b    []byte
 		want error
-	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{2}, b[1:]...), ErrVersion}} {
+	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{3}, b[1:]...), ErrVersion}, {append([]byte{0}, b[1:]...), ErrVersion}} {
 		if _, err := decodeMeta(c.b); !errors.Is(err, c.want) {
 			t.Errorf("% x: %v", c.b, err)
 		}
@@ -552,9 +589,16 @@ func TestMetaGolden(t *testing.T) {
 
 func FuzzDecodeMeta(f *testing.F) {
 	f.Add((&meta{revision: 1, settings: []byte("x")}).append(nil))
+	f.Add(append([]byte{1}, make([]byte, 8*8+1)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := decodeMeta(b); err == nil && string(m.append(nil)) != string(b) {
-			t.Fatalf("% x is written back as % x", b, m.append(nil))
+		m, err := decodeMeta(b)
+		if err != nil {
+			return
+		}
+		if again := m.append(nil); b[0] == formVersion && string(again) != string(b) {
+			t.Fatalf("% x is written back as % x", b, again)
+		} else if same, err := decodeMeta(again); err != nil || !reflect.DeepEqual(same, m) {
+			t.Fatalf("%+v is read back as %+v, %v", m, same, err)
 		}
 	})
 }
@@ -591,7 +635,7 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		}
 		return out
 	}
-	switch rng.IntN(12) {
+	switch rng.IntN(13) {
 	case 0, 1, 2, 3:
 		return op.Op{Kind: op.Upsert, Points: points(doc)}
 	case 4:
@@ -606,6 +650,8 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		return op.Op{Kind: op.UpdateVectors, Points: points(func() payload.Doc { return nil })}
 	case 10:
 		return op.Op{Kind: op.DeleteVectors, IDs: ids(), Names: []string{"img"}}
+	case 11:
+		return op.Op{Kind: op.Mark}
 	default:
 		return op.Op{Kind: op.Floor, Floor: max(l.clock.Last(), op.MakeHLC(5, 0)) - op.MakeHLC(5, 0)}
 	}

@@ -12,7 +12,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	pvfs "github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
+	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
 
@@ -58,6 +61,7 @@ type store struct {
 	events Events
 	done   chan struct{} // closed when closing begins
 	since  int           // bytes written since room last looked
+	most   uint64        // bytes that may wait in memory for the disk
 	own    *Cache        // if none was given
 
 	mu struct {
@@ -70,7 +74,7 @@ type store struct {
 }
 
 func openStore(o *Options) (*store, error) {
-	s := &store{dir: o.Dir, events: o.Events, done: make(chan struct{})}
+	s := &store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: maxUnflushed}
 	s.mu.changed = make(chan struct{})
 	po := &pebble.Options{
 		FS:                 pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
@@ -304,7 +308,7 @@ func (s *store) room(n int) error {
 		if err := s.err(); err != nil {
 			return err
 		}
-		if s.Metrics().MemTable.Size < maxUnflushed {
+		if s.Metrics().MemTable.Size < s.most {
 			s.since = 0
 			return nil
 		}
@@ -336,6 +340,46 @@ func (s *store) flush() error {
 		case <-changed:
 		}
 	}
+}
+
+// seen reads a dedup entry.
+func (s *store) seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err error) {
+	v, closer, err := s.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, 0, false, nil
+	}
+	if err != nil {
+		return 0, 0, false, s.classify(err)
+	}
+	seq, h, err = decodeDedupValue(v)
+	return seq, h, err == nil, errors.Join(err, closer.Close())
+}
+
+// readAll reads every stored byte, shows visit the points in the order of their
+// ids and computes their digest.
+func (s *store) readAll(visit func(id topology.PointID, stored []byte) error) (d point.Digest, err error) {
+	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
+	if err != nil {
+		return d, err
+	}
+	var scratch []byte
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if it.Key()[0] != pointSpace {
+			continue // read for its checksum only
+		}
+		id, bad := topology.DecodePointID(it.Key()[1:])
+		if bad != nil {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, bad)
+			break
+		}
+		var v []byte
+		if v, err = it.ValueAndErr(); err == nil {
+			var one point.Digest
+			one, scratch = point.DigestOf(id, v, scratch)
+			d, err = d.Add(one), visit(id, v)
+		}
+	}
+	return d, errors.Join(err, it.Error(), it.Close())
 }
 
 // close ends the store; what was not flushed is lost, as in a crash.

@@ -47,27 +47,32 @@ func NewBook(r verdict.Rules, wall func() time.Time) *Book {
 	return &Book{rules: r, wall: wall, held: map[subject]*held{}}
 }
 
-// Take learns from one round. Peers and replicas that are no longer observed
-// are forgotten.
-func (b *Book) Take(outcomes []probe.Outcome) {
+// Take learns from one probe. Replicas that the peer no longer names are
+// forgotten; a silent peer says nothing of its replicas: what is held of them
+// stays, the peer's own verdict covers them.
+func (b *Book) Take(o probe.Outcome) {
+	b.step(subject{peer: o.Peer}, verdict.Observation{At: o.At, OK: o.Err == nil && o.Answer.GetDisk().GetFailure() == nil, Why: why(o)}, 0)
+	if o.Err != nil {
+		return
+	}
 	seen := map[subject]bool{}
-	silent := map[topology.PeerID]bool{}
-	for _, o := range outcomes {
-		s := subject{peer: o.Peer}
+	for _, r := range o.Answer.GetReplicas() {
+		s := subject{peer: o.Peer, replica: true, shard: topology.Shard{
+			Collection: topology.CollectionID(r.GetCollectionId()), ID: topology.ShardID(r.GetShardId())}}
 		seen[s] = true
-		b.step(s, verdict.Observation{At: o.At, OK: o.Err == nil && o.Answer.GetDisk().GetFailure() == nil, Why: why(o)}, 0)
-		silent[o.Peer] = o.Err != nil
-		for _, r := range o.Answer.GetReplicas() {
-			s := subject{peer: o.Peer, replica: true, shard: topology.Shard{
-				Collection: topology.CollectionID(r.GetCollectionId()), ID: topology.ShardID(r.GetShardId())}}
-			seen[s] = true
-			b.step(s, verdict.Observation{At: o.At, OK: r.GetFailure() == nil, Why: r.GetFailure().GetMessage()}, r.GetEpoch())
-		}
+		b.step(s, verdict.Observation{At: o.At, OK: r.GetFailure() == nil, Why: r.GetFailure().GetMessage()}, r.GetEpoch())
 	}
 	for s := range b.held {
-		// A silent peer says nothing of its replicas: what is held of them
-		// stays, the peer's own verdict covers them.
-		if !seen[s] && !(s.replica && silent[s.peer]) {
+		if s.replica && s.peer == o.Peer && !seen[s] {
+			delete(b.held, s)
+		}
+	}
+}
+
+// Keep forgets all peers but these, with their replicas.
+func (b *Book) Keep(peers []topology.PeerID) {
+	for s := range b.held {
+		if !slices.Contains(peers, s.peer) {
 			delete(b.held, s)
 		}
 	}
@@ -115,30 +120,44 @@ func (b *Book) Count() (peers, replicas map[verdict.State]int) {
 	return peers, replicas
 }
 
+// News are verdicts to be told.
+type News struct {
+	Peers    []*placementv1.PeerVerdict
+	Replicas []*placementv1.ReplicaVerdict
+	states   map[subject]verdict.State
+}
+
+// Empty tells whether there is nothing to tell.
+func (n News) Empty() bool { return len(n.states) == 0 }
+
 // News lists the verdicts that were not told, or with all set every one, in a
 // fixed order. Told must follow once they have arrived.
-func (b *Book) News(all bool) (peers []*placementv1.PeerVerdict, replicas []*placementv1.ReplicaVerdict) {
+func (b *Book) News(all bool) News {
+	n := News{states: map[subject]verdict.State{}}
 	for _, s := range b.subjects() {
 		h := b.held[s]
 		if !all && h.told == h.State {
 			continue
 		}
+		n.states[s] = h.State
 		since := timestamppb.New(b.wall())
 		if s.replica {
-			replicas = append(replicas, &placementv1.ReplicaVerdict{CollectionId: uint64(s.shard.Collection), ShardId: uint64(s.shard.ID),
+			n.Replicas = append(n.Replicas, &placementv1.ReplicaVerdict{CollectionId: uint64(s.shard.Collection), ShardId: uint64(s.shard.ID),
 				PeerId: uint64(s.peer), Epoch: h.epoch, Verdict: protoVerdict(h.State), Since: since, Evidence: h.Why})
 			continue
 		}
-		peers = append(peers, &placementv1.PeerVerdict{PeerId: uint64(s.peer), Verdict: protoVerdict(h.State),
+		n.Peers = append(n.Peers, &placementv1.PeerVerdict{PeerId: uint64(s.peer), Verdict: protoVerdict(h.State),
 			Since: since, Evidence: h.Why, Failures: h.failures})
 	}
-	return peers, replicas
+	return n
 }
 
-// Told marks the verdicts as they are now as known to the control plane.
-func (b *Book) Told() {
-	for _, h := range b.held {
-		h.told = h.State
+// Told marks verdicts as known to the control plane, as they were when told.
+func (b *Book) Told(n News) {
+	for s, state := range n.states {
+		if h := b.held[s]; h != nil {
+			h.told = state
+		}
 	}
 }
 

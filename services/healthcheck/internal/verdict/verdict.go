@@ -7,8 +7,8 @@
 //	  ▲   Recover successes  │                                        │
 //	  └──────────────────────┴──────── Recover (+ damping) successes ─┘
 //
-// What it is not: the decision. A verdict of one observer is evidence; Conclude
-// counts the observers, and the control plane alone changes a placement.
+// What it is not: the decision. A verdict of one observer is evidence; the
+// control plane counts the observers, and it alone changes a placement.
 package verdict
 
 import (
@@ -158,48 +158,4 @@ func succeed(r Rules, s Subject, o Observation) Subject {
 func (s Subject) enter(to State, o Observation) Subject {
 	s.State, s.Since, s.Why = to, o.At, o.Why
 	return s
-}
-
-// Opinion is one observer's state of a subject.
-type Opinion struct {
-	Observer uint64
-	// SameProcess: the observer lives in the subject's own process. It is not
-	// counted (design.md §2).
-	SameProcess bool
-	State       State
-}
-
-// Conclude is Dead only if more than half of the assigned observers say so, not
-// counting the one in the subject's own process. An observer that has not
-// reported counts as assigned. With no observer elsewhere nothing is concluded.
-func Conclude(assigned []uint64, opinions []Opinion) State {
-	foreign := len(assigned)
-	votes := map[uint64]State{}
-	for _, o := range opinions {
-		votes[o.Observer] = o.State
-		if o.SameProcess {
-			votes[o.Observer] = Unknown
-			foreign--
-		}
-	}
-	dead, suspect, alive := 0, 0, 0
-	for _, a := range assigned {
-		switch votes[a] {
-		case Dead:
-			dead++
-		case Suspect:
-			suspect++
-		case Alive:
-			alive++
-		}
-	}
-	switch {
-	case dead > 0 && 2*dead > foreign:
-		return Dead
-	case alive > 0 && 2*alive > foreign:
-		return Alive
-	case dead+suspect > 0:
-		return Suspect
-	}
-	return Unknown
 }

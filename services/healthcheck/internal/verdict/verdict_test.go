@@ -68,31 +68,6 @@ func TestDeadNeedsTimeNotCounts(t *testing.T) {
 	})
 }
 
-func TestConclude(t *testing.T) {
-	d, a, s := Dead, Alive, Suspect
-	for _, c := range []struct {
-		name     string
-		assigned []uint64
-		opinions []Opinion
-		want     State
-	}{
-		{"nobody", nil, nil, Unknown},
-		{"one of one", []uint64{1}, []Opinion{{1, false, d}}, Dead},
-		{"own process never counts", []uint64{1}, []Opinion{{1, true, d}}, Unknown},
-		{"one of three", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {2, false, a}, {3, false, a}}, Alive},
-		{"two of three", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {2, false, d}, {3, false, a}}, Dead},
-		{"two of two that are elsewhere", []uint64{1, 2, 3}, []Opinion{{1, true, a}, {2, false, d}, {3, false, d}}, Dead},
-		{"half is not a majority", []uint64{1, 2}, []Opinion{{1, false, d}, {2, false, a}}, Suspect},
-		{"a silent observer counts as assigned", []uint64{1, 2, 3}, []Opinion{{1, false, d}}, Suspect},
-		{"not assigned, not counted", []uint64{1, 2, 3}, []Opinion{{1, false, d}, {8, false, d}, {9, false, d}}, Suspect},
-		{"suspicion", []uint64{1, 2, 3}, []Opinion{{1, false, s}, {2, false, a}, {3, false, a}}, Alive},
-	} {
-		if got := Conclude(c.assigned, c.opinions); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
-}
-
 func TestRulesValidate(t *testing.T) {
 	if err := DefaultRules().Validate(); err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func (x RaftInfo_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RaftInfo_Role.Descriptor instead.
 func (RaftInfo_Role) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{6, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // What the watch is doing.
@@ -193,7 +193,7 @@ func (x ConsensusThreadStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ConsensusThreadStatus_State.Descriptor instead.
 func (ConsensusThreadStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{7, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // A step without parameters.
@@ -258,7 +258,7 @@ func (x ReshardRequest_Step) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReshardRequest_Step.Descriptor instead.
 func (ReshardRequest_Step) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // Asks for one point. A message cannot be a path parameter, so the id is text.
@@ -516,8 +516,14 @@ type ClusterStatus struct {
 	MessageSendFailures map[string]*MessageSendFailure `protobuf:"bytes,6,rep,name=message_send_failures,json=messageSendFailures,proto3" json:"message_send_failures,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Shards of this peer that take provisional writes because no quorum can be reached.
 	DetachedShards []*DetachedShard `protobuf:"bytes,7,rep,name=detached_shards,json=detachedShards,proto3" json:"detached_shards,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Replicas of the whole cluster that are not Active, with the reason.
+	InactiveReplicas []*InactiveReplica `protobuf:"bytes,8,rep,name=inactive_replicas,json=inactiveReplicas,proto3" json:"inactive_replicas,omitempty"`
+	// Members of the control plane, by peer id.
+	ControlMembers []*ControlMember `protobuf:"bytes,9,rep,name=control_members,json=controlMembers,proto3" json:"control_members,omitempty"`
+	// Why the number of voters is even and what is done about it; empty while it is odd.
+	EvenVoters    string `protobuf:"bytes,10,opt,name=even_voters,json=evenVoters,proto3" json:"even_voters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterStatus) Reset() {
@@ -599,6 +605,100 @@ func (x *ClusterStatus) GetDetachedShards() []*DetachedShard {
 	return nil
 }
 
+func (x *ClusterStatus) GetInactiveReplicas() []*InactiveReplica {
+	if x != nil {
+		return x.InactiveReplicas
+	}
+	return nil
+}
+
+func (x *ClusterStatus) GetControlMembers() []*ControlMember {
+	if x != nil {
+		return x.ControlMembers
+	}
+	return nil
+}
+
+func (x *ClusterStatus) GetEvenVoters() string {
+	if x != nil {
+		return x.EvenVoters
+	}
+	return ""
+}
+
+// A member of the control plane.
+type ControlMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The peer in its process.
+	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// It votes; otherwise it follows and may take the place of one that does.
+	Voter bool `protobuf:"varint,2,opt,name=voter,proto3" json:"voter,omitempty"`
+	// It leads.
+	Leader bool `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	// It answered lately, as far as the answering member knows.
+	Reachable     bool `protobuf:"varint,4,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlMember) Reset() {
+	*x = ControlMember{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlMember) ProtoMessage() {}
+
+func (x *ControlMember) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlMember.ProtoReflect.Descriptor instead.
+func (*ControlMember) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ControlMember) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *ControlMember) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *ControlMember) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *ControlMember) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
 // A peer as registered.
 type PeerInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -610,7 +710,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +722,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +735,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PeerInfo) GetUri() string {
@@ -666,7 +766,7 @@ type RaftInfo struct {
 
 func (x *RaftInfo) Reset() {
 	*x = RaftInfo{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +778,7 @@ func (x *RaftInfo) String() string {
 func (*RaftInfo) ProtoMessage() {}
 
 func (x *RaftInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +791,7 @@ func (x *RaftInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftInfo.ProtoReflect.Descriptor instead.
 func (*RaftInfo) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RaftInfo) GetTerm() uint64 {
@@ -751,7 +851,7 @@ type ConsensusThreadStatus struct {
 
 func (x *ConsensusThreadStatus) Reset() {
 	*x = ConsensusThreadStatus{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +863,7 @@ func (x *ConsensusThreadStatus) String() string {
 func (*ConsensusThreadStatus) ProtoMessage() {}
 
 func (x *ConsensusThreadStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +876,7 @@ func (x *ConsensusThreadStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsensusThreadStatus.ProtoReflect.Descriptor instead.
 func (*ConsensusThreadStatus) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConsensusThreadStatus) GetConsensusThreadStatus() ConsensusThreadStatus_State {
@@ -815,7 +915,7 @@ type MessageSendFailure struct {
 
 func (x *MessageSendFailure) Reset() {
 	*x = MessageSendFailure{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +927,7 @@ func (x *MessageSendFailure) String() string {
 func (*MessageSendFailure) ProtoMessage() {}
 
 func (x *MessageSendFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +940,7 @@ func (x *MessageSendFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageSendFailure.ProtoReflect.Descriptor instead.
 func (*MessageSendFailure) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MessageSendFailure) GetCount() uint64 {
@@ -881,7 +981,7 @@ type DetachedShard struct {
 
 func (x *DetachedShard) Reset() {
 	*x = DetachedShard{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +993,7 @@ func (x *DetachedShard) String() string {
 func (*DetachedShard) ProtoMessage() {}
 
 func (x *DetachedShard) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1006,7 @@ func (x *DetachedShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachedShard.ProtoReflect.Descriptor instead.
 func (*DetachedShard) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DetachedShard) GetCollectionName() string {
@@ -937,6 +1037,106 @@ func (x *DetachedShard) GetProvisionalOperations() uint64 {
 	return 0
 }
 
+// A replica that is not Active.
+type InactiveReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its collection.
+	CollectionName string `protobuf:"bytes,1,opt,name=collection_name,json=collectionName,proto3" json:"collection_name,omitempty"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Who holds it.
+	PeerId uint64 `protobuf:"varint,3,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// Its state.
+	State qdrant.ReplicaState `protobuf:"varint,4,opt,name=state,proto3,enum=qdrant.ReplicaState" json:"state,omitempty"`
+	// Why it is not Active.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it entered its state.
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// What happens next, or what it waits for.
+	Next          string `protobuf:"bytes,7,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InactiveReplica) Reset() {
+	*x = InactiveReplica{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InactiveReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InactiveReplica) ProtoMessage() {}
+
+func (x *InactiveReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InactiveReplica.ProtoReflect.Descriptor instead.
+func (*InactiveReplica) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *InactiveReplica) GetCollectionName() string {
+	if x != nil {
+		return x.CollectionName
+	}
+	return ""
+}
+
+func (x *InactiveReplica) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *InactiveReplica) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *InactiveReplica) GetState() qdrant.ReplicaState {
+	if x != nil {
+		return x.State
+	}
+	return qdrant.ReplicaState(0)
+}
+
+func (x *InactiveReplica) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *InactiveReplica) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *InactiveReplica) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
 // Asks for the state of all peers.
 type ClusterTelemetryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -950,7 +1150,7 @@ type ClusterTelemetryRequest struct {
 
 func (x *ClusterTelemetryRequest) Reset() {
 	*x = ClusterTelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1162,7 @@ func (x *ClusterTelemetryRequest) String() string {
 func (*ClusterTelemetryRequest) ProtoMessage() {}
 
 func (x *ClusterTelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1175,7 @@ func (x *ClusterTelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTelemetryRequest.ProtoReflect.Descriptor instead.
 func (*ClusterTelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClusterTelemetryRequest) GetDetailsLevel() uint32 {
@@ -1005,7 +1205,7 @@ type ClusterTelemetryResponse struct {
 
 func (x *ClusterTelemetryResponse) Reset() {
 	*x = ClusterTelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1217,7 @@ func (x *ClusterTelemetryResponse) String() string {
 func (*ClusterTelemetryResponse) ProtoMessage() {}
 
 func (x *ClusterTelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1230,7 @@ func (x *ClusterTelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTelemetryResponse.ProtoReflect.Descriptor instead.
 func (*ClusterTelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClusterTelemetryResponse) GetResult() *qdrant.Struct {
@@ -1062,7 +1262,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1274,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1287,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemovePeerRequest) GetPeerId() uint64 {
@@ -1124,7 +1324,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1336,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1349,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemovePeerResponse) GetResult() bool {
@@ -1175,7 +1375,7 @@ type RecoverPeerRequest struct {
 
 func (x *RecoverPeerRequest) Reset() {
 	*x = RecoverPeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1387,7 @@ func (x *RecoverPeerRequest) String() string {
 func (*RecoverPeerRequest) ProtoMessage() {}
 
 func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1400,7 @@ func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerRequest.ProtoReflect.Descriptor instead.
 func (*RecoverPeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 // Outcome of RecoverPeer.
@@ -1216,7 +1416,7 @@ type RecoverPeerResponse struct {
 
 func (x *RecoverPeerResponse) Reset() {
 	*x = RecoverPeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1428,7 @@ func (x *RecoverPeerResponse) String() string {
 func (*RecoverPeerResponse) ProtoMessage() {}
 
 func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1441,7 @@ func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerResponse.ProtoReflect.Descriptor instead.
 func (*RecoverPeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RecoverPeerResponse) GetResult() bool {
@@ -1267,7 +1467,7 @@ type ListMetadataKeysRequest struct {
 
 func (x *ListMetadataKeysRequest) Reset() {
 	*x = ListMetadataKeysRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1479,7 @@ func (x *ListMetadataKeysRequest) String() string {
 func (*ListMetadataKeysRequest) ProtoMessage() {}
 
 func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1492,7 @@ func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 // The metadata's keys.
@@ -1308,7 +1508,7 @@ type ListMetadataKeysResponse struct {
 
 func (x *ListMetadataKeysResponse) Reset() {
 	*x = ListMetadataKeysResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1520,7 @@ func (x *ListMetadataKeysResponse) String() string {
 func (*ListMetadataKeysResponse) ProtoMessage() {}
 
 func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1533,7 @@ func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListMetadataKeysResponse) GetResult() []string {
@@ -1361,7 +1561,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1573,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1586,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetMetadataRequest) GetKey() string {
@@ -1409,7 +1609,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1621,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1634,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetMetadataResponse) GetResult() *qdrant.Value {
@@ -1466,7 +1666,7 @@ type SetMetadataRequest struct {
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1678,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1691,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetMetadataRequest) GetKey() string {
@@ -1528,7 +1728,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1740,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1753,7 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetMetadataResponse) GetResult() bool {
@@ -1583,7 +1783,7 @@ type DeleteMetadataRequest struct {
 
 func (x *DeleteMetadataRequest) Reset() {
 	*x = DeleteMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1795,7 @@ func (x *DeleteMetadataRequest) String() string {
 func (*DeleteMetadataRequest) ProtoMessage() {}
 
 func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1808,7 @@ func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteMetadataRequest) GetKey() string {
@@ -1638,7 +1838,7 @@ type DeleteMetadataResponse struct {
 
 func (x *DeleteMetadataResponse) Reset() {
 	*x = DeleteMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1850,7 @@ func (x *DeleteMetadataResponse) String() string {
 func (*DeleteMetadataResponse) ProtoMessage() {}
 
 func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1863,7 @@ func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteMetadataResponse) GetResult() bool {
@@ -1700,7 +1900,7 @@ type ReshardRequest struct {
 
 func (x *ReshardRequest) Reset() {
 	*x = ReshardRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1912,7 @@ func (x *ReshardRequest) String() string {
 func (*ReshardRequest) ProtoMessage() {}
 
 func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1925,7 @@ func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest.ProtoReflect.Descriptor instead.
 func (*ReshardRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReshardRequest) GetCollectionName() string {
@@ -1798,7 +1998,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2010,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2023,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReshardResponse) GetResult() bool {
@@ -1857,7 +2057,7 @@ type TelemetryRequest struct {
 
 func (x *TelemetryRequest) Reset() {
 	*x = TelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2069,7 @@ func (x *TelemetryRequest) String() string {
 func (*TelemetryRequest) ProtoMessage() {}
 
 func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2082,7 @@ func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryRequest.ProtoReflect.Descriptor instead.
 func (*TelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TelemetryRequest) GetAnonymize() bool {
@@ -1926,7 +2126,7 @@ type TelemetryResponse struct {
 
 func (x *TelemetryResponse) Reset() {
 	*x = TelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2138,7 @@ func (x *TelemetryResponse) String() string {
 func (*TelemetryResponse) ProtoMessage() {}
 
 func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2151,7 @@ func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryResponse.ProtoReflect.Descriptor instead.
 func (*TelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TelemetryResponse) GetResult() *qdrant.Struct {
@@ -1977,7 +2177,7 @@ type ListIssuesRequest struct {
 
 func (x *ListIssuesRequest) Reset() {
 	*x = ListIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2189,7 @@ func (x *ListIssuesRequest) String() string {
 func (*ListIssuesRequest) ProtoMessage() {}
 
 func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2202,7 @@ func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ListIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 // Issues of this peer.
@@ -2018,7 +2218,7 @@ type ListIssuesResponse struct {
 
 func (x *ListIssuesResponse) Reset() {
 	*x = ListIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2230,7 @@ func (x *ListIssuesResponse) String() string {
 func (*ListIssuesResponse) ProtoMessage() {}
 
 func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2243,7 @@ func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ListIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListIssuesResponse) GetResult() *Issues {
@@ -2071,7 +2271,7 @@ type Issues struct {
 
 func (x *Issues) Reset() {
 	*x = Issues{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2283,7 @@ func (x *Issues) String() string {
 func (*Issues) ProtoMessage() {}
 
 func (x *Issues) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2296,7 @@ func (x *Issues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issues.ProtoReflect.Descriptor instead.
 func (*Issues) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Issues) GetIssues() []*Issue {
@@ -2125,7 +2325,7 @@ type Issue struct {
 
 func (x *Issue) Reset() {
 	*x = Issue{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2337,7 @@ func (x *Issue) String() string {
 func (*Issue) ProtoMessage() {}
 
 func (x *Issue) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2350,7 @@ func (x *Issue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issue.ProtoReflect.Descriptor instead.
 func (*Issue) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Issue) GetId() string {
@@ -2197,7 +2397,7 @@ type ClearIssuesRequest struct {
 
 func (x *ClearIssuesRequest) Reset() {
 	*x = ClearIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2409,7 @@ func (x *ClearIssuesRequest) String() string {
 func (*ClearIssuesRequest) ProtoMessage() {}
 
 func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2422,7 @@ func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ClearIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 // Outcome of ClearIssues.
@@ -2238,7 +2438,7 @@ type ClearIssuesResponse struct {
 
 func (x *ClearIssuesResponse) Reset() {
 	*x = ClearIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2450,7 @@ func (x *ClearIssuesResponse) String() string {
 func (*ClearIssuesResponse) ProtoMessage() {}
 
 func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2463,7 @@ func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ClearIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClearIssuesResponse) GetResult() bool {
@@ -2297,7 +2497,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2509,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2522,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QuotaConfig) GetEnabled() bool {
@@ -2368,7 +2568,7 @@ type QuotaUsage struct {
 
 func (x *QuotaUsage) Reset() {
 	*x = QuotaUsage{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2580,7 @@ func (x *QuotaUsage) String() string {
 func (*QuotaUsage) ProtoMessage() {}
 
 func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2593,7 @@ func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUsage.ProtoReflect.Descriptor instead.
 func (*QuotaUsage) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *QuotaUsage) GetResidentMemoryPercent() float64 {
@@ -2426,7 +2626,7 @@ type GetQuotasRequest struct {
 
 func (x *GetQuotasRequest) Reset() {
 	*x = GetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2638,7 @@ func (x *GetQuotasRequest) String() string {
 func (*GetQuotasRequest) ProtoMessage() {}
 
 func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2651,7 @@ func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 // Limits and their use.
@@ -2467,7 +2667,7 @@ type GetQuotasResponse struct {
 
 func (x *GetQuotasResponse) Reset() {
 	*x = GetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +2679,7 @@ func (x *GetQuotasResponse) String() string {
 func (*GetQuotasResponse) ProtoMessage() {}
 
 func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +2692,7 @@ func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetQuotasResponse) GetResult() *Quotas {
@@ -2524,7 +2724,7 @@ type Quotas struct {
 
 func (x *Quotas) Reset() {
 	*x = Quotas{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2736,7 @@ func (x *Quotas) String() string {
 func (*Quotas) ProtoMessage() {}
 
 func (x *Quotas) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2749,7 @@ func (x *Quotas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quotas.ProtoReflect.Descriptor instead.
 func (*Quotas) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Quotas) GetConfig() *QuotaConfig {
@@ -2586,7 +2786,7 @@ type SetQuotasRequest struct {
 
 func (x *SetQuotasRequest) Reset() {
 	*x = SetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2798,7 @@ func (x *SetQuotasRequest) String() string {
 func (*SetQuotasRequest) ProtoMessage() {}
 
 func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2811,7 @@ func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*SetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SetQuotasRequest) GetConfig() *QuotaConfig {
@@ -2641,7 +2841,7 @@ type SetQuotasResponse struct {
 
 func (x *SetQuotasResponse) Reset() {
 	*x = SetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2853,7 @@ func (x *SetQuotasResponse) String() string {
 func (*SetQuotasResponse) ProtoMessage() {}
 
 func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2866,7 @@ func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*SetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetQuotasResponse) GetResult() bool {
@@ -2698,7 +2898,7 @@ type ListOptimizationsRequest struct {
 
 func (x *ListOptimizationsRequest) Reset() {
 	*x = ListOptimizationsRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2910,7 @@ func (x *ListOptimizationsRequest) String() string {
 func (*ListOptimizationsRequest) ProtoMessage() {}
 
 func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2923,7 @@ func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListOptimizationsRequest) GetCollectionName() string {
@@ -2760,7 +2960,7 @@ type ListOptimizationsResponse struct {
 
 func (x *ListOptimizationsResponse) Reset() {
 	*x = ListOptimizationsResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2972,7 @@ func (x *ListOptimizationsResponse) String() string {
 func (*ListOptimizationsResponse) ProtoMessage() {}
 
 func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2985,7 @@ func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListOptimizationsResponse) GetResult() *qdrant.Struct {
@@ -2813,7 +3013,7 @@ type CollectionMemoryRequest struct {
 
 func (x *CollectionMemoryRequest) Reset() {
 	*x = CollectionMemoryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +3025,7 @@ func (x *CollectionMemoryRequest) String() string {
 func (*CollectionMemoryRequest) ProtoMessage() {}
 
 func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +3038,7 @@ func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryRequest.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CollectionMemoryRequest) GetCollectionName() string {
@@ -2861,7 +3061,7 @@ type CollectionMemoryResponse struct {
 
 func (x *CollectionMemoryResponse) Reset() {
 	*x = CollectionMemoryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +3073,7 @@ func (x *CollectionMemoryResponse) String() string {
 func (*CollectionMemoryResponse) ProtoMessage() {}
 
 func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +3086,7 @@ func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryResponse.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CollectionMemoryResponse) GetResult() *qdrant.Struct {
@@ -2918,7 +3118,7 @@ type ReshardRequest_Start struct {
 
 func (x *ReshardRequest_Start) Reset() {
 	*x = ReshardRequest_Start{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3130,7 @@ func (x *ReshardRequest_Start) String() string {
 func (*ReshardRequest_Start) ProtoMessage() {}
 
 func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3143,7 @@ func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest_Start.ProtoReflect.Descriptor instead.
 func (*ReshardRequest_Start) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
 }
 
 func (x *ReshardRequest_Start) GetDirection() qdrant.ReshardingDirection {
@@ -2990,7 +3190,7 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x14ClusterStatusRequest\"d\n" +
 	"\x15ClusterStatusResponse\x127\n" +
 	"\x06result\x18\x01 \x01(\v2\x1f.pando.cluster.v1.ClusterStatusR\x06result\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x01R\x04time\"\xb5\x06\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"\xf0\a\n" +
 	"\rClusterStatus\x12<\n" +
 	"\x06status\x18\x01 \x01(\x0e2$.pando.cluster.v1.ClusterStatus.ModeR\x06status\x12\x17\n" +
 	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\x12@\n" +
@@ -2998,7 +3198,12 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\traft_info\x18\x04 \x01(\v2\x1a.pando.cluster.v1.RaftInfoH\x00R\braftInfo\x88\x01\x01\x12d\n" +
 	"\x17consensus_thread_status\x18\x05 \x01(\v2'.pando.cluster.v1.ConsensusThreadStatusH\x01R\x15consensusThreadStatus\x88\x01\x01\x12l\n" +
 	"\x15message_send_failures\x18\x06 \x03(\v28.pando.cluster.v1.ClusterStatus.MessageSendFailuresEntryR\x13messageSendFailures\x12H\n" +
-	"\x0fdetached_shards\x18\a \x03(\v2\x1f.pando.cluster.v1.DetachedShardR\x0edetachedShards\x1aT\n" +
+	"\x0fdetached_shards\x18\a \x03(\v2\x1f.pando.cluster.v1.DetachedShardR\x0edetachedShards\x12N\n" +
+	"\x11inactive_replicas\x18\b \x03(\v2!.pando.cluster.v1.InactiveReplicaR\x10inactiveReplicas\x12H\n" +
+	"\x0fcontrol_members\x18\t \x03(\v2\x1f.pando.cluster.v1.ControlMemberR\x0econtrolMembers\x12\x1f\n" +
+	"\veven_voters\x18\n" +
+	" \x01(\tR\n" +
+	"evenVoters\x1aT\n" +
 	"\n" +
 	"PeersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x120\n" +
@@ -3012,7 +3217,12 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fMODE_ENABLED\x10\x02B\f\n" +
 	"\n" +
 	"_raft_infoB\x1a\n" +
-	"\x18_consensus_thread_status\"\x1c\n" +
+	"\x18_consensus_thread_status\"t\n" +
+	"\rControlMember\x12\x17\n" +
+	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x14\n" +
+	"\x05voter\x18\x02 \x01(\bR\x05voter\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x1c\n" +
+	"\treachable\x18\x04 \x01(\bR\treachable\"\x1c\n" +
 	"\bPeerInfo\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\"\xd9\x02\n" +
 	"\bRaftInfo\x12\x12\n" +
@@ -3050,7 +3260,15 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x125\n" +
-	"\x16provisional_operations\x18\x04 \x01(\x04R\x15provisionalOperations\"\x80\x01\n" +
+	"\x16provisional_operations\x18\x04 \x01(\x04R\x15provisionalOperations\"\xf8\x01\n" +
+	"\x0fInactiveReplica\x12'\n" +
+	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x17\n" +
+	"\apeer_id\x18\x03 \x01(\x04R\x06peerId\x12*\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x14.qdrant.ReplicaStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04next\x18\a \x01(\tR\x04next\"\x80\x01\n" +
 	"\x17ClusterTelemetryRequest\x12(\n" +
 	"\rdetails_level\x18\x01 \x01(\rH\x00R\fdetailsLevel\x88\x01\x01\x12\x1d\n" +
 	"\atimeout\x18\x02 \x01(\x04H\x01R\atimeout\x88\x01\x01B\x10\n" +
@@ -3240,7 +3458,7 @@ func file_pando_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(ClusterStatus_Mode)(0),           // 0: pando.cluster.v1.ClusterStatus.Mode
 	(RaftInfo_Role)(0),                // 1: pando.cluster.v1.RaftInfo.Role
@@ -3251,138 +3469,145 @@ var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(*ClusterStatusRequest)(nil),      // 6: pando.cluster.v1.ClusterStatusRequest
 	(*ClusterStatusResponse)(nil),     // 7: pando.cluster.v1.ClusterStatusResponse
 	(*ClusterStatus)(nil),             // 8: pando.cluster.v1.ClusterStatus
-	(*PeerInfo)(nil),                  // 9: pando.cluster.v1.PeerInfo
-	(*RaftInfo)(nil),                  // 10: pando.cluster.v1.RaftInfo
-	(*ConsensusThreadStatus)(nil),     // 11: pando.cluster.v1.ConsensusThreadStatus
-	(*MessageSendFailure)(nil),        // 12: pando.cluster.v1.MessageSendFailure
-	(*DetachedShard)(nil),             // 13: pando.cluster.v1.DetachedShard
-	(*ClusterTelemetryRequest)(nil),   // 14: pando.cluster.v1.ClusterTelemetryRequest
-	(*ClusterTelemetryResponse)(nil),  // 15: pando.cluster.v1.ClusterTelemetryResponse
-	(*RemovePeerRequest)(nil),         // 16: pando.cluster.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),        // 17: pando.cluster.v1.RemovePeerResponse
-	(*RecoverPeerRequest)(nil),        // 18: pando.cluster.v1.RecoverPeerRequest
-	(*RecoverPeerResponse)(nil),       // 19: pando.cluster.v1.RecoverPeerResponse
-	(*ListMetadataKeysRequest)(nil),   // 20: pando.cluster.v1.ListMetadataKeysRequest
-	(*ListMetadataKeysResponse)(nil),  // 21: pando.cluster.v1.ListMetadataKeysResponse
-	(*GetMetadataRequest)(nil),        // 22: pando.cluster.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),       // 23: pando.cluster.v1.GetMetadataResponse
-	(*SetMetadataRequest)(nil),        // 24: pando.cluster.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),       // 25: pando.cluster.v1.SetMetadataResponse
-	(*DeleteMetadataRequest)(nil),     // 26: pando.cluster.v1.DeleteMetadataRequest
-	(*DeleteMetadataResponse)(nil),    // 27: pando.cluster.v1.DeleteMetadataResponse
-	(*ReshardRequest)(nil),            // 28: pando.cluster.v1.ReshardRequest
-	(*ReshardResponse)(nil),           // 29: pando.cluster.v1.ReshardResponse
-	(*TelemetryRequest)(nil),          // 30: pando.cluster.v1.TelemetryRequest
-	(*TelemetryResponse)(nil),         // 31: pando.cluster.v1.TelemetryResponse
-	(*ListIssuesRequest)(nil),         // 32: pando.cluster.v1.ListIssuesRequest
-	(*ListIssuesResponse)(nil),        // 33: pando.cluster.v1.ListIssuesResponse
-	(*Issues)(nil),                    // 34: pando.cluster.v1.Issues
-	(*Issue)(nil),                     // 35: pando.cluster.v1.Issue
-	(*ClearIssuesRequest)(nil),        // 36: pando.cluster.v1.ClearIssuesRequest
-	(*ClearIssuesResponse)(nil),       // 37: pando.cluster.v1.ClearIssuesResponse
-	(*QuotaConfig)(nil),               // 38: pando.cluster.v1.QuotaConfig
-	(*QuotaUsage)(nil),                // 39: pando.cluster.v1.QuotaUsage
-	(*GetQuotasRequest)(nil),          // 40: pando.cluster.v1.GetQuotasRequest
-	(*GetQuotasResponse)(nil),         // 41: pando.cluster.v1.GetQuotasResponse
-	(*Quotas)(nil),                    // 42: pando.cluster.v1.Quotas
-	(*SetQuotasRequest)(nil),          // 43: pando.cluster.v1.SetQuotasRequest
-	(*SetQuotasResponse)(nil),         // 44: pando.cluster.v1.SetQuotasResponse
-	(*ListOptimizationsRequest)(nil),  // 45: pando.cluster.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil), // 46: pando.cluster.v1.ListOptimizationsResponse
-	(*CollectionMemoryRequest)(nil),   // 47: pando.cluster.v1.CollectionMemoryRequest
-	(*CollectionMemoryResponse)(nil),  // 48: pando.cluster.v1.CollectionMemoryResponse
-	nil,                               // 49: pando.cluster.v1.ClusterStatus.PeersEntry
-	nil,                               // 50: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	(*ReshardRequest_Start)(nil),      // 51: pando.cluster.v1.ReshardRequest.Start
-	nil,                               // 52: pando.cluster.v1.Quotas.PeersEntry
-	(*qdrant.ReadConsistency)(nil),    // 53: qdrant.ReadConsistency
-	(*qdrant.ShardKeySelector)(nil),   // 54: qdrant.ShardKeySelector
-	(*qdrant.RetrievedPoint)(nil),     // 55: qdrant.RetrievedPoint
-	(*qdrant.Usage)(nil),              // 56: qdrant.Usage
-	(*timestamppb.Timestamp)(nil),     // 57: google.protobuf.Timestamp
-	(*qdrant.Struct)(nil),             // 58: qdrant.Struct
-	(*qdrant.Value)(nil),              // 59: qdrant.Value
-	(qdrant.ReshardingDirection)(0),   // 60: qdrant.ReshardingDirection
-	(*qdrant.ShardKey)(nil),           // 61: qdrant.ShardKey
+	(*ControlMember)(nil),             // 9: pando.cluster.v1.ControlMember
+	(*PeerInfo)(nil),                  // 10: pando.cluster.v1.PeerInfo
+	(*RaftInfo)(nil),                  // 11: pando.cluster.v1.RaftInfo
+	(*ConsensusThreadStatus)(nil),     // 12: pando.cluster.v1.ConsensusThreadStatus
+	(*MessageSendFailure)(nil),        // 13: pando.cluster.v1.MessageSendFailure
+	(*DetachedShard)(nil),             // 14: pando.cluster.v1.DetachedShard
+	(*InactiveReplica)(nil),           // 15: pando.cluster.v1.InactiveReplica
+	(*ClusterTelemetryRequest)(nil),   // 16: pando.cluster.v1.ClusterTelemetryRequest
+	(*ClusterTelemetryResponse)(nil),  // 17: pando.cluster.v1.ClusterTelemetryResponse
+	(*RemovePeerRequest)(nil),         // 18: pando.cluster.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),        // 19: pando.cluster.v1.RemovePeerResponse
+	(*RecoverPeerRequest)(nil),        // 20: pando.cluster.v1.RecoverPeerRequest
+	(*RecoverPeerResponse)(nil),       // 21: pando.cluster.v1.RecoverPeerResponse
+	(*ListMetadataKeysRequest)(nil),   // 22: pando.cluster.v1.ListMetadataKeysRequest
+	(*ListMetadataKeysResponse)(nil),  // 23: pando.cluster.v1.ListMetadataKeysResponse
+	(*GetMetadataRequest)(nil),        // 24: pando.cluster.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),       // 25: pando.cluster.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),        // 26: pando.cluster.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),       // 27: pando.cluster.v1.SetMetadataResponse
+	(*DeleteMetadataRequest)(nil),     // 28: pando.cluster.v1.DeleteMetadataRequest
+	(*DeleteMetadataResponse)(nil),    // 29: pando.cluster.v1.DeleteMetadataResponse
+	(*ReshardRequest)(nil),            // 30: pando.cluster.v1.ReshardRequest
+	(*ReshardResponse)(nil),           // 31: pando.cluster.v1.ReshardResponse
+	(*TelemetryRequest)(nil),          // 32: pando.cluster.v1.TelemetryRequest
+	(*TelemetryResponse)(nil),         // 33: pando.cluster.v1.TelemetryResponse
+	(*ListIssuesRequest)(nil),         // 34: pando.cluster.v1.ListIssuesRequest
+	(*ListIssuesResponse)(nil),        // 35: pando.cluster.v1.ListIssuesResponse
+	(*Issues)(nil),                    // 36: pando.cluster.v1.Issues
+	(*Issue)(nil),                     // 37: pando.cluster.v1.Issue
+	(*ClearIssuesRequest)(nil),        // 38: pando.cluster.v1.ClearIssuesRequest
+	(*ClearIssuesResponse)(nil),       // 39: pando.cluster.v1.ClearIssuesResponse
+	(*QuotaConfig)(nil),               // 40: pando.cluster.v1.QuotaConfig
+	(*QuotaUsage)(nil),                // 41: pando.cluster.v1.QuotaUsage
+	(*GetQuotasRequest)(nil),          // 42: pando.cluster.v1.GetQuotasRequest
+	(*GetQuotasResponse)(nil),         // 43: pando.cluster.v1.GetQuotasResponse
+	(*Quotas)(nil),                    // 44: pando.cluster.v1.Quotas
+	(*SetQuotasRequest)(nil),          // 45: pando.cluster.v1.SetQuotasRequest
+	(*SetQuotasResponse)(nil),         // 46: pando.cluster.v1.SetQuotasResponse
+	(*ListOptimizationsRequest)(nil),  // 47: pando.cluster.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil), // 48: pando.cluster.v1.ListOptimizationsResponse
+	(*CollectionMemoryRequest)(nil),   // 49: pando.cluster.v1.CollectionMemoryRequest
+	(*CollectionMemoryResponse)(nil),  // 50: pando.cluster.v1.CollectionMemoryResponse
+	nil,                               // 51: pando.cluster.v1.ClusterStatus.PeersEntry
+	nil,                               // 52: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	(*ReshardRequest_Start)(nil),      // 53: pando.cluster.v1.ReshardRequest.Start
+	nil,                               // 54: pando.cluster.v1.Quotas.PeersEntry
+	(*qdrant.ReadConsistency)(nil),    // 55: qdrant.ReadConsistency
+	(*qdrant.ShardKeySelector)(nil),   // 56: qdrant.ShardKeySelector
+	(*qdrant.RetrievedPoint)(nil),     // 57: qdrant.RetrievedPoint
+	(*qdrant.Usage)(nil),              // 58: qdrant.Usage
+	(*timestamppb.Timestamp)(nil),     // 59: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 60: qdrant.ReplicaState
+	(*qdrant.Struct)(nil),             // 61: qdrant.Struct
+	(*qdrant.Value)(nil),              // 62: qdrant.Value
+	(qdrant.ReshardingDirection)(0),   // 63: qdrant.ReshardingDirection
+	(*qdrant.ShardKey)(nil),           // 64: qdrant.ShardKey
 }
 var file_pando_cluster_v1_cluster_proto_depIdxs = []int32{
-	53, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
-	54, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
-	55, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
-	56, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
+	55, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
+	56, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
+	57, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
+	58, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
 	8,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
 	0,  // 5: pando.cluster.v1.ClusterStatus.status:type_name -> pando.cluster.v1.ClusterStatus.Mode
-	49, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
-	10, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
-	11, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
-	50, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	13, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
-	1,  // 11: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
-	2,  // 12: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
-	57, // 13: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
-	57, // 14: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
-	57, // 15: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
-	58, // 16: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
-	59, // 17: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
-	59, // 18: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
-	51, // 19: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
-	3,  // 20: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
-	58, // 21: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
-	34, // 22: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
-	35, // 23: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
-	58, // 24: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
-	57, // 25: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
-	42, // 26: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
-	38, // 27: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
-	39, // 28: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
-	52, // 29: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
-	38, // 30: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
-	58, // 31: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
-	58, // 32: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
-	9,  // 33: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
-	12, // 34: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
-	60, // 35: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
-	61, // 36: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
-	39, // 37: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
-	4,  // 38: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
-	6,  // 39: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
-	14, // 40: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
-	16, // 41: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
-	18, // 42: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
-	20, // 43: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
-	22, // 44: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
-	24, // 45: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
-	26, // 46: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
-	28, // 47: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
-	30, // 48: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
-	32, // 49: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
-	36, // 50: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
-	40, // 51: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
-	43, // 52: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
-	45, // 53: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
-	47, // 54: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
-	5,  // 55: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
-	7,  // 56: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
-	15, // 57: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
-	17, // 58: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
-	19, // 59: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
-	21, // 60: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
-	23, // 61: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
-	25, // 62: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
-	27, // 63: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
-	29, // 64: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
-	31, // 65: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
-	33, // 66: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
-	37, // 67: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
-	41, // 68: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
-	44, // 69: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
-	46, // 70: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
-	48, // 71: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
-	55, // [55:72] is the sub-list for method output_type
-	38, // [38:55] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	51, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
+	11, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
+	12, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
+	52, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	14, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
+	15, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
+	9,  // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
+	1,  // 13: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
+	2,  // 14: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
+	59, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
+	59, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
+	59, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
+	60, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
+	59, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
+	61, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
+	62, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
+	62, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
+	53, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
+	3,  // 24: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
+	61, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
+	36, // 26: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
+	37, // 27: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
+	61, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
+	59, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
+	44, // 30: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
+	40, // 31: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
+	41, // 32: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
+	54, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
+	40, // 34: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
+	61, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
+	61, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
+	10, // 37: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
+	13, // 38: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
+	63, // 39: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
+	64, // 40: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
+	41, // 41: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
+	4,  // 42: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
+	6,  // 43: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
+	16, // 44: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
+	18, // 45: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
+	20, // 46: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
+	22, // 47: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
+	24, // 48: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
+	26, // 49: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
+	28, // 50: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
+	30, // 51: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
+	32, // 52: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
+	34, // 53: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
+	38, // 54: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
+	42, // 55: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
+	45, // 56: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
+	47, // 57: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
+	49, // 58: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
+	5,  // 59: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
+	7,  // 60: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
+	17, // 61: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
+	19, // 62: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
+	21, // 63: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
+	23, // 64: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
+	25, // 65: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
+	27, // 66: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
+	29, // 67: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
+	31, // 68: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
+	33, // 69: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
+	35, // 70: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
+	39, // 71: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
+	43, // 72: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
+	46, // 73: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
+	48, // 74: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
+	50, // 75: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
+	59, // [59:76] is the sub-list for method output_type
+	42, // [42:59] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_pando_cluster_v1_cluster_proto_init() }
@@ -3393,30 +3618,30 @@ func file_pando_cluster_v1_cluster_proto_init() {
 	file_pando_cluster_v1_cluster_proto_msgTypes[0].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[1].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[6].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[7].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[10].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[8].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[12].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[20].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[14].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[22].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{
+	file_pando_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{
 		(*ReshardRequest_Start_)(nil),
 		(*ReshardRequest_Step_)(nil),
 	}
-	file_pando_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[31].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[34].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[35].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[36].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[37].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[41].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[47].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[43].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_cluster_v1_cluster_proto_rawDesc), len(file_pando_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -86,6 +86,12 @@ const (
 	Reason_REASON_DETACHED Reason = 27
 	// Something else that was named is not there. NOT_FOUND, 404.
 	Reason_REASON_NOT_FOUND Reason = 28
+	// The cluster does not take the process in as it is. FAILED_PRECONDITION, 500.
+	Reason_REASON_JOIN_REFUSED Reason = 29
+	// The peer was taken out of the cluster. FAILED_PRECONDITION, 500.
+	Reason_REASON_PEER_REMOVED Reason = 30
+	// The call is for another process, which has left this address. UNAVAILABLE, 503.
+	Reason_REASON_WRONG_PROCESS Reason = 31
 )
 
 // Enum value maps for Reason.
@@ -120,6 +126,9 @@ var (
 		26: "REASON_SHUTTING_DOWN",
 		27: "REASON_DETACHED",
 		28: "REASON_NOT_FOUND",
+		29: "REASON_JOIN_REFUSED",
+		30: "REASON_PEER_REMOVED",
+		31: "REASON_WRONG_PROCESS",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -151,6 +160,9 @@ var (
 		"REASON_SHUTTING_DOWN":         26,
 		"REASON_DETACHED":              27,
 		"REASON_NOT_FOUND":             28,
+		"REASON_JOIN_REFUSED":          29,
+		"REASON_PEER_REMOVED":          30,
+		"REASON_WRONG_PROCESS":         31,
 	}
 )
 
@@ -185,7 +197,7 @@ var File_pando_cluster_v1_reason_proto protoreflect.FileDescriptor
 
 const file_pando_cluster_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpando/cluster/v1/reason.proto\x12\x10pando.cluster.v1*\xf3\x05\n" +
+	"\x1dpando/cluster/v1/reason.proto\x12\x10pando.cluster.v1*\xbf\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bREASON_COLLECTION_NOT_FOUND\x10\x01\x12\x1c\n" +
@@ -216,7 +228,10 @@ const file_pando_cluster_v1_reason_proto_rawDesc = "" +
 	"\x10REASON_NO_LEADER\x10\x19\x12\x18\n" +
 	"\x14REASON_SHUTTING_DOWN\x10\x1a\x12\x13\n" +
 	"\x0fREASON_DETACHED\x10\x1b\x12\x14\n" +
-	"\x10REASON_NOT_FOUND\x10\x1cB<Z:github.com/pandodb/pando/gen/go/pando/cluster/v1;clusterv1b\x06proto3"
+	"\x10REASON_NOT_FOUND\x10\x1c\x12\x17\n" +
+	"\x13REASON_JOIN_REFUSED\x10\x1d\x12\x17\n" +
+	"\x13REASON_PEER_REMOVED\x10\x1e\x12\x18\n" +
+	"\x14REASON_WRONG_PROCESS\x10\x1fB<Z:github.com/pandodb/pando/gen/go/pando/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_pando_cluster_v1_reason_proto_rawDescOnce sync.Once

@@ -26,16 +26,18 @@ const (
 // Where a process is.
 type BookEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Stable name of the process.
+	// Stable id of the process; in an all-in-one process its peer id in decimal.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// host:port of its internal port.
+	// host:port of its internal port; empty once it is removed.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// Grows with every change: max(now in microseconds, last + 1).
 	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Data-plane peer in the process; 0 = none.
 	PeerId uint64 `protobuf:"varint,4,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
-	// etcd member in the process; empty = none.
-	MemberName    string `protobuf:"bytes,5,opt,name=member_name,json=memberName,proto3" json:"member_name,omitempty"`
+	// A member of the control plane runs in it.
+	Member bool `protobuf:"varint,5,opt,name=member,proto3" json:"member,omitempty"`
+	// It was taken out of the cluster.
+	Removed       bool `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -98,11 +100,18 @@ func (x *BookEntry) GetPeerId() uint64 {
 	return 0
 }
 
-func (x *BookEntry) GetMemberName() string {
+func (x *BookEntry) GetMember() bool {
 	if x != nil {
-		return x.MemberName
+		return x.Member
 	}
-	return ""
+	return false
+}
+
+func (x *BookEntry) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
 }
 
 // What the caller knows.
@@ -110,8 +119,10 @@ type ExchangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who calls.
 	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// All entries, or those that changed.
-	Entries       []*BookEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Entries that changed, or that the answerer lacked; may be empty.
+	Entries []*BookEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Digest of the caller's whole book; 0 asks for no answer beyond what `entries` calls for.
+	Digest        uint64 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,10 +171,17 @@ func (x *ExchangeRequest) GetEntries() []*BookEntry {
 	return nil
 }
 
+func (x *ExchangeRequest) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 // What the answerer knows better.
 type ExchangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Entries that the caller lacks or holds in a lower generation.
+	// Where `digest` differs from the answerer's: its whole book but for entries that are equal in the request. Otherwise none.
 	Entries       []*BookEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -210,19 +228,20 @@ var File_pando_placement_v1_book_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_book_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpando/placement/v1/book.proto\x12\x12pando.placement.v1\"\x8f\x01\n" +
+	"\x1dpando/placement/v1/book.proto\x12\x12pando.placement.v1\"\xa0\x01\n" +
 	"\tBookEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
 	"generation\x12\x17\n" +
-	"\apeer_id\x18\x04 \x01(\x04R\x06peerId\x12\x1f\n" +
-	"\vmember_name\x18\x05 \x01(\tR\n" +
-	"memberName\"^\n" +
+	"\apeer_id\x18\x04 \x01(\x04R\x06peerId\x12\x16\n" +
+	"\x06member\x18\x05 \x01(\bR\x06member\x12\x18\n" +
+	"\aremoved\x18\x06 \x01(\bR\aremoved\"v\n" +
 	"\x0fExchangeRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x127\n" +
-	"\aentries\x18\x02 \x03(\v2\x1d.pando.placement.v1.BookEntryR\aentries\"K\n" +
+	"\aentries\x18\x02 \x03(\v2\x1d.pando.placement.v1.BookEntryR\aentries\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x04R\x06digest\"K\n" +
 	"\x10ExchangeResponse\x127\n" +
 	"\aentries\x18\x01 \x03(\v2\x1d.pando.placement.v1.BookEntryR\aentries2]\n" +
 	"\x04Book\x12U\n" +

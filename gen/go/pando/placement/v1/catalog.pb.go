@@ -1532,7 +1532,9 @@ type StatusResponse struct {
 	// Members, by peer id.
 	Members []*Member `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
 	// Minted when the cluster was founded.
-	ClusterId     string `protobuf:"bytes,5,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	ClusterId string `protobuf:"bytes,5,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Why the number of voters is even and what is done about it; empty while it is odd. The leader knows most.
+	Even          string `protobuf:"bytes,6,opt,name=even,proto3" json:"even,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1602,12 +1604,19 @@ func (x *StatusResponse) GetClusterId() string {
 	return ""
 }
 
+func (x *StatusResponse) GetEven() string {
+	if x != nil {
+		return x.Even
+	}
+	return ""
+}
+
 // An etcd member.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The process that hosts it.
+	// The peer in its process.
 	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
-	// Stable name.
+	// Id of its process.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Does not vote yet.
 	Learner bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
@@ -2343,14 +2352,15 @@ const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\x06_value\"4\n" +
 	"\x16ChangeMetadataResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x0f\n" +
-	"\rStatusRequest\"\xad\x01\n" +
+	"\rStatusRequest\"\xc1\x01\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\x04R\x06leader\x124\n" +
 	"\amembers\x18\x04 \x03(\v2\x1a.pando.placement.v1.MemberR\amembers\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x05 \x01(\tR\tclusterId\"m\n" +
+	"cluster_id\x18\x05 \x01(\tR\tclusterId\x12\x12\n" +
+	"\x04even\x18\x06 \x01(\tR\x04even\"m\n" +
 	"\x06Member\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

@@ -265,6 +265,161 @@ func (x *SetStateResponse) GetRevision() uint64 {
 	return 0
 }
 
+// Asks to be succeeded.
+type HandOverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collection.
+	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
+	// Shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Epoch that the sender acts under.
+	ExpectedEpoch uint64 `protobuf:"varint,3,opt,name=expected_epoch,json=expectedEpoch,proto3" json:"expected_epoch,omitempty"`
+	// The sender's session.
+	SessionId uint64 `protobuf:"varint,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The sender.
+	Primary uint64 `protobuf:"varint,5,opt,name=primary,proto3" json:"primary,omitempty"`
+	// The sender's incarnation, 16 bytes.
+	PrimaryIncarnation []byte `protobuf:"bytes,6,opt,name=primary_incarnation,json=primaryIncarnation,proto3" json:"primary_incarnation,omitempty"`
+	// The new primary.
+	To            uint64 `protobuf:"varint,7,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HandOverRequest) GetCollectionId() uint64 {
+	if x != nil {
+		return x.CollectionId
+	}
+	return 0
+}
+
+func (x *HandOverRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *HandOverRequest) GetExpectedEpoch() uint64 {
+	if x != nil {
+		return x.ExpectedEpoch
+	}
+	return 0
+}
+
+func (x *HandOverRequest) GetSessionId() uint64 {
+	if x != nil {
+		return x.SessionId
+	}
+	return 0
+}
+
+func (x *HandOverRequest) GetPrimary() uint64 {
+	if x != nil {
+		return x.Primary
+	}
+	return 0
+}
+
+func (x *HandOverRequest) GetPrimaryIncarnation() []byte {
+	if x != nil {
+		return x.PrimaryIncarnation
+	}
+	return nil
+}
+
+func (x *HandOverRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// The placement after the change.
+type HandOverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With its new epoch and primary.
+	Shard *Shard `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// Revision of the change.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverResponse) Reset() {
+	*x = HandOverResponse{}
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverResponse) ProtoMessage() {}
+
+func (x *HandOverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverResponse.ProtoReflect.Descriptor instead.
+func (*HandOverResponse) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HandOverResponse) GetShard() *Shard {
+	if x != nil {
+		return x.Shard
+	}
+	return nil
+}
+
+func (x *HandOverResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // Verdict on a process.
 type PeerVerdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -284,7 +439,7 @@ type PeerVerdict struct {
 
 func (x *PeerVerdict) Reset() {
 	*x = PeerVerdict{}
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[2]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +451,7 @@ func (x *PeerVerdict) String() string {
 func (*PeerVerdict) ProtoMessage() {}
 
 func (x *PeerVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[2]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +464,7 @@ func (x *PeerVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerVerdict.ProtoReflect.Descriptor instead.
 func (*PeerVerdict) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{2}
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PeerVerdict) GetPeerId() uint64 {
@@ -372,7 +527,7 @@ type ReplicaVerdict struct {
 
 func (x *ReplicaVerdict) Reset() {
 	*x = ReplicaVerdict{}
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[3]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +539,7 @@ func (x *ReplicaVerdict) String() string {
 func (*ReplicaVerdict) ProtoMessage() {}
 
 func (x *ReplicaVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[3]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +552,7 @@ func (x *ReplicaVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaVerdict.ProtoReflect.Descriptor instead.
 func (*ReplicaVerdict) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{3}
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReplicaVerdict) GetCollectionId() uint64 {
@@ -463,19 +618,22 @@ type ReportRequest struct {
 	Observer uint64 `protobuf:"varint,1,opt,name=observer,proto3" json:"observer,omitempty"`
 	// The subject lives in the observer's process: the report does not count towards a majority.
 	OwnPeerId uint64 `protobuf:"varint,2,opt,name=own_peer_id,json=ownPeerId,proto3" json:"own_peer_id,omitempty"`
-	// Changed verdicts, all on the first report.
+	// Changed verdicts, or all.
 	Peers []*PeerVerdict `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
-	// Changed verdicts.
+	// Changed verdicts, or all.
 	Replicas []*ReplicaVerdict `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	// Revision of the assignment acted on.
 	AssignmentRevision uint64 `protobuf:"varint,5,opt,name=assignment_revision,json=assignmentRevision,proto3" json:"assignment_revision,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The verdicts are all that the observer holds; what it said before is void. So on its first report, and whenever the revision
+	// of the assignment has changed: a new leader knows nothing.
+	Full          bool `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +645,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +658,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{4}
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReportRequest) GetObserver() uint64 {
@@ -538,10 +696,17 @@ func (x *ReportRequest) GetAssignmentRevision() uint64 {
 	return 0
 }
 
+func (x *ReportRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
 // Whom to observe.
 type ReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Revision of the assignment.
+	// Revision of the assignment. It changes with the leader, too.
 	AssignmentRevision uint64 `protobuf:"varint,1,opt,name=assignment_revision,json=assignmentRevision,proto3" json:"assignment_revision,omitempty"`
 	// Subjects; empty and unchanged if the revision is the one reported.
 	Subjects []uint64 `protobuf:"varint,2,rep,packed,name=subjects,proto3" json:"subjects,omitempty"`
@@ -553,7 +718,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +730,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_decisions_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_decisions_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +743,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{5}
+	return file_pando_placement_v1_decisions_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReportResponse) GetAssignmentRevision() uint64 {
@@ -622,6 +787,18 @@ const file_pando_placement_v1_decisions_proto_rawDesc = "" +
 	" \x01(\tR\x06reason\"_\n" +
 	"\x10SetStateResponse\x12/\n" +
 	"\x05shard\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\x05shard\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xf2\x01\n" +
+	"\x0fHandOverRequest\x12#\n" +
+	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12%\n" +
+	"\x0eexpected_epoch\x18\x03 \x01(\x04R\rexpectedEpoch\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\x04R\tsessionId\x12\x18\n" +
+	"\aprimary\x18\x05 \x01(\x04R\aprimary\x12/\n" +
+	"\x13primary_incarnation\x18\x06 \x01(\fR\x12primaryIncarnation\x12\x0e\n" +
+	"\x02to\x18\a \x01(\x04R\x02to\"_\n" +
+	"\x10HandOverResponse\x12/\n" +
+	"\x05shard\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\x05shard\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\xc7\x01\n" +
 	"\vPeerVerdict\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x125\n" +
@@ -638,13 +815,14 @@ const file_pando_placement_v1_decisions_proto_rawDesc = "" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
 	"\bevidence\x18\a \x01(\tR\bevidence\x12\x1f\n" +
 	"\vfailed_read\x18\b \x01(\bR\n" +
-	"failedRead\"\xf3\x01\n" +
+	"failedRead\"\x87\x02\n" +
 	"\rReportRequest\x12\x1a\n" +
 	"\bobserver\x18\x01 \x01(\x04R\bobserver\x12\x1e\n" +
 	"\vown_peer_id\x18\x02 \x01(\x04R\townPeerId\x125\n" +
 	"\x05peers\x18\x03 \x03(\v2\x1f.pando.placement.v1.PeerVerdictR\x05peers\x12>\n" +
 	"\breplicas\x18\x04 \x03(\v2\".pando.placement.v1.ReplicaVerdictR\breplicas\x12/\n" +
-	"\x13assignment_revision\x18\x05 \x01(\x04R\x12assignmentRevision\"\x94\x01\n" +
+	"\x13assignment_revision\x18\x05 \x01(\x04R\x12assignmentRevision\x12\x12\n" +
+	"\x04full\x18\x06 \x01(\bR\x04full\"\x94\x01\n" +
 	"\x0eReportResponse\x12/\n" +
 	"\x13assignment_revision\x18\x01 \x01(\x04R\x12assignmentRevision\x12\x1a\n" +
 	"\bsubjects\x18\x02 \x03(\x04R\bsubjects\x125\n" +
@@ -653,9 +831,10 @@ const file_pando_placement_v1_decisions_proto_rawDesc = "" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rVERDICT_ALIVE\x10\x01\x12\x13\n" +
 	"\x0fVERDICT_SUSPECT\x10\x02\x12\x10\n" +
-	"\fVERDICT_DEAD\x10\x032\xb3\x01\n" +
+	"\fVERDICT_DEAD\x10\x032\x8a\x02\n" +
 	"\tDecisions\x12U\n" +
-	"\bSetState\x12#.pando.placement.v1.SetStateRequest\x1a$.pando.placement.v1.SetStateResponse\x12O\n" +
+	"\bSetState\x12#.pando.placement.v1.SetStateRequest\x1a$.pando.placement.v1.SetStateResponse\x12U\n" +
+	"\bHandOver\x12#.pando.placement.v1.HandOverRequest\x1a$.pando.placement.v1.HandOverResponse\x12O\n" +
 	"\x06Report\x12!.pando.placement.v1.ReportRequest\x1a\".pando.placement.v1.ReportResponseB@Z>github.com/pandodb/pando/gen/go/pando/placement/v1;placementv1b\x06proto3"
 
 var (
@@ -671,39 +850,44 @@ func file_pando_placement_v1_decisions_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_placement_v1_decisions_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pando_placement_v1_decisions_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_pando_placement_v1_decisions_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_pando_placement_v1_decisions_proto_goTypes = []any{
 	(Verdict)(0),                  // 0: pando.placement.v1.Verdict
 	(*SetStateRequest)(nil),       // 1: pando.placement.v1.SetStateRequest
 	(*SetStateResponse)(nil),      // 2: pando.placement.v1.SetStateResponse
-	(*PeerVerdict)(nil),           // 3: pando.placement.v1.PeerVerdict
-	(*ReplicaVerdict)(nil),        // 4: pando.placement.v1.ReplicaVerdict
-	(*ReportRequest)(nil),         // 5: pando.placement.v1.ReportRequest
-	(*ReportResponse)(nil),        // 6: pando.placement.v1.ReportResponse
-	(qdrant.ReplicaState)(0),      // 7: qdrant.ReplicaState
-	(*Shard)(nil),                 // 8: pando.placement.v1.Shard
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*HandOverRequest)(nil),       // 3: pando.placement.v1.HandOverRequest
+	(*HandOverResponse)(nil),      // 4: pando.placement.v1.HandOverResponse
+	(*PeerVerdict)(nil),           // 5: pando.placement.v1.PeerVerdict
+	(*ReplicaVerdict)(nil),        // 6: pando.placement.v1.ReplicaVerdict
+	(*ReportRequest)(nil),         // 7: pando.placement.v1.ReportRequest
+	(*ReportResponse)(nil),        // 8: pando.placement.v1.ReportResponse
+	(qdrant.ReplicaState)(0),      // 9: qdrant.ReplicaState
+	(*Shard)(nil),                 // 10: pando.placement.v1.Shard
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_pando_placement_v1_decisions_proto_depIdxs = []int32{
-	7,  // 0: pando.placement.v1.SetStateRequest.state:type_name -> qdrant.ReplicaState
-	8,  // 1: pando.placement.v1.SetStateResponse.shard:type_name -> pando.placement.v1.Shard
-	0,  // 2: pando.placement.v1.PeerVerdict.verdict:type_name -> pando.placement.v1.Verdict
-	9,  // 3: pando.placement.v1.PeerVerdict.since:type_name -> google.protobuf.Timestamp
-	0,  // 4: pando.placement.v1.ReplicaVerdict.verdict:type_name -> pando.placement.v1.Verdict
-	9,  // 5: pando.placement.v1.ReplicaVerdict.since:type_name -> google.protobuf.Timestamp
-	3,  // 6: pando.placement.v1.ReportRequest.peers:type_name -> pando.placement.v1.PeerVerdict
-	4,  // 7: pando.placement.v1.ReportRequest.replicas:type_name -> pando.placement.v1.ReplicaVerdict
-	10, // 8: pando.placement.v1.ReportResponse.interval:type_name -> google.protobuf.Duration
-	1,  // 9: pando.placement.v1.Decisions.SetState:input_type -> pando.placement.v1.SetStateRequest
-	5,  // 10: pando.placement.v1.Decisions.Report:input_type -> pando.placement.v1.ReportRequest
-	2,  // 11: pando.placement.v1.Decisions.SetState:output_type -> pando.placement.v1.SetStateResponse
-	6,  // 12: pando.placement.v1.Decisions.Report:output_type -> pando.placement.v1.ReportResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 0: pando.placement.v1.SetStateRequest.state:type_name -> qdrant.ReplicaState
+	10, // 1: pando.placement.v1.SetStateResponse.shard:type_name -> pando.placement.v1.Shard
+	10, // 2: pando.placement.v1.HandOverResponse.shard:type_name -> pando.placement.v1.Shard
+	0,  // 3: pando.placement.v1.PeerVerdict.verdict:type_name -> pando.placement.v1.Verdict
+	11, // 4: pando.placement.v1.PeerVerdict.since:type_name -> google.protobuf.Timestamp
+	0,  // 5: pando.placement.v1.ReplicaVerdict.verdict:type_name -> pando.placement.v1.Verdict
+	11, // 6: pando.placement.v1.ReplicaVerdict.since:type_name -> google.protobuf.Timestamp
+	5,  // 7: pando.placement.v1.ReportRequest.peers:type_name -> pando.placement.v1.PeerVerdict
+	6,  // 8: pando.placement.v1.ReportRequest.replicas:type_name -> pando.placement.v1.ReplicaVerdict
+	12, // 9: pando.placement.v1.ReportResponse.interval:type_name -> google.protobuf.Duration
+	1,  // 10: pando.placement.v1.Decisions.SetState:input_type -> pando.placement.v1.SetStateRequest
+	3,  // 11: pando.placement.v1.Decisions.HandOver:input_type -> pando.placement.v1.HandOverRequest
+	7,  // 12: pando.placement.v1.Decisions.Report:input_type -> pando.placement.v1.ReportRequest
+	2,  // 13: pando.placement.v1.Decisions.SetState:output_type -> pando.placement.v1.SetStateResponse
+	4,  // 14: pando.placement.v1.Decisions.HandOver:output_type -> pando.placement.v1.HandOverResponse
+	8,  // 15: pando.placement.v1.Decisions.Report:output_type -> pando.placement.v1.ReportResponse
+	13, // [13:16] is the sub-list for method output_type
+	10, // [10:13] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_decisions_proto_init() }
@@ -718,7 +902,7 @@ func file_pando_placement_v1_decisions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_decisions_proto_rawDesc), len(file_pando_placement_v1_decisions_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Decisions_SetState_FullMethodName = "/pando.placement.v1.Decisions/SetState"
+	Decisions_HandOver_FullMethodName = "/pando.placement.v1.Decisions/HandOver"
 	Decisions_Report_FullMethodName   = "/pando.placement.v1.Decisions/Report"
 )
 
@@ -35,6 +36,10 @@ type DecisionsClient interface {
 	// resolved by reading the placement. STALE_EPOCH, NOT_PRIMARY, NOT_FOUND for a session that has ended,
 	// INVALID_ARGUMENT for the last Active replica, NO_LEADER.
 	SetState(ctx context.Context, in *SetStateRequest, opts ...grpc.CallOption) (*SetStateResponse, error)
+	// Makes a follower the primary of a shard (C3b). Only the primary itself may ask, once it takes no writes any more and the
+	// follower has all that it has; it stays Active. STALE_EPOCH, NOT_PRIMARY, NOT_FOUND for a session that has ended,
+	// INVALID_ARGUMENT for a replica that is not Active, SHARD_UNAVAILABLE for one that does not confirm itself, NO_LEADER.
+	HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*HandOverResponse, error)
 	// Hands over what an observer concluded and fetches whom to observe. NO_LEADER.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
 }
@@ -51,6 +56,16 @@ func (c *decisionsClient) SetState(ctx context.Context, in *SetStateRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetStateResponse)
 	err := c.cc.Invoke(ctx, Decisions_SetState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *decisionsClient) HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*HandOverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandOverResponse)
+	err := c.cc.Invoke(ctx, Decisions_HandOver_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +92,10 @@ type DecisionsServer interface {
 	// resolved by reading the placement. STALE_EPOCH, NOT_PRIMARY, NOT_FOUND for a session that has ended,
 	// INVALID_ARGUMENT for the last Active replica, NO_LEADER.
 	SetState(context.Context, *SetStateRequest) (*SetStateResponse, error)
+	// Makes a follower the primary of a shard (C3b). Only the primary itself may ask, once it takes no writes any more and the
+	// follower has all that it has; it stays Active. STALE_EPOCH, NOT_PRIMARY, NOT_FOUND for a session that has ended,
+	// INVALID_ARGUMENT for a replica that is not Active, SHARD_UNAVAILABLE for one that does not confirm itself, NO_LEADER.
+	HandOver(context.Context, *HandOverRequest) (*HandOverResponse, error)
 	// Hands over what an observer concluded and fetches whom to observe. NO_LEADER.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 	mustEmbedUnimplementedDecisionsServer()
@@ -91,6 +110,9 @@ type UnimplementedDecisionsServer struct{}
 
 func (UnimplementedDecisionsServer) SetState(context.Context, *SetStateRequest) (*SetStateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetState not implemented")
+}
+func (UnimplementedDecisionsServer) HandOver(context.Context, *HandOverRequest) (*HandOverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOver not implemented")
 }
 func (UnimplementedDecisionsServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
@@ -134,6 +156,24 @@ func _Decisions_SetState_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Decisions_HandOver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DecisionsServer).HandOver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Decisions_HandOver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DecisionsServer).HandOver(ctx, req.(*HandOverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Decisions_Report_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReportRequest)
 	if err := dec(in); err != nil {
@@ -162,6 +202,10 @@ var Decisions_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetState",
 			Handler:    _Decisions_SetState_Handler,
+		},
+		{
+			MethodName: "HandOver",
+			Handler:    _Decisions_HandOver_Handler,
 		},
 		{
 			MethodName: "Report",

@@ -39,7 +39,9 @@ type Peer struct {
 	// Internal wire versions that the peer speaks.
 	Wire *WireRange `protobuf:"bytes,5,opt,name=wire,proto3" json:"wire,omitempty"`
 	// Revision of the last change of this record.
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Random, made with its data folder: tells the owner of a peer id from another process that was given the same. Never streamed.
+	Folder        string `protobuf:"bytes,7,opt,name=folder,proto3" json:"folder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +116,13 @@ func (x *Peer) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Peer) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
 }
 
 // Range of versions, both ends included.
@@ -477,7 +486,9 @@ type Replica struct {
 	// When it entered its state.
 	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	// It was away for too long: what it may still re-propose is listed, not merged.
-	FloorLost     bool `protobuf:"varint,6,opt,name=floor_lost,json=floorLost,proto3" json:"floor_lost,omitempty"`
+	FloorLost bool `protobuf:"varint,6,opt,name=floor_lost,json=floorLost,proto3" json:"floor_lost,omitempty"`
+	// A Dead replica is not copied anew before this; unset = as soon as possible. It moves away with each return that did not last.
+	Retry         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +563,13 @@ func (x *Replica) GetFloorLost() bool {
 		return x.FloorLost
 	}
 	return false
+}
+
+func (x *Replica) GetRetry() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
 }
 
 // Placement of a shard. Every change raises the epoch by one.
@@ -681,7 +699,9 @@ type Transfer struct {
 	// When it began.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// Revision of the last change of this record.
-	Revision      uint64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	// A user asked for it.
+	Requested     bool `protobuf:"varint,9,opt,name=requested,proto3" json:"requested,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +790,13 @@ func (x *Transfer) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Transfer) GetRequested() bool {
+	if x != nil {
+		return x.Requested
+	}
+	return false
 }
 
 // A value of the cluster's metadata.
@@ -1225,14 +1252,15 @@ var File_pando_placement_v1_records_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xae\x01\n" +
+	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xc6\x01\n" +
 	"\x04Peer\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x121\n" +
 	"\x04wire\x18\x05 \x01(\v2\x1d.pando.placement.v1.WireRangeR\x04wire\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"/\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06folder\x18\a \x01(\tR\x06folder\"/\n" +
 	"\tWireRange\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\rR\x03max\"J\n" +
@@ -1263,7 +1291,7 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\x05Alias\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0fcollection_name\x18\x02 \x01(\tR\x0ecollectionName\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd9\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\x8b\x02\n" +
 	"\aReplica\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12*\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x14.qdrant.ReplicaStateR\x05state\x12 \n" +
@@ -1271,7 +1299,8 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1d\n" +
 	"\n" +
-	"floor_lost\x18\x06 \x01(\bR\tfloorLost\"\xf4\x01\n" +
+	"floor_lost\x18\x06 \x01(\bR\tfloorLost\x120\n" +
+	"\x05retry\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05retry\"\xf4\x01\n" +
 	"\x05Shard\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -1280,7 +1309,7 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\breplicas\x18\x05 \x03(\v2\x1b.pando.placement.v1.ReplicaR\breplicas\x12\x16\n" +
 	"\x06forced\x18\x06 \x01(\bR\x06forced\x12\x12\n" +
 	"\x04lost\x18\a \x01(\bR\x04lost\x12\x16\n" +
-	"\x06frozen\x18\b \x01(\bR\x06frozen\"\x9b\x02\n" +
+	"\x06frozen\x18\b \x01(\bR\x06frozen\"\xb9\x02\n" +
 	"\bTransfer\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
@@ -1291,7 +1320,8 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"keepSource\x129\n" +
 	"\n" +
 	"started_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x04R\brevision\"S\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\x12\x1c\n" +
+	"\trequested\x18\t \x01(\bR\trequested\"S\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1a\n" +
@@ -1369,23 +1399,24 @@ var file_pando_placement_v1_records_proto_depIdxs = []int32{
 	16, // 6: pando.placement.v1.Collection.created_at:type_name -> google.protobuf.Timestamp
 	17, // 7: pando.placement.v1.Replica.state:type_name -> qdrant.ReplicaState
 	16, // 8: pando.placement.v1.Replica.since:type_name -> google.protobuf.Timestamp
-	6,  // 9: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
-	18, // 10: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
-	16, // 11: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 12: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
-	4,  // 13: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
-	5,  // 14: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
-	7,  // 15: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
-	8,  // 16: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
-	9,  // 17: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
-	10, // 18: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
-	11, // 19: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
-	19, // 20: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	16, // 9: pando.placement.v1.Replica.retry:type_name -> google.protobuf.Timestamp
+	6,  // 10: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
+	18, // 11: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
+	16, // 12: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
+	4,  // 14: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
+	5,  // 15: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
+	7,  // 16: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
+	8,  // 17: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
+	9,  // 18: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
+	10, // 19: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
+	11, // 20: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
+	19, // 21: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_records_proto_init() }

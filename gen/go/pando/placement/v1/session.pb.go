@@ -109,7 +109,9 @@ type ReplicaInventory struct {
 	// Why not, for people.
 	Detail string `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
 	// Applied position.
-	AppliedSeq    uint64 `protobuf:"varint,9,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
+	AppliedSeq uint64 `protobuf:"varint,9,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
+	// Size on disk: state and log.
+	Bytes         uint64 `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +209,13 @@ func (x *ReplicaInventory) GetAppliedSeq() uint64 {
 	return 0
 }
 
+func (x *ReplicaInventory) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // What a peer holds.
 type Inventory struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -279,7 +288,9 @@ type RegisterRequest struct {
 	// Full.
 	Inventory *Inventory `protobuf:"bytes,2,opt,name=inventory,proto3" json:"inventory,omitempty"`
 	// Random per start of the process: tells a restart from a repetition.
-	ProcessId     string `protobuf:"bytes,3,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	ProcessId string `protobuf:"bytes,3,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// The cluster that the peer remembers to belong to; empty = none.
+	ClusterId     string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +342,13 @@ func (x *RegisterRequest) GetInventory() *Inventory {
 func (x *RegisterRequest) GetProcessId() string {
 	if x != nil {
 		return x.ProcessId
+	}
+	return ""
+}
+
+func (x *RegisterRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
 	}
 	return ""
 }
@@ -554,6 +572,116 @@ func (x *KeepAliveResponse) GetMoved() bool {
 	return false
 }
 
+// A process is about to stop.
+type LeaveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	SessionId uint64 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The peer.
+	PeerId        uint64 `protobuf:"varint,2,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveRequest) Reset() {
+	*x = LeaveRequest{}
+	mi := &file_pando_placement_v1_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveRequest) ProtoMessage() {}
+
+func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
+func (*LeaveRequest) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *LeaveRequest) GetSessionId() uint64 {
+	if x != nil {
+		return x.SessionId
+	}
+	return 0
+}
+
+func (x *LeaveRequest) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+// What is left with the peer.
+type LeaveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Shards that it is still the primary of.
+	Primaries uint32 `protobuf:"varint,1,opt,name=primaries,proto3" json:"primaries,omitempty"`
+	// Replicas that are still Active: the last ones of their shards, or nobody else confirmed itself in time.
+	Active        uint32 `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveResponse) Reset() {
+	*x = LeaveResponse{}
+	mi := &file_pando_placement_v1_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveResponse) ProtoMessage() {}
+
+func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
+func (*LeaveResponse) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LeaveResponse) GetPrimaries() uint32 {
+	if x != nil {
+		return x.Primaries
+	}
+	return 0
+}
+
+func (x *LeaveResponse) GetActive() uint32 {
+	if x != nil {
+		return x.Active
+	}
+	return 0
+}
+
 // Asks for the placement.
 type WatchPlacementRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -567,7 +695,7 @@ type WatchPlacementRequest struct {
 
 func (x *WatchPlacementRequest) Reset() {
 	*x = WatchPlacementRequest{}
-	mi := &file_pando_placement_v1_session_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +707,7 @@ func (x *WatchPlacementRequest) String() string {
 func (*WatchPlacementRequest) ProtoMessage() {}
 
 func (x *WatchPlacementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_session_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +720,7 @@ func (x *WatchPlacementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchPlacementRequest.ProtoReflect.Descriptor instead.
 func (*WatchPlacementRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchPlacementRequest) GetPeerId() uint64 {
@@ -626,7 +754,7 @@ type WatchPlacementResponse struct {
 
 func (x *WatchPlacementResponse) Reset() {
 	*x = WatchPlacementResponse{}
-	mi := &file_pando_placement_v1_session_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +766,7 @@ func (x *WatchPlacementResponse) String() string {
 func (*WatchPlacementResponse) ProtoMessage() {}
 
 func (x *WatchPlacementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_session_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +779,7 @@ func (x *WatchPlacementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchPlacementResponse.ProtoReflect.Descriptor instead.
 func (*WatchPlacementResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchPlacementResponse) GetEvent() isWatchPlacementResponse_Event {
@@ -730,7 +858,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_pando_placement_v1_session_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +870,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_session_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +883,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SnapshotChunk) GetRevision() uint64 {
@@ -799,7 +927,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_pando_placement_v1_session_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +939,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_session_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +952,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Delta) GetRevision() uint64 {
@@ -852,7 +980,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_pando_placement_v1_session_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +992,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_session_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1005,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_pando_placement_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Progress) GetRevision() uint64 {
@@ -895,7 +1023,7 @@ const file_pando_placement_v1_session_proto_rawDesc = "" +
 	"\vLogPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\"\xd5\x02\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"\xeb\x02\n" +
 	"\x10ReplicaInventory\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12 \n" +
@@ -906,16 +1034,20 @@ const file_pando_placement_v1_session_proto_rawDesc = "" +
 	"\x06reason\x18\a \x01(\x0e2\x18.pando.cluster.v1.ReasonR\x06reason\x12\x16\n" +
 	"\x06detail\x18\b \x01(\tR\x06detail\x12\x1f\n" +
 	"\vapplied_seq\x18\t \x01(\x04R\n" +
-	"appliedSeq\"\x93\x01\n" +
+	"appliedSeq\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x04R\x05bytes\"\x93\x01\n" +
 	"\tInventory\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12@\n" +
 	"\breplicas\x18\x02 \x03(\v2$.pando.placement.v1.ReplicaInventoryR\breplicas\x120\n" +
-	"\x04gone\x18\x03 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x04gone\"\x9b\x01\n" +
+	"\x04gone\x18\x03 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x04gone\"\xba\x01\n" +
 	"\x0fRegisterRequest\x12,\n" +
 	"\x04peer\x18\x01 \x01(\v2\x18.pando.placement.v1.PeerR\x04peer\x12;\n" +
 	"\tinventory\x18\x02 \x01(\v2\x1d.pando.placement.v1.InventoryR\tinventory\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x03 \x01(\tR\tprocessId\"\x99\x01\n" +
+	"process_id\x18\x03 \x01(\tR\tprocessId\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x04 \x01(\tR\tclusterId\"\x99\x01\n" +
 	"\x10RegisterResponse\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x04R\tsessionId\x12+\n" +
@@ -935,7 +1067,14 @@ const file_pando_placement_v1_session_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x14\n" +
-	"\x05moved\x18\x04 \x01(\bR\x05moved\"W\n" +
+	"\x05moved\x18\x04 \x01(\bR\x05moved\"F\n" +
+	"\fLeaveRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\x04R\tsessionId\x12\x17\n" +
+	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\"E\n" +
+	"\rLeaveResponse\x12\x1c\n" +
+	"\tprimaries\x18\x01 \x01(\rR\tprimaries\x12\x16\n" +
+	"\x06active\x18\x02 \x01(\rR\x06active\"W\n" +
 	"\x15WatchPlacementRequest\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12%\n" +
 	"\x0eafter_revision\x18\x02 \x01(\x04R\rafterRevision\"\xd1\x01\n" +
@@ -953,10 +1092,11 @@ const file_pando_placement_v1_session_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x124\n" +
 	"\achanges\x18\x02 \x03(\v2\x1a.pando.placement.v1.ChangeR\achanges\"&\n" +
 	"\bProgress\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xa9\x02\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision2\xf7\x02\n" +
 	"\aSession\x12U\n" +
 	"\bRegister\x12#.pando.placement.v1.RegisterRequest\x1a$.pando.placement.v1.RegisterResponse\x12\\\n" +
-	"\tKeepAlive\x12$.pando.placement.v1.KeepAliveRequest\x1a%.pando.placement.v1.KeepAliveResponse(\x010\x01\x12i\n" +
+	"\tKeepAlive\x12$.pando.placement.v1.KeepAliveRequest\x1a%.pando.placement.v1.KeepAliveResponse(\x010\x01\x12L\n" +
+	"\x05Leave\x12 .pando.placement.v1.LeaveRequest\x1a!.pando.placement.v1.LeaveResponse\x12i\n" +
 	"\x0eWatchPlacement\x12).pando.placement.v1.WatchPlacementRequest\x1a*.pando.placement.v1.WatchPlacementResponse0\x01B@Z>github.com/pandodb/pando/gen/go/pando/placement/v1;placementv1b\x06proto3"
 
 var (
@@ -971,7 +1111,7 @@ func file_pando_placement_v1_session_proto_rawDescGZIP() []byte {
 	return file_pando_placement_v1_session_proto_rawDescData
 }
 
-var file_pando_placement_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_pando_placement_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_pando_placement_v1_session_proto_goTypes = []any{
 	(*LogPosition)(nil),            // 0: pando.placement.v1.LogPosition
 	(*ReplicaInventory)(nil),       // 1: pando.placement.v1.ReplicaInventory
@@ -980,40 +1120,44 @@ var file_pando_placement_v1_session_proto_goTypes = []any{
 	(*RegisterResponse)(nil),       // 4: pando.placement.v1.RegisterResponse
 	(*KeepAliveRequest)(nil),       // 5: pando.placement.v1.KeepAliveRequest
 	(*KeepAliveResponse)(nil),      // 6: pando.placement.v1.KeepAliveResponse
-	(*WatchPlacementRequest)(nil),  // 7: pando.placement.v1.WatchPlacementRequest
-	(*WatchPlacementResponse)(nil), // 8: pando.placement.v1.WatchPlacementResponse
-	(*SnapshotChunk)(nil),          // 9: pando.placement.v1.SnapshotChunk
-	(*Delta)(nil),                  // 10: pando.placement.v1.Delta
-	(*Progress)(nil),               // 11: pando.placement.v1.Progress
-	(v1.Reason)(0),                 // 12: pando.cluster.v1.Reason
-	(*ShardRef)(nil),               // 13: pando.placement.v1.ShardRef
-	(*Peer)(nil),                   // 14: pando.placement.v1.Peer
-	(*durationpb.Duration)(nil),    // 15: google.protobuf.Duration
-	(*Change)(nil),                 // 16: pando.placement.v1.Change
+	(*LeaveRequest)(nil),           // 7: pando.placement.v1.LeaveRequest
+	(*LeaveResponse)(nil),          // 8: pando.placement.v1.LeaveResponse
+	(*WatchPlacementRequest)(nil),  // 9: pando.placement.v1.WatchPlacementRequest
+	(*WatchPlacementResponse)(nil), // 10: pando.placement.v1.WatchPlacementResponse
+	(*SnapshotChunk)(nil),          // 11: pando.placement.v1.SnapshotChunk
+	(*Delta)(nil),                  // 12: pando.placement.v1.Delta
+	(*Progress)(nil),               // 13: pando.placement.v1.Progress
+	(v1.Reason)(0),                 // 14: pando.cluster.v1.Reason
+	(*ShardRef)(nil),               // 15: pando.placement.v1.ShardRef
+	(*Peer)(nil),                   // 16: pando.placement.v1.Peer
+	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
+	(*Change)(nil),                 // 18: pando.placement.v1.Change
 }
 var file_pando_placement_v1_session_proto_depIdxs = []int32{
 	0,  // 0: pando.placement.v1.ReplicaInventory.last:type_name -> pando.placement.v1.LogPosition
-	12, // 1: pando.placement.v1.ReplicaInventory.reason:type_name -> pando.cluster.v1.Reason
+	14, // 1: pando.placement.v1.ReplicaInventory.reason:type_name -> pando.cluster.v1.Reason
 	1,  // 2: pando.placement.v1.Inventory.replicas:type_name -> pando.placement.v1.ReplicaInventory
-	13, // 3: pando.placement.v1.Inventory.gone:type_name -> pando.placement.v1.ShardRef
-	14, // 4: pando.placement.v1.RegisterRequest.peer:type_name -> pando.placement.v1.Peer
+	15, // 3: pando.placement.v1.Inventory.gone:type_name -> pando.placement.v1.ShardRef
+	16, // 4: pando.placement.v1.RegisterRequest.peer:type_name -> pando.placement.v1.Peer
 	2,  // 5: pando.placement.v1.RegisterRequest.inventory:type_name -> pando.placement.v1.Inventory
-	15, // 6: pando.placement.v1.RegisterResponse.ttl:type_name -> google.protobuf.Duration
+	17, // 6: pando.placement.v1.RegisterResponse.ttl:type_name -> google.protobuf.Duration
 	2,  // 7: pando.placement.v1.KeepAliveRequest.inventory:type_name -> pando.placement.v1.Inventory
-	15, // 8: pando.placement.v1.KeepAliveResponse.ttl:type_name -> google.protobuf.Duration
-	9,  // 9: pando.placement.v1.WatchPlacementResponse.snapshot:type_name -> pando.placement.v1.SnapshotChunk
-	10, // 10: pando.placement.v1.WatchPlacementResponse.delta:type_name -> pando.placement.v1.Delta
-	11, // 11: pando.placement.v1.WatchPlacementResponse.progress:type_name -> pando.placement.v1.Progress
-	16, // 12: pando.placement.v1.SnapshotChunk.records:type_name -> pando.placement.v1.Change
-	16, // 13: pando.placement.v1.Delta.changes:type_name -> pando.placement.v1.Change
+	17, // 8: pando.placement.v1.KeepAliveResponse.ttl:type_name -> google.protobuf.Duration
+	11, // 9: pando.placement.v1.WatchPlacementResponse.snapshot:type_name -> pando.placement.v1.SnapshotChunk
+	12, // 10: pando.placement.v1.WatchPlacementResponse.delta:type_name -> pando.placement.v1.Delta
+	13, // 11: pando.placement.v1.WatchPlacementResponse.progress:type_name -> pando.placement.v1.Progress
+	18, // 12: pando.placement.v1.SnapshotChunk.records:type_name -> pando.placement.v1.Change
+	18, // 13: pando.placement.v1.Delta.changes:type_name -> pando.placement.v1.Change
 	3,  // 14: pando.placement.v1.Session.Register:input_type -> pando.placement.v1.RegisterRequest
 	5,  // 15: pando.placement.v1.Session.KeepAlive:input_type -> pando.placement.v1.KeepAliveRequest
-	7,  // 16: pando.placement.v1.Session.WatchPlacement:input_type -> pando.placement.v1.WatchPlacementRequest
-	4,  // 17: pando.placement.v1.Session.Register:output_type -> pando.placement.v1.RegisterResponse
-	6,  // 18: pando.placement.v1.Session.KeepAlive:output_type -> pando.placement.v1.KeepAliveResponse
-	8,  // 19: pando.placement.v1.Session.WatchPlacement:output_type -> pando.placement.v1.WatchPlacementResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
+	7,  // 16: pando.placement.v1.Session.Leave:input_type -> pando.placement.v1.LeaveRequest
+	9,  // 17: pando.placement.v1.Session.WatchPlacement:input_type -> pando.placement.v1.WatchPlacementRequest
+	4,  // 18: pando.placement.v1.Session.Register:output_type -> pando.placement.v1.RegisterResponse
+	6,  // 19: pando.placement.v1.Session.KeepAlive:output_type -> pando.placement.v1.KeepAliveResponse
+	8,  // 20: pando.placement.v1.Session.Leave:output_type -> pando.placement.v1.LeaveResponse
+	10, // 21: pando.placement.v1.Session.WatchPlacement:output_type -> pando.placement.v1.WatchPlacementResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1026,7 +1170,7 @@ func file_pando_placement_v1_session_proto_init() {
 	}
 	file_pando_placement_v1_records_proto_init()
 	file_pando_placement_v1_session_proto_msgTypes[5].OneofWrappers = []any{}
-	file_pando_placement_v1_session_proto_msgTypes[8].OneofWrappers = []any{
+	file_pando_placement_v1_session_proto_msgTypes[10].OneofWrappers = []any{
 		(*WatchPlacementResponse_Snapshot)(nil),
 		(*WatchPlacementResponse_Delta)(nil),
 		(*WatchPlacementResponse_Progress)(nil),
@@ -1037,7 +1181,7 @@ func file_pando_placement_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_session_proto_rawDesc), len(file_pando_placement_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

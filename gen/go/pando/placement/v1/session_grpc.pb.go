@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Session_Register_FullMethodName       = "/pando.placement.v1.Session/Register"
 	Session_KeepAlive_FullMethodName      = "/pando.placement.v1.Session/KeepAlive"
+	Session_Leave_FullMethodName          = "/pando.placement.v1.Session/Leave"
 	Session_WatchPlacement_FullMethodName = "/pando.placement.v1.Session/WatchPlacement"
 )
 
@@ -32,14 +33,17 @@ const (
 //
 // peer -> control plane
 //
-// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata; Register alone may leave the id out.
+// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata.
 type SessionClient interface {
-	// Makes a peer known and opens its session. INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER,
-	// UNAUTHENTICATED, NO_LEADER.
+	// Opens the session of a peer, and makes one known that never belonged. PEER_REMOVED for one that belonged and is not known any
+	// more, INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER, UNAUTHENTICATED, NO_LEADER.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
 	// Keeps the session alive and its inventory current; a broken stream is resumed with the same session within its TTL.
 	// NOT_FOUND once the session has ended: register again. NO_LEADER.
 	KeepAlive(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[KeepAliveRequest, KeepAliveResponse], error)
+	// Says that the process is about to stop. Its shards get other primaries, then its replicas are marked Dead wherever another
+	// Active one confirms itself. Answered when that is done, or after 3 s. NOT_FOUND once the session has ended, NO_LEADER.
+	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error)
 	// The placement: a snapshot in chunks, then changes. A revision that is compacted starts over with a snapshot. NO_LEADER.
 	WatchPlacement(ctx context.Context, in *WatchPlacementRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchPlacementResponse], error)
 }
@@ -75,6 +79,16 @@ func (c *sessionClient) KeepAlive(ctx context.Context, opts ...grpc.CallOption) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Session_KeepAliveClient = grpc.BidiStreamingClient[KeepAliveRequest, KeepAliveResponse]
 
+func (c *sessionClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaveResponse)
+	err := c.cc.Invoke(ctx, Session_Leave_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionClient) WatchPlacement(ctx context.Context, in *WatchPlacementRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchPlacementResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Session_ServiceDesc.Streams[1], Session_WatchPlacement_FullMethodName, cOpts...)
@@ -100,14 +114,17 @@ type Session_WatchPlacementClient = grpc.ServerStreamingClient[WatchPlacementRes
 //
 // peer -> control plane
 //
-// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata; Register alone may leave the id out.
+// Every call carries `pando-cluster-id` and, where set, `pando-cluster-secret` as metadata.
 type SessionServer interface {
-	// Makes a peer known and opens its session. INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER,
-	// UNAUTHENTICATED, NO_LEADER.
+	// Opens the session of a peer, and makes one known that never belonged. PEER_REMOVED for one that belonged and is not known any
+	// more, INVALID_ARGUMENT for wire versions that do not overlap, WRONG_CLUSTER, UNAUTHENTICATED, NO_LEADER.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
 	// Keeps the session alive and its inventory current; a broken stream is resumed with the same session within its TTL.
 	// NOT_FOUND once the session has ended: register again. NO_LEADER.
 	KeepAlive(grpc.BidiStreamingServer[KeepAliveRequest, KeepAliveResponse]) error
+	// Says that the process is about to stop. Its shards get other primaries, then its replicas are marked Dead wherever another
+	// Active one confirms itself. Answered when that is done, or after 3 s. NOT_FOUND once the session has ended, NO_LEADER.
+	Leave(context.Context, *LeaveRequest) (*LeaveResponse, error)
 	// The placement: a snapshot in chunks, then changes. A revision that is compacted starts over with a snapshot. NO_LEADER.
 	WatchPlacement(*WatchPlacementRequest, grpc.ServerStreamingServer[WatchPlacementResponse]) error
 	mustEmbedUnimplementedSessionServer()
@@ -125,6 +142,9 @@ func (UnimplementedSessionServer) Register(context.Context, *RegisterRequest) (*
 }
 func (UnimplementedSessionServer) KeepAlive(grpc.BidiStreamingServer[KeepAliveRequest, KeepAliveResponse]) error {
 	return status.Error(codes.Unimplemented, "method KeepAlive not implemented")
+}
+func (UnimplementedSessionServer) Leave(context.Context, *LeaveRequest) (*LeaveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
 }
 func (UnimplementedSessionServer) WatchPlacement(*WatchPlacementRequest, grpc.ServerStreamingServer[WatchPlacementResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchPlacement not implemented")
@@ -175,6 +195,24 @@ func _Session_KeepAlive_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Session_KeepAliveServer = grpc.BidiStreamingServer[KeepAliveRequest, KeepAliveResponse]
 
+func _Session_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServer).Leave(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Session_Leave_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServer).Leave(ctx, req.(*LeaveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Session_WatchPlacement_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchPlacementRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -196,6 +234,10 @@ var Session_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Register",
 			Handler:    _Session_Register_Handler,
+		},
+		{
+			MethodName: "Leave",
+			Handler:    _Session_Leave_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

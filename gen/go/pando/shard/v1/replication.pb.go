@@ -362,6 +362,8 @@ type ReplicateRequest struct {
 	//	*ReplicateRequest_Snapshot
 	//	*ReplicateRequest_ReleaseLease
 	//	*ReplicateRequest_Confirmation
+	//	*ReplicateRequest_Offer
+	//	*ReplicateRequest_Diverged
 	Message       isReplicateRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -461,6 +463,24 @@ func (x *ReplicateRequest) GetConfirmation() *Confirmation {
 	return nil
 }
 
+func (x *ReplicateRequest) GetOffer() *Offer {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Offer); ok {
+			return x.Offer
+		}
+	}
+	return nil
+}
+
+func (x *ReplicateRequest) GetDiverged() *Diverged {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Diverged); ok {
+			return x.Diverged
+		}
+	}
+	return nil
+}
+
 type isReplicateRequest_Message interface {
 	isReplicateRequest_Message()
 }
@@ -485,6 +505,16 @@ type ReplicateRequest_Confirmation struct {
 	Confirmation *Confirmation `protobuf:"bytes,7,opt,name=confirmation,proto3,oneof"`
 }
 
+type ReplicateRequest_Offer struct {
+	// The receiver's place in the log is gone: it should fetch a copy.
+	Offer *Offer `protobuf:"bytes,8,opt,name=offer,proto3,oneof"`
+}
+
+type ReplicateRequest_Diverged struct {
+	// The receiver's copy is wrong.
+	Diverged *Diverged `protobuf:"bytes,9,opt,name=diverged,proto3,oneof"`
+}
+
 func (*ReplicateRequest_Append) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Snapshot) isReplicateRequest_Message() {}
@@ -492,6 +522,10 @@ func (*ReplicateRequest_Snapshot) isReplicateRequest_Message() {}
 func (*ReplicateRequest_ReleaseLease) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Confirmation) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Offer) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Diverged) isReplicateRequest_Message() {}
 
 // Entries.
 type Append struct {
@@ -618,14 +652,12 @@ type Snapshot struct {
 	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
 	// Place that the copy stands for; at most the commit index.
 	At *Position `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Versioned binary form, opaque here.
+	// Versioned binary form, opaque here: of a copy in records its head (docs/format/copy.md).
 	Manifest []byte `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	// All terms of the log up to `at`.
 	EpochHistory []*TermStart `protobuf:"bytes,4,rep,name=epoch_history,json=epochHistory,proto3" json:"epoch_history,omitempty"`
-	// Versioned binary form of op_id -> seq, opaque here.
-	Dedup []byte `protobuf:"bytes,5,opt,name=dedup,proto3" json:"dedup,omitempty"`
-	// Names the copy in Transfer.
-	TransferId    string `protobuf:"bytes,6,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// Names the copy in Transfer; empty = it cannot be resumed.
+	TransferId    string `protobuf:"bytes,5,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,18 +720,121 @@ func (x *Snapshot) GetEpochHistory() []*TermStart {
 	return nil
 }
 
-func (x *Snapshot) GetDedup() []byte {
-	if x != nil {
-		return x.Dedup
-	}
-	return nil
-}
-
 func (x *Snapshot) GetTransferId() string {
 	if x != nil {
 		return x.TransferId
 	}
 	return ""
+}
+
+// A Partial replica should fetch a copy of the state by Transfer.
+type Offer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the sender.
+	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// Of the receiver as the sender knows it; one that has started since says so first.
+	Session       uint64 `protobuf:"varint,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offer) Reset() {
+	*x = Offer{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offer) ProtoMessage() {}
+
+func (x *Offer) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offer.ProtoReflect.Descriptor instead.
+func (*Offer) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Offer) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+func (x *Offer) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+// The digests of sender and receiver differ.
+type Diverged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the sender.
+	Term *Term `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// The mark at which they were compared.
+	Mark          uint64 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diverged) Reset() {
+	*x = Diverged{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diverged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diverged) ProtoMessage() {}
+
+func (x *Diverged) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diverged.ProtoReflect.Descriptor instead.
+func (*Diverged) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Diverged) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+func (x *Diverged) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
 }
 
 // The lease that the receiver holds from the sender is over.
@@ -713,7 +848,7 @@ type ReleaseLease struct {
 
 func (x *ReleaseLease) Reset() {
 	*x = ReleaseLease{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +860,7 @@ func (x *ReleaseLease) String() string {
 func (*ReleaseLease) ProtoMessage() {}
 
 func (x *ReleaseLease) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[8]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +873,7 @@ func (x *ReleaseLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLease.ProtoReflect.Descriptor instead.
 func (*ReleaseLease) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{8}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseLease) GetTerm() *Term {
@@ -761,7 +896,7 @@ type Confirmation struct {
 
 func (x *Confirmation) Reset() {
 	*x = Confirmation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +908,7 @@ func (x *Confirmation) String() string {
 func (*Confirmation) ProtoMessage() {}
 
 func (x *Confirmation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[9]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +921,7 @@ func (x *Confirmation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmation.ProtoReflect.Descriptor instead.
 func (*Confirmation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{9}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Confirmation) GetTerm() *Term {
@@ -826,7 +961,7 @@ type ReplicateResponse struct {
 
 func (x *ReplicateResponse) Reset() {
 	*x = ReplicateResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +973,7 @@ func (x *ReplicateResponse) String() string {
 func (*ReplicateResponse) ProtoMessage() {}
 
 func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +986,7 @@ func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{10}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReplicateResponse) GetCollectionId() uint64 {
@@ -943,21 +1078,23 @@ type AppendAck struct {
 	Durable uint64 `protobuf:"varint,2,opt,name=durable,proto3" json:"durable,omitempty"`
 	// Everything up to here is applied.
 	Applied uint64 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
-	// Digest of the state at `applied`; empty = not computed.
+	// Digest of the state at `mark`; empty = there is none.
 	Digest []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Of this follower's start.
 	Session uint64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
 	// Lease granted to the primary from the sending of this message; unset = none.
 	Lease *durationpb.Duration `protobuf:"bytes,6,opt,name=lease,proto3" json:"lease,omitempty"`
 	// Of the append, echoed.
-	Sequence      uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The newest mark of the log that is applied; 0 = none.
+	Mark          uint64 `protobuf:"varint,8,opt,name=mark,proto3" json:"mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendAck) Reset() {
 	*x = AppendAck{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1106,7 @@ func (x *AppendAck) String() string {
 func (*AppendAck) ProtoMessage() {}
 
 func (x *AppendAck) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1119,7 @@ func (x *AppendAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendAck.ProtoReflect.Descriptor instead.
 func (*AppendAck) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{11}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendAck) GetTerm() *Term {
@@ -1034,6 +1171,13 @@ func (x *AppendAck) GetSequence() uint64 {
 	return 0
 }
 
+func (x *AppendAck) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
 // A refusal.
 type Nack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1046,7 +1190,6 @@ type Nack struct {
 	//	*Nack_StaleEpoch_
 	//	*Nack_Mismatch_
 	//	*Nack_WrongIncarnation_
-	//	*Nack_Unable_
 	Reason        isNack_Reason `protobuf_oneof:"reason"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1054,7 +1197,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1209,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1222,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Nack) GetTerm() *Term {
@@ -1123,15 +1266,6 @@ func (x *Nack) GetWrongIncarnation() *Nack_WrongIncarnation {
 	return nil
 }
 
-func (x *Nack) GetUnable() *Nack_Unable {
-	if x != nil {
-		if x, ok := x.Reason.(*Nack_Unable_); ok {
-			return x.Unable
-		}
-	}
-	return nil
-}
-
 type isNack_Reason interface {
 	isNack_Reason()
 }
@@ -1151,18 +1285,11 @@ type Nack_WrongIncarnation_ struct {
 	WrongIncarnation *Nack_WrongIncarnation `protobuf:"bytes,4,opt,name=wrong_incarnation,json=wrongIncarnation,proto3,oneof"`
 }
 
-type Nack_Unable_ struct {
-	// Broken or not here.
-	Unable *Nack_Unable `protobuf:"bytes,5,opt,name=unable,proto3,oneof"`
-}
-
 func (*Nack_StaleEpoch_) isNack_Reason() {}
 
 func (*Nack_Mismatch_) isNack_Reason() {}
 
 func (*Nack_WrongIncarnation_) isNack_Reason() {}
-
-func (*Nack_Unable_) isNack_Reason() {}
 
 // The promise stands.
 type ConfirmationAck struct {
@@ -1177,7 +1304,7 @@ type ConfirmationAck struct {
 
 func (x *ConfirmationAck) Reset() {
 	*x = ConfirmationAck{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1316,7 @@ func (x *ConfirmationAck) String() string {
 func (*ConfirmationAck) ProtoMessage() {}
 
 func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1329,7 @@ func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmationAck.ProtoReflect.Descriptor instead.
 func (*ConfirmationAck) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{13}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ConfirmationAck) GetPromised() *Term {
@@ -1219,28 +1346,32 @@ func (x *ConfirmationAck) GetNonce() uint64 {
 	return 0
 }
 
-// Asks for files of a copy.
+// Asks for a copy.
 type TransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Collection.
 	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
 	// Shard.
 	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	// Epoch of the receiver's placement.
+	// Epoch of the receiver's placement. A source that knows only a lower one refuses.
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Names the copy; from Snapshot.
+	// Names the copy; from Snapshot. Empty = a new one.
 	TransferId string `protobuf:"bytes,4,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
 	// Files wanted, each from an offset on; empty asks for the manifest.
 	Files []*FileRange `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	// Most bytes per chunk; 0 = the source's choice.
-	ChunkBytes    uint32 `protobuf:"varint,6,opt,name=chunk_bytes,json=chunkBytes,proto3" json:"chunk_bytes,omitempty"`
+	ChunkBytes uint32 `protobuf:"varint,6,opt,name=chunk_bytes,json=chunkBytes,proto3" json:"chunk_bytes,omitempty"`
+	// The state as records: the manifest, then all their bytes from the first on.
+	Records bool `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
+	// Who receives: the source keeps its log for it from the copy on.
+	Receiver      uint64 `protobuf:"varint,8,opt,name=receiver,proto3" json:"receiver,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1383,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1396,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TransferRequest) GetCollectionId() uint64 {
@@ -1310,6 +1441,20 @@ func (x *TransferRequest) GetChunkBytes() uint32 {
 	return 0
 }
 
+func (x *TransferRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
+func (x *TransferRequest) GetReceiver() uint64 {
+	if x != nil {
+		return x.Receiver
+	}
+	return 0
+}
+
 // Part of a file.
 type FileRange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1323,7 +1468,7 @@ type FileRange struct {
 
 func (x *FileRange) Reset() {
 	*x = FileRange{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1480,7 @@ func (x *FileRange) String() string {
 func (*FileRange) ProtoMessage() {}
 
 func (x *FileRange) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1493,7 @@ func (x *FileRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRange.ProtoReflect.Descriptor instead.
 func (*FileRange) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FileRange) GetName() string {
@@ -1375,7 +1520,7 @@ type TransferResponse struct {
 	//	*TransferResponse_Manifest
 	//	*TransferResponse_Chunk
 	Piece isTransferResponse_Piece `protobuf_oneof:"piece"`
-	// Bytes of the whole copy, for progress.
+	// About how many bytes the whole copy has, for progress.
 	TotalBytes    uint64 `protobuf:"varint,3,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1383,7 +1528,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1540,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1553,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TransferResponse) GetPiece() isTransferResponse_Piece {
@@ -1453,7 +1598,7 @@ type TransferResponse_Manifest struct {
 }
 
 type TransferResponse_Chunk struct {
-	// Bytes of a file.
+	// Bytes of a file, or of the records.
 	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
 }
 
@@ -1461,10 +1606,10 @@ func (*TransferResponse_Manifest) isTransferResponse_Piece() {}
 
 func (*TransferResponse_Chunk) isTransferResponse_Piece() {}
 
-// Bytes of a file.
+// Bytes of a file, or of the records.
 type Chunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The file.
+	// The file; empty = the records.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Where they belong.
 	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -1472,7 +1617,7 @@ type Chunk struct {
 	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	// CRC-32C of the bytes.
 	Crc32C uint32 `protobuf:"fixed32,4,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
-	// The file is complete.
+	// It is complete.
 	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1480,7 +1625,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1637,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1650,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetName() string {
@@ -1560,7 +1705,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1717,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1730,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Operation) GetId() *EntryId {
@@ -1631,7 +1776,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1788,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1801,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProposeRequest) GetRoute() *Route {
@@ -1691,7 +1836,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1848,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1861,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProposeResponse) GetResult() *ShardWriteResult {
@@ -1739,7 +1884,7 @@ type CopyProvisionalRequest struct {
 
 func (x *CopyProvisionalRequest) Reset() {
 	*x = CopyProvisionalRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1896,7 @@ func (x *CopyProvisionalRequest) String() string {
 func (*CopyProvisionalRequest) ProtoMessage() {}
 
 func (x *CopyProvisionalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1909,7 @@ func (x *CopyProvisionalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyProvisionalRequest.ProtoReflect.Descriptor instead.
 func (*CopyProvisionalRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyProvisionalRequest) GetRoute() *Route {
@@ -1792,7 +1937,7 @@ type CopyProvisionalResponse struct {
 
 func (x *CopyProvisionalResponse) Reset() {
 	*x = CopyProvisionalResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1949,7 @@ func (x *CopyProvisionalResponse) String() string {
 func (*CopyProvisionalResponse) ProtoMessage() {}
 
 func (x *CopyProvisionalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1962,7 @@ func (x *CopyProvisionalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyProvisionalResponse.ProtoReflect.Descriptor instead.
 func (*CopyProvisionalResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyProvisionalResponse) GetAdded() uint32 {
@@ -1842,7 +1987,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1999,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2012,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReconcileRequest) GetRoute() *Route {
@@ -1902,7 +2047,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2059,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2072,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReconcileResponse) GetResults() []*ShardWriteResult {
@@ -1950,7 +2095,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2107,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2120,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProbeRequest) GetShards() []*v1.ShardRef {
@@ -2009,7 +2154,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2166,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2179,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProbeResponse) GetPeerId() uint64 {
@@ -2086,7 +2231,7 @@ type ReplicaHealth struct {
 
 func (x *ReplicaHealth) Reset() {
 	*x = ReplicaHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2243,7 @@ func (x *ReplicaHealth) String() string {
 func (*ReplicaHealth) ProtoMessage() {}
 
 func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2256,7 @@ func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaHealth.ProtoReflect.Descriptor instead.
 func (*ReplicaHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReplicaHealth) GetCollectionId() uint64 {
@@ -2173,7 +2318,7 @@ type DiskHealth struct {
 
 func (x *DiskHealth) Reset() {
 	*x = DiskHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2330,7 @@ func (x *DiskHealth) String() string {
 func (*DiskHealth) ProtoMessage() {}
 
 func (x *DiskHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2343,7 @@ func (x *DiskHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHealth.ProtoReflect.Descriptor instead.
 func (*DiskHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DiskHealth) GetFsync() *durationpb.Duration {
@@ -2246,7 +2391,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2403,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2416,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConfirmRequest) GetCollectionId() uint64 {
@@ -2302,6 +2447,125 @@ func (x *ConfirmRequest) GetPlacement() *v1.Shard {
 	return nil
 }
 
+// Asks a primary to be succeeded.
+type HandoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collection.
+	CollectionId uint64 `protobuf:"varint,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
+	// Shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Epoch that this is about.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Who succeeds: an Active replica.
+	To            uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverRequest) Reset() {
+	*x = HandoverRequest{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverRequest) ProtoMessage() {}
+
+func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverRequest.ProtoReflect.Descriptor instead.
+func (*HandoverRequest) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HandoverRequest) GetCollectionId() uint64 {
+	if x != nil {
+		return x.CollectionId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HandoverRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// The placement after the change.
+type HandoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Decisions.HandOver answered it.
+	Placement     *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandoverResponse) Reset() {
+	*x = HandoverResponse{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandoverResponse) ProtoMessage() {}
+
+func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandoverResponse.ProtoReflect.Descriptor instead.
+func (*HandoverResponse) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HandoverResponse) GetPlacement() *v1.Shard {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
 // What the replica knows.
 type ConfirmResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2323,7 +2587,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2599,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2612,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2397,16 +2661,14 @@ func (x *ConfirmResponse) GetSessionId() uint64 {
 type Nack_StaleEpoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The follower's.
-	Placement *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
-	// Highest term obeyed.
-	Promised      *Term `protobuf:"bytes,2,opt,name=promised,proto3" json:"promised,omitempty"`
+	Placement     *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2680,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2693,7 @@ func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_StaleEpoch.ProtoReflect.Descriptor instead.
 func (*Nack_StaleEpoch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 0}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *Nack_StaleEpoch) GetPlacement() *v1.Shard {
@@ -2441,31 +2703,22 @@ func (x *Nack_StaleEpoch) GetPlacement() *v1.Shard {
 	return nil
 }
 
-func (x *Nack_StaleEpoch) GetPromised() *Term {
-	if x != nil {
-		return x.Promised
-	}
-	return nil
-}
-
 // `prev` is not in the follower's log.
 type Nack_Mismatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All terms of the follower's log.
 	EpochHistory []*TermStart `protobuf:"bytes,1,rep,name=epoch_history,json=epochHistory,proto3" json:"epoch_history,omitempty"`
-	// First entry that it still has.
-	FirstSeq uint64 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
 	// Last entry that it has.
-	LastSeq uint64 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
-	// Applied position.
-	Applied       uint64 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	LastSeq uint64 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	// Of this follower's start.
+	Session       uint64 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2730,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2743,7 @@ func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_Mismatch.ProtoReflect.Descriptor instead.
 func (*Nack_Mismatch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 1}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 1}
 }
 
 func (x *Nack_Mismatch) GetEpochHistory() []*TermStart {
@@ -2500,13 +2753,6 @@ func (x *Nack_Mismatch) GetEpochHistory() []*TermStart {
 	return nil
 }
 
-func (x *Nack_Mismatch) GetFirstSeq() uint64 {
-	if x != nil {
-		return x.FirstSeq
-	}
-	return 0
-}
-
 func (x *Nack_Mismatch) GetLastSeq() uint64 {
 	if x != nil {
 		return x.LastSeq
@@ -2514,25 +2760,23 @@ func (x *Nack_Mismatch) GetLastSeq() uint64 {
 	return 0
 }
 
-func (x *Nack_Mismatch) GetApplied() uint64 {
+func (x *Nack_Mismatch) GetSession() uint64 {
 	if x != nil {
-		return x.Applied
+		return x.Session
 	}
 	return 0
 }
 
 // The follower's disk is not the one of the placement.
 type Nack_WrongIncarnation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The follower's, 16 bytes.
-	Incarnation   []byte `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2788,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,60 +2801,7 @@ func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_WrongIncarnation.ProtoReflect.Descriptor instead.
 func (*Nack_WrongIncarnation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 2}
-}
-
-func (x *Nack_WrongIncarnation) GetIncarnation() []byte {
-	if x != nil {
-		return x.Incarnation
-	}
-	return nil
-}
-
-// The follower cannot take part.
-type Nack_Unable struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why.
-	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Nack_Unable) Reset() {
-	*x = Nack_Unable{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Nack_Unable) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Nack_Unable) ProtoMessage() {}
-
-func (x *Nack_Unable) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Nack_Unable.ProtoReflect.Descriptor instead.
-func (*Nack_Unable) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{12, 3}
-}
-
-func (x *Nack_Unable) GetFailure() *Failure {
-	if x != nil {
-		return x.Failure
-	}
-	return nil
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 2}
 }
 
 var File_pando_shard_v1_replication_proto protoreflect.FileDescriptor
@@ -2637,7 +2828,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03hlc\x18\x03 \x01(\x06R\x03hlc\x12\x16\n" +
 	"\x06origin\x18\x04 \x01(\x04R\x06origin\x12'\n" +
 	"\x02id\x18\x05 \x01(\v2\x17.pando.shard.v1.EntryIdR\x02id\x12\x12\n" +
-	"\x04body\x18\x06 \x01(\fR\x04body\"\xe4\x02\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\"\xcb\x03\n" +
 	"\x10ReplicateRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
@@ -2645,7 +2836,9 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06append\x18\x04 \x01(\v2\x16.pando.shard.v1.AppendH\x00R\x06append\x126\n" +
 	"\bsnapshot\x18\x05 \x01(\v2\x18.pando.shard.v1.SnapshotH\x00R\bsnapshot\x12C\n" +
 	"\rrelease_lease\x18\x06 \x01(\v2\x1c.pando.shard.v1.ReleaseLeaseH\x00R\freleaseLease\x12B\n" +
-	"\fconfirmation\x18\a \x01(\v2\x1c.pando.shard.v1.ConfirmationH\x00R\fconfirmationB\t\n" +
+	"\fconfirmation\x18\a \x01(\v2\x1c.pando.shard.v1.ConfirmationH\x00R\fconfirmation\x12-\n" +
+	"\x05offer\x18\b \x01(\v2\x15.pando.shard.v1.OfferH\x00R\x05offer\x126\n" +
+	"\bdiverged\x18\t \x01(\v2\x18.pando.shard.v1.DivergedH\x00R\bdivergedB\t\n" +
 	"\amessage\"\xe3\x03\n" +
 	"\x06Append\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12,\n" +
@@ -2661,15 +2854,20 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_placement\"\xf1\x01\n" +
+	"_placement\"\xdb\x01\n" +
 	"\bSnapshot\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12(\n" +
 	"\x02at\x18\x02 \x01(\v2\x18.pando.shard.v1.PositionR\x02at\x12\x1a\n" +
 	"\bmanifest\x18\x03 \x01(\fR\bmanifest\x12>\n" +
-	"\repoch_history\x18\x04 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x14\n" +
-	"\x05dedup\x18\x05 \x01(\fR\x05dedup\x12\x1f\n" +
-	"\vtransfer_id\x18\x06 \x01(\tR\n" +
-	"transferId\"8\n" +
+	"\repoch_history\x18\x04 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x1f\n" +
+	"\vtransfer_id\x18\x05 \x01(\tR\n" +
+	"transferId\"K\n" +
+	"\x05Offer\x12(\n" +
+	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
+	"\asession\x18\x02 \x01(\x04R\asession\"H\n" +
+	"\bDiverged\x12(\n" +
+	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\x04R\x04mark\"8\n" +
 	"\fReleaseLease\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\"N\n" +
 	"\fConfirmation\x12(\n" +
@@ -2682,7 +2880,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03ack\x18\x04 \x01(\v2\x19.pando.shard.v1.AppendAckH\x00R\x03ack\x12*\n" +
 	"\x04nack\x18\x05 \x01(\v2\x14.pando.shard.v1.NackH\x00R\x04nack\x12L\n" +
 	"\x10confirmation_ack\x18\x06 \x01(\v2\x1f.pando.shard.v1.ConfirmationAckH\x00R\x0fconfirmationAckB\t\n" +
-	"\amessage\"\xe8\x01\n" +
+	"\amessage\"\xfc\x01\n" +
 	"\tAppendAck\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
 	"\adurable\x18\x02 \x01(\x04R\adurable\x12\x18\n" +
@@ -2690,31 +2888,26 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x18\n" +
 	"\asession\x18\x05 \x01(\x04R\asession\x12/\n" +
 	"\x05lease\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x1a\n" +
-	"\bsequence\x18\a \x01(\x04R\bsequence\"\xd3\x05\n" +
+	"\bsequence\x18\a \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04mark\x18\b \x01(\x04R\x04mark\"\xed\x03\n" +
 	"\x04Nack\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12B\n" +
 	"\vstale_epoch\x18\x02 \x01(\v2\x1f.pando.shard.v1.Nack.StaleEpochH\x00R\n" +
 	"staleEpoch\x12;\n" +
 	"\bmismatch\x18\x03 \x01(\v2\x1d.pando.shard.v1.Nack.MismatchH\x00R\bmismatch\x12T\n" +
-	"\x11wrong_incarnation\x18\x04 \x01(\v2%.pando.shard.v1.Nack.WrongIncarnationH\x00R\x10wrongIncarnation\x125\n" +
-	"\x06unable\x18\x05 \x01(\v2\x1b.pando.shard.v1.Nack.UnableH\x00R\x06unable\x1aw\n" +
+	"\x11wrong_incarnation\x18\x04 \x01(\v2%.pando.shard.v1.Nack.WrongIncarnationH\x00R\x10wrongIncarnation\x1aE\n" +
 	"\n" +
 	"StaleEpoch\x127\n" +
-	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\x120\n" +
-	"\bpromised\x18\x02 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x1a\x9c\x01\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\x1a\x7f\n" +
 	"\bMismatch\x12>\n" +
-	"\repoch_history\x18\x01 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x1b\n" +
-	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
-	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12\x18\n" +
-	"\aapplied\x18\x04 \x01(\x04R\aapplied\x1a4\n" +
-	"\x10WrongIncarnation\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x1a;\n" +
-	"\x06Unable\x121\n" +
-	"\afailure\x18\x01 \x01(\v2\x17.pando.shard.v1.FailureR\afailureB\b\n" +
+	"\repoch_history\x18\x01 \x03(\v2\x19.pando.shard.v1.TermStartR\fepochHistory\x12\x19\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\x1a\x12\n" +
+	"\x10WrongIncarnationB\b\n" +
 	"\x06reason\"Y\n" +
 	"\x0fConfirmationAck\x120\n" +
 	"\bpromised\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\xda\x01\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\x90\x02\n" +
 	"\x0fTransferRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2723,7 +2916,9 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"transferId\x12/\n" +
 	"\x05files\x18\x05 \x03(\v2\x19.pando.shard.v1.FileRangeR\x05files\x12\x1f\n" +
 	"\vchunk_bytes\x18\x06 \x01(\rR\n" +
-	"chunkBytes\"7\n" +
+	"chunkBytes\x12\x18\n" +
+	"\arecords\x18\a \x01(\bR\arecords\x12\x1a\n" +
+	"\breceiver\x18\b \x01(\x04R\breceiver\"7\n" +
 	"\tFileRange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"\xa3\x01\n" +
@@ -2797,7 +2992,14 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05nonce\x18\x03 \x01(\x04R\x05nonce\x127\n" +
-	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
+	"\tplacement\x18\x04 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"w\n" +
+	"\x0fHandoverRequest\x12#\n" +
+	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x04R\x02to\"K\n" +
+	"\x10HandoverResponse\x127\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\"\xf1\x01\n" +
 	"\x0fConfirmResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12'\n" +
@@ -2813,9 +3015,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x0fCopyProvisional\x12&.pando.shard.v1.CopyProvisionalRequest\x1a'.pando.shard.v1.CopyProvisionalResponse\x12P\n" +
 	"\tReconcile\x12 .pando.shard.v1.ReconcileRequest\x1a!.pando.shard.v1.ReconcileResponse2M\n" +
 	"\x05Probe\x12D\n" +
-	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2U\n" +
+	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2\xa4\x01\n" +
 	"\aConfirm\x12J\n" +
-	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
+	"\aConfirm\x12\x1e.pando.shard.v1.ConfirmRequest\x1a\x1f.pando.shard.v1.ConfirmResponse\x12M\n" +
+	"\bHandover\x12\x1f.pando.shard.v1.HandoverRequest\x1a .pando.shard.v1.HandoverResponseB8Z6github.com/pandodb/pando/gen/go/pando/shard/v1;shardv1b\x06proto3"
 
 var (
 	file_pando_shard_v1_replication_proto_rawDescOnce sync.Once
@@ -2829,7 +3032,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                    // 0: pando.shard.v1.Term
 	(*Position)(nil),                // 1: pando.shard.v1.Position
@@ -2839,40 +3042,43 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*ReplicateRequest)(nil),        // 5: pando.shard.v1.ReplicateRequest
 	(*Append)(nil),                  // 6: pando.shard.v1.Append
 	(*Snapshot)(nil),                // 7: pando.shard.v1.Snapshot
-	(*ReleaseLease)(nil),            // 8: pando.shard.v1.ReleaseLease
-	(*Confirmation)(nil),            // 9: pando.shard.v1.Confirmation
-	(*ReplicateResponse)(nil),       // 10: pando.shard.v1.ReplicateResponse
-	(*AppendAck)(nil),               // 11: pando.shard.v1.AppendAck
-	(*Nack)(nil),                    // 12: pando.shard.v1.Nack
-	(*ConfirmationAck)(nil),         // 13: pando.shard.v1.ConfirmationAck
-	(*TransferRequest)(nil),         // 14: pando.shard.v1.TransferRequest
-	(*FileRange)(nil),               // 15: pando.shard.v1.FileRange
-	(*TransferResponse)(nil),        // 16: pando.shard.v1.TransferResponse
-	(*Chunk)(nil),                   // 17: pando.shard.v1.Chunk
-	(*Operation)(nil),               // 18: pando.shard.v1.Operation
-	(*ProposeRequest)(nil),          // 19: pando.shard.v1.ProposeRequest
-	(*ProposeResponse)(nil),         // 20: pando.shard.v1.ProposeResponse
-	(*CopyProvisionalRequest)(nil),  // 21: pando.shard.v1.CopyProvisionalRequest
-	(*CopyProvisionalResponse)(nil), // 22: pando.shard.v1.CopyProvisionalResponse
-	(*ReconcileRequest)(nil),        // 23: pando.shard.v1.ReconcileRequest
-	(*ReconcileResponse)(nil),       // 24: pando.shard.v1.ReconcileResponse
-	(*ProbeRequest)(nil),            // 25: pando.shard.v1.ProbeRequest
-	(*ProbeResponse)(nil),           // 26: pando.shard.v1.ProbeResponse
-	(*ReplicaHealth)(nil),           // 27: pando.shard.v1.ReplicaHealth
-	(*DiskHealth)(nil),              // 28: pando.shard.v1.DiskHealth
-	(*ConfirmRequest)(nil),          // 29: pando.shard.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),         // 30: pando.shard.v1.ConfirmResponse
-	nil,                             // 31: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 32: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 33: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 34: pando.shard.v1.Nack.WrongIncarnation
-	(*Nack_Unable)(nil),             // 35: pando.shard.v1.Nack.Unable
-	(*v1.Shard)(nil),                // 36: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
-	(*Route)(nil),                   // 38: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 39: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 40: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 41: pando.shard.v1.Failure
+	(*Offer)(nil),                   // 8: pando.shard.v1.Offer
+	(*Diverged)(nil),                // 9: pando.shard.v1.Diverged
+	(*ReleaseLease)(nil),            // 10: pando.shard.v1.ReleaseLease
+	(*Confirmation)(nil),            // 11: pando.shard.v1.Confirmation
+	(*ReplicateResponse)(nil),       // 12: pando.shard.v1.ReplicateResponse
+	(*AppendAck)(nil),               // 13: pando.shard.v1.AppendAck
+	(*Nack)(nil),                    // 14: pando.shard.v1.Nack
+	(*ConfirmationAck)(nil),         // 15: pando.shard.v1.ConfirmationAck
+	(*TransferRequest)(nil),         // 16: pando.shard.v1.TransferRequest
+	(*FileRange)(nil),               // 17: pando.shard.v1.FileRange
+	(*TransferResponse)(nil),        // 18: pando.shard.v1.TransferResponse
+	(*Chunk)(nil),                   // 19: pando.shard.v1.Chunk
+	(*Operation)(nil),               // 20: pando.shard.v1.Operation
+	(*ProposeRequest)(nil),          // 21: pando.shard.v1.ProposeRequest
+	(*ProposeResponse)(nil),         // 22: pando.shard.v1.ProposeResponse
+	(*CopyProvisionalRequest)(nil),  // 23: pando.shard.v1.CopyProvisionalRequest
+	(*CopyProvisionalResponse)(nil), // 24: pando.shard.v1.CopyProvisionalResponse
+	(*ReconcileRequest)(nil),        // 25: pando.shard.v1.ReconcileRequest
+	(*ReconcileResponse)(nil),       // 26: pando.shard.v1.ReconcileResponse
+	(*ProbeRequest)(nil),            // 27: pando.shard.v1.ProbeRequest
+	(*ProbeResponse)(nil),           // 28: pando.shard.v1.ProbeResponse
+	(*ReplicaHealth)(nil),           // 29: pando.shard.v1.ReplicaHealth
+	(*DiskHealth)(nil),              // 30: pando.shard.v1.DiskHealth
+	(*ConfirmRequest)(nil),          // 31: pando.shard.v1.ConfirmRequest
+	(*HandoverRequest)(nil),         // 32: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),        // 33: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),         // 34: pando.shard.v1.ConfirmResponse
+	nil,                             // 35: pando.shard.v1.Append.TraceparentsEntry
+	(*Nack_StaleEpoch)(nil),         // 36: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),           // 37: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil),   // 38: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),                // 39: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
+	(*Route)(nil),                   // 41: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),        // 42: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),             // 43: pando.placement.v1.ShardRef
+	(*Failure)(nil),                 // 44: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -2881,75 +3087,79 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	3,  // 3: pando.shard.v1.Entry.id:type_name -> pando.shard.v1.EntryId
 	6,  // 4: pando.shard.v1.ReplicateRequest.append:type_name -> pando.shard.v1.Append
 	7,  // 5: pando.shard.v1.ReplicateRequest.snapshot:type_name -> pando.shard.v1.Snapshot
-	8,  // 6: pando.shard.v1.ReplicateRequest.release_lease:type_name -> pando.shard.v1.ReleaseLease
-	9,  // 7: pando.shard.v1.ReplicateRequest.confirmation:type_name -> pando.shard.v1.Confirmation
-	0,  // 8: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
-	1,  // 9: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
-	4,  // 10: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	36, // 11: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	31, // 12: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
-	0,  // 13: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
-	1,  // 14: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
-	2,  // 15: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
-	0,  // 16: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
-	0,  // 17: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
-	11, // 18: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
-	12, // 19: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
-	13, // 20: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
-	0,  // 21: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	37, // 22: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
-	0,  // 23: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	32, // 24: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	33, // 25: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	34, // 26: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
-	35, // 27: pando.shard.v1.Nack.unable:type_name -> pando.shard.v1.Nack.Unable
-	0,  // 28: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
-	15, // 29: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
-	7,  // 30: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
-	17, // 31: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
-	3,  // 32: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	38, // 33: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
-	18, // 34: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	39, // 35: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	38, // 36: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
-	18, // 37: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	38, // 38: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
-	18, // 39: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	39, // 40: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	40, // 41: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
-	27, // 42: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
-	28, // 43: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	37, // 44: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	41, // 45: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	37, // 46: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	37, // 47: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	41, // 48: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	36, // 49: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	0,  // 50: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 51: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	36, // 52: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	0,  // 53: pando.shard.v1.Nack.StaleEpoch.promised:type_name -> pando.shard.v1.Term
-	2,  // 54: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	41, // 55: pando.shard.v1.Nack.Unable.failure:type_name -> pando.shard.v1.Failure
-	5,  // 56: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	14, // 57: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	19, // 58: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	21, // 59: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	23, // 60: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	25, // 61: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	29, // 62: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	10, // 63: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	16, // 64: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	20, // 65: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	22, // 66: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	24, // 67: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
-	26, // 68: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	30, // 69: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	63, // [63:70] is the sub-list for method output_type
-	56, // [56:63] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	10, // 6: pando.shard.v1.ReplicateRequest.release_lease:type_name -> pando.shard.v1.ReleaseLease
+	11, // 7: pando.shard.v1.ReplicateRequest.confirmation:type_name -> pando.shard.v1.Confirmation
+	8,  // 8: pando.shard.v1.ReplicateRequest.offer:type_name -> pando.shard.v1.Offer
+	9,  // 9: pando.shard.v1.ReplicateRequest.diverged:type_name -> pando.shard.v1.Diverged
+	0,  // 10: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
+	1,  // 11: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
+	4,  // 12: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
+	39, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	35, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	0,  // 15: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
+	1,  // 16: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
+	2,  // 17: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
+	0,  // 18: pando.shard.v1.Offer.term:type_name -> pando.shard.v1.Term
+	0,  // 19: pando.shard.v1.Diverged.term:type_name -> pando.shard.v1.Term
+	0,  // 20: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
+	0,  // 21: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
+	13, // 22: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
+	14, // 23: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
+	15, // 24: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
+	0,  // 25: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
+	40, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	0,  // 27: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
+	36, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	37, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	38, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	0,  // 31: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
+	17, // 32: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
+	7,  // 33: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
+	19, // 34: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
+	3,  // 35: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
+	41, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	20, // 37: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
+	42, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	41, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
+	20, // 40: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
+	41, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
+	20, // 42: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
+	42, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	43, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	29, // 45: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
+	30, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
+	40, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	44, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	40, // 49: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	40, // 50: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	44, // 51: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	39, // 52: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	39, // 53: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 54: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 55: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	39, // 56: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 57: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 58: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	16, // 59: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	21, // 60: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	23, // 61: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
+	25, // 62: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
+	27, // 63: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	31, // 64: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	32, // 65: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 66: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	18, // 67: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	22, // 68: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	24, // 69: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
+	26, // 70: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	28, // 71: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	34, // 72: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	33, // 73: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	66, // [66:74] is the sub-list for method output_type
+	58, // [58:66] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -2963,33 +3173,34 @@ func file_pando_shard_v1_replication_proto_init() {
 		(*ReplicateRequest_Snapshot)(nil),
 		(*ReplicateRequest_ReleaseLease)(nil),
 		(*ReplicateRequest_Confirmation)(nil),
+		(*ReplicateRequest_Offer)(nil),
+		(*ReplicateRequest_Diverged)(nil),
 	}
 	file_pando_shard_v1_replication_proto_msgTypes[6].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[10].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[12].OneofWrappers = []any{
 		(*ReplicateResponse_Ack)(nil),
 		(*ReplicateResponse_Nack)(nil),
 		(*ReplicateResponse_ConfirmationAck)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[12].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[14].OneofWrappers = []any{
 		(*Nack_StaleEpoch_)(nil),
 		(*Nack_Mismatch_)(nil),
 		(*Nack_WrongIncarnation_)(nil),
-		(*Nack_Unable_)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[16].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[18].OneofWrappers = []any{
 		(*TransferResponse_Manifest)(nil),
 		(*TransferResponse_Chunk)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[26].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[27].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[29].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -34,11 +34,13 @@ const (
 //
 // primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
 //
-// A shard that is not here is answered inside the stream, since one stream serves all shards that two peers share.
+// One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationClient interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplicateRequest, ReplicateResponse], error)
-	// A replica's files, in chunks, resumable by file and offset. NOT_FOUND, NOT_PRIMARY, STORAGE_CORRUPT, SHARD_UNAVAILABLE.
+	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
+	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
+	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferResponse], error)
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
@@ -124,11 +126,13 @@ func (c *replicationClient) Reconcile(ctx context.Context, in *ReconcileRequest,
 //
 // primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
 //
-// A shard that is not here is answered inside the stream, since one stream serves all shards that two peers share.
+// One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationServer interface {
 	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(grpc.BidiStreamingServer[ReplicateRequest, ReplicateResponse]) error
-	// A replica's files, in chunks, resumable by file and offset. NOT_FOUND, NOT_PRIMARY, STORAGE_CORRUPT, SHARD_UNAVAILABLE.
+	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
+	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
+	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(*TransferRequest, grpc.ServerStreamingServer[TransferResponse]) error
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
@@ -401,7 +405,8 @@ var Probe_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Confirm_Confirm_FullMethodName = "/pando.shard.v1.Confirm/Confirm"
+	Confirm_Confirm_FullMethodName  = "/pando.shard.v1.Confirm/Confirm"
+	Confirm_Handover_FullMethodName = "/pando.shard.v1.Confirm/Handover"
 )
 
 // ConfirmClient is the client API for Confirm service.
@@ -412,6 +417,10 @@ const (
 type ConfirmClient interface {
 	// Proves that a replica lives now and says what it knows; hands it the placement. NOT_FOUND for a replica that is not here.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
+	// Asks a primary to be succeeded (C3b): it stops taking writes, waits until the follower has all that it has, calls
+	// Decisions.HandOver and answers with what came of it. Bounded by the caller's deadline, after which it takes writes again if it is
+	// still the primary. NOT_FOUND, STALE_EPOCH, NOT_PRIMARY, SHARD_UNAVAILABLE if the follower does not get there in time.
+	Handover(ctx context.Context, in *HandoverRequest, opts ...grpc.CallOption) (*HandoverResponse, error)
 }
 
 type confirmClient struct {
@@ -432,6 +441,16 @@ func (c *confirmClient) Confirm(ctx context.Context, in *ConfirmRequest, opts ..
 	return out, nil
 }
 
+func (c *confirmClient) Handover(ctx context.Context, in *HandoverRequest, opts ...grpc.CallOption) (*HandoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandoverResponse)
+	err := c.cc.Invoke(ctx, Confirm_Handover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfirmServer is the server API for Confirm service.
 // All implementations must embed UnimplementedConfirmServer
 // for forward compatibility.
@@ -440,6 +459,10 @@ func (c *confirmClient) Confirm(ctx context.Context, in *ConfirmRequest, opts ..
 type ConfirmServer interface {
 	// Proves that a replica lives now and says what it knows; hands it the placement. NOT_FOUND for a replica that is not here.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
+	// Asks a primary to be succeeded (C3b): it stops taking writes, waits until the follower has all that it has, calls
+	// Decisions.HandOver and answers with what came of it. Bounded by the caller's deadline, after which it takes writes again if it is
+	// still the primary. NOT_FOUND, STALE_EPOCH, NOT_PRIMARY, SHARD_UNAVAILABLE if the follower does not get there in time.
+	Handover(context.Context, *HandoverRequest) (*HandoverResponse, error)
 	mustEmbedUnimplementedConfirmServer()
 }
 
@@ -452,6 +475,9 @@ type UnimplementedConfirmServer struct{}
 
 func (UnimplementedConfirmServer) Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedConfirmServer) Handover(context.Context, *HandoverRequest) (*HandoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Handover not implemented")
 }
 func (UnimplementedConfirmServer) mustEmbedUnimplementedConfirmServer() {}
 func (UnimplementedConfirmServer) testEmbeddedByValue()                 {}
@@ -492,6 +518,24 @@ func _Confirm_Confirm_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Confirm_Handover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfirmServer).Handover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Confirm_Handover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfirmServer).Handover(ctx, req.(*HandoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Confirm_ServiceDesc is the grpc.ServiceDesc for Confirm service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -502,6 +546,10 @@ var Confirm_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Confirm",
 			Handler:    _Confirm_Confirm_Handler,
+		},
+		{
+			MethodName: "Handover",
+			Handler:    _Confirm_Handover_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -85,11 +85,15 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 	}
 	conds := make([]clientv3.Cmp, 0, len(txn.If))
 	for _, cond := range txn.If {
-		if cond.Modified != 0 {
-			conds = append(conds, clientv3.Compare(clientv3.ModRevision(string(cond.Key)), "=", cond.Modified))
-			continue
+		key := string(cond.Key)
+		switch {
+		case cond.Lease != 0:
+			conds = append(conds, clientv3.Compare(clientv3.LeaseValue(key), "=", int64(cond.Lease)))
+		case cond.Modified != 0:
+			conds = append(conds, clientv3.Compare(clientv3.ModRevision(key), "=", cond.Modified))
+		default:
+			conds = append(conds, clientv3.Compare(clientv3.CreateRevision(key), "=", cond.Created))
 		}
-		conds = append(conds, clientv3.Compare(clientv3.CreateRevision(string(cond.Key)), "=", cond.Created))
 	}
 	ops := make([]clientv3.Op, 0, len(txn.Then))
 	for _, op := range txn.Then {

@@ -139,8 +139,11 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 		return 0, err
 	}
 	for _, c := range txn.If {
-		kv, _ := s.at(c.Key, s.mu.revision)
-		if !c.Holds(kv.Created, kv.Modified) {
+		kv, exists := s.at(c.Key, s.mu.revision)
+		if !exists {
+			kv = store.KV{}
+		}
+		if !c.Holds(kv) {
 			return 0, store.ErrConflict
 		}
 	}

@@ -284,6 +284,40 @@ func (s *suite) leaseRenewed() {
 	s.want(a, "1", rev, rev)
 }
 
+// leaseCompared: the condition follows the lease through rewritings, and no other lease, none, or an ended one fulfils it.
+func (s *suite) leaseCompared() {
+	mine, other := s.grant(time.Minute), s.grant(time.Minute)
+	a, b := s.key("a"), s.key("b")
+	under := func(id store.LeaseID) store.Op { return store.Op{Key: a, Value: []byte("1"), Lease: id} }
+	try := func(what string, want error) {
+		s.Helper()
+		_, err := s.Store.Commit(s.ctx(), store.Txn{If: []store.Cond{store.Leased(a, mine)}, Then: []store.Op{put(b, what)}})
+		if want == nil && err != nil {
+			s.Fatalf("%s: %v", what, err)
+		}
+		if want != nil {
+			s.wantErr(what, err, want)
+		}
+	}
+	try("no such key", store.ErrConflict)
+	s.write(under(mine))
+	try("bound", nil)
+	s.write(under(mine))
+	try("written again", nil)
+	s.write(under(other))
+	try("bound to another lease", store.ErrConflict)
+	s.write(put(a, "1"))
+	try("bound to none", store.ErrConflict)
+	_, err := s.Store.Commit(s.ctx(), store.Txn{If: []store.Cond{store.Leased(a, 0)}, Then: []store.Op{put(b, "none asked for")}})
+	s.wantErr("none asked for", err, store.ErrConflict)
+	s.write(under(mine))
+	s.write(store.Delete(a))
+	try("deleted", store.ErrConflict)
+	if kv, err := s.Store.Get(s.ctx(), b); err != nil || string(kv.Value) != "written again" {
+		s.Fatalf("%q was written under a lease that did not hold (%v)", kv.Value, err)
+	}
+}
+
 func (s *suite) leaseGone() {
 	s.wantErr("renew", s.Store.Renew(s.ctx(), 4711), store.ErrLeaseGone)
 	_, err := s.Store.Commit(s.ctx(), store.Txn{Then: []store.Op{{Key: s.key("a"), Value: []byte("1"), Lease: 4711}}})

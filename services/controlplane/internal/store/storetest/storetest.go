@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"lease ends":               (*suite).leaseEnds,
 		"lease is renewed":         (*suite).leaseRenewed,
 		"lease is gone":            (*suite).leaseGone,
+		"lease compared":           (*suite).leaseCompared,
 		"typed records":            (*suite).typed,
 		"ended context":            (*suite).endedContext,
 		"put without lease frees":  (*suite).leaseDropped,

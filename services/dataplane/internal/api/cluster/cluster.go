@@ -4,7 +4,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -24,8 +27,16 @@ import (
 // the cluster is there also while nobody answers.
 const statusTimeout = 2 * time.Second
 
-// Catalog tells who leads.
+// removeTimeout is how long taking a peer out may take when the request does not
+// say; grace lets the control plane's own word on a timeout arrive.
+const (
+	removeTimeout = 10 * time.Second
+	grace         = 2 * time.Second
+)
+
+// Catalog tells who leads, and takes peers out.
 type Catalog interface {
+	RemovePeer(context.Context, *placementv1.RemovePeerRequest, ...grpc.CallOption) (*placementv1.RemovePeerResponse, error)
 	Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error)
 }
 
@@ -34,12 +45,22 @@ type Getter interface {
 	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
 }
 
-// Deps are the seams of a Service; all must be set.
+// Unreachable is why a peer cannot be connected to.
+type Unreachable struct {
+	Count uint64 // attempts in a row
+	Err   error
+	At    time.Time // of the last one
+}
+
+// Deps are the seams of a Service; all must be set but Unreachable.
 type Deps struct {
 	View    *view.Cluster
 	Catalog Catalog
 	Points  Getter
-	Self    topology.PeerID
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
+	Unreachable   func() map[topology.PeerID]Unreachable
+	Self          topology.PeerID
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
 }
@@ -101,6 +122,8 @@ func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusR
 	for _, p := range m.Peers() {
 		out.Peers[uint64(p.ID)] = &clusterv1.PeerInfo{Uri: strings.TrimRight(p.URI, "/") + "/"}
 	}
+	out.InactiveReplicas = inactive(m)
+	s.failures(out)
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	st, err := s.d.Catalog.Status(ctx, &placementv1.StatusRequest{})
@@ -112,7 +135,52 @@ func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusR
 	out.ConsensusThreadStatus = &clusterv1.ConsensusThreadStatus{
 		ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING, LastUpdate: timestamppb.Now()}
 	s.raft(out.RaftInfo, st)
+	members(out, st)
 	return &clusterv1.ClusterStatusResponse{Result: out}, nil
+}
+
+// inactive lists the replicas of the cluster that are not Active, with why, since
+// when, and what is next.
+func inactive(m *topology.Map) []*clusterv1.InactiveReplica {
+	var out []*clusterv1.InactiveReplica
+	for _, c := range m.Collections() {
+		for _, p := range c.Shards {
+			for _, r := range p.Replicas {
+				if r.State == topology.Active {
+					continue
+				}
+				out = append(out, &clusterv1.InactiveReplica{
+					CollectionName: c.Name, ShardId: uint64(p.Shard.ID), PeerId: uint64(r.Peer), State: qdrant.ReplicaState(r.State),
+					Reason: r.Reason, Since: timestamppb.New(time.UnixMilli(r.SinceMs)), Next: view.Next(m, p, r, time.Now()),
+				})
+			}
+		}
+	}
+	return out
+}
+
+// failures lists the peers that could not be reached, by their URIs.
+func (s *Service) failures(out *clusterv1.ClusterStatus) {
+	if s.d.Unreachable == nil {
+		return
+	}
+	out.MessageSendFailures = map[string]*clusterv1.MessageSendFailure{}
+	for id, f := range s.d.Unreachable() {
+		if p, known := out.GetPeers()[uint64(id)]; known {
+			out.MessageSendFailures[p.GetUri()] = &clusterv1.MessageSendFailure{
+				Count: f.Count, LatestError: f.Err.Error(), LatestErrorTimestamp: timestamppb.New(f.At)}
+		}
+	}
+}
+
+// members tells who votes in the control plane.
+func members(out *clusterv1.ClusterStatus, st *placementv1.StatusResponse) {
+	out.EvenVoters = st.GetEven()
+	for _, m := range st.GetMembers() {
+		out.ControlMembers = append(out.ControlMembers, &clusterv1.ControlMember{PeerId: m.GetPeerId(), Voter: !m.GetLearner(),
+			Leader: st.GetLeader() != 0 && m.GetPeerId() == st.GetLeader(), Reachable: m.GetReachable()})
+	}
+	slices.SortFunc(out.ControlMembers, func(a, b *clusterv1.ControlMember) int { return cmp.Compare(a.GetPeerId(), b.GetPeerId()) })
 }
 
 func (s *Service) raft(info *clusterv1.RaftInfo, st *placementv1.StatusResponse) {
@@ -135,12 +203,31 @@ func (s *Service) raft(info *clusterv1.RaftInfo, st *placementv1.StatusResponse)
 	}
 }
 
-// RemovePeer takes a peer out. NOT_CLUSTERED, NOT_BUILT.
+// RemovePeer takes a peer out of the cluster. One that holds replicas is refused
+// without force; with it, they go too, last copies included. A peer that is not
+// known is no error. NOT_CLUSTERED, VALIDATION, INVALID_ARGUMENT, NO_LEADER, TIMEOUT.
 func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest) (*clusterv1.RemovePeerResponse, error) {
 	if !s.d.ClusterEnabled {
 		return nil, fault.Standalone(clusterv1.Cluster_RemovePeer_FullMethodName[1:])
 	}
-	return s.UnimplementedClusterServer.RemovePeer(ctx, r)
+	var c validate.Check
+	if c.Timeout(r.Timeout); c.Err() != nil {
+		return nil, c.Err()
+	}
+	timeout := removeTimeout
+	if r.Timeout != nil {
+		timeout = time.Duration(min(r.GetTimeout(), 1<<31)) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
+	defer cancel()
+	resp, err := s.d.Catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: r.GetPeerId(), Force: r.GetForce()})
+	if err != nil {
+		return nil, err
+	}
+	if r.GetPeerId() != uint64(s.d.Self) { // this peer is told nothing any more once it is out
+		_ = s.d.AwaitRevision(ctx, resp.GetRevision()) // it has happened: a timeout of the waiting is no error
+	}
+	return &clusterv1.RemovePeerResponse{Result: true}, nil
 }
 
 // RecoverPeer fetches the cluster's state anew. NOT_CLUSTERED, NOT_BUILT.

@@ -36,6 +36,7 @@ type Catalog interface {
 	UpdateCollection(context.Context, *placementv1.UpdateCollectionRequest, ...grpc.CallOption) (*placementv1.UpdateCollectionResponse, error)
 	DeleteCollection(context.Context, *placementv1.DeleteCollectionRequest, ...grpc.CallOption) (*placementv1.DeleteCollectionResponse, error)
 	ChangeAliases(context.Context, *placementv1.ChangeAliasesRequest, ...grpc.CallOption) (*placementv1.ChangeAliasesResponse, error)
+	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 }
 
 // Counter counts points.
@@ -51,6 +52,9 @@ type Deps struct {
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	Self          topology.PeerID
+	// Progress tells in words how far a copy is that this peer sends; nil: it
+	// knows of none.
+	Progress func(topology.Copy) (text string, ok bool)
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
 	// Defaults for collections that do not say; the zero value sets none.
@@ -180,14 +184,6 @@ func (s *Service) UpdateAliases(ctx context.Context, r *qdrant.ChangeAliases) (*
 		return nil, err
 	}
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
-}
-
-// UpdateCollectionClusterSetup moves, copies and drops replicas. NOT_CLUSTERED, NOT_BUILT.
-func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) (*qdrant.UpdateCollectionClusterSetupResponse, error) {
-	if err := s.clustered(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName); err != nil {
-		return nil, err
-	}
-	return s.UnimplementedCollectionsServer.UpdateCollectionClusterSetup(ctx, r)
 }
 
 // CreateShardKey adds a shard key. NOT_CLUSTERED, NOT_BUILT.

@@ -168,8 +168,7 @@ func (s *Service) aliases(want func(topology.Alias) bool) *qdrant.ListAliasesRes
 // CollectionClusterInfo is the collection as this peer sees it: what it holds
 // itself, and what others hold. Points are counted in its own Active replicas;
 // one that does not answer in time shows 0, since this view is most needed when
-// something is wrong. Transfers are not part of the map yet and are not shown.
-// COLLECTION_NOT_FOUND, VALIDATION.
+// something is wrong. COLLECTION_NOT_FOUND, VALIDATION.
 func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
 	c, err := s.find(r.GetCollectionName())
 	if err != nil {
@@ -181,7 +180,7 @@ func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.Collectio
 			keys[id] = g.Key
 		}
 	}
-	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards))}
+	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(c)}
 	for _, p := range c.Shards {
 		for _, rep := range p.Replicas {
 			state := qdrant.ReplicaState(rep.State)

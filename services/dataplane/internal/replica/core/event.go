@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -11,8 +12,13 @@ type Event interface{ event() }
 // Start is the first event: what the shell found on the disk (S1).
 type Start struct {
 	Hard Hard
-	// Applied is the position of the engine state.
+	// Applied is the position of the engine state; Config and Floor are the
+	// highest revision and floor that it has.
 	Applied topology.Seq
+	Config  uint64
+	Floor   op.HLC
+	// Mark is the newest one that the engine has applied.
+	Mark point.Mark
 	// Last is the position of the last entry that the log holds or held.
 	Last Position
 	// History says where terms start in the log, truncated entries included.
@@ -22,10 +28,6 @@ type Start struct {
 	Entries []op.Entry
 	// MaxHLC is the highest stamp in the engine state and in the log.
 	MaxHLC op.HLC
-	// ConfigRevision is the highest one among applied and logged config entries.
-	ConfigRevision uint64
-	// Floor is the highest one among applied and logged floor entries.
-	Floor op.HLC
 }
 
 // PlacementSeen brings a placement, from the control plane or from disk, and the
@@ -59,21 +61,55 @@ type Proposal struct {
 	Seen topology.Seq
 }
 
+// Received brings a message of another replica.
+type Received struct {
+	From topology.PeerID
+	Message
+}
+
 // Durable reports that the log is durable up to and including Seq.
 type Durable struct{ Seq topology.Seq }
 
-// AppliedTo reports that the engine state covers Seq.
-type AppliedTo struct{ Seq topology.Seq }
+// AppliedTo reports that the engine state covers Seq, and the newest mark that the
+// engine has applied itself.
+type AppliedTo struct {
+	Seq  topology.Seq
+	Mark point.Mark
+}
 
 // AppendFailed reports that the log took none of the entries from From on, and
 // that none of them can be found in it later, after a crash either. It follows
-// the step that asked for them with no other event between.
+// the step that asked for them with no other event between; that step's messages
+// were not sent.
 type AppendFailed struct{ From topology.Seq }
 
 // Checkpointed reports that the engine state is durable up to Seq without the log.
 type Checkpointed struct{ Seq topology.Seq }
 
-// Tick lets a primary try again what the disk refused, and raise the floor.
+// ReadDone answers Effects.Read. Entries are dense from Read.From on; none means
+// that the log does not hold that place any more.
+type ReadDone struct {
+	Read
+	Entries []op.Entry
+}
+
+// Pinned reports that a copy of the state at Seq is being handed to a peer.
+type Pinned struct {
+	Peer topology.PeerID
+	Seq  topology.Seq
+}
+
+// Fetched answers Effects.Fetch: a copy is complete beside the state, at At.
+type Fetched struct{ At topology.Seq }
+
+// FetchFailed answers Effects.Fetch: there is no copy.
+type FetchFailed struct{}
+
+// HandOver asks the primary to give its place to an Active follower (C3b).
+type HandOver struct{ To topology.PeerID }
+
+// Tick comes at Effects.Wake at the latest. It moves what waits for time or for
+// a disk that was full.
 type Tick struct{}
 
 // Stop ends the replica: waiting clients get Unknown (W10).
@@ -82,10 +118,16 @@ type Stop struct{}
 func (Start) event()         {}
 func (PlacementSeen) event() {}
 func (Propose) event()       {}
+func (Received) event()      {}
 func (Durable) event()       {}
 func (AppliedTo) event()     {}
 func (AppendFailed) event()  {}
 func (Checkpointed) event()  {}
+func (ReadDone) event()      {}
+func (Pinned) event()        {}
+func (Fetched) event()       {}
+func (FetchFailed) event()   {}
+func (HandOver) event()      {}
 func (Tick) event()          {}
 func (Stop) event()          {}
 
@@ -94,8 +136,10 @@ func (Stop) event()          {}
 type Effects struct {
 	// Hard, if set, must be durable before the rest is done.
 	Hard *Hard
+	// Cut, if set, takes the entries after Cut.After off the log, durably.
+	Cut *Cut
 	// Append goes to the end of the log, in order. If the log refuses it whole,
-	// the rest of the effects stands and AppendFailed follows.
+	// Send is dropped, the rest of the effects stands and AppendFailed follows.
 	Append []op.Entry
 	// Sync asks for a Durable that covers everything appended so far.
 	Sync bool
@@ -103,12 +147,72 @@ type Effects struct {
 	Apply []op.Entry
 	// Truncate: entries up to and including it may be removed from the log's front (C9).
 	Truncate topology.Seq
+	// Send goes out in order. A message that cannot be sent is dropped.
+	Send []Envelope
+	// Read asks for entries that are no longer in memory; ReadDone follows each.
+	Read []Read
+	// Ask and Move are requests to the control plane. A lost one is repeated by a
+	// later step; what became of it shows in a placement (C10).
+	Ask  []SetState
+	Move *Move
+	// Fetch, if set, is the peer from which a copy of the state is to be fetched;
+	// Fetched or FetchFailed follows.
+	Fetch topology.PeerID
+	// Copy says what to do with a copy that Fetched brought. After Install the
+	// machine is stopped: the replica starts anew on the copy.
+	Copy CopyFate
+	// Wipe: this disk's copy is wrong. The machine is stopped; the replica starts
+	// anew, empty and with another incarnation.
+	Wipe string
 	// Accepted tells the places of proposals that now wait; Answers follow later.
 	Accepted []Answer
 	Answers  []Answer
 	// Broken names a violated invariant. The replica must stop.
 	Broken string
+	// Wake is the monotonic time of the next Tick at the latest; 0: none is needed.
+	Wake int64
 }
+
+// Cut names the last entry that stays.
+type Cut struct{ After topology.Seq }
+
+// Read names entries for a follower: from From on, about Bytes of bodies, at
+// least one. Epoch of reading tells answers of an earlier term.
+type Read struct {
+	Peer  topology.PeerID
+	From  topology.Seq
+	Bytes int
+	Gen   uint64
+}
+
+// SetState asks the control plane to change the state of one replica (C1, C8).
+type SetState struct {
+	Epoch       topology.Epoch
+	Peer        topology.PeerID
+	Incarnation topology.Incarnation
+	To          topology.ReplicaState
+	Reason      string
+}
+
+// Move asks the control plane to make another replica primary (C3b): it has all
+// of this one's log, and this one appends nothing meanwhile.
+type Move struct {
+	Epoch       topology.Epoch
+	To          topology.PeerID
+	Incarnation topology.Incarnation
+}
+
+// CopyFate is what becomes of a fetched copy.
+type CopyFate uint8
+
+// The fates.
+const (
+	NoCopy CopyFate = iota
+	// Drop it: the state has come as far by itself (C6a).
+	Drop
+	// Install it in place of state and, where it does not continue the copy, log.
+	Install
+)
 
 // Answer ends the waiting of one proposal.
 type Answer struct {

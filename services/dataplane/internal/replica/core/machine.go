@@ -6,11 +6,12 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// boundAheadMS is how far the persisted clock bound runs ahead of the wall clock,
-// so that it is written once in that time and not per entry.
+// boundAheadMS is how far the persisted clock bound runs ahead of the clock, so
+// that it is written once in that time and not per entry.
 const boundAheadMS = 2000
 
 // maxWallMS leaves the highest 48-bit times to the counter's overflow.
@@ -23,23 +24,12 @@ const defaultRetryWindowMS = 15 * 60 * 1000
 type Options struct {
 	Self        topology.PeerID
 	Incarnation topology.Incarnation
+	// Session is new with every start, never 0 (R2a).
+	Session uint64
 	// RetryWindowMS is how long ids of operations are kept (D2); 0: 15 minutes.
 	RetryWindowMS uint64
-}
-
-// mutations switch single rules off. Only tests set them, to show that the
-// simulator notices.
-type mutations struct {
-	applyUncommitted bool // W7
-	answerUnsynced   bool // W6: own fsync not awaited
-	keepRun          bool // S2: run not incremented
-	noDedup          bool // W2
-	trustLoaded      bool // S1: what was read counts as durable
-	wallClockOnly    bool // W4
-	waitAtCommit     bool // W8
-	forgetUnapplied  bool // W2: only the engine's dedup is asked
-	ignoreFactor     bool // W9
-	lateHard         bool // the term's start is appended without the durable promise
+	// Timing is validated by the caller; zero: DefaultTiming.
+	Timing Timing
 }
 
 // Machine is the state of one replica. It is not safe for concurrent use.
@@ -48,6 +38,7 @@ type Machine struct {
 	mut  mutations
 	hard Hard
 	role Role
+	now  Time
 
 	// The log: entries after the applied position are held, the rest is on disk.
 	tail    []op.Entry // tail[0].Seq == applied+1
@@ -61,114 +52,159 @@ type Machine struct {
 	index   map[op.ID]topology.Seq // last parts in tail
 
 	clock     op.Clock
-	boundLost bool   // the durable clock bound may be lower than the one in hard
-	floor     op.HLC // highest one in the log (D2)
-	floorWas  op.HLC // before the last floor entry, at floorSeq
-	floorSeq  topology.Seq
+	boundLost bool // the durable clock bound may be lower than the one in hard
+	own       noted
+	base      noted  // as of the applied position
 	oldest    op.HLC // at most the stamp of the first client's entry above floor
 	lastWrite op.HLC // at least the stamp of the last client's entry
 	wanted    Config // newest settings told
-	configRev uint64 // newest settings in the log
-	configWas uint64 // configRev before the last config entry, at configSeq
-	configSeq topology.Seq
 
-	// As primary.
-	term        topology.Term
-	opened      topology.Seq      // place of this term's start entry, 0 while it has none
-	inherited   topology.Seq      // end of the log at the election: all that earlier terms may have acknowledged
-	others      []topology.PeerID // required besides this replica (W6)
-	match       map[topology.PeerID]topology.Seq
-	appliedAt   map[topology.PeerID]topology.Seq
-	checkpoints map[topology.PeerID]topology.Seq
-	truncated   topology.Seq
-	ready       bool
+	// The own state at its newest marks, ascending.
+	marks []point.Mark
 
-	onCommit map[topology.Seq][]uint64
-	onApply  map[topology.Seq][]uint64
-	told     topology.Seq // waiters on apply are answered up to here
+	leader   // as primary
+	follower // as follower or receiver
 
+	ready   bool
+	wakeAt  int64 // as the last step asked for
+	resumed int64 // when this process last ran on after it had stood still
 	fx      Effects
+	// hardDue: hard has to be saved in this step; it also sets fx.Hard.
 	hardDue bool
 }
+
+// noted is what the protocol's own entries in the log say, up to its end.
+type noted struct {
+	config    uint64 // newest settings
+	configSeq topology.Seq
+	floor     op.HLC
+	mark      topology.Seq // newest mark
+}
+
+// keptMarks is how many are kept for comparing; followers lag.
+const keptMarks = 32
 
 // New makes a machine that awaits Start.
 func New(opt Options) *Machine {
 	if opt.RetryWindowMS == 0 {
 		opt.RetryWindowMS = defaultRetryWindowMS
 	}
-	return &Machine{
-		opt:         opt,
-		index:       map[op.ID]topology.Seq{},
-		match:       map[topology.PeerID]topology.Seq{},
-		appliedAt:   map[topology.PeerID]topology.Seq{},
-		checkpoints: map[topology.PeerID]topology.Seq{},
-		onCommit:    map[topology.Seq][]uint64{},
-		onApply:     map[topology.Seq][]uint64{},
+	if opt.Timing == (Timing{}) {
+		opt.Timing = DefaultTiming()
 	}
+	return &Machine{opt: opt, index: map[op.ID]topology.Seq{}, leader: newLeader()}
 }
 
-// Step takes one event. wallMS is the wall clock in ms since 1970; it may jump,
-// stamps do not (W4). The order of the effects binds, see Effects.
-func (m *Machine) Step(wallMS int64, ev Event) Effects {
-	m.fx, m.hardDue = Effects{}, false
+// Changes tells whether an event may lead to Effects.Append or Cut, so that it has
+// to wait while the log is being synced.
+func Changes(ev Event) bool {
 	switch e := ev.(type) {
-	case Start:
-		m.start(wallMS, e)
-	case PlacementSeen:
-		m.see(wallMS, e)
-	case Propose:
-		m.propose(wallMS, e.Proposals)
-	case Durable:
-		m.synced(e.Seq)
-	case AppliedTo:
-		m.appliedTo(e.Seq)
-	case AppendFailed:
-		m.unappend(e.From)
-	case Checkpointed:
-		m.checkpointed(e.Seq)
-	case Tick:
-		m.open(wallMS)
-		m.raiseFloor(wallMS)
-	case Stop:
-		m.stepDown(Stopped)
-	default:
-		m.broken("unknown event %T", ev)
+	case Received:
+		switch x := e.Message.(type) {
+		case Ack, Mismatch:
+			return false
+		case Append:
+			return len(x.Entries) > 0 || x.Placement != nil
+		}
+		return true
+	case Start, PlacementSeen, Propose, Tick, AppendFailed:
+		return true
+	}
+	return false
+}
+
+// Step takes one event. The wall clock may jump, stamps do not (W4); the
+// monotonic clock may not. The order of the effects binds, see Effects.
+func (m *Machine) Step(now Time, ev Event) Effects {
+	m.fx, m.hardDue = Effects{}, false
+	m.passed(now)
+	if m.role != Stopped {
+		m.take(ev)
 	}
 	m.advance()
+	if m.role == Primary {
+		m.lead()
+	}
+	m.report()
 	if m.hardDue {
 		h := m.hard
 		h.Commit = m.commit
 		m.fx.Hard = &h
 	}
 	m.fx.Sync = m.fx.Sync || len(m.fx.Append) > 0
+	m.wakeAt = m.wake()
+	m.fx.Wake = m.wakeAt
 	fx := m.fx
 	m.fx = Effects{}
 	return fx
 }
 
+func (m *Machine) take(ev Event) {
+	switch e := ev.(type) {
+	case Start:
+		m.start(e)
+	case PlacementSeen:
+		m.see(e)
+	case Propose:
+		m.propose(e.Proposals)
+	case Received:
+		m.receive(e.From, e.Message)
+	case Durable:
+		m.synced(e.Seq)
+	case AppliedTo:
+		m.appliedTo(e)
+	case AppendFailed:
+		m.unappend(e.From)
+	case Checkpointed:
+		m.checkpointed(e.Seq)
+	case ReadDone:
+		m.readDone(e)
+	case Pinned:
+		m.pinned(e)
+	case Fetched:
+		m.fetched(e.At)
+	case FetchFailed:
+		m.fetching = false
+	case HandOver:
+		m.handOver(e.To)
+	case Tick:
+		m.open()
+		m.raiseFloor()
+	case Stop:
+		m.enter(Stopped)
+	default:
+		m.broken("unknown event %T", ev)
+	}
+}
+
 // start: S1, S2, S2a.
-func (m *Machine) start(wallMS int64, e Start) {
+func (m *Machine) start(e Start) {
 	h := e.Hard
 	m.hard, m.last, m.applied, m.issued = h, e.Last, e.Applied, e.Applied
 	if len(e.Entries) != int(e.Last.Seq-e.Applied) || e.Last.Seq < e.Applied || h.Commit > e.Last.Seq {
 		m.broken("log ends at %d with %d entries after applied %d, commit %d", e.Last.Seq, len(e.Entries), e.Applied, h.Commit)
 		return
 	}
+	if m.mut.forgetPending {
+		m.hard.Pending = Pending{}
+	}
+	m.base = noted{config: e.Config, configSeq: e.Applied, floor: e.Floor}
+	m.own, m.lastWrite = m.base, e.MaxHLC
+	if e.Mark.Seq > 0 {
+		m.marks = []point.Mark{e.Mark}
+	}
 	m.tail = slices.Clone(e.Entries)
-	for _, en := range m.tail {
-		m.remember(en)
-		m.bytes += len(en.Body) + op.EntryOverhead
+	for i := range m.tail {
+		m.remember(&m.tail[i])
 	}
 	m.commit = max(e.Applied, h.Commit)
-	m.durable = m.commit
+	m.durable, m.known = m.commit, m.commit
 	if m.mut.trustLoaded {
 		m.durable = e.Last.Seq
 	}
 	m.fx.Sync = m.last.Seq > m.durable
 	m.told = m.applied
 	m.clock.Observe(max(e.MaxHLC, h.HLCBound))
-	m.floor, m.lastWrite = e.Floor, e.MaxHLC
-	m.configRev, m.configSeq = e.ConfigRevision, e.Last.Seq // where exactly does not matter
 	m.history = slices.Clone(e.History)
 	if m.hard.Promised.Less(e.Last.Term) {
 		m.hard.Promised = e.Last.Term // S2a
@@ -176,92 +212,115 @@ func (m *Machine) start(wallMS int64, e Start) {
 	if h.Incarnation != m.opt.Incarnation {
 		m.hard.Incarnation, m.hardDue = m.opt.Incarnation, true
 	}
-	m.take(wallMS)
+	m.obey()
 }
 
-// see adopts a placement: only a higher epoch changes anything (C5), the settings
-// travel beside it (W11).
-func (m *Machine) see(wallMS int64, e PlacementSeen) {
+// see adopts a placement, the settings travel beside it (W11).
+func (m *Machine) see(e PlacementSeen) {
 	if e.Config.Revision > m.wanted.Revision {
 		m.wanted = e.Config
 	}
-	if m.role == Stopped {
-		return
+	if !m.adopt(e.Placement) {
+		m.open()
 	}
-	if e.Placement.Epoch > m.hard.Placement.Epoch {
-		m.hard.Placement, m.hardDue = e.Placement, true
-		if m.hard.Pending.Epoch < e.Placement.Epoch {
-			m.hard.Pending = Pending{} // C8: only a higher epoch ends it
-		}
-		if p := (topology.Term{Epoch: e.Placement.Epoch}); m.hard.Promised.Less(p) {
-			m.hard.Promised = p
-		}
-		m.take(wallMS)
-		return
-	}
-	m.open(wallMS)
 }
 
-// take takes the role that the placement gives. S3: another incarnation's state
+// adopt: only a higher epoch changes anything (C5).
+func (m *Machine) adopt(p topology.Placement) bool {
+	if p.Epoch <= m.hard.Placement.Epoch {
+		return false
+	}
+	m.hard.Placement, m.hardDue = p, true
+	if m.hard.Pending.Epoch < p.Epoch {
+		m.hard.Pending = Pending{} // C8: only a higher epoch ends it
+	}
+	m.promise(topology.Term{Epoch: p.Epoch})
+	m.obey()
+	return true
+}
+
+// promise: C5. What was proven equal to the log of another term's primary says
+// nothing of this one's.
+func (m *Machine) promise(t topology.Term) {
+	if m.hard.Promised.Less(t) {
+		m.hard.Promised, m.hardDue = t, true
+		m.chief, m.proven = 0, 0
+	}
+}
+
+// obey takes the role that the placement gives. S3: another incarnation's state
 // is not ours.
-func (m *Machine) take(wallMS int64) {
+func (m *Machine) obey() {
 	p := m.hard.Placement
 	me, ok := p.Replica(m.opt.Self)
 	switch {
-	case !ok || me.State != topology.Active || me.Incarnation != m.opt.Incarnation:
-		m.stepDown(Idle)
+	case !ok || me.Incarnation != m.opt.Incarnation:
+		m.enter(Idle)
+	case me.State == topology.Partial:
+		m.enter(Receiver)
+	case me.State != topology.Active:
+		m.enter(Idle)
 	case p.Primary != m.opt.Self:
-		m.stepDown(Follower)
+		m.enter(Follower)
 	default:
-		m.elect(wallMS)
+		m.elect()
 	}
 }
 
-// stepDown: C5. Clients that wait learn that the outcome is unknown (W10); the
-// log stays as it is.
-func (m *Machine) stepDown(to Role) {
+// enter takes a role other than the primary's. C5: clients that wait learn that
+// the outcome is unknown (W10); the log stays as it is.
+func (m *Machine) enter(to Role) {
 	if m.role == Primary {
 		m.giveUp()
-		m.ready = false
+		m.leader.resign()
 	}
-	m.role, m.term, m.opened = to, topology.Term{}, 0
+	if m.role != to {
+		m.ready, m.assured = false, false
+	}
+	m.role = to
 }
 
 // elect: C4 after an election or a start, C5 when a new epoch names the primary
 // again. Log, window and waiting clients are kept; acknowledgements of the old
 // term are not.
-func (m *Machine) elect(wallMS int64) {
+func (m *Machine) elect() {
 	run := m.hard.Run + 1
 	if m.mut.keepRun && m.hard.Run > 0 {
 		run = m.hard.Run
 	}
 	term := topology.Term{Epoch: m.hard.Placement.Epoch, Run: run}
 	if term.Less(m.hard.Promised) {
-		m.stepDown(Idle)
+		m.enter(Idle)
 		return
 	}
 	m.hard.Run, m.hard.Promised, m.hardDue = run, term, !m.mut.lateHard
-	m.role, m.term, m.opened, m.inherited = Primary, term, 0, m.last.Seq
-	clear(m.match)
-	clear(m.appliedAt)
-	m.others = m.required()
+	if m.role != Primary {
+		m.ready = false
+	}
+	m.role, m.chief, m.proven, m.fetching = Primary, 0, 0, false
+	m.term, m.opened, m.inherited, m.heir = term, 0, m.last.Seq, 0
+	m.gen++
+	m.recruit()
 	m.told = m.allApplied()
-	m.open(wallMS)
+	m.open()
 }
 
-// open appends what must come before any client's entry: the term's start (C4)
-// and newer settings (W11). The disk may have refused them before.
-func (m *Machine) open(wallMS int64) {
+// open appends what must come before any client's entry: the term's start (C4),
+// newer settings (W11) and a mark for whoever is to be promoted (C8). The disk may
+// have refused them before.
+func (m *Machine) open() {
 	if m.role != Primary {
 		return
 	}
 	if m.opened == 0 {
-		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.EpochStart}.Append(nil))
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.EpochStart}.Append(nil))
 		m.opened = m.last.Seq
 	}
-	if m.wanted.Revision > m.configRev {
-		m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Config, Revision: m.wanted.Revision, Settings: m.wanted.Settings}.Append(nil))
-		m.configWas, m.configRev, m.configSeq = m.configRev, m.wanted.Revision, m.last.Seq
+	if m.wanted.Revision > m.own.config {
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Config, Revision: m.wanted.Revision, Settings: m.wanted.Settings}.Append(nil))
+	}
+	if m.markDue() {
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Mark}.Append(nil))
 	}
 }
 
@@ -269,19 +328,19 @@ func (m *Machine) open(wallMS int64) {
 // may forget stamps, tombstones and operation ids at the same entry. No replica
 // takes provisional writes, hence the floor is the primary's clock less the window.
 // It moves in steps, and only when there is something to forget.
-func (m *Machine) raiseFloor(wallMS int64) {
-	now := max(m.clock.Last().Ms(), uint64(min(max(wallMS, 0), maxWallMS)))
-	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.floor || now < m.opt.RetryWindowMS {
+func (m *Machine) raiseFloor() {
+	now := max(m.clock.Last().Ms(), m.wall())
+	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.own.floor || now < m.opt.RetryWindowMS {
 		return
 	}
 	floor := op.MakeHLC(now-m.opt.RetryWindowMS, 0)
-	if floor <= max(m.oldest, m.floor+op.MakeHLC(m.opt.RetryWindowMS/15, 0)) {
+	if floor <= max(m.oldest, m.own.floor+op.MakeHLC(m.opt.RetryWindowMS/15, 0)) {
 		return
 	}
-	m.floorWas, m.floor = m.floor, floor
-	m.append(wallMS, op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
-	m.floorSeq = m.last.Seq
+	m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
 }
+
+func (m *Machine) wall() uint64 { return uint64(min(max(m.now.Wall, 0), maxWallMS)) }
 
 func (m *Machine) broken(format string, args ...any) {
 	if m.fx.Broken == "" {
@@ -289,36 +348,34 @@ func (m *Machine) broken(format string, args ...any) {
 	}
 }
 
-// required: W6, Active(e) ∪ pending(e), but for this replica, which always is.
-func (m *Machine) required() []topology.PeerID {
-	var out []topology.PeerID
-	add := func(p topology.PeerID) {
-		if p != m.opt.Self && !slices.Contains(out, p) {
-			out = append(out, p)
+// termAt gives the term of the entry at a place, if the history reaches so far.
+func termAt(h []TermStart, s topology.Seq) (topology.Term, bool) {
+	i, exact := slices.BinarySearchFunc(h, s, func(t TermStart, s topology.Seq) int {
+		switch {
+		case t.First < s:
+			return -1
+		case t.First > s:
+			return 1
 		}
+		return 0
+	})
+	if exact {
+		return h[i].Term, true
 	}
-	for _, r := range m.hard.Placement.Replicas {
-		if r.State == topology.Active {
-			add(r.Peer)
-		}
+	if i == 0 {
+		return topology.Term{}, false
 	}
-	if m.hard.Pending.Epoch == m.hard.Placement.Epoch {
-		for _, p := range m.hard.Pending.Peers {
-			add(p)
-		}
-	}
-	return out
+	return h[i-1].Term, true
 }
 
-// reached is the lowest position over the required replicas; the own one is given.
-func (m *Machine) reached(own topology.Seq, of map[topology.PeerID]topology.Seq) topology.Seq {
-	for _, p := range m.others {
-		own = min(own, of[p])
+// place names the entry at s of the own log; false if the history ends above it.
+func (m *Machine) place(s topology.Seq) (Position, bool) {
+	if s == 0 {
+		return Position{}, true
 	}
-	return own
+	t, ok := termAt(m.history, s)
+	return Position{t, s}, ok && s <= m.last.Seq
 }
-
-func (m *Machine) allApplied() topology.Seq { return m.reached(m.applied, m.appliedAt) }
 
 // Status is a picture of a machine.
 type Status struct {
@@ -337,15 +394,21 @@ type Status struct {
 	Unapplied int
 	// Ready: default reads may be answered (R2a).
 	Ready bool
+	// Fetching: a copy of the state is on its way here.
+	Fetching bool
 }
 
 // Status tells where the machine stands.
 func (m *Machine) Status() Status {
-	return Status{
-		Role: m.role, Term: m.term, Promised: m.hard.Promised, Placement: m.hard.Placement, Last: m.last,
-		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.configRev, Settled: m.configSeq <= m.applied,
-		Unapplied: m.bytes, Ready: m.ready,
+	s := Status{
+		Role: m.role, Promised: m.hard.Promised, Placement: m.hard.Placement, Last: m.last,
+		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.own.config, Settled: m.own.configSeq <= m.applied,
+		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching,
 	}
+	if m.role == Primary {
+		s.Term = m.term
+	}
+	return s
 }
 
 // giveUp answers everybody who waits with Unknown, in the order of the log.

@@ -10,7 +10,13 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-const now = 1_700_000_000_000
+const start = 1_700_000_000_000
+
+// now is the time of tests in which none passes.
+var now = clock(start)
+
+// clock: the same time has passed on both clocks.
+func clock(wall int64) Time { return Time{Wall: wall, Mono: wall - start + 1000} }
 
 func placement(epoch topology.Epoch, primary topology.PeerID, states ...topology.ReplicaState) topology.Placement {
 	p := topology.Placement{Epoch: epoch, Primary: primary}
@@ -22,7 +28,7 @@ func placement(epoch topology.Epoch, primary topology.PeerID, states ...topology
 
 func machine(t *testing.T, st Start) (*Machine, Effects) {
 	t.Helper()
-	m := New(Options{Self: 1, Incarnation: topology.Incarnation{1}})
+	m := New(Options{Self: 1, Incarnation: topology.Incarnation{1}, Session: 7})
 	fx := m.Step(now, st)
 	if fx.Broken != "" {
 		t.Fatal(fx.Broken)
@@ -80,7 +86,7 @@ func TestBirthThenWrite(t *testing.T) {
 	if diff := cmp.Diff([]Answer{{2, Committed, 5}}, fx.Answers); diff != "" {
 		t.Fatal(diff)
 	}
-	fx = m.Step(now, AppliedTo{5})
+	fx = m.Step(now, AppliedTo{Seq: 5})
 	if diff := cmp.Diff([]Answer{{3, Applied, 5}}, fx.Answers); diff != "" {
 		t.Fatal(diff)
 	}
@@ -107,7 +113,7 @@ func TestRequiredReplicaBlocksUntilNewEpoch(t *testing.T) {
 	if len(fx.Apply) != 3 || !slices.Equal(fx.Answers, []Answer{{2, Committed, 3}}) {
 		t.Fatalf("C5: %+v", fx)
 	}
-	if fx = m.Step(now, AppliedTo{3}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) || !m.Status().Ready {
+	if fx = m.Step(now, AppliedTo{Seq: 3}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) || !m.Status().Ready {
 		t.Fatalf("C5: %+v", fx)
 	}
 }
@@ -161,9 +167,9 @@ func TestStepDown(t *testing.T) {
 
 func TestRestart(t *testing.T) {
 	old := topology.Term{Epoch: 4, Run: 9}
-	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1}}
+	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1, Body: op.Op{Kind: op.EpochStart}.Append(nil)}}
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(4, 1, topology.Active), Run: 9, Promised: topology.Term{Epoch: 4}, Commit: 11}
-	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, ConfigRevision: 2, Floor: 1<<62 + 1})
+	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, Config: 2, Floor: 1<<62 + 1})
 	if fx.Hard.Promised != (topology.Term{Epoch: 4, Run: 10}) || len(fx.Apply) != 1 || !fx.Sync || len(fx.Append) != 1 {
 		t.Fatalf("S1, S2: %+v", fx)
 	}
@@ -175,7 +181,7 @@ func TestRestart(t *testing.T) {
 	}
 	// The disk is full: what was there is synced, committed and readable, writes are refused.
 	fx = m.Step(now, Durable{12})
-	if m.Step(now, AppliedTo{12}); len(fx.Apply) != 1 || !m.Status().Ready {
+	if m.Step(now, AppliedTo{Seq: 12}); len(fx.Apply) != 1 || !m.Status().Ready {
 		t.Fatalf("R2a: %+v", m.Status())
 	}
 	fx = m.Step(now, Propose{[]Proposal{write(1, 7, WaitApplied, "x")}})
@@ -195,14 +201,23 @@ func TestTruncation(t *testing.T) {
 	m, _ := machine(t, Start{})
 	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
 	m.Step(now, Durable{1})
-	m.Step(now, AppliedTo{1})
+	m.Step(now, AppliedTo{Seq: 1})
 	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 1 {
 		t.Fatalf("C9: %+v", fx)
 	}
-	m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Active)})
-	m.checkpoints[1] = 2
-	if fx := m.Step(now, Checkpointed{1}); fx.Truncate != 0 {
-		t.Fatalf("C9: an Active replica whose checkpoint is unknown: %+v", fx)
+	m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Active, topology.Partial)})
+	m.Step(now, Durable{2})
+	ack := func(from topology.PeerID, s topology.Seq) {
+		m.Step(now, Received{from, Ack{Term: topology.Term{Epoch: 2, Run: 2}, Durable: s, Applied: s}})
+	}
+	ack(2, 2)
+	m.Step(now, AppliedTo{Seq: 2})
+	if fx := m.Step(now, Checkpointed{2}); fx.Truncate != 0 {
+		t.Fatalf("C9: a Partial that has nothing yet: %+v", fx)
+	}
+	ack(3, 2)
+	if fx := m.Step(now, Checkpointed{2}); fx.Truncate != 2 {
+		t.Fatalf("C9: %+v", fx)
 	}
 }
 
@@ -214,7 +229,7 @@ func TestFloor(t *testing.T) {
 	}
 	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
 	at := func(ms int64) op.HLC {
-		fx := m.Step(ms, Tick{})
+		fx := m.Step(clock(ms), Tick{})
 		if len(fx.Append) == 0 {
 			return 0
 		}
@@ -225,30 +240,80 @@ func TestFloor(t *testing.T) {
 		return o.Floor
 	}
 	const window, step = defaultRetryWindowMS, defaultRetryWindowMS / 15
-	if f := at(now + window); f != 0 {
+	if f := at(start + window); f != 0 {
 		t.Errorf("D2: %d with nothing below it", f.Ms())
 	}
-	m.Step(now+window, Propose{[]Proposal{write(1, 2, WaitApplied, "a")}})
-	if f := at(now + window + 1); f.Ms() != now+1 {
+	m.Step(clock(start+window), Propose{[]Proposal{write(1, 2, WaitApplied, "a")}})
+	if f := at(start + window + 1); f.Ms() != start+1 {
 		t.Errorf("D2: %d", f.Ms())
 	}
-	if f := at(now + window + step); f != 0 {
+	if f := at(start + window + step); f != 0 {
 		t.Errorf("D2: again after less than a step: %d", f.Ms())
 	}
-	if f := at(now + window + step + 2); f == 0 {
+	if f := at(start + window + step + 2); f == 0 {
 		t.Error("D2: not raised after a step")
 	}
 	m.Step(now, AppendFailed{m.Status().Last.Seq})
-	if f := at(now + 2*window + 1); f.Ms() != now+window+1 {
+	if f := at(start + 2*window + 1); f.Ms() != start+window+1 {
 		t.Errorf("D2: %d after the disk refused one", f.Ms())
 	}
-	if f := at(now + 4*window); f != 0 {
+	if f := at(start + 4*window); f != 0 {
 		t.Errorf("D2: %d though nothing is above the floor", f.Ms())
 	}
 }
 
+// The rules whose breach random runs meet too rarely (replication.md §11: 6, 15, 21).
+func TestRareTraps(t *testing.T) {
+	active := placement(1, 2, topology.Active, topology.Active)
+	late := Append{Term: topology.Term{Epoch: 1, Run: 1}, Complete: true, Session: 6} // sent to the life before this one
+	for _, broken := range []bool{false, true} {
+		m, _ := machine(t, Start{Hard: Hard{Incarnation: topology.Incarnation{1}, Placement: active}})
+		m.mut.anySession = broken
+		m.Step(now, Received{2, late})
+		if m.Status().Ready != broken {
+			t.Errorf("R2a, rule off %v: %+v", broken, m.Status())
+		}
+		fresh := late
+		fresh.Session = 7
+		if m.Step(now, Received{2, fresh}); !m.Status().Ready {
+			t.Errorf("R2a: %+v", m.Status())
+		}
+		m, _ = machine(t, Start{Hard: Hard{Incarnation: topology.Incarnation{1}, Placement: active}})
+		m.mut.noFence = broken
+		for run := topology.Run(2); run >= 1; run-- { // the primary started anew and had lost entry 1 of its first run
+			term := topology.Term{Epoch: 1, Run: run}
+			m.Step(now, Received{2, Append{Term: term, Entries: []op.Entry{{Term: term, Seq: 1, ID: op.ID{Request: [16]byte{byte(run)}}}}}})
+		}
+		if (m.Status().Last.Run == 1) != broken {
+			t.Errorf("C5, rule off %v: %+v", broken, m.Status())
+		}
+		h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 1, topology.Active, topology.Partial), Pending: Pending{5, []topology.PeerID{2}}}
+		m = New(Options{Self: 1, Incarnation: topology.Incarnation{1}, Session: 7})
+		m.mut.forgetPending = broken
+		m.Step(now, Start{Hard: h})
+		if m.Step(now, Durable{1}); (m.Status().Commit == 1) != broken {
+			t.Errorf("C8, rule off %v: commit %d with a pending replica silent", broken, m.Status().Commit)
+		}
+	}
+}
+
+func TestTiming(t *testing.T) {
+	if err := DefaultTiming().Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, change := range []func(*Timing){
+		func(x *Timing) { x.Repeat = 0 }, func(x *Timing) { x.Deadline = x.Repeat }, func(x *Timing) { x.Heartbeat = x.Serve },
+		func(x *Timing) { x.Silence = x.Heartbeat }, func(x *Timing) { x.Window = 0 },
+	} {
+		x := DefaultTiming()
+		if change(&x); x.Validate() == nil {
+			t.Errorf("%+v accepted", x)
+		}
+	}
+}
+
 func TestBrokenInvariantsAreNamed(t *testing.T) {
-	for _, ev := range []Event{Durable{9}, AppliedTo{1}, Checkpointed{1}, nil, Propose{[]Proposal{write(1, 1, 0)}}} {
+	for _, ev := range []Event{Durable{9}, AppliedTo{Seq: 1}, Checkpointed{1}, nil, Propose{[]Proposal{write(1, 1, 0)}}} {
 		m, _ := machine(t, Start{})
 		m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active)})
 		if fx := m.Step(now, ev); fx.Broken == "" {

@@ -3,35 +3,45 @@ package core
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strings"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// The simulator drives a Machine through a disk that loses what was not synced,
-// a clock that jumps and clients that repeat themselves, and checks the
-// invariants of docs/replication.md after every step. One seed, one run, always
-// the same bytes of trace.
+// The simulator drives the machines of one shard, on disks that lose what was not
+// synced, over a network that loses, repeats, delays and reorders, under clocks
+// that jump and a control plane that follows C0 to C10 (simcontrol_test.go), with
+// clients that repeat themselves anywhere. It checks the invariants of
+// docs/replication.md after every step (simcheck_test.go). One seed, one run,
+// always the same bytes of trace.
 
 const (
 	simPoints        = 3
+	simPeers         = 4 // of which two or three hold a replica at first
 	simRetryWindowMS = 90_000
 )
 
+// simTiming is quick, and its window is small enough to be felt.
+func simTiming() Timing {
+	return Timing{Deadline: 200, Repeat: 40, Heartbeat: 100, Silence: 500, Serve: 400, Move: 200, Near: 4, Window: 400}
+}
+
 // simOp is an operation that a client issues and repeats under one id.
 type simOp struct {
-	point  int
-	del    bool
-	parts  int
-	factor int
-	floor  op.HLC // highest stamp acknowledged on the point before it was issued
-	seq    topology.Seq
-	live   bool // proposed, and not refused since
-	acked  bool
-	copies int // places in the committed log
+	point   int
+	del     bool
+	parts   int
+	factor  int
+	floor   op.HLC // highest stamp acknowledged on the point before it was issued
+	tries   int
+	refused bool // its only try was
+	seq     topology.Seq
+	acked   bool
 }
 
 // simPoint is the fold's state of one point (P5 without fields).
@@ -49,7 +59,11 @@ type simEngine struct {
 	maxHLC  op.HLC
 	config  uint64
 	floor   op.HLC
+	mark    point.Mark
+	rotten  uint64 // bits flipped in it
 }
+
+func newSimEngine() simEngine { return simEngine{seen: map[op.ID]topology.Seq{}} }
 
 func (e simEngine) clone() simEngine {
 	seen := make(map[op.ID]topology.Seq, len(e.seen))
@@ -60,10 +74,20 @@ func (e simEngine) clone() simEngine {
 	return e
 }
 
+func (e *simEngine) sum() point.Digest {
+	h := fnv.New64a()
+	fmt.Fprint(h, e.points, e.config, e.floor, e.rotten)
+	return point.Digest{A: h.Sum64(), B: uint64(e.applied)}
+}
+
 func (e *simEngine) apply(en op.Entry) {
 	e.applied, e.maxHLC = en.Seq, max(e.maxHLC, en.HLC)
 	if en.ID.Request == [16]byte{} {
-		e.config, e.floor = max(e.config, simConfig(en)), max(e.floor, simOwn(en).Floor)
+		o := simOwn(en)
+		e.config, e.floor = max(e.config, o.Revision), max(e.floor, o.Floor)
+		if o.Kind == op.Mark {
+			e.mark = point.Mark{Seq: en.Seq, Digest: e.sum()}
+		}
 		return
 	}
 	e.seen[en.ID] = en.Seq
@@ -71,8 +95,6 @@ func (e *simEngine) apply(en op.Entry) {
 		*p = simPoint{en.HLC, en.Body[1] == 0, simNumber(en.ID)}
 	}
 }
-
-func simConfig(e op.Entry) uint64 { return simOwn(e).Revision }
 
 // simOwn decodes an entry of the protocol's own.
 func simOwn(e op.Entry) (o op.Op) {
@@ -95,6 +117,7 @@ func simNumber(id op.ID) uint32 { return binary.BigEndian.Uint32(id.Request[:]) 
 
 // simDisk is what a crash leaves. log[0] has place front+1.
 type simDisk struct {
+	inc    topology.Incarnation
 	hard   Hard
 	log    []op.Entry
 	front  topology.Seq // truncated up to here
@@ -106,27 +129,63 @@ type simDisk struct {
 
 func (d *simDisk) end() topology.Seq { return d.front + topology.Seq(len(d.log)) }
 
+func (d *simDisk) at(s topology.Seq) op.Entry { return d.log[s-d.front-1] }
+
+// simHost is a peer with its replica.
+type simHost struct {
+	id      topology.PeerID
+	disk    simDisk
+	m       *Machine // nil: down
+	eng     simEngine
+	queue   []op.Entry // handed to the engine, not applied yet
+	skew    int64      // of the wall clock
+	asleep  int64      // until then it gets no time
+	wake    int64
+	session uint64
+	lease   uint64 // session at the control plane, 0: none
+	// syncing: an fsync is running that will cover the log up to it.
+	syncing, syncDue topology.Seq
+	failed           bool    // an fsync failed: only a restart helps
+	held             []Event // wait for the log to be free
+	fetching         topology.PeerID
+	copied           *simCopy // fetched, not judged yet
+}
+
+// simCopy is a copy of a state.
+type simCopy struct {
+	state simEngine
+	at    Position
+	terms []TermStart
+}
+
+// simMsg is on its way. To 0 is the control plane.
+type simMsg struct {
+	from, to topology.PeerID
+	what     any // Message, SetState, Move, simConfirm, simConfirmed, PlacementSeen
+	lease    uint64
+}
+
 type simWait struct {
 	op   uint32
 	mode WaitMode
+	host topology.PeerID
 }
 
 type world struct {
 	rng   *rand.Rand
 	mut   mutations
-	disk  simDisk
-	m     *Machine // nil: down
-	eng   simEngine
-	queue []op.Entry // handed to the engine, not applied yet
-	wall  int64
-	// wallMax is the latest time that the wall clock ever showed.
-	wallMax int64
-	// syncing: an fsync is running that will cover the log up to it.
-	syncing, syncDue topology.Seq
-	failed           bool // an fsync failed: only a restart helps
+	hosts []*simHost
+	net   []simMsg
+	cut   map[[2]topology.PeerID]bool // direction
+	mono  int64
+	// wallMax is the latest time that any wall clock ever showed.
+	wallMax  int64
+	cp       simControl
+	faults   float64 // chance of one in a step, in percent
+	conf     uint64
+	sessions uint64
+	disks    byte
 
-	place   topology.Placement
-	conf    uint64
 	ops     []simOp
 	waiting map[uint64]simWait
 	nextRef uint64
@@ -137,7 +196,7 @@ type world struct {
 	places  map[Position]op.Entry
 	shown   topology.Seq // highest place answered as applied
 	maxAck  [simPoints]op.HLC
-	terms   topology.Term // highest term that appended
+	ackedBy map[topology.Epoch]topology.PeerID
 	step    int
 	counts  map[string]int
 	trace   *strings.Builder
@@ -156,15 +215,26 @@ func (w *world) note(format string, args ...any) {
 
 func newWorld(seed uint64, mut mutations, trace *strings.Builder) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 0x50616e646f)), mut: mut, wall: 1_700_000_000_000, waiting: map[uint64]simWait{},
-		places: map[Position]op.Entry{}, counts: map[string]int{}, trace: trace,
-		fold: simEngine{seen: map[op.ID]topology.Seq{}}, folds: make([][simPoints]simPoint, 1),
+		rng: rand.New(rand.NewPCG(seed, 0x50616e646f)), mut: mut, mono: 1_000_000, waiting: map[uint64]simWait{},
+		places: map[Position]op.Entry{}, counts: map[string]int{}, trace: trace, cut: map[[2]topology.PeerID]bool{},
+		fold: newSimEngine(), folds: make([][simPoints]simPoint, 1), ackedBy: map[topology.Epoch]topology.PeerID{}, conf: 1,
 	}
-	w.disk.state = simEngine{seen: map[op.ID]topology.Seq{}}
-	w.place = topology.Placement{Epoch: 1, Primary: 7, Replicas: []topology.Replica{{Peer: 7, State: topology.Active, Incarnation: topology.Incarnation{1}}, {Peer: 9, State: topology.Dead}}}
-	w.conf = 1
+	for i := range simPeers {
+		h := &simHost{id: topology.PeerID(i + 1), skew: 1_700_000_000_000 + int64(w.rng.IntN(4000))}
+		w.newDisk(h)
+		w.hosts = append(w.hosts, h)
+	}
+	w.faults = []float64{0.2, 0.7, 2, 4}[w.rng.IntN(4)]
+	w.cp.found(w, 2+w.rng.IntN(2))
 	return w
 }
+
+func (w *world) newDisk(h *simHost) {
+	w.disks++
+	h.disk = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}
+}
+
+func (w *world) host(p topology.PeerID) *simHost { return w.hosts[p-1] }
 
 // run plays steps and then heals: everything in the log commits and is applied.
 func (w *world) run(steps int) (caught string) {
@@ -187,170 +257,427 @@ func (w *world) run(steps int) (caught string) {
 
 func (w *world) chance(percent float64) bool { return w.rng.Float64()*100 < percent }
 
+func (w *world) now(h *simHost) Time {
+	wall := w.mono + h.skew
+	w.wallMax = max(w.wallMax, wall)
+	return Time{Wall: wall, Mono: w.mono}
+}
+
 func (w *world) act() {
-	w.wallMax = max(w.wallMax, w.wall)
-	w.wall += int64(w.rng.IntN(3))
-	if w.disk.full && w.chance(8) {
-		w.disk.full = false
-		w.note("space again")
-	}
-	if w.m == nil {
-		if w.chance(60) {
-			w.boot()
-		} else {
-			w.around()
-		}
+	w.mono += int64(w.rng.IntN(4))
+	w.ring()
+	if w.chance(w.faults) {
+		w.around()
 		return
 	}
 	switch r := w.rng.IntN(100); {
-	case r < 40:
-		w.proposals()
-	case r < 55:
-		w.startSync()
-	case r < 70:
-		w.endSync()
-	case r < 88:
-		w.applySome()
-	case r < 91:
-		w.checkpoint()
+	case r < 45:
+		w.deliver()
+	case r < 53:
+		w.cp.act(w)
 	default:
-		w.around()
+		w.busy(w.hosts[w.rng.IntN(len(w.hosts))])
 	}
 }
 
-// around is what happens to the peer rather than in it.
+// ring gives time to whoever asked for it.
+func (w *world) ring() {
+	for _, h := range w.hosts {
+		if h.m != nil && h.wake != 0 && h.wake <= w.mono && w.chance(60) {
+			w.do(h, Tick{})
+		}
+	}
+}
+
+// busy is what goes on in a process.
+func (w *world) busy(h *simHost) {
+	if h.m == nil {
+		if w.chance(15) {
+			w.boot(h)
+		}
+		return
+	}
+	if w.awake(h) {
+		switch r := w.rng.IntN(100); {
+		case r < 25:
+			w.proposals(h)
+		case r < 45:
+			w.startSync(h)
+		case r < 65:
+			w.endSync(h)
+		case r < 92:
+			w.applySome(h)
+		case r < 95:
+			w.checkpoint(h)
+		default:
+			w.copying(h)
+		}
+	}
+}
+
+func (w *world) awake(h *simHost) bool { return h.asleep <= w.mono }
+
+// around is what happens to processes and links rather than in them.
 func (w *world) around() {
+	h := w.hosts[w.rng.IntN(len(w.hosts))]
 	switch r := w.rng.IntN(100); {
-	case r < 12:
-		w.crash(w.chance(50))
-	case r < 24:
-		w.wall += int64(w.rng.IntN(30_000)) - 10_000
-		w.wallMax = max(w.wallMax, w.wall)
-		w.note("clock %d", w.wall)
-	case r < 34:
-		w.place.Epoch += topology.Epoch(1 + w.rng.IntN(2))
-		w.seePlacement()
-	case r < 42:
+	case r < 25:
+		w.crash(h, w.chance(50))
+	case r < 33:
+		h.skew += int64(w.rng.IntN(30_000)) - 10_000
+		w.note("%d clock %d", h.id, h.skew)
+	case r < 38:
+		w.mono += int64(w.rng.IntN(600))
+	case r < 44:
+		h.asleep = w.mono + int64(w.rng.IntN(1500))
+		w.note("%d sleeps", h.id)
+	case r < 50:
 		w.conf++
-		w.seePlacement()
-	case r < 52:
-		w.disk.full = !w.disk.full
-		w.note("full %v", w.disk.full)
-	case r < 70:
-		w.do(Tick{})
-	case r < 73 && w.m != nil:
-		w.do(Stop{})
-		w.crash(false)
-	case r < 78 && w.syncing > 0:
-		w.failSync()
+	case r < 56:
+		h.disk.full = !h.disk.full
+		w.note("%d full %v", h.id, h.disk.full)
+	case r < 76:
+		w.partition(h.id)
+	case r < 84:
+		clear(w.cut)
+		w.cp.cut, w.cp.down = [simPeers + 1]bool{}, false
+		w.note("links whole")
+	case r < 88:
+		w.cp.down = !w.cp.down
+		w.note("control plane down %v", w.cp.down)
+	case r < 92:
+		w.loseDisk(h)
+	case r < 95:
+		w.rot(h)
+	case r < 97 && h.syncing > 0:
+		w.failSync(h)
+	case h.m != nil:
+		w.do(h, Stop{})
+		w.crash(h, false)
 	}
 }
 
-func (w *world) seePlacement() {
-	w.do(PlacementSeen{Placement: w.place, Config: Config{w.conf, []byte("settings")}})
+// partition cuts a peer off: from all or one, in one direction or both.
+func (w *world) partition(p topology.PeerID) {
+	only := topology.PeerID(0)
+	if w.chance(50) {
+		only = topology.PeerID(1 + w.rng.IntN(simPeers))
+	}
+	for _, o := range w.hosts {
+		if only != 0 && o.id != only {
+			continue
+		}
+		w.cut[[2]topology.PeerID{p, o.id}] = true
+		if w.chance(60) {
+			w.cut[[2]topology.PeerID{o.id, p}] = true
+		}
+	}
+	if w.chance(40) {
+		w.cp.cut[p] = true
+	}
+	w.note("cut %v control plane %v", w.cut, w.cp.cut)
+}
+
+func (w *world) linked(a, b topology.PeerID) bool {
+	switch {
+	case a == 0:
+		return !w.cp.down && !w.cp.cut[b]
+	case b == 0:
+		return !w.cp.down && !w.cp.cut[a]
+	}
+	return !w.cut[[2]topology.PeerID{a, b}]
+}
+
+func (w *world) send(m simMsg) {
+	if len(w.net) > 80 { // something old is lost
+		i := w.rng.IntN(len(w.net))
+		w.net = slices.Delete(w.net, i, i+1)
+	}
+	w.net = append(w.net, m)
+}
+
+// deliver hands one message over, mostly in order, or loses or repeats it.
+func (w *world) deliver() {
+	if len(w.net) == 0 {
+		return
+	}
+	i := 0
+	if !w.healing && w.chance(20) {
+		i = w.rng.IntN(len(w.net))
+	}
+	m := w.net[i]
+	if w.healing || !w.chance(3) {
+		w.net = slices.Delete(w.net, i, i+1)
+	} else {
+		w.counts["repeated messages"]++
+	}
+	if !w.linked(m.from, m.to) || !w.healing && w.chance(w.faults) {
+		w.counts["lost messages"]++
+		return
+	}
+	if m.to == 0 {
+		w.cp.receive(w, m)
+		return
+	}
+	h := w.host(m.to)
+	if h.m == nil || h.failed {
+		return
+	}
+	if !w.awake(h) {
+		w.send(m)
+		return
+	}
+	switch x := m.what.(type) {
+	case Message:
+		w.do(h, Received{m.from, x})
+	case PlacementSeen, HandOver:
+		w.do(h, x.(Event))
+	case simConfirm:
+		w.do(h, PlacementSeen{Placement: x.rec, Config: Config{w.conf, []byte("settings")}})
+		if h.m != nil {
+			w.send(simMsg{from: h.id, what: simConfirmed{x.nonce, h.disk.inc, h.m.Status().Placement.Epoch}, lease: h.lease})
+		}
+	}
 }
 
 // do steps the machine and performs the effects; it may die between any two.
-func (w *world) do(ev Event) {
-	if w.m == nil || w.failed {
+func (w *world) do(h *simHost, ev Event) {
+	if h.m == nil || h.failed || !w.awake(h) {
 		return
 	}
-	fx := w.m.Step(w.wall, ev)
+	if h.syncing > 0 && Changes(ev) {
+		if len(h.held) < 20 {
+			h.held = append(h.held, ev)
+		}
+		return
+	}
+	was := h.m.Status()
+	fx := h.m.Step(w.now(h), ev)
+	h.wake = fx.Wake
 	if w.trace != nil {
-		w.note("%T%v hard=%v append=%v apply=%d cut=%d answers=%v", ev, ev, fx.Hard != nil, fx.Append, len(fx.Apply), fx.Truncate, fx.Answers)
+		w.note("%d %s =>%s", h.id, brief(ev), brief(fx))
 	}
 	if fx.Broken != "" {
-		w.fail("broken: %s", fx.Broken)
+		w.fail("broken at %d: %s", h.id, fx.Broken)
 	}
+	if !Changes(ev) && (fx.Cut != nil || len(fx.Append) > 0) {
+		w.fail("%T changes the log", ev)
+	}
+	w.perform(h, was, fx)
+}
+
+func (w *world) perform(h *simHost, was Status, fx Effects) {
 	dieAt := -1
-	if !w.healing && w.chance(0.5) {
-		dieAt = w.rng.IntN(4)
+	if !w.healing && w.chance(w.faults/5) {
+		dieAt = w.rng.IntN(6)
+	}
+	die := func(at int) bool {
+		if dieAt == at {
+			w.crash(h, w.chance(50))
+		}
+		return h.m == nil
+	}
+	if die(0) {
+		return
 	}
 	if fx.Hard != nil {
-		if w.disk.full && len(fx.Append) > 0 && fx.Hard.Promised == w.disk.hard.Promised && fx.Hard.Placement.Epoch == w.disk.hard.Placement.Epoch {
-			w.unappend(fx)
-			return
-		}
-		w.disk.hard = *fx.Hard
+		h.disk.hard = *fx.Hard
 	}
-	if dieAt == 0 {
-		w.crash(w.chance(50))
+	if die(1) {
 		return
 	}
-	if len(fx.Append) > 0 && w.disk.full {
-		w.unappend(fx)
-		return
+	if fx.Cut != nil {
+		w.cutLog(h, fx.Cut.After)
 	}
-	if !w.append(fx.Append, dieAt == 1) {
+	refused := len(fx.Append) > 0 && h.disk.full
+	if !refused && !w.append(h, fx.Append, dieAt == 2) {
 		return
 	}
 	if fx.Sync {
-		w.syncDue = w.disk.end()
+		h.syncDue = h.disk.end()
 	}
-	w.queue = append(w.queue, fx.Apply...)
-	w.committed()
-	if dieAt == 2 {
-		w.crash(w.chance(50))
+	h.queue = append(h.queue, fx.Apply...)
+	w.committed(h)
+	if die(3) {
 		return
 	}
 	if fx.Truncate > 0 {
-		w.truncate(fx.Truncate)
+		w.truncate(h, fx.Truncate)
 	}
-	w.answered(fx.Answers)
+	if !refused {
+		for _, e := range fx.Send {
+			w.send(simMsg{from: h.id, to: e.To, what: e.Message})
+		}
+	}
+	for _, a := range fx.Ask {
+		w.send(simMsg{from: h.id, what: a, lease: h.lease})
+	}
+	if fx.Move != nil {
+		w.send(simMsg{from: h.id, what: *fx.Move, lease: h.lease})
+	}
+	w.answered(h, fx.Answers)
+	if die(4) {
+		return
+	}
+	for _, r := range fx.Read {
+		w.read(h, r)
+	}
+	if fx.Fetch != 0 {
+		h.fetching = fx.Fetch
+	}
+	w.judge(h, fx)
+	if refused && h.m != nil {
+		w.counts["refused"]++
+		w.do(h, AppendFailed{fx.Append[0].Seq})
+	}
 }
 
-// unappend: the disk refused the step's entries; the rest of the effects stands.
-func (w *world) unappend(fx Effects) {
-	w.counts["refused"]++
-	if fx.Sync {
-		w.syncDue = w.disk.end()
+// judge does what the machine says of a copy, or of its own.
+func (w *world) judge(h *simHost, fx Effects) {
+	c := h.copied
+	switch fx.Copy {
+	case Install:
+		w.counts["copies installed"]++
+		h.copied = nil
+		w.install(h, c)
+		w.restart(h)
+	case Drop:
+		w.counts["copies dropped"]++
+		h.copied = nil
 	}
-	w.queue = append(w.queue, fx.Apply...)
-	w.answered(fx.Answers)
-	w.do(AppendFailed{fx.Append[0].Seq})
+	if fx.Wipe != "" {
+		w.counts["wiped"]++
+		w.newDisk(h)
+		w.restart(h)
+	}
+}
+
+// install: C6a, as the shell does it: the log is kept if it continues the copy.
+func (w *world) install(h *simHost, c *simCopy) {
+	d := &h.disk
+	d.state = c.state.clone()
+	t, ok := termAt(d.terms, c.at.Seq)
+	if ok && t == c.at.Term && d.end() >= c.at.Seq {
+		d.synced = max(d.synced, c.at.Seq) // up to there the state has it
+		return
+	}
+	d.log, d.front, d.synced, d.terms = nil, c.at.Seq, c.at.Seq, slices.Clone(c.terms)
+}
+
+// restart: the replica starts anew in its process, which goes on.
+func (w *world) restart(h *simHost) {
+	w.crash(h, false)
+	if w.chance(80) || w.healing {
+		w.boot(h)
+	}
+}
+
+// read answers a Read, now or never.
+func (w *world) read(h *simHost, r Read) {
+	d, out := &h.disk, ReadDone{Read: r}
+	if r.From > d.front && r.From <= d.end() {
+		es := d.log[r.From-d.front-1:]
+		out.Entries = slices.Clone(es[:min(len(es), 1+w.rng.IntN(3))])
+	}
+	w.do(h, out)
+}
+
+// copying moves a transfer on.
+func (w *world) copying(h *simHost) {
+	switch {
+	case h.copied != nil:
+		w.do(h, Fetched{h.copied.at.Seq})
+	case h.fetching != 0:
+		src := w.host(h.fetching)
+		h.fetching = 0
+		if src.m == nil || src.failed || src.m.Status().Role != Primary || !w.linked(h.id, src.id) || !w.linked(src.id, h.id) || w.chance(20) {
+			w.do(h, FetchFailed{})
+			return
+		}
+		h.copied = &simCopy{state: src.eng.clone()}
+		h.copied.state.mark = point.Mark{} // what it did not compute itself proves nothing
+		at := src.eng.applied
+		t, ok := termAt(src.disk.terms, at)
+		if !ok && at > 0 {
+			w.fail("term of applied %d unknown at %d", at, src.id)
+		}
+		h.copied.at = Position{t, at}
+		for _, s := range src.disk.terms {
+			if s.First <= at {
+				h.copied.terms = append(h.copied.terms, s)
+			}
+		}
+		w.counts["copies"]++
+		w.do(src, Pinned{h.id, at})
+	}
 }
 
 // append puts entries into the page cache; dying leaves a part of them.
-func (w *world) append(es []op.Entry, die bool) bool {
-	if die {
+func (w *world) append(h *simHost, es []op.Entry, dies bool) bool {
+	if dies {
 		es = es[:w.rng.IntN(len(es)+1)]
 	}
+	d := &h.disk
 	for _, e := range es {
-		if e.Seq != w.disk.end()+1 {
-			w.fail("gap: %d after %d", e.Seq, w.disk.end())
+		if e.Seq != d.end()+1 {
+			w.fail("gap at %d: %d after %d", h.id, e.Seq, d.end())
 		}
 		at := Position{e.Term, e.Seq}
 		if o, ok := w.places[at]; ok && (o.HLC != e.HLC || o.ID != e.ID) {
 			w.fail("I4: two entries at %+v", at)
 		}
 		w.places[at] = e
-		if e.Term.Less(w.terms) {
-			w.fail("I5: term %v after %v", e.Term, w.terms)
+		if n := len(d.terms); n == 0 || d.terms[n-1].Term != e.Term {
+			if n > 0 && e.Term.Less(d.terms[n-1].Term) {
+				w.fail("I4: term %v after %v at %d", e.Term, d.terms[n-1].Term, h.id)
+			}
+			d.terms = append(d.terms, TermStart{e.Term, e.Seq})
 		}
-		w.terms = e.Term
-		if n := len(w.disk.terms); n == 0 || w.disk.terms[n-1].Term != e.Term {
-			w.disk.terms = append(w.disk.terms, TermStart{e.Term, e.Seq})
-		}
-		w.disk.log = append(w.disk.log, e)
+		d.log = append(d.log, e)
 	}
-	if die {
-		w.crash(w.chance(50))
+	if dies {
+		w.crash(h, w.chance(50))
 	}
-	return !die
+	return !dies
 }
 
-func (w *world) truncate(to topology.Seq) {
-	if to > w.disk.state.applied {
-		w.fail("C9: truncated to %d, checkpoint %d", to, w.disk.state.applied)
+// cutLog is durable, and so is what it leaves.
+func (w *world) cutLog(h *simHost, after topology.Seq) {
+	d := &h.disk
+	w.counts["cuts"]++
+	if after < h.eng.applied || after < topology.Seq(len(w.canon)) && after < d.synced && w.cp.activeIn(h) {
+		w.fail("I3: %d cuts its log to %d, applied %d, committed %d", h.id, after, h.eng.applied, len(w.canon))
 	}
-	if n := int(to) - int(w.disk.front); n > 0 {
-		w.disk.log = slices.Clone(w.disk.log[n:])
-		w.disk.front = to
+	d.log = slices.Clone(d.log[:after-d.front])
+	d.synced = after
+	w.trimTerms(d)
+}
+
+func (w *world) trimTerms(d *simDisk) {
+	for n := len(d.terms); n > 0 && d.terms[n-1].First > d.end(); n-- {
+		d.terms = d.terms[:n-1]
+	}
+}
+
+func (w *world) truncate(h *simHost, to topology.Seq) {
+	d := &h.disk
+	if to > d.state.applied {
+		w.fail("C9: %d truncated to %d, checkpoint %d", h.id, to, d.state.applied)
+	}
+	if n := int(to) - int(d.front); n > 0 {
+		d.log = slices.Clone(d.log[n:])
+		d.front = to
 		w.counts["truncations"]++
 	}
 }
 
-func (w *world) proposals() {
+func (w *world) proposals(h *simHost) {
+	if h.syncing > 0 || h.failed {
+		return
+	}
+	if h.m.Status().Role != Primary && w.chance(85) {
+		return
+	}
 	var ps []Proposal
 	for range 1 + w.rng.IntN(3) {
 		var n uint32
@@ -359,20 +686,20 @@ func (w *world) proposals() {
 			w.counts["repetitions"]++
 		} else {
 			n = uint32(len(w.ops))
-			o := simOp{point: w.rng.IntN(simPoints), del: w.chance(30), parts: 1}
+			o := simOp{point: w.rng.IntN(simPoints), del: w.chance(30), parts: 1, factor: w.rng.IntN(4)}
 			if w.chance(10) {
 				o.parts = 2 + w.rng.IntN(2)
 			}
-			if w.chance(3) {
-				o.factor = 2 // one replica is Active, so never met
+			if o.factor > 1 && w.chance(70) {
+				o.factor = 1
 			}
 			o.floor = w.maxAck[o.point]
 			w.ops = append(w.ops, o)
 		}
 		w.nextRef++
-		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: w.ops[n].factor}
-		p.Seen = w.eng.seen[op.ID{Request: p.ID.Request, Part: op.LastPart}]
 		o := &w.ops[n]
+		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: o.factor}
+		p.Seen = h.eng.seen[op.ID{Request: p.ID.Request, Part: op.LastPart}]
 		for range o.parts {
 			b := []byte{byte(o.point), 0}
 			if o.del {
@@ -380,269 +707,153 @@ func (w *world) proposals() {
 			}
 			p.Bodies = append(p.Bodies, b)
 		}
-		o.live = true
-		w.waiting[p.Ref] = simWait{n, p.Wait}
+		o.tries++
+		w.waiting[p.Ref] = simWait{n, p.Wait, h.id}
 		ps = append(ps, p)
 	}
-	if w.failed {
-		for _, p := range ps {
-			delete(w.waiting, p.Ref)
-		}
-		return
-	}
-	w.do(Propose{ps})
+	w.do(h, Propose{ps})
 }
 
-func (w *world) startSync() {
-	if w.syncing == 0 && w.syncDue > w.disk.synced && !w.failed {
-		w.syncing = w.disk.end()
-		w.note("fsync starts up to %d", w.syncing)
+func (w *world) startSync(h *simHost) {
+	if h.syncing == 0 && h.syncDue > 0 && !h.failed {
+		h.syncing, h.syncDue = h.disk.end(), 0
 	}
 }
 
-func (w *world) endSync() {
-	if w.syncing == 0 {
+func (w *world) endSync(h *simHost) {
+	if h.syncing == 0 {
 		return
 	}
-	w.disk.synced = max(w.disk.synced, w.syncing)
-	s := w.syncing
-	w.syncing = 0
-	w.do(Durable{s})
+	h.disk.synced = max(h.disk.synced, h.syncing)
+	s := h.syncing
+	h.syncing = 0
+	w.do(h, Durable{s})
+	held := h.held
+	h.held = nil
+	for _, ev := range held {
+		w.do(h, ev)
+	}
 }
 
 // failSync: the kernel drops what it could not write, the replica stops for good.
-func (w *world) failSync() {
+func (w *world) failSync(h *simHost) {
 	w.counts["failed fsyncs"]++
-	w.syncing = 0
-	w.do(Stop{})
-	w.failed = w.m != nil
-	w.loseTail()
-	w.note("fsync fails, log ends at %d", w.disk.end())
+	h.syncing, h.held = 0, nil
+	w.do(h, Stop{})
+	h.failed = h.m != nil
+	w.loseTail(h)
 }
 
-func (w *world) loseTail() {
-	keep := int(w.disk.synced - w.disk.front)
-	if n := len(w.disk.log) - keep; n > 0 {
-		w.disk.log = slices.Clone(w.disk.log[:keep+w.rng.IntN(n+1)])
+func (w *world) loseTail(h *simHost) {
+	d := &h.disk
+	keep := int(d.synced - d.front)
+	if n := len(d.log) - keep; n > 0 {
+		d.log = slices.Clone(d.log[:keep+w.rng.IntN(n+1)])
 	}
-	for n := len(w.disk.terms); n > 0 && w.disk.terms[n-1].First > w.disk.end(); n-- {
-		w.disk.terms = w.disk.terms[:n-1]
-	}
+	w.trimTerms(d)
 }
 
-func (w *world) applySome() {
-	n := min(len(w.queue), 1+w.rng.IntN(8))
-	if n == 0 {
+func (w *world) applySome(h *simHost) {
+	n := min(len(h.queue), 1+w.rng.IntN(8))
+	if h.failed || n == 0 && h.m.applied == h.eng.applied {
 		return
 	}
-	for _, e := range w.queue[:n] {
-		if e.Seq != w.eng.applied+1 {
-			w.fail("applied %d after %d", e.Seq, w.eng.applied)
+	for _, e := range h.queue[:n] {
+		if e.Seq != h.eng.applied+1 {
+			w.fail("%d applied %d after %d", h.id, e.Seq, h.eng.applied)
 		}
-		w.eng.apply(e)
+		h.eng.apply(e)
 	}
-	w.queue = w.queue[n:]
-	if w.chance(80) { // else the report comes with the next one
-		w.do(AppliedTo{w.eng.applied})
+	h.queue = h.queue[n:]
+	if w.healing || w.chance(80) { // else the report comes with the next one
+		w.do(h, w.applied(h))
 	}
 }
 
-func (w *world) checkpoint() {
-	w.disk.state = w.eng.clone()
-	w.do(AppliedTo{w.eng.applied})
-	if w.m != nil {
-		w.do(Checkpointed{w.disk.state.applied})
+func (w *world) applied(h *simHost) AppliedTo {
+	return AppliedTo{h.eng.applied, h.eng.mark}
+}
+
+func (w *world) checkpoint(h *simHost) {
+	if h.syncing > 0 || h.failed {
+		return
+	}
+	h.disk.state = h.eng.clone()
+	w.do(h, w.applied(h))
+	if h.m != nil {
+		w.do(h, Checkpointed{h.disk.state.applied})
 	}
 }
 
 // crash: killed, or the power fails too and the page cache is lost.
-func (w *world) crash(power bool) {
-	if w.m == nil {
+func (w *world) crash(h *simHost, power bool) {
+	if h.m == nil {
 		return
 	}
 	w.counts["crashes"]++
-	w.note("crash power=%v", power)
-	w.m, w.queue, w.syncing, w.syncDue, w.failed = nil, nil, 0, 0, false
-	clear(w.waiting)
+	w.note("%d crash power=%v", h.id, power)
+	h.m, h.queue, h.syncing, h.syncDue, h.failed, h.held, h.fetching, h.copied, h.lease, h.asleep = nil, nil, 0, 0, false, nil, 0, nil, 0, 0
+	for ref, x := range w.waiting {
+		if x.host == h.id {
+			delete(w.waiting, ref)
+		}
+	}
 	if power {
 		w.counts["power losses"]++
-		w.loseTail()
+		w.loseTail(h)
 	}
 }
 
-func (w *world) boot() {
-	d := &w.disk
-	w.eng = d.state.clone()
-	if d.end() < topology.Seq(len(w.canon)) {
-		w.fail("lost: log ends at %d, committed %d", d.end(), len(w.canon))
+// loseDisk: only while another intact Active copy is there; losing the last one
+// loses data whatever the protocol does (replication.md §12). The window that C2a
+// leaves open is left out as well: there an operator has to force a full copy.
+func (w *world) loseDisk(h *simHost) {
+	leant := w.cp.due != nil && w.cp.due.on == h.id || w.cp.rec.Primary == 0
+	if leant || w.cp.activeIn(h) && !w.cp.another(w, h.id) {
+		return
 	}
-	st := Start{Hard: d.hard, Applied: w.eng.applied, MaxHLC: w.eng.maxHLC, ConfigRevision: w.eng.config, Floor: w.eng.floor}
+	w.crash(h, true)
+	w.newDisk(h)
+	w.counts["disks lost"]++
+	w.note("%d lost its disk", h.id)
+}
+
+// rot flips bits in a copy that is not vouched for yet.
+func (w *world) rot(h *simHost) {
+	if h.m == nil || h.m.Status().Role != Receiver || w.cp.activeIn(h) {
+		return
+	}
+	p := w.host(max(w.cp.rec.Primary, 1))
+	if p.m == nil || p.m.role != Primary || p.m.peers[h.id] == nil || p.m.peers[h.id].pending {
+		return
+	}
+	h.eng.rotten, h.disk.state.rotten = h.eng.rotten+1, h.eng.rotten+1
+	w.counts["rotten"]++
+	w.note("%d rots at %d", h.id, h.eng.applied)
+}
+
+func (w *world) boot(h *simHost) {
+	d := &h.disk
+	h.eng = d.state.clone()
+	st := Start{Hard: d.hard, Applied: h.eng.applied, MaxHLC: h.eng.maxHLC, Config: h.eng.config, Floor: h.eng.floor, Mark: h.eng.mark}
 	st.Last.Seq, st.History = d.end(), slices.Clone(d.terms)
 	if n := len(d.terms); n > 0 {
 		st.Last.Term = d.terms[n-1].Term
 	}
 	for i, e := range d.log {
 		st.MaxHLC = max(st.MaxHLC, e.HLC)
-		if e.Seq > w.eng.applied {
+		if e.Seq > h.eng.applied {
 			st.Entries = append(st.Entries, d.log[i])
-			st.Floor = max(st.Floor, simOwn(e).Floor)
-			st.ConfigRevision = max(st.ConfigRevision, simConfig(e))
 		}
 	}
-	w.m = New(Options{Self: 7, Incarnation: topology.Incarnation{1}, RetryWindowMS: simRetryWindowMS})
-	w.m.mut = w.mut
-	w.note("boot applied=%d last=%v synced=%d", st.Applied, st.Last, d.synced)
+	w.sessions++
+	h.session, h.asleep = w.sessions, 0
+	h.m = New(Options{Self: h.id, Incarnation: d.inc, Session: h.session, RetryWindowMS: simRetryWindowMS, Timing: simTiming()})
+	h.m.mut = w.mut
+	w.note("%d boots applied=%d last=%v synced=%d", h.id, st.Applied, st.Last, d.synced)
 	w.counts["starts"]++
-	w.do(st)
-	if w.m != nil {
-		w.seePlacement()
-	}
-}
-
-// committed extends the committed log with what the machine believes in.
-func (w *world) committed() {
-	if w.m == nil {
-		return
-	}
-	c := w.m.Status().Commit
-	if c > w.disk.synced {
-		w.fail("W6: commit %d, synced %d", c, w.disk.synced)
-	}
-	for s := topology.Seq(len(w.canon)) + 1; s <= c; s++ {
-		e := w.disk.log[s-w.disk.front-1]
-		w.canon = append(w.canon, e)
-		if f := simOwn(e).Floor; f > 0 {
-			w.counts["floors"]++
-			if f <= w.fold.floor || f.Ms()+simRetryWindowMS > max(e.HLC.Ms(), uint64(w.wallMax)) {
-				w.fail("D2: floor %d after %d at %d", f.Ms(), w.fold.floor.Ms(), e.HLC.Ms())
-			}
-		}
-		w.fold.apply(e)
-		w.folds = append(w.folds, w.fold.points)
-		w.committedOne(e)
-	}
-}
-
-func (w *world) committedOne(e op.Entry) {
-	w.counts["commits"]++
-	if n := len(w.canon); n > 1 && e.HLC <= w.canon[n-2].HLC {
-		w.fail("W4: stamp of %d not above the one before", e.Seq)
-	}
-	if e.ID.Request == [16]byte{} || e.ID.Part != op.LastPart {
-		return
-	}
-	o := &w.ops[simNumber(e.ID)]
-	if o.factor > 1 {
-		w.fail("W9: operation %d commits with one Active replica", simNumber(e.ID))
-	}
-	if !o.live {
-		w.fail("operation %d was refused and commits at %d", simNumber(e.ID), e.Seq)
-	}
-	if e.HLC <= o.floor {
-		w.fail("I7: operation %d older than one acknowledged before it was issued", simNumber(e.ID))
-	}
-	if o.copies++; o.copies > 1 {
-		w.fail("I6: operation %d at %d and %d", simNumber(e.ID), o.seq, e.Seq)
-	}
-	o.seq = e.Seq
-}
-
-func (w *world) answered(as []Answer) {
-	for _, a := range as {
-		x, ok := w.waiting[a.Ref]
-		if !ok {
-			w.fail("reference %d answered twice or never asked", a.Ref)
-		}
-		delete(w.waiting, a.Ref)
-		o := &w.ops[x.op]
-		w.counts[a.Outcome.String()]++
-		switch a.Outcome {
-		case Committed, Applied:
-			if (a.Outcome == Applied) != (x.mode == WaitApplied) {
-				w.fail("W8: %v for mode %d", a.Outcome, x.mode)
-			}
-			if int(a.Seq) > len(w.canon) || w.canon[a.Seq-1].ID != (op.ID{Request: simID(x.op).Request, Part: op.LastPart}) {
-				w.fail("answered %v at %d, which is not committed there", a.Outcome, a.Seq)
-			}
-			o.acked = true
-			w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[a.Seq-1].HLC)
-			if a.Outcome == Applied {
-				w.shown = max(w.shown, a.Seq)
-			}
-		case NotPrimary, NoSpace, TooFewActive:
-			if a.Outcome == TooFewActive && o.factor < 2 {
-				w.fail("W9: factor %d refused", o.factor)
-			}
-			o.live = o.acked || w.elsewhere(x.op)
-		}
-	}
-}
-
-// elsewhere: an earlier attempt left an entry, or another one waits.
-func (w *world) elsewhere(n uint32) bool {
-	for _, x := range w.waiting {
-		if x.op == n {
-			return true
-		}
-	}
-	id := op.ID{Request: simID(n).Request, Part: op.LastPart}
-	for _, e := range w.disk.log {
-		if e.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
-func (w *world) check() {
-	if w.eng.applied > 0 && w.m != nil {
-		if int(w.eng.applied) > len(w.canon) {
-			w.fail("W7: applied %d, committed %d", w.eng.applied, len(w.canon))
-		}
-		if w.folds[w.eng.applied] != w.eng.points {
-			w.fail("I2: state at %d is not the fold", w.eng.applied)
-		}
-	}
-	if w.m == nil || w.failed {
-		return
-	}
-	s := w.m.Status()
-	if s.Applied > s.Commit || s.Commit > s.Durable || s.Durable > s.Last.Seq {
-		w.fail("I3: applied %d commit %d durable %d last %d", s.Applied, s.Commit, s.Durable, s.Last.Seq)
-	}
-	if s.Ready && w.eng.applied < w.shown {
-		w.fail("I8: serves %d, answered as applied %d", w.eng.applied, w.shown)
-	}
-	w.committed()
-}
-
-// heal ends all faults and demands that everything comes to rest.
-func (w *world) heal() {
-	w.healing, w.disk.full = true, false
-	if w.failed {
-		w.crash(true)
-	}
-	if w.m == nil {
-		w.boot()
-	}
-	w.do(Tick{})
-	for i := 0; i < 20 || len(w.queue) > 0; i++ {
-		w.startSync()
-		w.endSync()
-		w.applySome()
-		w.check()
-	}
-	w.do(AppliedTo{w.eng.applied})
-	s := w.m.Status()
-	if s.Role != Primary || !s.Ready || s.Applied != s.Last.Seq || s.Config != w.conf || w.eng.config != w.conf {
-		w.fail("stuck: %+v, settings %d, engine %d of %d", s, s.Config, w.eng.config, w.conf)
-	}
-	if len(w.waiting) > 0 {
-		w.fail("%d clients never answered", len(w.waiting))
-	}
-	for n, o := range w.ops {
-		if o.acked && (o.seq == 0 || w.canon[o.seq-1].ID.Request != simID(uint32(n)).Request) {
-			w.fail("acknowledged operation %d lost", n)
-		}
+	w.do(h, st)
+	if w.chance(80) {
+		w.cp.tell(w, h.id)
 	}
 }

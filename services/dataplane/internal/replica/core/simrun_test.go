@@ -37,7 +37,9 @@ func TestSim(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%-24s %d", k, total[k])
 	}
-	for _, k := range []string{"crashes", "power losses", "failed fsyncs", "refused", "truncations", "repetitions", "floors", "committed", "applied", "unknown", "no space", "too few active replicas"} {
+	for _, k := range strings.Split("crashes,power losses,failed fsyncs,disks lost,refused,truncations,cuts,copies installed,copies dropped,rotten,wiped,"+
+		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,"+
+		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink", ",") {
 		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
 		}
@@ -79,26 +81,33 @@ func TestMutations(t *testing.T) {
 		mut  mutations
 		want []string // one of these must be in the report
 	}{
-		{"W7 apply before commit", mutations{applyUncommitted: true}, []string{"W7", "broken", "I3"}},
-		{"W6 own fsync not awaited", mutations{answerUnsynced: true}, []string{"W6", "lost"}},
+		{"W7 apply before commit", mutations{applyUncommitted: true}, []string{"broken", "I3"}},
+		{"W6 own fsync not awaited", mutations{answerUnsynced: true}, []string{"W6"}},
+		{"W6 others not awaited", mutations{ignoreFollowers: true}, []string{"I1"}},
+		{"ack before the follower's fsync", mutations{ackUnsynced: true}, []string{"I1"}},
+		{"C1 not required from the request on", mutations{dropOnAsk: true}, []string{"I1"}},
+		{"acknowledgements of other terms count", mutations{anyTerm: true}, []string{"I1", "I2", "I8", "broken"}},
+		{"C8 not required first", mutations{skipPending: true}, []string{"I1"}},
+		{"C8 digests not compared", mutations{ignoreDigest: true}, []string{"C8"}},
+		{"R2a served at once", mutations{serveAtOnce: true}, []string{"I8"}},
 		{"S2 run not incremented", mutations{keepRun: true}, []string{"I4"}},
 		{"W2 no dedup", mutations{noDedup: true}, []string{"I6"}},
 		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},
-		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6", "lost"}},
+		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6", "I1"}},
 		{"W4 wall clock only", mutations{wallClockOnly: true}, []string{"W4", "I7"}},
 		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
 		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
-		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I5"}},
+		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I1", "I2", "broken", "stuck"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for s := uint64(1); s <= 200; s++ {
+			for s := uint64(1); s <= setting(t, "PANDO_SIM_SEEDS", 2000); s++ {
 				w := newWorld(s, c.mut, nil)
 				v := w.run(2000)
 				if v == "" {
 					continue
 				}
 				if !slices.ContainsFunc(c.want, func(x string) bool { return strings.HasPrefix(v, x) }) {
-					t.Fatalf("reported as %q", v)
+					t.Fatalf("seed %d reported as %q", s, v)
 				}
 				t.Logf("seed %d, step %d: %s", s, w.step, v)
 				return

@@ -4,17 +4,20 @@
 // order. It is not a server: no clock, goroutine, disk, network, log or random
 // source is in here; package replica is the shell that performs the effects.
 //
-//	            PlacementSeen / Start
-//	Idle ──────────────────────────────► Primary   placement names this replica, Active, incarnation matches
-//	 │ ▲                                   │ │
-//	 │ └───── higher epoch without it ─────┘ └──► Stopped   Stop, or the shell reports that the disk failed
-//	 └─────────► Follower   Active, another replica is primary
+//	        a placement of a higher epoch decides on the role:
+//	Primary    it is named primary, Active, of this incarnation    (lead.go, write.go)
+//	Follower   it is Active, another one is primary                (follow.go)
+//	Receiver   it is Partial: it takes the log, or a copy, and serves nothing
+//	Idle       anything else
+//	Stopped    for good: Stop, a failed disk, or the replica starts anew on a copy
 //
-// The state has the form for many replicas (terms, promise, match, pending). The
-// events that carry messages between replicas are not part of it yet.
+// What travels between replicas is in message.go. Detached mode, leases and
+// force are not part of it.
 package core
 
 import (
+	"fmt"
+
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -63,13 +66,15 @@ const (
 	Idle Role = iota
 	// Follower: Active, and another replica orders the writes.
 	Follower
+	// Receiver: Partial. It takes log or copy from the primary and serves nothing.
+	Receiver
 	// Primary orders the writes of its epoch.
 	Primary
 	// Stopped: final; nothing is appended or acknowledged any more.
 	Stopped
 )
 
-var roleNames = [...]string{"idle", "follower", "primary", "stopped"}
+var roleNames = [...]string{"idle", "follower", "receiver", "primary", "stopped"}
 
 // String names the role.
 func (r Role) String() string {
@@ -77,6 +82,50 @@ func (r Role) String() string {
 		return roleNames[r]
 	}
 	return "unknown"
+}
+
+// Time is what the clocks show, in milliseconds: the wall clock since 1970, which
+// may jump and makes stamps, and the one since boot, which makes timeouts.
+type Time struct{ Wall, Mono int64 }
+
+// Timing holds the waits of replication.md §15, in milliseconds of Time.Mono.
+type Timing struct {
+	// Deadline: a required follower that moves nothing for so long is reported Dead (C1).
+	Deadline int64
+	// Repeat: a follower that owes an answer is asked again.
+	Repeat int64
+	// Heartbeat: an idle follower hears from the primary.
+	Heartbeat int64
+	// Silence: a Partial that says nothing for so long is reported Dead.
+	Silence int64
+	// Serve is T_read: a replica that heard nothing for so long stops serving (R2).
+	Serve int64
+	// Move: a handover that is not over by then is given up (C3b).
+	Move int64
+	// Near is N of C8: so close behind, in entries, a Partial becomes required.
+	Near topology.Seq
+	// Window is how many bytes of entries may be on the way to one follower.
+	Window int
+}
+
+// DefaultTiming is that of replication.md §15.
+func DefaultTiming() Timing {
+	return Timing{Deadline: 1000, Repeat: 300, Heartbeat: 2500, Silence: 10_000, Serve: 10_000, Move: 1000, Near: 1000, Window: 8 << 20}
+}
+
+// Validate says which wait does not fit the others.
+func (t Timing) Validate() error {
+	switch {
+	case t.Repeat <= 0 || 2*t.Repeat >= t.Deadline:
+		return fmt.Errorf("repeat %d ms must be positive and less than half of the deadline of %d ms", t.Repeat, t.Deadline)
+	case 3*t.Heartbeat > t.Serve || t.Heartbeat <= 0:
+		return fmt.Errorf("heartbeat %d ms must be positive and a third of the time to serve unheard, %d ms, at most", t.Heartbeat, t.Serve)
+	case t.Silence < 2*t.Heartbeat:
+		return fmt.Errorf("silence %d ms must be two heartbeats of %d ms at least", t.Silence, t.Heartbeat)
+	case t.Move <= 0 || t.Near == 0 || t.Window <= 0:
+		return fmt.Errorf("move %d ms, near %d entries and window %d bytes must be positive", t.Move, t.Near, t.Window)
+	}
+	return nil
 }
 
 // WaitMode says when a write is answered (W8).
@@ -105,11 +154,13 @@ const (
 	TooFewActive
 	// NoSpace: nothing was appended, the disk is full.
 	NoSpace
+	// Moving: nothing was appended, another replica is about to become primary.
+	Moving
 	// Unknown: the entry is in the log and may commit later (W10).
 	Unknown
 )
 
-var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "unknown"}
+var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown"}
 
 // String names the outcome.
 func (o Outcome) String() string {

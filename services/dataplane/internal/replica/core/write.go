@@ -10,7 +10,7 @@ import (
 
 // propose: W2, W9, W4, then the append. The parts of one operation take
 // consecutive places; its identity is that of its last part.
-func (m *Machine) propose(wallMS int64, ps []Proposal) {
+func (m *Machine) propose(ps []Proposal) {
 	for _, p := range ps {
 		if m.role != Primary {
 			m.answer(p.Ref, NotPrimary, 0)
@@ -30,18 +30,18 @@ func (m *Machine) propose(wallMS int64, ps []Proposal) {
 			m.answer(p.Ref, TooFewActive, 0) // W9
 			continue
 		}
-		m.open(wallMS)
+		if m.heir != 0 {
+			m.answer(p.Ref, Moving, 0) // C3b
+			continue
+		}
+		m.open()
 		for i, b := range p.Bodies {
 			id.Part = uint32(i)
 			if i == len(p.Bodies)-1 {
 				id.Part = op.LastPart
 			}
-			m.append(wallMS, id, b)
+			m.append(id, b)
 		}
-		if m.lastWrite <= m.floor {
-			m.oldest = m.clock.Last() // parts of it may be older by their number: no matter
-		}
-		m.lastWrite = m.clock.Last()
 		m.await(p, m.last.Seq)
 	}
 }
@@ -70,32 +70,69 @@ func (m *Machine) Pending(id op.ID) bool {
 }
 
 // append gives an entry its place and stamp (W4).
-func (m *Machine) append(wallMS int64, id op.ID, body []byte) {
-	wall := uint64(min(max(wallMS, 0), maxWallMS))
+func (m *Machine) append(id op.ID, body []byte) {
 	if m.mut.wallClockOnly {
 		m.clock = op.Clock{}
 	}
-	h := m.clock.Next(wall)
-	if h > m.hard.HLCBound || m.boundLost {
-		m.hard.HLCBound = max(m.hard.HLCBound, h+1<<16, op.MakeHLC(wall+boundAheadMS, 0))
+	h := m.clock.Next(m.wall())
+	m.bound()
+	m.put(op.Entry{Term: m.term, Seq: m.last.Seq + 1, HLC: h, Origin: m.opt.Self, ID: id, Body: body})
+}
+
+// bound keeps the durable bound above the clock.
+func (m *Machine) bound() {
+	if h := m.clock.Last(); h > m.hard.HLCBound || m.boundLost {
+		m.hard.HLCBound = max(m.hard.HLCBound, h+1<<16, op.MakeHLC(h.Ms()+boundAheadMS, 0))
 		m.boundLost = false
 		m.hardDue = m.hardDue || !m.mut.lateHard
 	}
-	e := op.Entry{Term: m.term, Seq: m.last.Seq + 1, HLC: h, Origin: m.opt.Self, ID: id, Body: body}
+}
+
+// put adds an entry to the end of the log.
+func (m *Machine) put(e op.Entry) {
 	if m.last.Term != e.Term {
 		m.history = append(m.history, TermStart{e.Term, e.Seq})
 	}
 	m.last = Position{e.Term, e.Seq}
 	m.tail = append(m.tail, e)
-	m.remember(e)
-	m.bytes += len(e.Body) + op.EntryOverhead
+	m.remember(&m.tail[len(m.tail)-1])
 	m.fx.Append = append(m.fx.Append, e)
 }
 
-// remember puts the last part of a client's operation into the lookup.
-func (m *Machine) remember(e op.Entry) {
-	if e.ID.Part == op.LastPart && e.ID.Request != [16]byte{} {
+// remember keeps the books of an entry that joined the tail.
+func (m *Machine) remember(e *op.Entry) {
+	m.bytes += len(e.Body) + op.EntryOverhead
+	switch {
+	case e.ID.Request == [16]byte{}:
+		m.note(&m.own, e)
+	case e.ID.Part == op.LastPart:
 		m.index[e.ID] = e.Seq
+		fallthrough
+	default:
+		if m.lastWrite <= m.own.floor {
+			m.oldest = e.HLC
+		}
+		m.lastWrite = max(m.lastWrite, e.HLC)
+	}
+}
+
+// note reads an entry of the protocol's own.
+func (m *Machine) note(n *noted, e *op.Entry) {
+	if e.ID.Request != [16]byte{} {
+		return
+	}
+	o, err := op.Decode(e.Body)
+	if err != nil {
+		m.broken("entry %d: %v", e.Seq, err)
+		return
+	}
+	switch o.Kind {
+	case op.Config:
+		n.config, n.configSeq = max(n.config, o.Revision), e.Seq
+	case op.Floor:
+		n.floor = max(n.floor, o.Floor)
+	case op.Mark:
+		n.mark = e.Seq
 	}
 }
 
@@ -124,64 +161,95 @@ func (m *Machine) synced(s topology.Seq) {
 		m.broken("durable up to %d of a log that ends at %d", s, m.last.Seq)
 		return
 	}
-	m.durable = max(m.durable, s)
+	if s > m.durable {
+		m.durable, m.ackDue = s, true
+	}
 }
 
-func (m *Machine) appliedTo(s topology.Seq) {
-	if s > m.issued {
-		m.broken("applied %d, handed over %d", s, m.issued)
+func (m *Machine) appliedTo(e AppliedTo) {
+	if e.Seq > m.issued {
+		m.broken("applied %d, handed over %d", e.Seq, m.issued)
 		return
 	}
-	if s <= m.applied {
+	if n := len(m.marks); e.Mark.Seq > 0 && (n == 0 || m.marks[n-1].Seq < e.Mark.Seq) {
+		m.marks = append(m.marks, e.Mark)
+		m.marks = m.marks[max(0, len(m.marks)-keptMarks):]
+		m.ackDue = true
+	}
+	if e.Seq <= m.applied {
 		return
 	}
-	n := int(s - m.applied)
+	n := int(e.Seq - m.applied)
 	for i := range m.tail[:n] {
-		m.bytes -= len(m.tail[i].Body) + op.EntryOverhead
-		if e := &m.tail[i]; m.index[e.ID] == e.Seq {
+		e := &m.tail[i]
+		m.bytes -= len(e.Body) + op.EntryOverhead
+		if m.index[e.ID] == e.Seq {
 			delete(m.index, e.ID)
 		}
+		m.note(&m.base, e)
 	}
 	clear(m.tail[:n]) // let the bodies go
 	m.tail = m.tail[n:]
-	m.applied = s
+	m.applied, m.ackDue = e.Seq, true
 }
 
 // advance moves commit (W6), hands over what may be applied (W7) and answers
 // (W8). A commit that is reached stays: at a replica that is no primary any more
 // only the applying goes on.
 func (m *Machine) advance() {
-	if m.role == Primary {
+	switch m.role {
+	case Primary:
 		own := m.durable
 		if m.mut.answerUnsynced {
 			own = m.last.Seq
 		}
-		if c := m.reached(own, m.match); c > m.commit {
+		c := m.reached(own, func(f *progress) topology.Seq { return f.match })
+		if m.mut.ignoreFollowers {
+			c = own
+		}
+		if c > m.commit {
 			m.tellUpTo(m.onCommit, m.commit, c, Committed)
 			m.commit = c
 		}
+	case Follower, Receiver:
+		m.commit = max(m.commit, min(m.known, m.durable))
 	}
-	m.handOver()
-	if m.role != Primary {
-		return
+	m.issue()
+	if m.role == Primary {
+		a := m.allApplied()
+		if m.mut.waitAtCommit {
+			a = m.commit
+		}
+		if m.told < a {
+			m.tellUpTo(m.onApply, m.told, a, Applied)
+			m.told = a
+		}
 	}
-	a := m.allApplied()
-	if m.mut.waitAtCommit {
-		a = m.commit
-	}
-	if m.told < a {
-		m.tellUpTo(m.onApply, m.told, a, Applied)
-		m.told = a
-	}
-	// R2a: all that an earlier term may have acknowledged is committed and applied
-	// here. The term's own start entry adds nothing to that, and a full disk may
-	// refuse it while reads go on.
-	if m.commit >= m.inherited && m.applied >= m.inherited {
-		m.ready = true
-	}
+	m.ready = m.serves()
 }
 
-func (m *Machine) handOver() {
+// serves: R1, R2, R2a. A primary that waits for others' acknowledgements is as
+// cut off as any follower when it hears none.
+func (m *Machine) serves() bool {
+	switch m.role {
+	case Primary:
+		// All that an earlier term may have acknowledged is committed and applied
+		// here. The term's own start entry adds nothing to that, and a full disk may
+		// refuse it while reads go on.
+		heard := true
+		m.each(func(f *progress) { heard = heard && (!f.required || m.now.Mono-f.heardAt < m.opt.Timing.Serve) })
+		return heard && (m.ready || m.commit >= m.inherited && m.applied >= m.inherited)
+	case Follower:
+		if m.now.Mono-m.heardAt >= m.opt.Timing.Serve {
+			m.assured = false
+		}
+		return m.assured && m.applied >= m.readyAt || m.mut.serveAtOnce
+	}
+	return false
+}
+
+// issue hands what is committed to the engine.
+func (m *Machine) issue() {
 	to := m.commit
 	if m.mut.applyUncommitted {
 		to = m.last.Seq
@@ -223,51 +291,24 @@ func (m *Machine) unappend(from topology.Seq) {
 	if from > m.last.Seq {
 		return
 	}
-	if from <= max(m.durable, m.inherited) || from <= m.commit {
+	if from <= max(m.durable, m.commit) || m.role == Primary && from <= m.inherited {
 		m.broken("append of %d refused, durable is %d, commit %d", from, m.durable, m.commit)
 		return
 	}
 	for s := from; s <= m.last.Seq; s++ {
-		e := m.tail[int(s-m.applied)-1]
-		m.bytes -= len(e.Body) + op.EntryOverhead
-		delete(m.index, e.ID)
 		m.tell(m.onCommit, s, NoSpace)
 		m.tell(m.onApply, s, NoSpace)
 	}
-	keep := int(from-m.applied) - 1
-	clear(m.tail[keep:])
-	m.tail = m.tail[:keep]
-	for len(m.history) > 0 && m.history[len(m.history)-1].First >= from {
-		m.history = m.history[:len(m.history)-1]
-	}
-	m.last = Position{Seq: from - 1}
-	if n := len(m.history); n > 0 {
-		m.last.Term = m.history[n-1].Term
-	}
+	m.shorten(from - 1)
+	m.proven = min(m.proven, from-1)
 	if m.opened >= from {
 		m.opened = 0
 	}
-	if m.configSeq >= from {
-		m.configRev, m.configSeq = m.configWas, from-1
-	}
-	if m.floorSeq >= from {
-		m.floor, m.floorSeq = m.floorWas, 0
-	}
+	m.each(func(f *progress) {
+		if f.next > from { // that message was not sent
+			f.next, f.mode, f.flight, f.inFlight = from, streaming, nil, 0
+		}
+		f.due = true
+	})
 	m.boundLost = true // it may not have been written either
-}
-
-// checkpointed: C9. The log is kept after the lowest checkpoint of the Active
-// replicas; a replica whose checkpoint is not known keeps all of it.
-func (m *Machine) checkpointed(s topology.Seq) {
-	if s > m.applied {
-		m.broken("checkpoint %d after applied %d", s, m.applied)
-		return
-	}
-	if m.role != Primary {
-		return
-	}
-	if t := m.reached(s, m.checkpoints); t > m.truncated {
-		m.truncated = t
-		m.fx.Truncate = t
-	}
 }

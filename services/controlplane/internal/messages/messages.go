@@ -1,8 +1,9 @@
-package api
+// Package messages turns the control plane's records into what peers are sent, and back. It decides nothing.
+package messages
 
 import (
 	"strconv"
-	"time"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,25 +18,25 @@ import (
 	"github.com/pandodb/pando/services/internal/wire"
 )
 
-// changeOf translates one change of the view; nil if no peer needs to hear of it.
-func changeOf(c view.Change) (*placementv1.Change, error) {
+// Change translates one change of the view; nil if no peer needs to hear of it.
+func Change(c view.Change) (*placementv1.Change, error) {
 	if c.Now == nil {
-		return goneOf(c.Was), nil
+		return gone(c.Was), nil
 	}
 	switch now := c.Now.(type) {
 	case store.Versioned[store.Peer]:
-		return &placementv1.Change{Change: &placementv1.Change_Peer{Peer: peerOf(now)}}, nil
+		return &placementv1.Change{Change: &placementv1.Change_Peer{Peer: peer(now)}}, nil
 	case store.Versioned[store.Collection]:
-		rec, err := collectionOf(now)
+		rec, err := collection(now)
 		return &placementv1.Change{Change: &placementv1.Change_Collection{Collection: rec}}, err
 	case store.Versioned[store.Alias]:
 		return &placementv1.Change{Change: &placementv1.Change_Alias{Alias: &placementv1.Alias{
 			Name: now.Record.Name, CollectionName: now.Record.Collection, Revision: uint64(now.Modified),
 		}}}, nil
 	case store.Versioned[store.Shard]:
-		return &placementv1.Change{Change: &placementv1.Change_Shard{Shard: shardOf(now.Record)}}, nil
+		return &placementv1.Change{Change: &placementv1.Change_Shard{Shard: Shard(now.Record)}}, nil
 	case store.Versioned[store.Transfer]:
-		return &placementv1.Change{Change: &placementv1.Change_Transfer{Transfer: transferOf(now)}}, nil
+		return &placementv1.Change{Change: &placementv1.Change_Transfer{Transfer: transfer(now)}}, nil
 	case store.Versioned[store.Metadata]:
 		return &placementv1.Change{Change: &placementv1.Change_Metadata{Metadata: &placementv1.MetadataEntry{
 			Key: now.Record.Name, Value: now.Record.Value, Revision: uint64(now.Modified),
@@ -44,7 +45,7 @@ func changeOf(c view.Change) (*placementv1.Change, error) {
 	return nil, nil
 }
 
-func goneOf(was any) *placementv1.Change {
+func gone(was any) *placementv1.Change {
 	switch was := was.(type) {
 	case store.Versioned[store.Peer]:
 		return &placementv1.Change{Change: &placementv1.Change_PeerGone{PeerGone: uint64(was.Record.ID)}}
@@ -67,7 +68,7 @@ func goneOf(was any) *placementv1.Change {
 	return nil
 }
 
-func peerOf(p store.Versioned[store.Peer]) *placementv1.Peer {
+func peer(p store.Versioned[store.Peer]) *placementv1.Peer {
 	r := p.Record
 	return &placementv1.Peer{
 		PeerId: uint64(r.ID), Uri: r.URI, Version: r.Version, Zone: r.Zone,
@@ -75,7 +76,7 @@ func peerOf(p store.Versioned[store.Peer]) *placementv1.Peer {
 	}
 }
 
-func collectionOf(c store.Versioned[store.Collection]) (*placementv1.Collection, error) {
+func collection(c store.Versioned[store.Collection]) (*placementv1.Collection, error) {
 	r := c.Record
 	out := &placementv1.Collection{
 		CollectionId: uint64(r.ID), Name: r.Name, Revision: uint64(c.Modified), Config: &qdrant.CollectionConfig{},
@@ -116,43 +117,50 @@ func shardKeyOf(key string) *qdrant.ShardKey {
 	return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: key[1:]}}
 }
 
-func shardOf(r store.Shard) *placementv1.Shard {
+// Shard gives the placement of a shard its message.
+func Shard(r store.Shard) *placementv1.Shard {
 	out := &placementv1.Shard{
 		CollectionId: uint64(r.Collection), ShardId: uint64(r.Shard), Epoch: uint64(r.Epoch), Primary: uint64(r.Primary),
 		Forced: r.Forced, Lost: r.Lost, Frozen: r.Frozen,
 	}
 	for _, rep := range r.Replicas {
-		out.Replicas = append(out.Replicas, &placementv1.Replica{
-			PeerId: uint64(rep.Peer), State: stateOf(rep.State), Incarnation: wire.ProtoIncarnation(topology.Incarnation(rep.Incarnation)),
+		m := &placementv1.Replica{
+			PeerId: uint64(rep.Peer), State: state(rep.State), Incarnation: wire.ProtoIncarnation(topology.Incarnation(rep.Incarnation)),
 			Reason: rep.Why, Since: timestamppb.New(rep.Since), FloorLost: rep.FloorLost,
-		})
+		}
+		if !rep.Retry.IsZero() {
+			m.Retry = timestamppb.New(rep.Retry)
+		}
+		out.Replicas = append(out.Replicas, m)
 	}
 	return out
 }
 
-// stateOf and stateFrom translate by the public names, which the stored form uses.
-func stateOf(s store.State) qdrant.ReplicaState {
+// state translates by the public names, which the stored form uses, as StateFrom does.
+func state(s store.State) qdrant.ReplicaState {
 	return qdrant.ReplicaState(qdrant.ReplicaState_value[string(s)])
 }
 
-func stateFrom(s qdrant.ReplicaState) store.State { return store.State(s.String()) }
+// StateFrom reads a state.
+func StateFrom(s qdrant.ReplicaState) store.State { return store.State(s.String()) }
 
-func transferOf(t store.Versioned[store.Transfer]) *placementv1.Transfer {
+func transfer(t store.Versioned[store.Transfer]) *placementv1.Transfer {
 	r := t.Record
 	return &placementv1.Transfer{
 		CollectionId: uint64(r.Collection), ShardId: uint64(r.Shard), From: uint64(r.From), To: uint64(r.To),
 		Method:     qdrant.ShardTransferMethod(qdrant.ShardTransferMethod_value[r.Method]),
-		KeepSource: !r.Move, StartedAt: timestamppb.New(r.Started), Revision: uint64(t.Modified),
+		KeepSource: !r.Move, StartedAt: timestamppb.New(r.Started), Revision: uint64(t.Modified), Requested: r.Asked,
 	}
 }
 
-func reportOf(r *placementv1.ReplicaInventory) store.Report {
+// Report reads one line of an inventory.
+func Report(r *placementv1.ReplicaInventory) store.Report {
 	return store.Report{
 		Collection: topology.CollectionID(r.GetCollectionId()), Shard: topology.ShardID(r.GetShardId()),
 		Incarnation: store.Incarnation(wire.Incarnation(r.GetIncarnation())), Epoch: topology.Epoch(r.GetPlacementEpoch()),
 		LastEpoch: topology.Epoch(r.GetLast().GetEpoch()), LastRun: topology.Run(r.GetLast().GetRun()),
 		LastSeq: topology.Seq(r.GetLast().GetSeq()), Applied: topology.Seq(r.GetAppliedSeq()),
-		Loaded: r.GetLoaded(), Reason: reasonOf(r), Detail: clip(r.GetDetail()),
+		Loaded: r.GetLoaded(), Reason: reasonOf(r), Detail: Clip(r.GetDetail()), Bytes: r.GetBytes(),
 	}
 }
 
@@ -163,14 +171,11 @@ func reasonOf(r *placementv1.ReplicaInventory) int32 {
 	return int32(r.GetReason())
 }
 
-// clip bounds a text that a peer sends for people.
-func clip(s string) string {
+// Clip bounds a text that a peer sends for people.
+func Clip(s string) string {
 	const most = 300
 	if len(s) > most {
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }
-
-// stamp is the time as records hold it.
-func (s *Server) stamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -13,7 +13,8 @@ func drawBook(t *rapid.T, label string) Book {
 		rapid.Custom(func(t *rapid.T) Address {
 			return Address{
 				Addr:       rapid.SampledFrom([]string{"h:1", "h:2", "h:3"}).Draw(t, "addr"),
-				Member:     rapid.SampledFrom([]string{"", "m"}).Draw(t, "member"),
+				Member:     rapid.Bool().Draw(t, "member"),
+				Removed:    rapid.Bool().Draw(t, "removed"),
 				Generation: rapid.Uint64Range(1, 4).Draw(t, "generation"),
 			}
 		}),
@@ -30,6 +31,9 @@ func TestMergeLaws(t *testing.T) {
 			if d := cmp.Diff(x.Entries(), y.Entries()); d != "" && len(x.Entries())+len(y.Entries()) > 0 {
 				t.Fatalf("%s:\n%s", law, d)
 			}
+			if x.Digest() != y.Digest() {
+				t.Fatalf("%s: equal books, unlike digests", law)
+			}
 		}
 		equal("commutative", merge(a, b), merge(b, a))
 		equal("associative", merge(merge(a, b), c), merge(a, merge(b, c)))
@@ -38,7 +42,10 @@ func TestMergeLaws(t *testing.T) {
 			t.Fatalf("merge changed its receiver:\n%s", d)
 		}
 		merged, changed := a.Merge(b)
-		for _, name := range merged.Names() {
+		if (len(changed) == 0) != (merged.Digest() == a.Digest()) {
+			t.Fatalf("changed %v, digest %x before and %x after", changed, a.Digest(), merged.Digest())
+		}
+		for name := range merged.Entries() {
 			mine, _ := a.Lookup(name)
 			now, _ := merged.Lookup(name)
 			listed := false
@@ -69,5 +76,24 @@ func TestAnnounce(t *testing.T) {
 		if got, _ := b.Announce("a", Address{Addr: tc.addr, Generation: 7}, tc.now).Lookup("a"); got.Generation != tc.want || got.Addr != tc.addr {
 			t.Errorf("announce %s at %d: got %v, want generation %d", tc.addr, tc.now, got, tc.want)
 		}
+	}
+}
+
+func TestRemove(t *testing.T) {
+	b := Book{}.Announce("a", Address{Addr: "h:1", Peer: 7, Member: true}, 100).Announce("b", Address{Addr: "h:2"}, 100)
+	gone := b.Remove("a").Remove("unknown").Remove("a")
+	if got, _ := gone.Lookup("a"); got != (Address{Generation: 101, Peer: 7, Removed: true}) {
+		t.Errorf("removed: %+v", got)
+	}
+	if got := gone.Processes(); len(got) != 1 || got[0] != "b" {
+		t.Errorf("left: %v", got)
+	}
+	back := b.Announce("a", Address{Addr: "h:3"}, 500)
+	if merged, changed := back.Merge(gone); len(changed) != 0 || merged.Digest() != back.Digest() {
+		t.Errorf("a process that has come back was taken out by older news: %v", changed)
+	}
+	again := gone.Announce("a", Address{Addr: "h:1", Peer: 7}, 50)
+	if got, _ := again.Lookup("a"); got.Generation != 102 || got.Removed {
+		t.Errorf("announced after its removal: %+v", got)
 	}
 }

@@ -1,0 +1,122 @@
+package collections
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// UpdateCollectionClusterSetup moves, copies and drops replicas, and ends copies
+// or begins them anew. It is answered once the decision is made; data moves
+// afterwards. The method of a copy may be any: there is one, stream_records.
+// NOT_CLUSTERED, COLLECTION_NOT_FOUND, NOT_FOUND for a copy that is not there,
+// VALIDATION, INVALID_ARGUMENT, SHARD_UNAVAILABLE where no other replica can
+// confirm itself, NOT_BUILT for shard keys and points, NO_LEADER, TIMEOUT.
+func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) (*qdrant.UpdateCollectionClusterSetupResponse, error) {
+	if err := s.clustered(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName); err != nil {
+		return nil, err
+	}
+	if err := validate.Collection(r.GetCollectionName(), r.Timeout); err != nil {
+		return nil, err
+	}
+	req, err := command(r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.ChangeReplicas(ctx, req)
+		return resp.GetRevision(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.UpdateCollectionClusterSetupResponse{Result: true}, nil
+}
+
+// transferred is what orders on one transfer have in common.
+type transferred interface {
+	GetShardId() uint32
+	GetFromPeerId() uint64
+	GetToPeerId() uint64
+}
+
+// command is the order as the control plane takes it.
+func command(r *qdrant.UpdateCollectionClusterSetupRequest) (*placementv1.ChangeReplicasRequest, error) {
+	req := &placementv1.ChangeReplicasRequest{CollectionName: r.GetCollectionName()}
+	copied := func(o transferred, method *qdrant.ShardTransferMethod) *placementv1.ChangeReplicasRequest_Copy {
+		req.ShardId = uint64(o.GetShardId())
+		return &placementv1.ChangeReplicasRequest_Copy{From: o.GetFromPeerId(), To: o.GetToPeerId(), Method: method}
+	}
+	const method = "qdrant.Collections/UpdateCollectionClusterSetup with "
+	var other *uint32 // receiving shard, which only resharding uses
+	switch o := r.GetOperation().(type) {
+	case *qdrant.UpdateCollectionClusterSetupRequest_MoveShard:
+		c := copied(o.MoveShard, o.MoveShard.Method)
+		c.Move, other = true, o.MoveShard.ToShardId
+		req.Change = &placementv1.ChangeReplicasRequest_Copy_{Copy: c}
+	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicateShard:
+		other = o.ReplicateShard.ToShardId
+		req.Change = &placementv1.ChangeReplicasRequest_Copy_{Copy: copied(o.ReplicateShard, o.ReplicateShard.Method)}
+	case *qdrant.UpdateCollectionClusterSetupRequest_RestartTransfer:
+		other = o.RestartTransfer.ToShardId
+		req.Change = &placementv1.ChangeReplicasRequest_Restart{Restart: copied(o.RestartTransfer, new(o.RestartTransfer.GetMethod()))}
+	case *qdrant.UpdateCollectionClusterSetupRequest_AbortTransfer:
+		c := copied(o.AbortTransfer, nil)
+		other = o.AbortTransfer.ToShardId
+		req.Change = &placementv1.ChangeReplicasRequest_Abort_{Abort: &placementv1.ChangeReplicasRequest_Abort{From: c.GetFrom(), To: c.GetTo()}}
+	case *qdrant.UpdateCollectionClusterSetupRequest_DropReplica:
+		req.ShardId = uint64(o.DropReplica.GetShardId())
+		req.Change = &placementv1.ChangeReplicasRequest_Drop_{Drop: &placementv1.ChangeReplicasRequest_Drop{PeerId: o.DropReplica.GetPeerId()}}
+	case *qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey:
+		return nil, fault.Missing(method + "create_sharding_key")
+	case *qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey:
+		return nil, fault.Missing(method + "drop_sharding_key")
+	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints:
+		return nil, fault.Missing(method + "replicate_points")
+	default:
+		return nil, fault.New(fault.Malformed, "Wrong input: an operation must be given")
+	}
+	if other != nil {
+		return nil, fault.Missing(method + "to_shard_id")
+	}
+	return req, nil
+}
+
+// transfers of a collection with what can be said about how far they are.
+func (s *Service) transfers(c *view.Collection) []*qdrant.ShardTransferInfo {
+	var out []*qdrant.ShardTransferInfo
+	for _, t := range s.d.View.Map().Transfers(c.ID) {
+		out = append(out, &qdrant.ShardTransferInfo{
+			ShardId: uint32(t.Shard.ID), From: uint64(t.From), To: uint64(t.To), Sync: !t.Move,
+			Method: qdrant.ShardTransferMethod(t.Method).Enum(), Comment: new(s.comment(t)),
+		})
+	}
+	return out
+}
+
+// comment is the primary's word on the copy, if it is here; elsewhere, what the
+// state of the receiver tells.
+func (s *Service) comment(t topology.Transfer) string {
+	if s.d.Progress != nil {
+		if text, ok := s.d.Progress(topology.Copy{Shard: t.Shard, To: t.To}); ok {
+			return text
+		}
+	}
+	p, _ := s.d.View.Map().Placement(t.Shard)
+	switch r, ok := p.Replica(t.To); {
+	case !ok:
+		return ""
+	case r.State == topology.Dead:
+		return fmt.Sprintf("waiting for peer %d", t.To)
+	case r.State == topology.Active:
+		return fmt.Sprintf("finalizing: peer %d is about to give its replica up", t.From)
+	}
+	return fmt.Sprintf("transferring records from peer %d", p.Primary)
+}

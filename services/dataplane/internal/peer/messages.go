@@ -1,0 +1,165 @@
+package peer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
+)
+
+// request prints what a primary says; nil if the message is an answer.
+func request(m core.Message, traces map[topology.Seq]string) *shardv1.ReplicateRequest {
+	out := &shardv1.ReplicateRequest{}
+	switch x := m.(type) {
+	case core.Append:
+		a := &shardv1.Append{Term: protoTerm(x.Term), Prev: protoPosition(x.Prev), Commit: uint64(x.Commit), CommitComplete: x.Complete,
+			Session: x.Session, Entries: make([]*shardv1.Entry, len(x.Entries))}
+		if x.Placement != nil {
+			a.Placement = wire.ProtoPlacement(*x.Placement)
+		}
+		for i := range x.Entries {
+			a.Entries[i] = protoEntry(&x.Entries[i])
+			if t := traces[x.Entries[i].Seq]; t != "" {
+				if a.Traceparents == nil {
+					a.Traceparents = map[uint64]string{}
+				}
+				a.Traceparents[uint64(x.Entries[i].Seq)] = t
+			}
+		}
+		out.Message = &shardv1.ReplicateRequest_Append{Append: a}
+	case core.Offer:
+		out.Message = &shardv1.ReplicateRequest_Offer{Offer: &shardv1.Offer{Term: protoTerm(x.Term), Session: x.Session}}
+	case core.Diverged:
+		out.Message = &shardv1.ReplicateRequest_Diverged{Diverged: &shardv1.Diverged{Term: protoTerm(x.Term), Mark: uint64(x.Mark)}}
+	default:
+		return nil
+	}
+	return out
+}
+
+// response prints what a follower answers; nil if the message is a primary's.
+func response(m core.Message) *shardv1.ReplicateResponse {
+	out := &shardv1.ReplicateResponse{}
+	nack := func(n *shardv1.Nack) { out.Message = &shardv1.ReplicateResponse_Nack{Nack: n} }
+	switch x := m.(type) {
+	case core.Ack:
+		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark.Seq), Session: x.Session}
+		if x.Mark.Seq > 0 {
+			a.Digest = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, x.Mark.Digest.A), x.Mark.Digest.B)
+		}
+		out.Message = &shardv1.ReplicateResponse_Ack{Ack: a}
+	case core.Stale:
+		nack(&shardv1.Nack{Term: protoTerm(x.Term), Reason: &shardv1.Nack_StaleEpoch_{StaleEpoch: &shardv1.Nack_StaleEpoch{Placement: wire.ProtoPlacement(x.Placement)}}})
+	case core.Mismatch:
+		n := &shardv1.Nack_Mismatch{LastSeq: uint64(x.Last), Session: x.Session}
+		for _, h := range x.History {
+			n.EpochHistory = append(n.EpochHistory, &shardv1.TermStart{Term: protoTerm(h.Term), FirstSeq: uint64(h.First)})
+		}
+		nack(&shardv1.Nack{Term: protoTerm(x.Term), Reason: &shardv1.Nack_Mismatch_{Mismatch: n}})
+	case core.Stranger:
+		nack(&shardv1.Nack{Term: protoTerm(x.Term), Reason: &shardv1.Nack_WrongIncarnation_{WrongIncarnation: &shardv1.Nack_WrongIncarnation{}}})
+	default:
+		return nil
+	}
+	return out
+}
+
+// fromRequest reads what a primary says.
+func fromRequest(r *shardv1.ReplicateRequest) (core.Message, map[topology.Seq]string, error) {
+	switch o := r.GetMessage().(type) {
+	case *shardv1.ReplicateRequest_Append:
+		return appendOf(o.Append)
+	case *shardv1.ReplicateRequest_Offer:
+		return core.Offer{Term: termOf(o.Offer.GetTerm()), Session: o.Offer.GetSession()}, nil, nil
+	case *shardv1.ReplicateRequest_Diverged:
+		return core.Diverged{Term: termOf(o.Diverged.GetTerm()), Mark: topology.Seq(o.Diverged.GetMark())}, nil, nil
+	}
+	return nil, nil, fmt.Errorf("message %T of a primary is not known here", r.GetMessage())
+}
+
+func appendOf(a *shardv1.Append) (core.Message, map[topology.Seq]string, error) {
+	out := core.Append{Term: termOf(a.GetTerm()), Prev: positionOf(a.GetPrev()), Commit: topology.Seq(a.GetCommit()), Complete: a.GetCommitComplete(),
+		Session: a.GetSession(), Entries: make([]op.Entry, 0, len(a.GetEntries()))}
+	if p := a.GetPlacement(); p != nil {
+		pl := wire.Placement(p)
+		out.Placement = &pl
+	}
+	for _, e := range a.GetEntries() {
+		one, err := entryOf(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		out.Entries = append(out.Entries, one)
+	}
+	var traces map[topology.Seq]string
+	for seq, t := range a.GetTraceparents() {
+		if traces == nil {
+			traces = map[topology.Seq]string{}
+		}
+		traces[topology.Seq(seq)] = t
+	}
+	return out, traces, nil
+}
+
+// fromResponse reads what a follower answers.
+func fromResponse(r *shardv1.ReplicateResponse) (core.Message, error) {
+	if a := r.GetAck(); a != nil {
+		out := core.Ack{Term: termOf(a.GetTerm()), Durable: topology.Seq(a.GetDurable()), Applied: topology.Seq(a.GetApplied()), Session: a.GetSession()}
+		switch d := a.GetDigest(); len(d) {
+		case 0:
+		case 16:
+			out.Mark.Seq = topology.Seq(a.GetMark())
+			out.Mark.Digest = point.Digest{A: binary.LittleEndian.Uint64(d), B: binary.LittleEndian.Uint64(d[8:])}
+		default:
+			return nil, fmt.Errorf("digest of %d bytes", len(d))
+		}
+		return out, nil
+	}
+	n := r.GetNack()
+	switch o := n.GetReason().(type) {
+	case *shardv1.Nack_StaleEpoch_:
+		return core.Stale{Term: termOf(n.GetTerm()), Placement: wire.Placement(o.StaleEpoch.GetPlacement())}, nil
+	case *shardv1.Nack_Mismatch_:
+		out := core.Mismatch{Term: termOf(n.GetTerm()), Last: topology.Seq(o.Mismatch.GetLastSeq()), Session: o.Mismatch.GetSession()}
+		for _, h := range o.Mismatch.GetEpochHistory() {
+			out.History = append(out.History, core.TermStart{Term: termOf(h.GetTerm()), First: topology.Seq(h.GetFirstSeq())})
+		}
+		return out, nil
+	case *shardv1.Nack_WrongIncarnation_:
+		return core.Stranger{Term: termOf(n.GetTerm())}, nil
+	}
+	return nil, fmt.Errorf("message %T of a follower is not known here", r.GetMessage())
+}
+
+func termOf(t *shardv1.Term) topology.Term {
+	return topology.Term{Epoch: topology.Epoch(t.GetEpoch()), Run: topology.Run(t.GetRun())}
+}
+
+func positionOf(p *shardv1.Position) core.Position {
+	return core.Position{Term: termOf(p.GetTerm()), Seq: topology.Seq(p.GetSeq())}
+}
+
+func protoPosition(p core.Position) *shardv1.Position {
+	return &shardv1.Position{Term: protoTerm(p.Term), Seq: uint64(p.Seq)}
+}
+
+func protoEntry(e *op.Entry) *shardv1.Entry {
+	return &shardv1.Entry{Term: protoTerm(e.Term), Seq: uint64(e.Seq), Hlc: uint64(e.HLC), Origin: uint64(e.Origin), Body: e.Body,
+		Id: &shardv1.EntryId{Request: e.ID.Request[:], Index: e.ID.Index, Part: e.ID.Part}}
+}
+
+func entryOf(e *shardv1.Entry) (op.Entry, error) {
+	if len(e.GetId().GetRequest()) != 16 {
+		return op.Entry{}, fmt.Errorf("operation id of entry %d has %d bytes, must be 16", e.GetSeq(), len(e.GetId().GetRequest()))
+	}
+	if len(e.GetBody()) > op.MaxBody {
+		return op.Entry{}, fmt.Errorf("body of entry %d has %d bytes, at most %d are allowed", e.GetSeq(), len(e.GetBody()), op.MaxBody)
+	}
+	return op.Entry{Term: termOf(e.GetTerm()), Seq: topology.Seq(e.GetSeq()), HLC: op.HLC(e.GetHlc()), Origin: topology.PeerID(e.GetOrigin()),
+		ID: op.ID{Request: [16]byte(e.GetId().GetRequest()), Index: e.GetId().GetIndex(), Part: e.GetId().GetPart()}, Body: e.GetBody()}, nil
+}

@@ -1,0 +1,201 @@
+package core
+
+import (
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// follower is what a follower or receiver knows of the primary.
+type follower struct {
+	chief   topology.PeerID // who has the promise; 0: nobody yet
+	proven  topology.Seq    // up to here the log equals the chief's
+	known   topology.Seq    // commit index as far as it was told and proven
+	heardAt int64           // when a primary of the promised term was heard last
+	ackDue  bool
+	// assured: under this session a primary has told a commit index that covers all
+	// that was acknowledged before, readyAt (R2a).
+	assured   bool
+	readyAt   topology.Seq
+	fetching  bool // a copy is on its way
+	truncated topology.Seq
+}
+
+func (m *Machine) receive(from topology.PeerID, msg Message) {
+	switch x := msg.(type) {
+	case Append:
+		m.onAppend(from, x)
+	case Ack:
+		m.onAck(from, x)
+	case Stale:
+		m.adopt(x.Placement)
+	case Mismatch:
+		m.onMismatch(from, x)
+	case Stranger:
+		// The control plane sees it in the inventory; until then the peer stays required.
+	case Offer:
+		if m.obeys(from, x.Term) && m.role == Receiver {
+			m.ackDue = true
+			if x.Session == m.opt.Session && !m.fetching {
+				m.fetching, m.fx.Fetch = true, from
+			}
+		}
+	case Diverged:
+		if m.obeys(from, x.Term) && m.role == Receiver && !m.mut.ignoreDigest {
+			m.fx.Wipe = "the primary found another digest"
+			m.enter(Stopped)
+		}
+	default:
+		m.broken("unknown message %T", msg)
+	}
+}
+
+// obeys: C5, the follower's rule. It answers what it refuses.
+func (m *Machine) obeys(from topology.PeerID, t topology.Term) bool {
+	p := m.hard.Placement
+	fenced := t.Less(m.hard.Promised) && !m.mut.noFence
+	switch {
+	case fenced || t.Epoch < p.Epoch:
+		m.fx.Send = append(m.fx.Send, Envelope{from, Stale{t, p}})
+		return false
+	case t.Epoch > p.Epoch || p.Primary != from || from == m.opt.Self:
+		return false // the sender repeats the placement until it was acknowledged
+	}
+	me, ok := p.Replica(m.opt.Self)
+	if ok && me.Incarnation != m.opt.Incarnation {
+		m.fx.Send = append(m.fx.Send, Envelope{from, Stranger{t}})
+	}
+	if m.role != Follower && m.role != Receiver {
+		return false
+	}
+	m.promise(t)
+	m.chief, m.heardAt = from, m.now.Mono
+	return true
+}
+
+func (m *Machine) onAppend(from topology.PeerID, a Append) {
+	if a.Placement != nil {
+		m.adopt(*a.Placement)
+	}
+	if !m.obeys(from, a.Term) {
+		return
+	}
+	if !m.holds(a.Prev) {
+		m.fx.Send = append(m.fx.Send, Envelope{from, Mismatch{a.Term, slices.Clone(m.history), m.last.Seq, m.opt.Session}})
+		return
+	}
+	for i := range a.Entries {
+		if !m.accept(a.Entries[i], a.Prev.Seq+topology.Seq(i)+1) {
+			return
+		}
+	}
+	m.ackDue = true
+	m.proven = max(m.proven, a.Prev.Seq+topology.Seq(len(a.Entries)))
+	m.known = max(m.known, min(a.Commit, m.proven))
+	if a.Complete && (a.Session == m.opt.Session || m.mut.anySession) && !m.assured {
+		m.assured, m.readyAt = true, a.Commit
+	}
+}
+
+// holds: by I2 a place up to the commit index is equal everywhere.
+func (m *Machine) holds(p Position) bool {
+	if p.Seq > m.last.Seq {
+		return false
+	}
+	mine, ok := m.place(p.Seq)
+	if p.Seq <= m.commit {
+		if ok && mine != p {
+			m.broken("I2: committed entry %d is of term %v here, %v at the primary", p.Seq, mine.Term, p.Term)
+		}
+		return true
+	}
+	return ok && mine == p
+}
+
+// accept puts one entry at its place. What conflicts is cut: it was never applied (C6).
+func (m *Machine) accept(e op.Entry, at topology.Seq) bool {
+	if e.Seq != at {
+		m.broken("entry %d arrived at place %d", e.Seq, at)
+		return false
+	}
+	if at <= m.commit {
+		return true
+	}
+	if at <= m.last.Seq {
+		if mine, _ := m.place(at); mine.Term == e.Term {
+			return true
+		}
+		m.cut(at - 1)
+	}
+	m.put(e)
+	m.clock.Observe(e.HLC)
+	m.bound()
+	return true
+}
+
+// cut takes the log's end back to a place.
+func (m *Machine) cut(after topology.Seq) {
+	if after < m.commit {
+		m.broken("I3: committed entry %d would be cut", after+1)
+		return
+	}
+	m.shorten(after)
+	m.durable, m.proven = min(m.durable, after), min(m.proven, after)
+	m.fx.Cut = &Cut{after}
+}
+
+// shorten forgets the entries after a place.
+func (m *Machine) shorten(after topology.Seq) {
+	keep := int(after - m.applied)
+	for i := keep; i < len(m.tail); i++ {
+		e := &m.tail[i]
+		m.bytes -= len(e.Body) + op.EntryOverhead
+		if m.index[e.ID] == e.Seq {
+			delete(m.index, e.ID)
+		}
+	}
+	clear(m.tail[keep:])
+	m.tail = m.tail[:keep]
+	for n := len(m.history); n > 0 && m.history[n-1].First > after; n-- {
+		m.history = m.history[:n-1]
+	}
+	m.last = Position{Seq: after}
+	if n := len(m.history); n > 0 {
+		m.last.Term = m.history[n-1].Term
+	}
+	m.own = m.base
+	for i := range m.tail {
+		m.note(&m.own, &m.tail[i])
+	}
+}
+
+// fetched: C6a.
+func (m *Machine) fetched(at topology.Seq) {
+	m.fetching = false
+	if m.role != Receiver || m.applied >= at {
+		m.fx.Copy = Drop
+		if m.role == Receiver && m.chief != 0 {
+			m.proven, m.ackDue = max(m.proven, min(at, m.commit)), true
+		}
+		return
+	}
+	m.fx.Copy = Install
+	m.enter(Stopped)
+}
+
+// report answers the primary: what is durable, what is applied.
+func (m *Machine) report() {
+	if !m.ackDue || m.chief == 0 || m.role != Follower && m.role != Receiver {
+		return
+	}
+	m.ackDue = false
+	a := Ack{Term: m.hard.Promised, Durable: min(m.durable, m.proven), Applied: m.applied, Session: m.opt.Session}
+	if m.mut.ackUnsynced {
+		a.Durable = m.proven
+	}
+	if n := len(m.marks); n > 0 {
+		a.Mark = m.marks[n-1]
+	}
+	m.fx.Send = append(m.fx.Send, Envelope{m.chief, a})
+}

@@ -1,0 +1,26 @@
+package core
+
+// mutations switch single rules off. Only tests set them, to show that the
+// simulator notices.
+type mutations struct {
+	applyUncommitted bool // W7
+	answerUnsynced   bool // W6: own fsync not awaited
+	ignoreFollowers  bool // W6: the others' fsyncs not awaited
+	keepRun          bool // S2: run not incremented
+	noDedup          bool // W2
+	trustLoaded      bool // S1: what was read counts as durable
+	wallClockOnly    bool // W4
+	waitAtCommit     bool // W8
+	forgetUnapplied  bool // W2: only the engine's dedup is asked
+	ignoreFactor     bool // W9
+	lateHard         bool // the term's start is appended without the durable promise
+	ackUnsynced      bool // AppendAck before the follower's fsync
+	dropOnAsk        bool // C1: not required from the request on
+	noFence          bool // C5: lower terms are obeyed
+	anyTerm          bool // acknowledgements of other terms count
+	skipPending      bool // C8 step 2
+	forgetPending    bool // C8: pending lost
+	ignoreDigest     bool // C8 step 3
+	serveAtOnce      bool // R2a
+	anySession       bool // R2a: messages from before the start are believed
+}

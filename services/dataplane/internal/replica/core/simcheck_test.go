@@ -1,0 +1,199 @@
+package core
+
+import (
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// committed extends the committed log with what a primary believes in, and holds
+// everybody else's belief against it (I2, I5).
+func (w *world) committed(h *simHost) {
+	if h.m == nil {
+		return
+	}
+	s := h.m.Status()
+	d := &h.disk
+	if s.Commit > d.synced {
+		w.fail("W6: commit %d at %d, synced %d", s.Commit, h.id, d.synced)
+	}
+	for q := max(d.front, h.eng.applied) + 1; q <= s.Commit; q++ {
+		e := d.at(q)
+		if q <= topology.Seq(len(w.canon)) {
+			if c := w.canon[q-1]; c.Term != e.Term || c.ID != e.ID {
+				w.fail("I2: committed entry %d of %v is %v at %d", q, c.Term, e.Term, h.id)
+			}
+			continue
+		}
+		if s.Role != Primary {
+			w.fail("I2: %d knows %d as committed, nobody committed it", h.id, q)
+		}
+		w.commitOne(e)
+	}
+}
+
+func (w *world) commitOne(e op.Entry) {
+	w.counts["commits"]++
+	w.canon = append(w.canon, e)
+	if f := simOwn(e).Floor; f > 0 {
+		w.counts["floors"]++
+		if f <= w.fold.floor || f.Ms()+simRetryWindowMS > max(e.HLC.Ms(), uint64(w.wallMax)) {
+			w.fail("D2: floor %d after %d at %d", f.Ms(), w.fold.floor.Ms(), e.HLC.Ms())
+		}
+	}
+	w.fold.apply(e)
+	w.folds = append(w.folds, w.fold.points)
+	if n := len(w.canon); n > 1 && e.HLC <= w.canon[n-2].HLC {
+		w.fail("W4: stamp of %d not above the one before", e.Seq)
+	}
+	if e.ID.Request == [16]byte{} || e.ID.Part != op.LastPart {
+		return
+	}
+	n := simNumber(e.ID)
+	o := &w.ops[n]
+	p := w.cp.past[e.Epoch]
+	if p.ActiveCount() < min(o.factor, len(p.Replicas)) {
+		w.fail("W9: operation %d of factor %d commits with %d Active replicas", n, o.factor, p.ActiveCount())
+	}
+	if o.refused && o.tries == 1 {
+		w.fail("operation %d was refused and commits at %d", n, e.Seq)
+	}
+	if e.HLC <= o.floor {
+		w.fail("I7: operation %d older than one acknowledged before it was issued", n)
+	}
+	if o.seq != 0 {
+		w.fail("I6: operation %d at %d and %d", n, o.seq, e.Seq)
+	}
+	o.seq = e.Seq
+}
+
+func (w *world) answered(h *simHost, as []Answer) {
+	for _, a := range as {
+		x, ok := w.waiting[a.Ref]
+		if !ok {
+			w.fail("reference %d answered twice or never asked", a.Ref)
+		}
+		delete(w.waiting, a.Ref)
+		o := &w.ops[x.op]
+		w.counts[a.Outcome.String()]++
+		switch a.Outcome {
+		case Committed, Applied:
+			if (a.Outcome == Applied) != (x.mode == WaitApplied) {
+				w.fail("W8: %v for mode %d", a.Outcome, x.mode)
+			}
+			if int(a.Seq) > len(w.canon) || w.canon[a.Seq-1].ID != (op.ID{Request: simID(x.op).Request, Part: op.LastPart}) {
+				w.fail("answered %v at %d, which is not committed there", a.Outcome, a.Seq)
+			}
+			w.acknowledged(h, o, a)
+		case NotPrimary, NoSpace, TooFewActive, Moving:
+			o.refused = !o.acked
+		}
+	}
+}
+
+func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
+	e := h.m.term.Epoch
+	if by, ok := w.ackedBy[e]; ok && by != h.id {
+		w.fail("I5: %d and %d acknowledge under epoch %d", by, h.id, e)
+	}
+	w.ackedBy[e] = h.id
+	o.acked = true
+	w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[a.Seq-1].HLC)
+	if a.Outcome == Applied {
+		w.shown = max(w.shown, a.Seq)
+	}
+}
+
+func (w *world) check() {
+	for _, h := range w.hosts {
+		w.durable(h)
+		if h.m == nil || h.failed {
+			continue
+		}
+		w.committed(h)
+		s := h.m.Status()
+		if s.Applied > s.Commit || s.Commit > s.Durable || s.Durable > s.Last.Seq || s.Last.Seq != h.disk.end() {
+			w.fail("I3: %d applied %d commit %d durable %d last %d of %d", h.id, s.Applied, s.Commit, s.Durable, s.Last.Seq, h.disk.end())
+		}
+		if h.eng.applied > 0 && h.eng.rotten == 0 && w.folds[h.eng.applied] != h.eng.points {
+			w.fail("I2: state of %d at %d is not the fold", h.id, h.eng.applied)
+		}
+		if s.Ready && w.cp.activeIn(h) && h.eng.applied < w.shown {
+			w.fail("I8: %d serves %d, answered as applied %d", h.id, h.eng.applied, w.shown)
+		}
+		if h.eng.rotten > 0 && w.cp.activeIn(h) {
+			w.fail("C8: a rotten copy is Active")
+		}
+	}
+}
+
+// durable: I1, at every instant, up or down.
+func (w *world) durable(h *simHost) {
+	if n := topology.Seq(len(w.canon)); w.cp.activeIn(h) && n > 0 {
+		t, ok := termAt(h.disk.terms, n)
+		if h.disk.synced < n || !ok || t != w.canon[n-1].Term {
+			w.fail("I1: Active replica %d has %d synced of %d committed", h.id, h.disk.synced, n)
+		}
+	}
+}
+
+// heal ends all faults and demands that everything comes to rest (I9).
+func (w *world) heal() {
+	w.healing = true
+	clear(w.cut)
+	w.cp.cut, w.cp.down = [simPeers + 1]bool{}, false
+	for _, h := range w.hosts {
+		h.asleep, h.disk.full = 0, false
+		if h.failed {
+			w.crash(h, true)
+		}
+	}
+	for i := 0; i < 12_000 && !w.whole(); i++ {
+		w.mono += int64(w.rng.IntN(4))
+		w.ring()
+		w.deliver()
+		w.cp.act(w)
+		for _, h := range w.hosts {
+			if h.m == nil {
+				w.boot(h)
+			}
+			w.startSync(h)
+			w.endSync(h)
+			w.applySome(h)
+			w.copying(h)
+		}
+		w.check()
+		w.step++
+	}
+	if !w.whole() {
+		for _, h := range w.hosts {
+			if h.m != nil {
+				w.note("stuck %d: %+v, engine %d of %d", h.id, h.m.Status(), h.eng.config, w.conf)
+			}
+		}
+		w.fail("stuck: %+v", w.cp.rec)
+	}
+	for n, o := range w.ops {
+		if o.acked && (o.seq == 0 || w.canon[o.seq-1].ID.Request != simID(uint32(n)).Request) {
+			w.fail("acknowledged operation %d lost", n)
+		}
+	}
+}
+
+// whole: all replicas are Active, serve, and have applied the same log to the end.
+func (w *world) whole() bool {
+	if w.cp.rec.Primary == 0 || len(w.waiting) > 0 {
+		return false
+	}
+	p := w.host(w.cp.rec.Primary)
+	for _, r := range w.cp.rec.Replicas {
+		h := w.host(r.Peer)
+		if h.m == nil || p.m == nil || r.State != topology.Active {
+			return false
+		}
+		s, ps := h.m.Status(), p.m.Status()
+		if s.Placement.Epoch != w.cp.rec.Epoch || !s.Ready || s.Last != ps.Last || s.Applied != s.Last.Seq || h.eng.config != w.conf || h.eng.sum() != p.eng.sum() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,149 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// Sink takes the records of a copy as they come. What it is given is lent for the
+// call.
+type Sink interface {
+	Point(id topology.PointID, stored []byte) error
+	Dedup(Dedup) error
+}
+
+// Reader takes a copy apart that arrives in pieces of any size. It keeps no more
+// than one record that has not arrived whole. It sees to order, counts and
+// checksum; digest and stored forms are the sink's matter.
+type Reader struct {
+	head  Head
+	sink  Sink
+	rest  []byte // of a record that began in an earlier piece
+	sum   uint32
+	last  kind
+	key   []byte // of the last record of that kind
+	count [endKind]uint64
+	ended bool
+	err   error // sticks
+}
+
+// NewReader begins behind a head, given as h and as its bytes.
+func NewReader(h Head, bytes []byte, to Sink) *Reader {
+	return &Reader{head: h, sink: to, sum: checksum(0, bytes)}
+}
+
+// Counts tells how many records came so far.
+func (r *Reader) Counts() (points, dedup uint64) { return r.count[pointKind], r.count[dedupKind] }
+
+// Write takes the next piece. Errors: op.ErrCorrupt for bytes that make no copy,
+// and the sink's. After an error it takes nothing more.
+func (r *Reader) Write(b []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n := len(b)
+	if len(r.rest) > 0 {
+		r.rest = append(r.rest, b...)
+		b = r.rest
+	}
+	left, err := r.records(b)
+	if r.err = err; err != nil {
+		return 0, err
+	}
+	r.rest = append(r.rest[:0], left...)
+	return n, nil
+}
+
+// Close tells whether the copy is whole.
+func (r *Reader) Close() error {
+	if r.err == nil && !r.ended {
+		r.err = fmt.Errorf("%w: the copy ends after %d of %d points", op.ErrCorrupt, r.count[pointKind], r.head.Points)
+	}
+	return r.err
+}
+
+// records takes the whole records at the front of b and gives back the rest.
+func (r *Reader) records(b []byte) ([]byte, error) {
+	for len(b) > 0 {
+		if r.ended {
+			return nil, fmt.Errorf("%w: %d bytes after the end of the copy", op.ErrCorrupt, len(b))
+		}
+		k := kind(b[0])
+		size, w := binary.Uvarint(b[1:])
+		switch {
+		case k == 0 || k > endKind || k < r.last:
+			return nil, fmt.Errorf("%w: record of kind %d after one of kind %d", op.ErrCorrupt, k, r.last)
+		case w == 0 && len(b) <= binary.MaxVarintLen32:
+			return b, nil
+		case w <= 0, w > 1 && b[w] == 0, size > MaxSize, k == dedupKind && size != dedupSize, k == endKind && size != endSize:
+			return nil, fmt.Errorf("%w: size of a record of kind %d", op.ErrCorrupt, k)
+		case uint64(len(b)-1-w) < size:
+			return b, nil
+		}
+		whole := b[:1+w+int(size)]
+		if err := r.record(k, whole[1+w:]); err != nil {
+			return nil, err
+		}
+		r.sum = checksum(r.sum, whole)
+		b = b[len(whole):]
+	}
+	return nil, nil
+}
+
+func (r *Reader) record(k kind, body []byte) error {
+	if k == endKind {
+		return r.end(body)
+	}
+	n := topology.PointIDSize
+	if k == dedupKind {
+		n = op.IDSize
+	}
+	if len(body) < n {
+		return fmt.Errorf("%w: record of %d bytes", op.ErrCorrupt, len(body))
+	}
+	if k == r.last && bytes.Compare(body[:n], r.key) <= 0 {
+		return fmt.Errorf("%w: records out of order", op.ErrCorrupt)
+	}
+	r.last, r.key = k, append(r.key[:0], body[:n]...)
+	r.count[k]++
+	if k == dedupKind {
+		return r.dedup(body)
+	}
+	if r.count[pointKind] > r.head.Points {
+		return fmt.Errorf("%w: more than %d points", op.ErrCorrupt, r.head.Points)
+	}
+	id, err := topology.DecodePointID(body[:n])
+	if err != nil {
+		return fmt.Errorf("%w: %w", op.ErrCorrupt, err)
+	}
+	return r.sink.Point(id, body[n:])
+}
+
+func (r *Reader) dedup(body []byte) error {
+	id, err := op.DecodeID(body[:op.IDSize])
+	if err != nil {
+		return err
+	}
+	d := Dedup{ID: id, Seq: topology.Seq(binary.LittleEndian.Uint64(body[op.IDSize:])), HLC: op.HLC(binary.LittleEndian.Uint64(body[op.IDSize+8:]))}
+	if d.Seq == 0 || d.Seq > r.head.Seq || d.HLC > r.head.HLC || id.Request == [16]byte{} {
+		return fmt.Errorf("%w: dedup entry of seq %d in a copy at %d", op.ErrCorrupt, d.Seq, r.head.Seq)
+	}
+	return r.sink.Dedup(d)
+}
+
+func (r *Reader) end(body []byte) error {
+	points, dedup, sum := binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint64(body[8:]), binary.LittleEndian.Uint32(body[16:])
+	switch {
+	case points != r.count[pointKind] || points != r.head.Points || dedup != r.count[dedupKind]:
+		return fmt.Errorf("%w: %d points and %d dedup entries came; the head says %d points, the end %d and %d", op.ErrCorrupt,
+			r.count[pointKind], r.count[dedupKind], r.head.Points, points, dedup)
+	case sum != r.sum:
+		return fmt.Errorf("%w: checksum of the copy differs", op.ErrCorrupt)
+	}
+	r.ended = true
+	return nil
+}
