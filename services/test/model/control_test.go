@@ -152,7 +152,9 @@ func (c *control) candidates(but int) (q []int) {
 }
 
 func (c *control) write(next placement, cause cause) {
-	next.epoch++
+	if w := c.w; !w.off[epochCounts] || next.primary == c.record.primary || w.chance(4) {
+		next.epoch++
+	}
 	c.record = next
 	c.w.note("control plane: %+v", next)
 	for i := range peers {

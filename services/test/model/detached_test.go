@@ -97,7 +97,7 @@ func (r *replica) onReconcile(from int, m reconcile) {
 			w.ops[p.op].excused = w.ops[p.op].excused || w.control.removed[from]
 		case q == 0 || w.off[reconcileDedup] && q <= r.commit && w.chance(3):
 			for k := range p.have {
-				r.log = append(r.log, entry{term: r.promised, kind: writeEntry, again: true, op: p.op, part: k, hlc: p.hlc[k]})
+				r.log = append(r.log, entry{term: r.promised, kind: writeEntry, again: true, op: p.op, part: k, form: int8(r.id), hlc: p.hlc[k]})
 				r.observe(p.hlc[k])
 			}
 			w.count[reproposals]++

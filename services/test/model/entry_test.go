@@ -29,8 +29,11 @@ type entry struct {
 	// config is, of a write, the settings under which it was evaluated, and of a
 	// config entry those that it brings (W11).
 	config int32
-	hlc    int64
-	floor  floor // of a floor entry
+	// form is, of a write, how its values are stored: peers differ in how they
+	// normalise and convert, so the primary does it (W3a).
+	form  int8
+	hlc   int64
+	floor floor // of a floor entry
 }
 
 // floor is D2's, and D2a's: below all nobody re-proposes, and dedup has forgotten
@@ -49,7 +52,10 @@ type stamp struct {
 	hlc  int64
 	op   int32
 	part int8
+	form int8 // of the value, it orders nothing
 }
+
+func (e entry) stamp() stamp { return stamp{e.hlc, e.op, e.part, e.form} }
 
 func (a stamp) less(b stamp) bool { return a.compare(b) < 0 }
 
@@ -91,7 +97,7 @@ func (w *world) fold(s *state, e entry) {
 
 // foldWrite: P5.
 func (w *world) foldWrite(s *state, e entry) {
-	o, x := &w.ops[e.op], stamp{e.hlc, e.op, e.part}
+	o, x := &w.ops[e.op], e.stamp()
 	p := &s.point[o.target(e.part)]
 	if w.off[perField] && !p.newest().less(x) {
 		return
@@ -161,7 +167,7 @@ func (s *state) picture() (v picture) {
 func (w *world) sequential() (v picture) {
 	es := slices.Clone(w.canon)
 	slices.SortStableFunc(es, func(a, b entry) int {
-		return stamp{a.hlc, a.op, a.part}.compare(stamp{b.hlc, b.op, b.part})
+		return a.stamp().compare(b.stamp())
 	})
 	for _, e := range es {
 		if e.kind != writeEntry {

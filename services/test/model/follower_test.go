@@ -42,11 +42,14 @@ func (r *replica) onAppend(from int, m appendEntries) {
 	for k, e := range m.entries {
 		r.accept(m.prev+k+1, e)
 	}
+	if end := max(m.prev+len(m.entries), r.commit); end < len(r.log) && w.off[cutAtConflict] {
+		r.log, r.synced, r.proven = r.log[:end], min(r.synced, end), min(r.proven, end)
+	}
 	r.proven = max(r.proven, m.prev+len(m.entries))
 	r.told = max(r.told, min(m.commit, r.proven))
 	r.learn()
 	// R2a: a stream that was opened after the start told a complete commit index.
-	if m.complete && (m.session == r.session || w.off[openedAfter]) && r.applied >= m.commit {
+	if (m.complete || w.off[completeIndex]) && (m.session == r.session || w.off[openedAfter]) && r.applied >= m.commit {
 		r.heard = true
 	}
 	r.acknowledge(from)
@@ -79,7 +82,7 @@ func (r *replica) onSnapshot(from int, m snapshot) {
 	s := len(m.prefix)
 	if r.applied < s {
 		log := m.prefix
-		if !w.off[snapshotKeeps] && len(r.log) >= s && r.log[s-1].term == m.prefix[s-1].term {
+		if !w.off[snapshotKeeps] && len(r.log) >= s && (r.log[s-1].term == m.prefix[s-1].term || w.off[snapshotDrops]) {
 			log = append(log, r.log[s:]...)
 			r.synced = max(r.synced, s)
 		} else {

@@ -38,7 +38,7 @@ func (c *control) onReport(from int, m report) {
 // sender: C10.
 func (c *control) sender(from int, epoch, lease int32) bool {
 	k, m := c.keys[from], c.record.member[from]
-	if epoch != c.record.epoch {
+	if epoch != c.record.epoch && !c.w.off[expectedEpoch] {
 		return false
 	}
 	return c.w.off[senderSession] ||

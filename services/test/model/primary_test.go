@@ -58,7 +58,7 @@ func (r *replica) work() {
 }
 
 func (r *replica) appendPart(op int32, part int8, config int32) {
-	r.log = append(r.log, entry{term: r.promised, kind: writeEntry, op: op, part: part, config: config, hlc: r.stamp()})
+	r.log = append(r.log, entry{term: r.promised, kind: writeEntry, op: op, part: part, config: config, form: int8(r.id), hlc: r.stamp()})
 }
 
 func (r *replica) appendParts(op int32, config int32) {
@@ -69,7 +69,10 @@ func (r *replica) appendParts(op int32, config int32) {
 
 // openSettings: W11. The primary appends the newest settings that it was told.
 func (r *replica) openSettings() {
-	if config, _ := r.ahead(); r.leads() && r.settled > config && r.job.next == 0 && !r.heir.on {
+	w := r.w
+	config, _ := r.ahead()
+	newer := r.settled > config || w.off[settingsForward] && r.settled != config
+	if newer && r.leads() && (r.job.next == 0 || w.off[consecutive]) && !r.heir.on {
 		r.log = append(r.log, entry{term: r.promised, kind: configEntry, config: r.settled, hlc: r.clock})
 		r.w.count[configs]++
 	}
@@ -81,7 +84,7 @@ func (r *replica) openSettings() {
 // term is unknown.
 func (r *replica) raiseFloor() {
 	w := r.w
-	if !r.leads() || r.job.next > 0 || r.heir.on {
+	if !r.leads() || r.job.next > 0 && !w.off[consecutive] || r.heir.on {
 		return
 	}
 	lowest := r.stamp()
@@ -146,7 +149,10 @@ func (r *replica) advance() {
 		return
 	}
 	r.to[r.id].match, r.to[r.id].applied = r.synced, r.applied
-	commit, applied, n := r.synced, r.applied, 0
+	if w.off[ownFsync] {
+		r.to[r.id].match = len(r.log)
+	}
+	commit, applied, n := len(r.log), r.applied, 0
 	for f := range peers {
 		if r.required(f) {
 			commit, applied, n = min(commit, r.to[f].match), min(applied, r.to[f].applied), n+1
@@ -262,7 +268,7 @@ func (r *replica) promote(f int) {
 			}
 			r.pending.set[f] = true
 		}
-	case r.complete && to.match >= r.commit && to.applied >= r.commit && to.digest >= r.commit && (to.provisionals == 0 || w.off[openProvisional]):
+	case w.off[caughtUp] || r.complete && to.match >= r.commit && to.applied >= r.commit && to.digest >= r.commit && (to.provisionals == 0 || w.off[openProvisional]):
 		w.send(r.id, controlPlane, setState{epoch: r.placement.epoch, lease: r.lease, target: f, to: active,
 			incarnation: r.placement.member[f].incarnation})
 	}

@@ -149,6 +149,9 @@ func (r *replica) find(op int32) int {
 	last := r.w.ops[op].parts - 1
 	for i := len(r.log) - 1; i >= 0; i-- {
 		e := &r.log[i]
+		if i < r.base && r.w.off[dedupCopied] {
+			break
+		}
 		if e.op == op && e.kind == writeEntry && (e.part == last || r.w.off[lastPart]) && (i >= r.applied || !r.state.floor.forgets(&r.w.ops[op], e.hlc)) {
 			return i + 1
 		}
@@ -190,7 +193,7 @@ func (r *replica) adopt(p placement) {
 	if !r.leader || !r.w.off[fence] {
 		r.leader, r.job, r.heir = false, job{}, heir{}
 	}
-	if r.promised.epoch < p.epoch && !r.leader {
+	if r.promised.epoch < p.epoch && !r.leader && !r.w.off[promiseEpoch] {
 		r.promised, r.proven = term{epoch: p.epoch}, 0
 	}
 	r.elect()
@@ -210,9 +213,16 @@ func (r *replica) elect() {
 		return
 	}
 	r.promised = t
+	if w.off[keepLog] {
+		r.log, r.synced = r.log[:r.commit], min(r.synced, r.commit)
+	}
+	old := r.to
 	r.leading = leading{leader: true}
 	for f := range r.to {
 		r.to[f].next = len(r.log) + 1
+		if w.off[clearAcks] {
+			r.to[f].match, r.to[f].applied = old[f].match, old[f].applied
+		}
 	}
 	r.log = append(r.log, entry{term: t, kind: startEntry, hlc: r.clock})
 	r.startSeq = len(r.log)
@@ -244,7 +254,11 @@ func (r *replica) apply() {
 		to = r.synced
 	}
 	for ; r.applied < to; r.applied++ {
-		r.w.fold(&r.state, r.log[r.applied])
+		e := r.log[r.applied]
+		if r.w.off[storedForm] {
+			e.form = int8(r.id)
+		}
+		r.w.fold(&r.state, e)
 		if r.w.off[floorInLog] {
 			r.state.prune(floor{all: r.clock - clientWindow})
 		}

@@ -1,35 +1,57 @@
 package model
 
-import (
-	"slices"
-	"testing"
-)
+import "slices"
 
 // Scenarios for rules that a random search misses in tens of millions of steps.
 
-// found makes a shard whose first n peers are Active, 0 being primary.
+// played plays one; nil if nothing was found.
+func played(o options, play func(*world)) (v *violation) {
+	o.mix = someMix | detachable
+	defer func() {
+		if p := recover(); p != nil {
+			x, ok := p.(violation)
+			if !ok {
+				panic(p)
+			}
+			v = &x
+		}
+	}()
+	play(newWorld(o))
+	return nil
+}
+
+// found makes a shard whose first n peers are Active and level, 0 being primary.
 func (w *world) found(n int) {
 	c := &w.control
 	for i := range n {
 		c.record.member[i] = member{status: active, incarnation: w.replicas[i].incarnation}
 	}
 	c.born = true
-	w.appoint(0)
+	w.swap(0, func(p *placement) { p.primary = 0 })
 	for _, r := range w.replicas {
+		c.register(r)
 		r.adopt(c.record)
+	}
+	for i := 1; i < n; i++ {
+		w.level(0, i)
 	}
 }
 
-// appoint is a swap that names another primary, and marks some Dead.
-func (w *world) appoint(primary int, gone ...int) {
+// swap changes the record, of which only one peer hears.
+func (w *world) swap(hears int, change func(*placement)) {
 	next := w.control.record
-	next.primary = primary
-	for _, i := range gone {
-		next.member[i].status = dead
-	}
+	change(&next)
 	w.control.write(next, bySwap)
 	w.flying = nil
-	w.replicas[primary].adopt(w.control.record)
+	w.replicas[hears].adopt(w.control.record)
+}
+
+func (w *world) mark(hears, i int, s status) {
+	w.swap(hears, func(p *placement) { p.member[i].status, p.member[i].incarnation = s, w.replicas[i].incarnation })
+}
+
+func (w *world) appoint(primary int) {
+	w.swap(primary, func(p *placement) { p.primary = primary })
 }
 
 // carry lets a primary send to a follower, and the answers come back.
@@ -41,10 +63,25 @@ func (w *world) carry(from, to int) {
 // settle delivers all that is on the way.
 func (w *world) settle() {
 	for len(w.flying) > 0 {
-		m := w.flying[0]
-		w.flying = w.flying[1:]
-		w.receive(m)
+		w.receive(w.take(0))
 		w.check()
+	}
+}
+
+// take takes a message off the way.
+func (w *world) take(k int) message {
+	m := w.flying[k]
+	w.flying = slices.Delete(w.flying, k, k+1)
+	return m
+}
+
+// level brings a follower up to its primary.
+func (w *world) level(primary, f int) {
+	for range 3 {
+		w.syncAll(primary)
+		w.carry(primary, f)
+		w.syncAll(f)
+		w.carry(primary, f)
 	}
 }
 
@@ -67,18 +104,12 @@ func (w *world) syncAll(i int) {
 // entry of 2 arrives.
 func lostPromise(w *world) {
 	w.found(3)
-	w.syncAll(0)
-	for i := range 2 {
-		w.carry(0, i+1)
-		w.syncAll(i + 1)
-		w.carry(0, i+1)
-	}
 	w.write(0)
 	w.syncAll(0)
 	w.carry(0, 1)
 	w.syncAll(1)
 	w.appoint(2)
-	w.appoint(0, 2)
+	w.swap(0, func(p *placement) { p.primary, p.member[2].status = 0, dead })
 	w.syncAll(0)
 	w.carry(0, 1)
 	b := w.replicas[1]
@@ -87,51 +118,87 @@ func lostPromise(w *world) {
 	w.carry(2, 1)
 }
 
-// lateDiverged: the word that the copy of 2 differs arrives after another copy has
-// replaced it and 2 has become Active, of which 2 has not heard.
-func lateDiverged(w *world) {
-	w.found(2)
+// oldMatch: entry 2 of primary 0 is durable at 1, which tells so. Then 1 replaces it
+// by the entry of primary 2, which is not committed. 0 is primary again, and only 2
+// hears of it.
+func oldMatch(w *world) {
+	w.found(3)
+	w.write(0)
 	w.syncAll(0)
 	w.carry(0, 1)
 	w.syncAll(1)
 	w.carry(0, 1)
-	p, f := w.replicas[0], w.replicas[2]
-	next := w.control.record
-	next.member[2] = member{status: partial, incarnation: f.incarnation}
-	w.control.write(next, bySwap)
-	w.flying = nil
-	p.adopt(w.control.record)
-	copyTo := func(damage int32) {
-		for range 2 { // the own start entry, and what waits for it
-			w.syncAll(0)
-			w.carry(0, 1)
-			w.syncAll(1)
-			w.carry(0, 1)
-		}
-		p.checkpoint, p.truncated = p.applied, p.applied
-		p.to[2].next = 1
-		p.pump(2)
-		s := slices.IndexFunc(w.flying, func(m message) bool { _, ok := m.body.(snapshot); return ok })
-		m := w.flying[s]
-		w.flying = nil
-		w.receive(m)
-		f.rotten, f.state.rotten = damage, damage
-		w.flying = nil
-		f.acknowledge(0)
-	}
-	copyTo(1)
-	ack := w.flying[0]
-	w.flying = nil
-	w.receive(ack)
-	word := w.flying[0]
-	w.flying = nil
+	w.appoint(2)
+	w.carry(2, 1)
+	w.appoint(0)
+	w.level(0, 2)
+}
+
+// oldRequest: the request to make 2 Active arrives when 2 has been marked Dead,
+// lacks an entry that was committed then, and is Partial again.
+func oldRequest(w *world) {
+	w.found(2)
+	w.mark(0, 2, partial)
+	w.level(0, 1)
+	w.level(0, 2)
+	p := w.replicas[0]
+	p.promote(2)
+	p.promote(2)
+	request := w.take(0)
+	w.mark(0, 2, dead)
 	w.write(0)
-	copyTo(0)
-	w.settle()
-	next = w.control.record
-	next.member[2].status = active
-	w.control.write(next, bySwap)
+	w.level(0, 1)
+	w.mark(0, 2, partial)
+	w.receive(request)
+	w.check()
+}
+
+// copyOf installs a copy of the primary's state at a Partial replica, with damage or
+// without, and returns its acknowledgement.
+func (w *world) copyOf(primary, at int, damage int32) message {
+	p, f := w.replicas[primary], w.replicas[at]
+	p.checkpoint, p.truncated = p.applied, p.applied
+	p.to[at].next = 1
+	p.pump(at)
+	w.receive(w.take(slices.IndexFunc(w.flying, func(m message) bool { _, ok := m.body.(snapshot); return ok })))
+	f.rotten, f.state.rotten = damage, damage
 	w.flying = nil
+	f.acknowledge(primary)
+	return w.take(0)
+}
+
+// copiedOperation: 2 has an operation from a copy, and becomes primary. A
+// coordinator, which lost the answer, repeats the operation there.
+func copiedOperation(w *world) {
+	w.found(2)
+	w.write(0)
+	w.level(0, 1)
+	w.mark(0, 2, partial)
+	w.level(0, 1)
+	w.receive(w.copyOf(0, 2, 0))
+	w.level(0, 2)
+	w.mark(0, 2, active)
+	w.appoint(2)
+	w.replicas[2].propose(1)
+	for range 2 {
+		w.level(2, 0)
+		w.level(2, 1)
+	}
+}
+
+// lateDiverged: the word that the copy of 2 differs arrives after another copy has
+// replaced it and 2 has become Active, of which 2 has not heard.
+func lateDiverged(w *world) {
+	w.found(2)
+	w.mark(0, 2, partial)
+	w.level(0, 1)
+	w.receive(w.copyOf(0, 2, 1))
+	word := w.take(0)
+	w.write(0)
+	w.level(0, 1)
+	w.receive(w.copyOf(0, 2, 0))
+	w.settle()
+	w.mark(0, 2, active)
 	w.receive(word)
 	w.check()
 }
@@ -144,16 +211,8 @@ func rejoined(w *world) {
 	p, f := w.replicas[0], w.replicas[1]
 	p.skew, f.skew = 0, 0
 	w.found(2)
-	w.syncAll(0)
-	w.carry(0, 1)
-	w.syncAll(1)
-	w.carry(0, 1)
 	c.cut[1] = true
-	next := c.record
-	c.takeOut(&next, 1)
-	c.write(next, byDrop)
-	w.flying = nil
-	p.adopt(c.record)
+	w.swap(0, func(next *placement) { c.takeOut(next, 1) })
 	w.syncAll(0)
 	w.now = 100
 	w.write(0)
@@ -169,49 +228,9 @@ func rejoined(w *world) {
 	w.syncAll(0)
 	c.cut[1] = false
 	c.grow(1)
-	next = c.record
-	next.member[1].status, next.member[1].incarnation = partial, f.incarnation
-	c.write(next, bySwap)
-	w.flying = nil
-	p.adopt(c.record)
+	w.mark(0, 1, partial)
 	f.adopt(c.record)
 	f.reconcile()
 	w.settle()
 	w.syncAll(0)
-}
-
-func TestScenarios(t *testing.T) {
-	for _, s := range []struct {
-		rule rule
-		seen string
-		play func(*world)
-	}{
-		{promiseDurable, "I1", lostPromise},
-		{divergedAt, "I1", lateDiverged},
-		{joinAnew, "I6", rejoined},
-	} {
-		name := ruleTable()[s.rule].name
-		o := options{mix: someMix | detachable}
-		if v := played(o, s.play); v != nil {
-			t.Errorf("%s: %s with all rules on", name, v)
-		}
-		o.off[s.rule] = true
-		if v := played(o, s.play); v == nil || v.rule != s.seen {
-			t.Errorf("%s is off: %v, not %s", name, v, s.seen)
-		}
-	}
-}
-
-func played(o options, play func(*world)) (v *violation) {
-	defer func() {
-		if p := recover(); p != nil {
-			x, ok := p.(violation)
-			if !ok {
-				panic(p)
-			}
-			v = &x
-		}
-	}()
-	play(newWorld(o))
-	return nil
 }

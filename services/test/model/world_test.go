@@ -75,10 +75,10 @@ type world struct {
 
 	incarnations, sessions, asks int32
 
-	canon      []entry // the committed log
-	canonState []state // before and after each of its entries
-	waited     int     // greatest seq that wait=true was answered for
-	ackedBy    map[int32]int
+	canon      []entry       // the committed log
+	canonState []state       // before and after each of its entries
+	waited     int           // greatest seq that wait=true was answered for
+	ackedBy    map[int32]int // by epoch
 	highest    [points]int64
 	gone       [peers]int64
 	lostEpoch  int32
@@ -129,25 +129,20 @@ type result struct {
 	steps int
 	count figures
 	found *violation
-	stuck bool
 }
 
-// run does one run. A program fault counts as found only with a rule switched off,
-// as a log that is broken may lead anywhere.
+// run does one run, up to the first violation.
 func run(o options) (res result) {
 	w := newWorld(o)
 	defer func() {
-		res.steps, res.count, res.stuck = w.step, w.count, w.stuck
+		res.steps, res.count = w.step, w.count
 		p := recover()
 		if p == nil {
 			return
 		}
 		v, ok := p.(violation)
 		if !ok {
-			if o.off == [ruleCount]bool{} {
-				panic(p)
-			}
-			v = violation{"fault", fmt.Sprint(p)}
+			panic(p)
 		}
 		w.note("%s", v)
 		res.found = &v
