@@ -33,6 +33,11 @@ build: go ## build ./pando
 run: build ## build and start one peer: REST 6333, gRPC 6334, data in ./storage (ARGS='--config-path my.yaml')
 	./pando serve $(ARGS)
 
+# A file target would be always new: the program is linked in a second.
+cluster: build | .bin ## three peers on this machine: REST 6333, 6343, 6353, data in ./storage/cluster (PEERS=5 PORT=7333 DIR=folder ARGS='--config-path my.yaml')
+	@$(GO) build -o .bin/peers ./services/test/peers
+	@.bin/peers -pando ./pando $(if $(PEERS),-peers $(PEERS)) $(if $(PORT),-port $(PORT)) $(if $(DIR),-dir '$(DIR)') -- $(ARGS)
+
 check: go fmt staticcheck ## everything that needs no test run: format, vet, staticcheck, proto lint, house rules, links
 	$(GO) vet work
 	cd services && $(GO) test -count=1 ./internal/arch
@@ -64,15 +69,22 @@ lint: check $(BIN)/golangci-lint ## the long form of check (builds golangci-lint
 image: ## build the container image pando:dev
 	docker build -f deploy/Dockerfile --build-arg COMMIT=$(COMMIT) -t pando:dev .
 
+sim: go ## replication under seeded faults (SEED=7 STEPS=3000: that one, replayed with its trace; SEEDS=60000: so many from SEED on)
+	@cd services && \
+	PANDO_SIM_SEED=$(SEED) PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_STEPS=$(STEPS) PANDO_SIM_TRACE=$(if $(SEED),$(if $(SEEDS),,1)) \
+	$(GO) test -count=1 -timeout 24h -v -run 'TestSim$$' ./dataplane/internal/replica/core
+
+chaos: build | .bin ## hurt real processes in network namespaces and audit every replica (SEED=7 DURATION=10m PEERS=3 FACTOR=3)
+	@$(GO) build -o .bin/chaos ./services/test/chaos
+	@.bin/chaos -pando ./pando -dir .bin $(if $(SEED),-seed $(SEED)) $(if $(DURATION),-duration $(DURATION)) \
+	$(if $(PEERS),-peers $(PEERS)) $(if $(FACTOR),-factor $(FACTOR)) $(ARGS)
+
 clean: ## remove what was built; data stays
 	rm -rf .bin pando
 
 # Names are kept free for what is to come, so that scripts and habits need not change.
-cluster: ## three peers on this machine (not there yet)
-sim: ## replication under seeded faults (not there yet)
-chaos: ## real processes in network namespaces (not there yet)
 bench: ## recall and speed (not there yet)
 bench-peers: ## the same beside other databases (not there yet)
 differential: ## the same requests to Qdrant and to Pando (not there yet)
-cluster sim chaos bench bench-peers differential:
+bench bench-peers differential:
 	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

@@ -4,7 +4,7 @@
 conformance: build ## run the published clients against a fresh peer (CLIENTS='curl go': these; PEERS=3: against three, one killed)
 	PANDO=./pando PEERS=$(or $(PEERS),1) clients/run.sh $(CLIENTS)
 
-demo: build | .bin ## load real vectors, query them against the exact answer, kill -9, audit (DATA=folder; none: a small excerpt)
+demo: build | .bin ## real vectors, exact answers, kill -9 of one peer and of each of three under load, audit of every replica (DATA=folder; none: a small excerpt)
 	$(GO) run ./services/test/demo -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)')
 
 figures: build | .bin ## measure what README and CHANGELOG report: size, memory, start, searches, durable writes

@@ -144,7 +144,7 @@ type peer struct {
 	uuids   int
 	refuse  int    // so many upserts fail first
 	broken  uint64 // a point with this id is refused for good; 0: none
-	infos   map[string]*qdrant.CollectionClusterInfoResponse
+	infos   map[string]*clusterv1.CollectionClusterResponse
 	status  *clusterv1.ClusterStatus
 }
 
@@ -174,8 +174,8 @@ func (c collections) List(context.Context, *qdrant.ListCollectionsRequest) (*qdr
 	return r, nil
 }
 
-func (c collections) CollectionClusterInfo(_ context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
-	info, ok := c.infos[r.GetCollectionName()]
+func (p *peer) CollectionCluster(_ context.Context, r *clusterv1.CollectionClusterRequest) (*clusterv1.CollectionClusterResponse, error) {
+	info, ok := p.infos[r.GetCollectionName()]
 	switch {
 	case !ok:
 		return nil, status.Errorf(codes.NotFound, "no collection %s", r.GetCollectionName())
@@ -250,7 +250,7 @@ func TestClusterStatus(t *testing.T) {
 	role := clusterv1.RaftInfo_ROLE_LEADER
 	p := &peer{status: &clusterv1.ClusterStatus{
 		Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: 9,
-		Peers:                 map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}, 7: {Uri: "http://a:6335/"}},
+		Peers:                 map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}, 7: {Uri: "http://a:6335/"}, 8: {Uri: "http://c:6335/"}},
 		RaftInfo:              &clusterv1.RaftInfo{Term: 3, Commit: 40, Leader: &leader, Role: &role, IsVoter: true},
 		ConsensusThreadStatus: &clusterv1.ConsensusThreadStatus{ConsensusThreadStatus: clusterv1.ConsensusThreadStatus_STATE_WORKING},
 		MessageSendFailures:   map[string]*clusterv1.MessageSendFailure{"http://c:6335/": {Count: 2, LatestError: "refused"}},
@@ -265,16 +265,16 @@ func TestClusterStatus(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	for _, want := range []string{"7     http://a:6335/  voter   leads", "9     http://b:6335/  voter   does not answer, answers this",
+	for _, want := range []string{"7     http://a:6335/  leader  \n", "9     http://b:6335/  voter   does not answer, answers this", "8     http://c:6335/  none",
 		"term 3, revision 40, 0 pending, leader, working, 2 voters, 0 learners", "even number    2 voters: wait", "2 times: refused", "c/1", "5 provisional",
-		"NOT ACTIVE\nc, shard 2 on peer 7: Dead since 2023-11-14T22:13:20Z: its peer was stopped; it is copied from peer 9\n"} {
+		"NOT ACTIVE\nc, shard 2 on peer 7: Dead since 2023-11-14T22:13:20Z (", "h", "s): its peer was stopped; it is copied from peer 9\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
 	code, out, errs = command(t, Runners{}, nil, "cluster", "status", "--addr", addr, "--api-key", "k", "--json")
 	var v statusView
-	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || len(v.Peers) != 2 || !v.Peers[0].Leader || !v.Peers[1].Self || v.Control.Commit != 40 ||
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || len(v.Peers) != 3 || !v.Peers[0].Leader || !v.Peers[2].Self || v.Control.Commit != 40 ||
 		len(v.Inactive) != 1 || v.Inactive[0].Why != "its peer was stopped" {
 		t.Errorf("%v %s %s", err, out, errs)
 	}
@@ -298,12 +298,12 @@ func TestClusterStatusShards(t *testing.T) {
 	key := func(n uint64) *qdrant.ShardKey { return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}} }
 	p := &peer{
 		status: &clusterv1.ClusterStatus{Status: clusterv1.ClusterStatus_MODE_ENABLED, PeerId: 9, Peers: map[uint64]*clusterv1.PeerInfo{9: {Uri: "http://b:6335/"}}},
-		infos: map[string]*qdrant.CollectionClusterInfoResponse{
+		infos: map[string]*clusterv1.CollectionClusterResponse{
 			"words": {PeerId: 9, ShardCount: 2,
 				LocalShards: []*qdrant.LocalShardInfo{{ShardId: 1, PointsCount: 42, State: qdrant.ReplicaState_Active, ShardKey: key(5)}},
 				RemoteShards: []*qdrant.RemoteShardInfo{{ShardId: 0, PeerId: 7, State: qdrant.ReplicaState_Dead, ShardKey: key(5)},
 					{ShardId: 1, PeerId: 7, State: qdrant.ReplicaState_Partial, ShardKey: key(5)}},
-				ShardTransfers: []*qdrant.ShardTransferInfo{{ShardId: 1, From: 9, To: 7, Comment: new("waiting for peer 7")}}},
+				ShardTransfers: []*clusterv1.ShardTransfer{{ShardId: 1, From: 9, To: 7, Comment: new("waiting for peer 7")}}},
 			"broken":  nil,
 			"empty":   {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 0}}},
 			"damaged": {PeerId: 9, ShardCount: 1, LocalShards: []*qdrant.LocalShardInfo{{ShardId: 3}}},

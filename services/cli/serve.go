@@ -18,7 +18,7 @@ func serviceCommands(r Runners, w IO) []*cobra.Command {
 
 The first peer needs no flags. It is a cluster of one: REST on 6333, gRPC on 6334, and an internal port 6335 that only
 this machine can reach. To let others join, tell them how to reach this one with --uri; a later start may add it or
-change it. Joining is not built yet: --bootstrap is refused. Stored data stays in storage.storage_path (./storage).
+change it. Stored data stays in storage.storage_path (./storage).
 
 Others join with --bootstrap, the URI of any peer that is there, or of several. A peer that has joined remembers it: later
 starts need no --bootstrap, may have another --uri, and use --bootstrap as a hint where to ask for addresses. Keep it
@@ -40,7 +40,7 @@ PANDO__SECTION__KEY and flags; later ones win. pando config print shows the resu
   # with a key, and another folder
   PANDO__SERVICE__API_KEY=secret PANDO__STORAGE__STORAGE_PATH=/data pando serve
 
-  # a cluster of three, once joining is built: the first …
+  # a cluster of three: the first …
   PANDO__CLUSTER__SECRET=s3cret pando serve --uri http://first:6335
   # … and each of the others, on its own machine
   PANDO__CLUSTER__SECRET=s3cret pando serve --bootstrap http://first:6335 --uri http://me:6335`),

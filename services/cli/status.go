@@ -7,14 +7,20 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"google.golang.org/grpc"
+
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
+	"github.com/pandodb/pando/services/internal/boot"
 )
 
 func clusterCommand(w IO) *cobra.Command {
@@ -22,44 +28,69 @@ func clusterCommand(w IO) *cobra.Command {
 	st := &cobra.Command{
 		Use:   "status",
 		Short: "Show peers, control plane and shards as one peer sees them",
-		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers, which of them vote in the control plane, who leads,
-how far it has followed, shards that go on without a control plane, and every shard of every collection with the state
-of its replicas. Of a replica that is not Active it tells why, since when, and what is next. Points are counted where that
-peer holds a replica. It answers also when there is no quorum.`,
+		Long: `Ask one peer (--addr) for the cluster as it sees it: the peers and what each is in the control plane (leader, voter,
+learner or none), how far it has followed, shards that go on without a control plane, and every shard of every
+collection with the state of its replicas and the transfers that are under way. Of a replica that is not Active it tells
+why, since when, and what is next. Points are counted where that peer holds a replica. It answers also when there is no
+quorum.
+
+--watch shows it again and again, every second or as often as --watch=… says: in place on a terminal, one below the
+other elsewhere, with --json one object a line. While the peer does not answer, that is shown. Ctrl-C ends it.`,
 		Example: `  pando cluster status
   pando cluster status --collection words
-  pando cluster status --addr peer-2:6334 --json | jq '.peers | length'`,
+  pando cluster status --watch=500ms
+  pando cluster status --addr peer-2:6334 --json | jq '.peers | length'
+  pando cluster status --watch --json | jq -c '.inactive_replicas'`,
 	}
 	conn := connectionFlags(st, w)
 	asJSON := st.Flags().Bool("json", false, "print JSON")
 	only := st.Flags().String("collection", "", "show the shards of this collection only")
+	every := st.Flags().Duration("watch", 0, "show it again and again, so often (--watch=500ms)")
+	st.Flags().Lookup("watch").NoOptDefVal = "1s"
 	st.RunE = func(c *cobra.Command, _ []string) error {
+		if st.Flags().Changed("watch") && *every < minEvery {
+			return boot.Exit(boot.ExitUsage, fmt.Errorf("--watch=%v: it must be %v at least", *every, minEvery))
+		}
 		cc, err := conn.dial()
 		if err != nil {
 			return err
 		}
 		defer cc.Close()
-		var resp *clusterv1.ClusterStatusResponse
-		if err := conn.call(c.Context(), func(ctx context.Context) (err error) {
-			resp, err = clusterv1.NewClusterClient(cc).ClusterStatus(ctx, &clusterv1.ClusterStatusRequest{})
-			return err
-		}); err != nil {
+		look := func(ctx context.Context) (statusView, error) { return lookAt(ctx, conn, cc, *only) }
+		if *every > 0 {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			defer stop()
+			return watch{look: look, every: *every, json: *asJSON, addr: conn.addr, out: c.OutOrStdout()}.run(ctx)
+		}
+		view, err := look(c.Context())
+		if err != nil {
 			return err
 		}
-		view := viewOf(resp.GetResult())
-		if view.Collections, err = collectionViews(c.Context(), conn, cc, *only); err != nil {
-			return err
-		}
-		view.Inactive = slices.DeleteFunc(view.Inactive, func(i inactiveView) bool { return *only != "" && i.Collection != *only })
 		if *asJSON {
 			enc := json.NewEncoder(c.OutOrStdout())
 			enc.SetIndent("", "  ")
 			return enc.Encode(view)
 		}
-		return view.print(c.OutOrStdout())
+		return view.print(c.OutOrStdout(), time.Now())
 	}
 	c.AddCommand(st)
 	return c
+}
+
+// lookAt asks a peer for the cluster.
+func lookAt(ctx context.Context, conn *connection, cc *grpc.ClientConn, only string) (statusView, error) {
+	var resp *clusterv1.ClusterStatusResponse
+	if err := conn.call(ctx, func(ctx context.Context) (err error) {
+		resp, err = clusterv1.NewClusterClient(cc).ClusterStatus(ctx, &clusterv1.ClusterStatusRequest{})
+		return err
+	}); err != nil {
+		return statusView{}, err
+	}
+	view := viewOf(resp.GetResult())
+	var err error
+	view.Collections, err = collectionViews(ctx, conn, cc, only)
+	view.Inactive = slices.DeleteFunc(view.Inactive, func(i inactiveView) bool { return only != "" && i.Collection != only })
+	return view, err
 }
 
 // statusView is what is shown, as a table and as JSON.
@@ -166,14 +197,22 @@ func viewOf(s *clusterv1.ClusterStatus) statusView {
 	return v
 }
 
-func (v statusView) print(w io.Writer) error {
+// role of a peer in the control plane.
+func (p peerView) role() string {
+	if p.Leader {
+		return "leader"
+	}
+	return cmp.Or(p.Member, "none")
+}
+
+func (v statusView) print(w io.Writer, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if !v.Enabled {
 		fmt.Fprintln(t, "standalone: cluster.enabled is false")
 		printCollections(t, v.Collections)
 		return t.Flush()
 	}
-	fmt.Fprintln(t, "PEER\tURI\tMEMBER\t")
+	fmt.Fprintln(t, "PEER\tURI\tROLE\t")
 	for _, p := range v.Peers {
 		notes := []string{}
 		if p.Unreachable {
@@ -182,10 +221,7 @@ func (v statusView) print(w io.Writer) error {
 		if p.Self {
 			notes = append(notes, "answers this")
 		}
-		if p.Leader {
-			notes = append(notes, "leads")
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", p.ID, p.URI, cmp.Or(p.Member, "-"), strings.Join(notes, ", "))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", p.ID, p.URI, p.role(), strings.Join(notes, ", "))
 	}
 	if c := v.Control; c != nil {
 		fmt.Fprintf(t, "\ncontrol plane\tterm %d, revision %d, %d pending, %s, %s, %d voters, %d learners\n", c.Term, c.Commit, c.Pending, c.Role, c.Follows,
@@ -204,16 +240,17 @@ func (v statusView) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	printInactive(w, v.Inactive)
+	printInactive(w, v.Inactive, now)
 	return nil
 }
 
 // printInactive tells why replicas are not Active. The sentences are long: they stand in lines of their own.
-func printInactive(w io.Writer, inactive []inactiveView) {
+func printInactive(w io.Writer, inactive []inactiveView, now time.Time) {
 	for i, r := range inactive {
 		if i == 0 {
 			fmt.Fprintln(w, "\nNOT ACTIVE")
 		}
-		fmt.Fprintf(w, "%s, shard %d on peer %d: %s since %s: %s; %s\n", r.Collection, r.Shard, r.Peer, r.State, r.Since.Format(time.RFC3339), r.Why, r.Next)
+		fmt.Fprintf(w, "%s, shard %d on peer %d: %s since %s (%v): %s; %s\n", r.Collection, r.Shard, r.Peer, r.State, r.Since.Format(time.RFC3339),
+			max(0, now.Sub(r.Since)).Round(time.Second), r.Why, r.Next)
 	}
 }

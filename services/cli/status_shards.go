@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 )
 
@@ -69,7 +70,7 @@ func collectionViews(ctx context.Context, conn *connection, cc *grpc.ClientConn,
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, conn.timeout)
 			defer cancel()
-			r, err := c.CollectionClusterInfo(ctx, &qdrant.CollectionClusterInfoRequest{CollectionName: name})
+			r, err := clusterv1.NewClusterClient(cc).CollectionCluster(ctx, &clusterv1.CollectionClusterRequest{CollectionName: name})
 			if status.Code(err) == codes.NotFound && only == "" {
 				return nil
 			}
@@ -91,11 +92,11 @@ func collectionViews(ctx context.Context, conn *connection, cc *grpc.ClientConn,
 }
 
 // silent tells whether a replica may not answer: its points show as 0 then, as those of an empty one do.
-func silent(r *qdrant.CollectionClusterInfoResponse) bool {
+func silent(r *clusterv1.CollectionClusterResponse) bool {
 	return slices.ContainsFunc(r.GetLocalShards(), func(l *qdrant.LocalShardInfo) bool { return l.GetPointsCount() == 0 })
 }
 
-func collectionOf(name string, r *qdrant.CollectionClusterInfoResponse) collectionView {
+func collectionOf(name string, r *clusterv1.CollectionClusterResponse) collectionView {
 	v := collectionView{Name: name, Shards: []shardView{}}
 	at := map[uint32]int{}
 	shard := func(id uint32, key *qdrant.ShardKey) *shardView {

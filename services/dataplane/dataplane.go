@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
 		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
-		Collection: cfg.Collection})
+		Progress: s.progress, Collection: cfg.Collection})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}
@@ -154,6 +154,9 @@ func (s *Service) Belong(cluster string) (left []*placementv1.Change) {
 // Retire makes the peer serve what it holds and ask the control plane for nothing
 // any more: it was taken out of the cluster.
 func (s *Service) Retire() { s.session.Retire() }
+
+// Placement is the newest cluster map that this peer has.
+func (s *Service) Placement() *topology.Map { return s.session.Map() }
 
 // Registered is closed when the control plane knows this process.
 func (s *Service) Registered() <-chan struct{} { return s.session.Registered() }

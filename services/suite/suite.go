@@ -164,9 +164,10 @@ func (s *process) compose(ctx context.Context) (err error) {
 	return s.composeServers()
 }
 
-// options of a server or in-process connection without keys.
+// options of a server or in-process connection that other processes, or this one's
+// own planes, call.
 func (s *process) options(plane string) rpc.Options {
-	return rpc.Options{Plane: plane, Logger: s.p.Log, Tracer: s.p.Tracer, Meter: s.p.Meter}
+	return rpc.Options{Plane: plane, Inside: true, Logger: s.p.Log, Tracer: s.p.Tracer, Meter: s.p.Meter}
 }
 
 func (s *process) composeData() (err error) {
@@ -230,7 +231,7 @@ func limit(n int) int {
 
 func (s *process) composeServers() (err error) {
 	open := s.options("data")
-	open.Keys, open.Health = s.keys, s.health
+	open.Keys, open.Health, open.Inside = s.keys, s.health, false
 	if s.public, err = rpc.NewServer(open); err != nil {
 		return err
 	}

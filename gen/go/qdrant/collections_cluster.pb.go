@@ -218,11 +218,7 @@ type ShardTransferInfo struct {
 	// The source keeps its replica.
 	Sync bool `protobuf:"varint,4,opt,name=sync,proto3" json:"sync,omitempty"`
 	// Set when the copy goes to another shard (resharding).
-	ToShardId *uint32 `protobuf:"varint,5,opt,name=to_shard_id,json=toShardId,proto3,oneof" json:"to_shard_id,omitempty"`
-	// In Qdrant only over REST, as is `comment`.
-	Method *ShardTransferMethod `protobuf:"varint,1000,opt,name=method,proto3,enum=qdrant.ShardTransferMethod,oneof" json:"method,omitempty"`
-	// How far it has come, for people. The source knows best.
-	Comment       *string `protobuf:"bytes,1001,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	ToShardId     *uint32 `protobuf:"varint,5,opt,name=to_shard_id,json=toShardId,proto3,oneof" json:"to_shard_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,20 +286,6 @@ func (x *ShardTransferInfo) GetToShardId() uint32 {
 		return *x.ToShardId
 	}
 	return 0
-}
-
-func (x *ShardTransferInfo) GetMethod() ShardTransferMethod {
-	if x != nil && x.Method != nil {
-		return *x.Method
-	}
-	return ShardTransferMethod_StreamRecords
-}
-
-func (x *ShardTransferInfo) GetComment() string {
-	if x != nil && x.Comment != nil {
-		return *x.Comment
-	}
-	return ""
 }
 
 // A resharding under way.
@@ -1664,19 +1646,14 @@ const file_qdrant_collections_cluster_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\x0e2\x14.qdrant.ReplicaStateR\x05state\x122\n" +
 	"\tshard_key\x18\x04 \x01(\v2\x10.qdrant.ShardKeyH\x00R\bshardKey\x88\x01\x01B\f\n" +
 	"\n" +
-	"_shard_key\"\x8d\x02\n" +
+	"_shard_key\"\x9b\x01\n" +
 	"\x11ShardTransferInfo\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\rR\ashardId\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x12\n" +
 	"\x04sync\x18\x04 \x01(\bR\x04sync\x12#\n" +
-	"\vto_shard_id\x18\x05 \x01(\rH\x00R\ttoShardId\x88\x01\x01\x129\n" +
-	"\x06method\x18\xe8\a \x01(\x0e2\x1b.qdrant.ShardTransferMethodH\x01R\x06method\x88\x01\x01\x12\x1e\n" +
-	"\acomment\x18\xe9\a \x01(\tH\x02R\acomment\x88\x01\x01B\x0e\n" +
-	"\f_to_shard_idB\t\n" +
-	"\a_methodB\n" +
-	"\n" +
-	"\b_comment\"\xc1\x01\n" +
+	"\vto_shard_id\x18\x05 \x01(\rH\x00R\ttoShardId\x88\x01\x01B\x0e\n" +
+	"\f_to_shard_id\"\xc1\x01\n" +
 	"\x0eReshardingInfo\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\rR\ashardId\x12\x17\n" +
 	"\apeer_id\x18\x02 \x01(\x04R\x06peerId\x122\n" +
@@ -1835,8 +1812,8 @@ var file_qdrant_collections_cluster_proto_goTypes = []any{
 	(*ListShardKeysResponse)(nil),                // 22: qdrant.ListShardKeysResponse
 	(ReplicaState)(0),                            // 23: qdrant.ReplicaState
 	(*ShardKey)(nil),                             // 24: qdrant.ShardKey
-	(ShardTransferMethod)(0),                     // 25: qdrant.ShardTransferMethod
-	(ReshardingDirection)(0),                     // 26: qdrant.ReshardingDirection
+	(ReshardingDirection)(0),                     // 25: qdrant.ReshardingDirection
+	(ShardTransferMethod)(0),                     // 26: qdrant.ShardTransferMethod
 	(*Filter)(nil),                               // 27: qdrant.Filter
 }
 var file_qdrant_collections_cluster_proto_depIdxs = []int32{
@@ -1844,39 +1821,38 @@ var file_qdrant_collections_cluster_proto_depIdxs = []int32{
 	24, // 1: qdrant.LocalShardInfo.shard_key:type_name -> qdrant.ShardKey
 	23, // 2: qdrant.RemoteShardInfo.state:type_name -> qdrant.ReplicaState
 	24, // 3: qdrant.RemoteShardInfo.shard_key:type_name -> qdrant.ShardKey
-	25, // 4: qdrant.ShardTransferInfo.method:type_name -> qdrant.ShardTransferMethod
-	24, // 5: qdrant.ReshardingInfo.shard_key:type_name -> qdrant.ShardKey
-	26, // 6: qdrant.ReshardingInfo.direction:type_name -> qdrant.ReshardingDirection
-	1,  // 7: qdrant.CollectionClusterInfoResponse.local_shards:type_name -> qdrant.LocalShardInfo
-	2,  // 8: qdrant.CollectionClusterInfoResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
-	3,  // 9: qdrant.CollectionClusterInfoResponse.shard_transfers:type_name -> qdrant.ShardTransferInfo
-	4,  // 10: qdrant.CollectionClusterInfoResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
-	25, // 11: qdrant.MoveShard.method:type_name -> qdrant.ShardTransferMethod
-	25, // 12: qdrant.ReplicateShard.method:type_name -> qdrant.ShardTransferMethod
-	25, // 13: qdrant.RestartTransfer.method:type_name -> qdrant.ShardTransferMethod
-	24, // 14: qdrant.ReplicatePoints.from_shard_key:type_name -> qdrant.ShardKey
-	24, // 15: qdrant.ReplicatePoints.to_shard_key:type_name -> qdrant.ShardKey
-	27, // 16: qdrant.ReplicatePoints.filter:type_name -> qdrant.Filter
-	24, // 17: qdrant.CreateShardKey.shard_key:type_name -> qdrant.ShardKey
-	23, // 18: qdrant.CreateShardKey.initial_state:type_name -> qdrant.ReplicaState
-	24, // 19: qdrant.DeleteShardKey.shard_key:type_name -> qdrant.ShardKey
-	6,  // 20: qdrant.UpdateCollectionClusterSetupRequest.move_shard:type_name -> qdrant.MoveShard
-	7,  // 21: qdrant.UpdateCollectionClusterSetupRequest.replicate_shard:type_name -> qdrant.ReplicateShard
-	8,  // 22: qdrant.UpdateCollectionClusterSetupRequest.abort_transfer:type_name -> qdrant.AbortShardTransfer
-	11, // 23: qdrant.UpdateCollectionClusterSetupRequest.drop_replica:type_name -> qdrant.Replica
-	12, // 24: qdrant.UpdateCollectionClusterSetupRequest.create_shard_key:type_name -> qdrant.CreateShardKey
-	13, // 25: qdrant.UpdateCollectionClusterSetupRequest.delete_shard_key:type_name -> qdrant.DeleteShardKey
-	9,  // 26: qdrant.UpdateCollectionClusterSetupRequest.restart_transfer:type_name -> qdrant.RestartTransfer
-	10, // 27: qdrant.UpdateCollectionClusterSetupRequest.replicate_points:type_name -> qdrant.ReplicatePoints
-	12, // 28: qdrant.CreateShardKeyRequest.request:type_name -> qdrant.CreateShardKey
-	13, // 29: qdrant.DeleteShardKeyRequest.request:type_name -> qdrant.DeleteShardKey
-	24, // 30: qdrant.ShardKeyDescription.key:type_name -> qdrant.ShardKey
-	21, // 31: qdrant.ListShardKeysResponse.shard_keys:type_name -> qdrant.ShardKeyDescription
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	24, // 4: qdrant.ReshardingInfo.shard_key:type_name -> qdrant.ShardKey
+	25, // 5: qdrant.ReshardingInfo.direction:type_name -> qdrant.ReshardingDirection
+	1,  // 6: qdrant.CollectionClusterInfoResponse.local_shards:type_name -> qdrant.LocalShardInfo
+	2,  // 7: qdrant.CollectionClusterInfoResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
+	3,  // 8: qdrant.CollectionClusterInfoResponse.shard_transfers:type_name -> qdrant.ShardTransferInfo
+	4,  // 9: qdrant.CollectionClusterInfoResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
+	26, // 10: qdrant.MoveShard.method:type_name -> qdrant.ShardTransferMethod
+	26, // 11: qdrant.ReplicateShard.method:type_name -> qdrant.ShardTransferMethod
+	26, // 12: qdrant.RestartTransfer.method:type_name -> qdrant.ShardTransferMethod
+	24, // 13: qdrant.ReplicatePoints.from_shard_key:type_name -> qdrant.ShardKey
+	24, // 14: qdrant.ReplicatePoints.to_shard_key:type_name -> qdrant.ShardKey
+	27, // 15: qdrant.ReplicatePoints.filter:type_name -> qdrant.Filter
+	24, // 16: qdrant.CreateShardKey.shard_key:type_name -> qdrant.ShardKey
+	23, // 17: qdrant.CreateShardKey.initial_state:type_name -> qdrant.ReplicaState
+	24, // 18: qdrant.DeleteShardKey.shard_key:type_name -> qdrant.ShardKey
+	6,  // 19: qdrant.UpdateCollectionClusterSetupRequest.move_shard:type_name -> qdrant.MoveShard
+	7,  // 20: qdrant.UpdateCollectionClusterSetupRequest.replicate_shard:type_name -> qdrant.ReplicateShard
+	8,  // 21: qdrant.UpdateCollectionClusterSetupRequest.abort_transfer:type_name -> qdrant.AbortShardTransfer
+	11, // 22: qdrant.UpdateCollectionClusterSetupRequest.drop_replica:type_name -> qdrant.Replica
+	12, // 23: qdrant.UpdateCollectionClusterSetupRequest.create_shard_key:type_name -> qdrant.CreateShardKey
+	13, // 24: qdrant.UpdateCollectionClusterSetupRequest.delete_shard_key:type_name -> qdrant.DeleteShardKey
+	9,  // 25: qdrant.UpdateCollectionClusterSetupRequest.restart_transfer:type_name -> qdrant.RestartTransfer
+	10, // 26: qdrant.UpdateCollectionClusterSetupRequest.replicate_points:type_name -> qdrant.ReplicatePoints
+	12, // 27: qdrant.CreateShardKeyRequest.request:type_name -> qdrant.CreateShardKey
+	13, // 28: qdrant.DeleteShardKeyRequest.request:type_name -> qdrant.DeleteShardKey
+	24, // 29: qdrant.ShardKeyDescription.key:type_name -> qdrant.ShardKey
+	21, // 30: qdrant.ListShardKeysResponse.shard_keys:type_name -> qdrant.ShardKeyDescription
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_qdrant_collections_cluster_proto_init() }

@@ -325,45 +325,6 @@ func local_request_Collections_ListAliases_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func request_Collections_CollectionClusterInfo_0(ctx context.Context, marshaler runtime.Marshaler, client CollectionsClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
-	var (
-		protoReq CollectionClusterInfoRequest
-		metadata runtime.ServerMetadata
-		err      error
-	)
-	val, ok := pathParams["collection_name"]
-	if !ok {
-		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "collection_name")
-	}
-	protoReq.CollectionName, err = runtime.String(val)
-	if err != nil {
-		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "collection_name", err)
-	}
-	if req.Body != nil {
-		_, _ = io.Copy(io.Discard, req.Body)
-	}
-	msg, err := client.CollectionClusterInfo(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
-	return msg, metadata, err
-}
-
-func local_request_Collections_CollectionClusterInfo_0(ctx context.Context, marshaler runtime.Marshaler, server CollectionsServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
-	var (
-		protoReq CollectionClusterInfoRequest
-		metadata runtime.ServerMetadata
-		err      error
-	)
-	val, ok := pathParams["collection_name"]
-	if !ok {
-		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "collection_name")
-	}
-	protoReq.CollectionName, err = runtime.String(val)
-	if err != nil {
-		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "collection_name", err)
-	}
-	msg, err := server.CollectionClusterInfo(ctx, &protoReq)
-	return msg, metadata, err
-}
-
 func request_Collections_CollectionExists_0(ctx context.Context, marshaler runtime.Marshaler, client CollectionsClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq CollectionExistsRequest
@@ -743,26 +704,6 @@ func RegisterCollectionsHandlerServer(ctx context.Context, mux *runtime.ServeMux
 		}
 		forward_Collections_ListAliases_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
-	mux.Handle(http.MethodGet, pattern_Collections_CollectionClusterInfo_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
-		ctx, cancel := context.WithCancel(req.Context())
-		defer cancel()
-		var stream runtime.ServerTransportStream
-		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
-		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/qdrant.Collections/CollectionClusterInfo", runtime.WithHTTPPathPattern("/collections/{collection_name}/cluster"))
-		if err != nil {
-			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
-			return
-		}
-		resp, md, err := local_request_Collections_CollectionClusterInfo_0(annotatedContext, inboundMarshaler, server, req, pathParams)
-		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
-		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
-		if err != nil {
-			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
-			return
-		}
-		forward_Collections_CollectionClusterInfo_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
-	})
 	mux.Handle(http.MethodGet, pattern_Collections_CollectionExists_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1039,23 +980,6 @@ func RegisterCollectionsHandlerClient(ctx context.Context, mux *runtime.ServeMux
 		}
 		forward_Collections_ListAliases_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
-	mux.Handle(http.MethodGet, pattern_Collections_CollectionClusterInfo_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
-		ctx, cancel := context.WithCancel(req.Context())
-		defer cancel()
-		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/qdrant.Collections/CollectionClusterInfo", runtime.WithHTTPPathPattern("/collections/{collection_name}/cluster"))
-		if err != nil {
-			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
-			return
-		}
-		resp, md, err := request_Collections_CollectionClusterInfo_0(annotatedContext, inboundMarshaler, client, req, pathParams)
-		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
-		if err != nil {
-			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
-			return
-		}
-		forward_Collections_CollectionClusterInfo_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
-	})
 	mux.Handle(http.MethodGet, pattern_Collections_CollectionExists_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1153,7 +1077,6 @@ var (
 	pattern_Collections_UpdateAliases_0                = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"collections", "aliases"}, ""))
 	pattern_Collections_ListCollectionAliases_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 1, 0, 4, 1, 5, 1, 2, 2}, []string{"collections", "collection_name", "aliases"}, ""))
 	pattern_Collections_ListAliases_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0}, []string{"aliases"}, ""))
-	pattern_Collections_CollectionClusterInfo_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 1, 0, 4, 1, 5, 1, 2, 2}, []string{"collections", "collection_name", "cluster"}, ""))
 	pattern_Collections_CollectionExists_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 1, 0, 4, 1, 5, 1, 2, 2}, []string{"collections", "collection_name", "exists"}, ""))
 	pattern_Collections_UpdateCollectionClusterSetup_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 1, 0, 4, 1, 5, 1, 2, 2}, []string{"collections", "collection_name", "cluster"}, ""))
 	pattern_Collections_CreateShardKey_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 1, 0, 4, 1, 5, 1, 2, 2}, []string{"collections", "collection_name", "shards"}, ""))
@@ -1170,7 +1093,6 @@ var (
 	forward_Collections_UpdateAliases_0                = runtime.ForwardResponseMessage
 	forward_Collections_ListCollectionAliases_0        = runtime.ForwardResponseMessage
 	forward_Collections_ListAliases_0                  = runtime.ForwardResponseMessage
-	forward_Collections_CollectionClusterInfo_0        = runtime.ForwardResponseMessage
 	forward_Collections_CollectionExists_0             = runtime.ForwardResponseMessage
 	forward_Collections_UpdateCollectionClusterSetup_0 = runtime.ForwardResponseMessage
 	forward_Collections_CreateShardKey_0               = runtime.ForwardResponseMessage

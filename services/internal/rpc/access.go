@@ -136,7 +136,7 @@ func readMethods() map[string]bool {
 		"qdrant.Snapshots": "List ListFull",
 		"qdrant.Qdrant":    "HealthCheck",
 		"pando.cluster.v1.Cluster": `GetPoint ClusterStatus ClusterTelemetry ListMetadataKeys GetMetadata Telemetry ListIssues GetQuotas
-			ListOptimizations CollectionMemory`,
+			ListOptimizations CollectionMemory CollectionCluster`,
 		"pando.cluster.v1.LocalShards": "GetShardPoints ScrollShardPoints CountShardPoints",
 		"pando.cluster.v1.Archives":    "ListShardSnapshots",
 	} {

@@ -27,7 +27,7 @@ type chain []layer
 // newChain is the one place that says in which order a request is treated:
 //
 //	recover  a panic anywhere below becomes INTERNAL, the process lives on
-//	trace    a span per call, joined to the caller's; health probes have none
+//	trace    a span per call, joined to the caller's; what processes say to each other by themselves has none
 //	meter    rate, errors, duration
 //	health   long streams end when the process does
 //	cluster  an internal call shows the cluster's id and secret
@@ -40,7 +40,7 @@ func newChain(o Options) (chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := chain{recovery(o.Logger), newTracer(o.Tracer).layer, m.layer}
+	c := chain{recovery(o.Logger), newTracer(o).layer, m.layer}
 	if o.Health != nil {
 		c = append(c, o.Health.layer)
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	Keys *Keys
 	// Cluster is the identity that callers of an internal server must show; nil skips the check.
 	Cluster *Cluster
+	// Inside: processes of the cluster call, many times a second without anybody having asked for it. A call has a span
+	// only where it belongs to a trace already.
+	Inside bool
 	// Health ends the streams of this server when its EndStreams is called; nil lets them last.
 	Health *Health
 	// MaxMessageBytes replaces the limit of that name when > 0.
@@ -97,7 +100,8 @@ func (o Options) keepalive() keepalive.ServerParameters {
 
 // DialOptions of a connection to another process.
 type DialOptions struct {
-	// Tracer makes one client span per call and sends its context along; nil only passes on the span of the caller.
+	// Tracer makes one client span per call that belongs to a trace, and sends its context along; nil only passes on the
+	// span of the caller.
 	Tracer trace.TracerProvider
 	// Cluster adds the identity that internal servers ask for.
 	Cluster *Cluster

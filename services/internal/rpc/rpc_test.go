@@ -517,6 +517,29 @@ func TestTrace(t *testing.T) {
 	})
 }
 
+// TestNoTraceOfTheirOwn: what processes say to each other all the time is in no trace, unless a request is behind it.
+func TestNoTraceOfTheirOwn(t *testing.T) {
+	each(t, func(t *testing.T, kind string) {
+		rec := tracetest.NewSpanRecorder()
+		tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(rec))
+		c := connect(t, kind, &server{}, Options{Tracer: tp, Inside: true}, DialOptions{Tracer: tp})
+		if _, err := c.UnaryCall(t.Context(), ask("x")); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(rec.Ended()); n > 0 {
+			t.Errorf("%d spans without a request", n)
+		}
+		ctx, root := tp.Tracer("test").Start(t.Context(), "root")
+		if _, err := c.UnaryCall(ctx, ask("x")); err != nil {
+			t.Fatal(err)
+		}
+		root.End()
+		if n := len(rec.Ended()); n < 2 {
+			t.Errorf("%d spans of a request", n)
+		}
+	})
+}
+
 func TestMeter(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
 		reader := sdkmetric.NewManualReader()

@@ -25,10 +25,12 @@ const healthService = "/grpc.health.v1.Health/"
 type tracer struct {
 	t trace.Tracer
 	p propagation.TextMapPropagator
+	// inside: Options.Inside.
+	inside bool
 }
 
-func newTracer(tp trace.TracerProvider) tracer {
-	return tracer{tp.Tracer(scope), propagation.TraceContext{}}
+func newTracer(o Options) tracer {
+	return tracer{o.Tracer.Tracer(scope), propagation.TraceContext{}, o.Inside}
 }
 
 func (t tracer) layer(ctx context.Context, c call, next func(context.Context) error) error {
@@ -40,6 +42,9 @@ func (t tracer) layer(ctx context.Context, c call, next func(context.Context) er
 		if md, ok := metadata.FromIncomingContext(ctx); ok {
 			ctx = t.p.Extract(ctx, carrier(md))
 		}
+	}
+	if t.inside && !trace.SpanContextFromContext(ctx).IsValid() {
+		return next(ctx)
 	}
 	ctx, span := t.t.Start(ctx, c.method[1:], trace.WithSpanKind(trace.SpanKindServer))
 	returned := false
@@ -119,7 +124,7 @@ func (o DialOptions) prepare(ctx context.Context, p propagation.TextMapPropagato
 func (o DialOptions) unary() grpc.UnaryClientInterceptor {
 	p := propagation.TraceContext{}
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		if o.Tracer == nil || strings.HasPrefix(method, healthService) {
+		if o.Tracer == nil || !trace.SpanContextFromContext(ctx).IsValid() {
 			return invoke(o.prepare(ctx, p), method, req, reply, cc, opts...)
 		}
 		ctx, span := o.Tracer.Tracer(scope).Start(ctx, method[1:], trace.WithSpanKind(trace.SpanKindClient))

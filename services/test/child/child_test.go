@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,6 +41,31 @@ func TestStartGivesUpWithItsContext(t *testing.T) {
 	_, err := script(t, "exec sleep 60\n").Start(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// TestRuns: each run has words of its own, in the log and to who listens, and tells how it ended.
+func TestRuns(t *testing.T) {
+	h := script(t, "echo one $PWD; exit 4\n")
+	h.Work = t.TempDir()
+	for range 2 {
+		var heard strings.Builder
+		h.Echo = &heard
+		p, err := h.Launch()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.AwaitReady(t.Context())
+		if exit, ok := errors.AsType[*exec.ExitError](p.Err()); !ok || exit.ExitCode() != 4 || strings.Count(err.Error(), "one "+h.Work) != 1 || heard.String() != "one "+h.Work+"\n" {
+			t.Errorf("%v, %v, heard %q", p.Err(), err, heard.String())
+		}
+		<-p.Done()
+		if err := errors.Join(p.Kill(), p.Kill()); err != nil {
+			t.Error(err)
+		}
+	}
+	if strings.Count(h.Tail(10), "one ") != 2 {
+		t.Error(h.Tail(10))
 	}
 }
 

@@ -6,12 +6,8 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -22,25 +18,33 @@ import (
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dataDir = "/data"
 
-// house is a peer with its control plane.
+// house is a peer with its control plane and its health check.
 type house struct {
 	t      *testing.T
+	street *street
+	fsys   vfs.FS
 	data   *dataplane.Service
+	inside *rpc.Local // in-process way to its internal services
+	calls  *grpc.Server
+	door   *bufconn.Listener // where others call
+	conns  map[topology.PeerID]*grpc.ClientConn
+	ctx    context.Context // of its life
 	cancel context.CancelFunc
 	ended  chan error
 }
+
+// down tells whether the peer was stopped.
+func (h *house) down() bool { return h.ctx.Err() != nil }
 
 // enter starts a peer on fsys and waits until it is ready. Peers on the same
 // memory share a control plane.
@@ -51,43 +55,21 @@ func enter(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 	return h
 }
 
-// begin starts a peer.
+// begin starts a peer that lives alone.
 func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
 	t.Helper()
-	if tracer == nil {
-		tracer = tracenoop.NewTracerProvider()
-	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	options := rpc.Options{Tracer: tracer, Logger: log}
-	toControl, err := rpc.NewLocal(options)
-	must(t, err)
-	toData, err := rpc.NewLocal(options)
-	must(t, err)
-	data, err := dataplane.New(dataplane.Config{Dir: dataDir, URI: "http://127.0.0.1:6335", Version: "test", Commit: "c", ClusterEnabled: true, CORS: true},
-		dataplane.Deps{FS: fsys, Control: toControl, Random: rand.Reader, Log: log, Tracer: tracer, Meter: metricnoop.NewMeterProvider(),
-			Dial: func(topology.PeerID) (grpc.ClientConnInterface, error) { return nil, errors.New("no other peer") }})
-	must(t, err)
-	data.RegisterInternal(toData)
-	control, err := controlplane.New(controlplane.Config{Peer: data.Self()}, controlplane.Deps{Memory: memory, Log: log,
-		Dial: func(string) (grpc.ClientConnInterface, error) { return toData, nil }})
-	must(t, err)
-	control.Register(toControl)
-	ctx, cancel := context.WithCancel(context.Background())
-	h := &house{t: t, data: data, cancel: cancel, ended: make(chan error, 1)}
-	go func() {
-		g, ctx := errgroup.WithContext(ctx)
-		g.Go(func() error { return control.Run(ctx) })
-		g.Go(func() error { return data.Run(ctx) })
-		h.ended <- g.Wait()
-	}()
-	return h
+	return newStreet(t, memory, tracer).begin(fsys)
 }
 
 // leave stops the peer in order.
 func (h *house) leave() {
 	h.t.Helper()
-	h.cancel()
-	if err := <-h.ended; err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := h.data.Leave(ctx); err != nil {
+		h.t.Errorf("leaving: %v", err)
+	}
+	if err := h.stop(); err != nil {
 		h.t.Errorf("the peer ended with %v", err)
 	}
 	if err := h.data.Close(); err != nil {
@@ -96,14 +78,11 @@ func (h *house) leave() {
 }
 
 // crash stops the peer whatever it says: its disk has failed under it.
-func (h *house) crash() {
-	h.cancel()
-	<-h.ended
-}
+func (h *house) crash() { _ = h.stop() }
 
 func (h *house) await(what string, done func() bool) {
 	h.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(h.street.patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
@@ -123,7 +102,7 @@ func (h *house) call(method, path, body string) (int, map[string]any) {
 
 func (h *house) callWith(method, path, body string, header map[string]string) (int, map[string]any) {
 	h.t.Helper()
-	r := httptest.NewRequest(method, path, bytes.NewBufferString(body))
+	r := httptest.NewRequestWithContext(h.ctx, method, path, bytes.NewBufferString(body))
 	for k, v := range header {
 		r.Header.Set(k, v)
 	}

@@ -84,13 +84,17 @@ func (s *show) write(ctx context.Context, l *ledger, n int) error {
 	} else {
 		l.sent, l.acked = append(l.sent, make([]uint64, burst)...), append(l.acked, make([]uint64, burst)...)
 	}
-	wait := n%2 == 0
+	return s.upsert(ctx, s.points(), l, from, n%2 == 0)
+}
+
+// upsert sends a burst of points in their next generations, from one on.
+func (s *show) upsert(ctx context.Context, to qdrant.PointsClient, l *ledger, from int, wait bool) error {
 	req := &qdrant.UpsertPoints{CollectionName: again, Wait: &wait}
 	for i := from; i < from+burst; i++ {
 		l.sent[i]++
 		req.Points = append(req.Points, s.version(l.first+uint64(i), l.sent[i]))
 	}
-	if _, err := s.points().Upsert(ctx, req); err != nil {
+	if _, err := to.Upsert(ctx, req); err != nil {
 		return err
 	}
 	for i := from; i < from+burst; i++ {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func excerpt(t *testing.T) *dataset {
@@ -200,4 +204,65 @@ func backwards(ids []uint64) []uint64 {
 	out := slices.Clone(ids)
 	slices.Reverse(out)
 	return out
+}
+
+// TestCensus: what an acknowledged point may be on each replica of its shard, and what it may not.
+func TestCensus(t *testing.T) {
+	at := func(v ...verdict) map[uint64]verdict {
+		out := map[uint64]verdict{}
+		for i, one := range v {
+			if one != (verdict{}) {
+				out[uint64(i)] = one
+			}
+		}
+		return out
+	}
+	first, second := verdict{1, true}, verdict{2, true}
+	for name, tc := range map[string]struct {
+		acked, sent                  uint64
+		here, there                  verdict // zero: the point is not there
+		counted, missing, old, wrong int
+	}{
+		"as acknowledged":                      {1, 1, first, first, 1, 0, 0, 0},
+		"one that was under way has come":      {1, 2, second, second, 1, 0, 0, 0},
+		"one that was under way has not come":  {0, 1, verdict{}, verdict{}, 0, 0, 0, 0},
+		"nowhere":                              {1, 1, verdict{}, verdict{}, 1, 2, 0, 0},
+		"on one replica only":                  {1, 1, first, verdict{}, 1, 1, 0, 0},
+		"older on one replica":                 {2, 2, second, first, 1, 0, 1, 0},
+		"never written":                        {1, 1, second, first, 1, 0, 0, 1},
+		"other bytes":                          {1, 1, first, verdict{1, false}, 1, 0, 0, 1},
+		"another shard's replicas do not care": {1, 1, first, first, 1, 0, 0, 0},
+	} {
+		c := census{shards: map[topology.Shard][]*replica{{ID: 0}: {{points: at(tc.here)}, {points: at(tc.there)}}, {ID: 1}: {{points: at()}, {points: at()}}}}
+		c.count(0, tc.acked, tc.sent)
+		if c.acked != tc.counted || c.missing != tc.missing || c.stale != tc.old || c.wrong != tc.wrong {
+			t.Errorf("%s: %+v", name, c.tally)
+		}
+	}
+}
+
+// TestKind: a pause is counted until the next success, failures have their reasons, and what may not be is an error.
+func TestKind(t *testing.T) {
+	gone := status.Error(codes.Unavailable, "gone")
+	k := &kind{what: "reads", retries: true, fails: map[codes.Code]int{}}
+	k.note(true, nil, time.Millisecond)
+	k.note(false, gone, time.Second)
+	k.note(true, nil, 2*time.Second)
+	s := &storm{kinds: []*kind{k}}
+	if reads, writes := s.lap(); reads != 2*time.Second || writes != 0 {
+		t.Errorf("%v %v", reads, writes)
+	}
+	if reads, _ := s.lap(); reads != 0 || k.pause != 2*time.Second || k.done != 2 || k.reasons() != " (Unavailable 1)" {
+		t.Errorf("%v %+v %s", reads, k, k.reasons())
+	}
+	if err := s.report(); !errors.Is(err, gone) {
+		t.Error(err)
+	}
+	k.retries = false
+	if err := s.report(); err != nil {
+		t.Error(err)
+	}
+	if k.note(false, nil, 0); s.report() == nil {
+		t.Error("an answer that is wrong is none")
+	}
 }

@@ -26,8 +26,8 @@ const (
 const top = 10
 
 func (s *show) create(ctx context.Context, name string) error {
-	shards := uint32(s.shards)
-	_, err := qdrant.NewCollectionsClient(s.conn).Create(ctx, &qdrant.CreateCollection{CollectionName: name, ShardNumber: &shards,
+	shards, factor := uint32(s.shards), uint32(max(1, s.factor))
+	_, err := qdrant.NewCollectionsClient(s.conn).Create(ctx, &qdrant.CreateCollection{CollectionName: name, ShardNumber: &shards, ReplicationFactor: &factor,
 		VectorsConfig: &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_Params{Params: &qdrant.VectorParams{Size: uint64(len(s.data.base[0])), Distance: qdrant.Distance_Cosine}}}})
 	return err
 }

@@ -1,6 +1,8 @@
-// Command demo shows what Pando promises on real data, from outside: it starts a peer, loads word vectors, compares
-// every answer with the exact one, kills the peer with -9 in the middle of a second load, starts it again and looks for
-// every write that was acknowledged. It is not a benchmark; its figures are those of one machine that also runs it.
+// Command demo shows what Pando promises on real data, from outside. First one peer: it loads word vectors, compares every
+// answer with the exact one, kills the peer with -9 in the middle of a second load, starts it again and looks for every
+// write that was acknowledged. Then three peers with two replicas of everything: each is killed in turn while clients ask
+// and write, and at the end every acknowledged write is looked for on every replica. It is not a benchmark; its figures
+// are those of one machine that also runs it.
 package main
 
 import (
@@ -26,8 +28,9 @@ const limit = 15 * time.Minute
 
 type options struct {
 	data, dir               string
-	shards                  uint
+	shards, factor          uint // factor 0: one replica
 	batch, writers, clients int
+	alone, together         bool
 	killAfter               int
 }
 
@@ -42,6 +45,8 @@ func main() {
 	flag.IntVar(&o.clients, "clients", runtime.NumCPU(), "queries at a time")
 	flag.IntVar(&o.writers, "writers", 8, "writers of the second load")
 	flag.IntVar(&o.killAfter, "kill-after", 0, "kill when so many points of the second load are acknowledged; 0: a sixth of the first load")
+	flag.BoolVar(&o.alone, "alone", true, "show one peer")
+	flag.BoolVar(&o.together, "together", true, "show three peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -63,12 +68,25 @@ func run(ctx context.Context, h child.Home, o options) (err error) {
 		o.killAfter = max(2000, len(d.base)/6)
 	}
 	say("data", "%s: %d vectors of %d numbers, %d queries", filepath.Base(o.data), len(d.base), len(d.base[0]), len(d.queries))
-	if h.Dir, err = os.MkdirTemp(o.dir, "pando-demo-"); err != nil {
+	dir, err := os.MkdirTemp(o.dir, "pando-demo-")
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(h.Dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	h.Dir, h.Apart = dir, true
+	if o.alone {
+		if err := alone(ctx, h, &show{options: o, data: d}); err != nil {
+			return err
+		}
+	}
+	if o.together {
+		return together(ctx, h, &show{options: o, data: d})
+	}
+	return nil
+}
 
-	s := &show{options: o, data: d}
+// alone shows one peer.
+func alone(ctx context.Context, h child.Home, s *show) (err error) {
 	if err := s.up(ctx, h, "start"); err != nil {
 		return err
 	}

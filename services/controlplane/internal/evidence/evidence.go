@@ -132,10 +132,11 @@ func (l *Ledger) Take(now time.Time, r Report) (changed bool) {
 		l.observers = map[topology.PeerID]*observer{}
 	}
 	o := l.observers[r.Observer]
-	if o == nil || r.Full || now.Sub(o.heard) > Fresh {
+	if o == nil || r.Full {
 		changed, o = true, &observer{peers: map[topology.PeerID]Said{}, replicas: map[Replica]Said{}}
 		l.observers[r.Observer] = o
 	}
+	changed = changed || now.Sub(o.heard) > Fresh // one that was silent tells only what is new since it was heard
 	o.heard, o.own = now, r.Own
 	for p, said := range r.Peers {
 		changed = changed || o.peers[p].State != said.State

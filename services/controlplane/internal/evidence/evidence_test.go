@@ -110,10 +110,11 @@ func TestLedger(t *testing.T) {
 	conclude("Alive, Alive, Suspect")
 	take(Report{Observer: 2, Own: 2, Peers: said(Dead, 3)}, true)
 	conclude("Alive, Alive, Dead 2 of 2 observers: no answer")
-	// An observer that is silent for long has said nothing.
+	// An observer that is silent for long does not count; when it is heard again, it tells only what is new.
 	at = at.Add(Fresh + 1)
-	take(Report{Observer: 1, Own: 1}, true)
 	conclude("Unknown, Unknown, Unknown")
+	take(Report{Observer: 1, Own: 1}, true)
+	conclude("Unknown, Unknown, Suspect")
 	// What a complete report leaves out is void.
 	take(Report{Observer: 1, Own: 1, Full: true, Peers: said(Dead, 3)}, true)
 	take(Report{Observer: 2, Own: 2, Full: true, Peers: said(Dead, 3)}, true)

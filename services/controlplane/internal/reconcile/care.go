@@ -95,6 +95,9 @@ func (c *care) all() []*act {
 	for r := range c.heard.replicas {
 		ids[r.Shard] = true
 	}
+	for _, shards := range c.state.Replaced {
+		maps.Copy(ids, shards)
+	}
 	var acts []*act
 	for _, id := range slices.SortedFunc(maps.Keys(ids), compareShards) {
 		if a := c.shard(id); a != nil {
@@ -174,6 +177,14 @@ func (c *care) doom(id topology.Shard, p topology.PeerID) string {
 	return ""
 }
 
+// lost is doom, or that the replica is not the one that the record counts on (S3).
+func (c *care) lost(id topology.Shard, p topology.PeerID) string {
+	if why := c.doom(id, p); why != "" || !c.state.Replaced[p][id] {
+		return why
+	}
+	return "its disk was replaced: what it held is gone"
+}
+
 func (c *care) plan(s store.Versioned[store.Shard], kind swap.Kind) *swap.Plan {
 	return &swap.Plan{Kind: kind, Was: s, Copies: c.state.Copies[s.Record.ID()], Dead: map[topology.PeerID]string{}}
 }
@@ -189,7 +200,7 @@ func (c *care) fail(s store.Versioned[store.Shard]) *act {
 	for _, peer := range rec.Actives() {
 		if !c.known(peer) {
 			p.Out, p.Anyway = append(p.Out, peer), true
-		} else if why := c.doom(rec.ID(), peer); why != "" {
+		} else if why := c.lost(rec.ID(), peer); why != "" {
 			p.Dead[peer] = why
 		}
 	}
@@ -227,8 +238,8 @@ func (c *care) clean(s store.Versioned[store.Shard]) *act {
 		case !c.known(r.Peer):
 			d.Out(r.Peer)
 			kind = swap.Drop
-		case r.State == store.Partial && c.doom(s.Record.ID(), r.Peer) != "":
-			d.Set(r.Peer, store.Dead, c.doom(s.Record.ID(), r.Peer))
+		case r.State == store.Partial && c.lost(s.Record.ID(), r.Peer) != "":
+			d.Set(r.Peer, store.Dead, c.lost(s.Record.ID(), r.Peer))
 			kind = cmp.Or(kind, swap.Died)
 		}
 	}

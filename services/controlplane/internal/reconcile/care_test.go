@@ -121,6 +121,7 @@ func (k *sketch) shard(t *testing.T, words []string) {
 	rec := store.Shard{Collection: id.Collection, Shard: id.ID, Epoch: 5, Primary: topology.PeerID(number(t, words[1]))}
 	for _, w := range words[2:] {
 		peer, state, _ := strings.Cut(w, "=")
+		state, replaced := strings.CutSuffix(state, "*")
 		r := store.Replica{Peer: topology.PeerID(number(t, peer)), Incarnation: store.Incarnation{1}, Since: k.now.Add(-time.Minute)}
 		if name, wait, puts := strings.Cut(state, "+"); puts {
 			state = name
@@ -128,8 +129,12 @@ func (k *sketch) shard(t *testing.T, words []string) {
 		}
 		r.State = store.State(state)
 		rec.Replicas = append(rec.Replicas, r)
+		disk := store.Incarnation{1}
+		if replaced || r.State == store.Dead { // a Dead one may come back with either
+			disk = store.Incarnation{2}
+		}
 		k.session(r.Peer, func(s *store.Session) {
-			s.Replicas = append(slices.Clone(s.Replicas), store.Report{Collection: id.Collection, Shard: id.ID, Loaded: true, Incarnation: store.Incarnation{2}})
+			s.Replicas = append(slices.Clone(s.Replicas), store.Report{Collection: id.Collection, Shard: id.ID, Loaded: true, Incarnation: disk})
 			slices.SortFunc(s.Replicas, store.Report.Compare)
 		})
 	}

@@ -18,9 +18,9 @@ const observersPerPeer = 3
 
 // desk is what a term of office knows by hearsay: the observers' words. It ends with the term.
 type desk struct {
-	term  uint64
-	since time.Time
-	news  chan struct{} // cap 1: somebody holds something otherwise than before
+	office int64 // revision at which office was taken: other than the raft term, it is another one each time
+	since  time.Time
+	news   chan struct{} // cap 1: somebody holds something otherwise than before
 
 	mu struct {
 		sync.Mutex
@@ -32,8 +32,8 @@ type desk struct {
 	}
 }
 
-func newDesk(term uint64, now time.Time) *desk {
-	return &desk{term: term, since: now, news: make(chan struct{}, 1)}
+func newDesk(office int64, now time.Time) *desk {
+	return &desk{office: office, since: now, news: make(chan struct{}, 1)}
 }
 
 // Report takes an observer's words in and answers its assignment. ok is false while this process is not in office.
@@ -57,7 +57,7 @@ func (d *desk) take(now time.Time, r evidence.Report, s *view.State) evidence.As
 	}
 	a := evidence.Assignment{Subjects: d.assigned(s).Subjects(r.Observer, r.Own)}
 	digest := fnv.New64a()
-	_ = binary.Write(digest, binary.BigEndian, d.term) // a hash takes everything
+	_ = binary.Write(digest, binary.BigEndian, d.office) // a hash takes everything
 	for _, id := range a.Subjects {
 		_ = binary.Write(digest, binary.BigEndian, uint64(id))
 	}

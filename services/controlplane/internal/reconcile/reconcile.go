@@ -158,7 +158,7 @@ func (l *Loop) serve(ctx context.Context, office Office) error {
 	if err := l.cfg.View.Wait(ctx, revision); err != nil {
 		return err
 	}
-	d := newDesk(office.Term, l.cfg.Now())
+	d := newDesk(revision, l.cfg.Now())
 	l.desk.Store(d)
 	defer l.desk.Store(nil)
 	group, ctx := errgroup.WithContext(ctx)

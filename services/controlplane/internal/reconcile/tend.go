@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/status"
 
 	"github.com/pandodb/pando/services/controlplane/internal/evidence"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
@@ -136,7 +137,7 @@ func (t *tender) watch(ctx context.Context, c *care) {
 		}
 		last := t.probed[p]
 		if last.err != nil && c.heard.peers[p].State != evidence.Dead {
-			c.heard.peers[p] = evidence.Conclusion{State: evidence.Dead, Why: "its session has expired, and the control plane's own probe failed: " + last.err.Error()}
+			c.heard.peers[p] = evidence.Conclusion{State: evidence.Dead, Why: "its session has expired, and the control plane's own probe failed: " + status.Convert(last.err).Message()}
 		}
 		next := last.at.Add(probeEvery)
 		if begin := t.desk.since.Add(settleIn); next.Before(begin) {

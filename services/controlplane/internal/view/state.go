@@ -25,6 +25,8 @@ type State struct {
 	On   map[topology.PeerID]map[topology.Shard]bool
 	// Ailing are the shards of which not every replica is Active, or that have no primary.
 	Ailing map[topology.Shard]bool
+	// Replaced are, by peer, the shards of which it reports another incarnation than the record counts on (S3).
+	Replaced map[topology.PeerID]map[topology.Shard]bool
 	// Copies are the transfers by shard and receiver.
 	Copies map[topology.Shard]map[topology.PeerID]store.Versioned[store.Transfer]
 	// Census is the revision at which a peer or a session came or went last.
@@ -58,6 +60,7 @@ func newState() *State {
 		Load:        map[topology.PeerID]Load{},
 		On:          map[topology.PeerID]map[topology.Shard]bool{},
 		Ailing:      map[topology.Shard]bool{},
+		Replaced:    map[topology.PeerID]map[topology.Shard]bool{},
 		Copies:      map[topology.Shard]map[topology.PeerID]store.Versioned[store.Transfer]{},
 		Touched:     map[topology.CollectionID]int64{},
 	}
@@ -138,9 +141,28 @@ func (s *State) applySession(c store.Change) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	change, err := replace(s.Sessions, topology.PeerID(id), c)
+	peer := topology.PeerID(id)
+	change, err := replace(s.Sessions, peer, c)
 	s.census(change, c.Modified)
+	delete(s.Replaced, peer)
+	for _, r := range s.Sessions[peer].Record.Replicas {
+		s.compare(topology.Shard{Collection: r.Collection, ID: r.Shard}, peer)
+	}
 	return nil, err
+}
+
+// compare holds what a peer reports of a replica against the record.
+func (s *State) compare(id topology.Shard, peer topology.PeerID) {
+	rec, session := s.Shards[id.Collection][id.ID].Record, s.Sessions[peer].Record
+	r, report := rec.Replica(peer), session.Report(id.Collection, id.ID)
+	other := r != nil && report != nil && report.Incarnation != r.Incarnation && report.Incarnation != (store.Incarnation{}) && r.Incarnation != (store.Incarnation{})
+	if s.Replaced[peer] == nil {
+		if !other {
+			return
+		}
+		s.Replaced[peer] = map[topology.Shard]bool{}
+	}
+	mark(s.Replaced[peer], id, other)
 }
 
 func (s *State) census(change *Change, revision int64) {
@@ -196,6 +218,13 @@ func (s *State) applyShard(c store.Change) (*Change, error) {
 	}
 	if now, ok := change.Now.(store.Versioned[store.Shard]); ok {
 		s.count(now.Record, 1)
+	}
+	for _, side := range []any{change.Was, change.Now} {
+		if v, ok := side.(store.Versioned[store.Shard]); ok {
+			for _, r := range v.Record.Replicas {
+				s.compare(v.Record.ID(), r.Peer)
+			}
+		}
 	}
 	if len(shards) == 0 {
 		delete(s.Shards, id)

@@ -36,8 +36,8 @@ type Deps struct {
 	// Unreachable are the peers that could not be connected to at the last attempt.
 	Unreachable func() map[topology.PeerID]cluster.Unreachable
 	Self        topology.PeerID
-	// Progress tells in words how far a copy is that this peer sends.
-	Progress func(topology.Copy) (text string, ok bool)
+	// Progress tells in words how far transfers are whose receivers are Partial.
+	Progress func(context.Context, []topology.Copy) map[topology.Copy]string
 	// Commit is that of this build, 40 characters; release.Commit().
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
@@ -59,13 +59,14 @@ type API struct {
 func New(d Deps) *API {
 	v := view.New(d.Map)
 	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator})
+	c := collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
+		AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection})
 	return &API{
-		root: &root{commit: d.Commit},
-		collections: collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
-			AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection}),
-		points:    p,
-		snapshots: snapshots.New(),
-		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, AwaitRevision: d.AwaitRevision, Unreachable: d.Unreachable,
+		root:        &root{commit: d.Commit},
+		collections: c,
+		points:      p,
+		snapshots:   snapshots.New(),
+		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Unreachable: d.Unreachable,
 			Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
 }

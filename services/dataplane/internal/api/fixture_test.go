@@ -249,7 +249,7 @@ type client struct {
 	shards *shards
 	conn   *rpc.Local
 	// progress is what this peer knows of a copy.
-	progress func(topology.Copy) (string, bool)
+	progress func(context.Context, []topology.Copy) map[topology.Copy]string
 }
 
 func start(t *testing.T, clustered bool) *client {
@@ -265,9 +265,9 @@ func startWith(t *testing.T, clustered bool, defaults config.Collection) *client
 		t.Fatal(err)
 	}
 	c := &client{CollectionsClient: qdrant.NewCollectionsClient(l), PointsClient: qdrant.NewPointsClient(l), world: w, shards: s, conn: l}
-	c.progress = func(topology.Copy) (string, bool) { return "", false }
+	c.progress = func(context.Context, []topology.Copy) map[topology.Copy]string { return nil }
 	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
-		Progress:    func(k topology.Copy) (string, bool) { return c.progress(k) },
+		Progress:    func(ctx context.Context, k []topology.Copy) map[topology.Copy]string { return c.progress(ctx, k) },
 		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
 		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
 	return c

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -115,8 +116,12 @@ func sick(t *testing.T, api *client) topology.CollectionID {
 func TestTransfersShow(t *testing.T) {
 	api := start(t, true)
 	sick(t, api)
-	ask := func() []*qdrant.ShardTransferInfo {
-		r, err := api.CollectionClusterInfo(t.Context(), &qdrant.CollectionClusterInfoRequest{CollectionName: "c"})
+	ask := func() []*clusterv1.ShardTransfer {
+		twin, err := api.CollectionClusterInfo(t.Context(), &qdrant.CollectionClusterInfoRequest{CollectionName: "c"})
+		if err != nil || len(twin.GetShardTransfers()) != 3 || twin.GetShardTransfers()[2].GetFrom() != 7 || twin.GetShardTransfers()[2].GetSync() {
+			t.Fatalf("%v, %v", twin, err)
+		}
+		r, err := clusterv1.NewClusterClient(api.conn).CollectionCluster(t.Context(), &clusterv1.CollectionClusterRequest{CollectionName: "c"})
 		if err != nil || len(r.GetShardTransfers()) != 3 {
 			t.Fatalf("%v, %v", r, err)
 		}
@@ -129,10 +134,13 @@ func TestTransfersShow(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	}
-	api.progress = func(c topology.Copy) (string, bool) {
-		return "Transferring records (3/7)", c.Shard.ID == 1 && c.To == 8
+	api.progress = func(_ context.Context, cs []topology.Copy) map[topology.Copy]string {
+		if len(cs) != 1 || cs[0].Shard.ID != 1 || cs[0].To != 8 { // those of Partial receivers alone
+			t.Errorf("asked for %v", cs)
+		}
+		return map[topology.Copy]string{cs[0]: "transferring records (3/7)"}
 	}
-	if got := ask(); got[1].GetComment() != "Transferring records (3/7)" || got[0].GetComment() != "waiting for peer 8" {
+	if got := ask(); got[1].GetComment() != "transferring records (3/7)" || got[0].GetComment() != "waiting for peer 8" {
 		t.Errorf("%v", got)
 	}
 }

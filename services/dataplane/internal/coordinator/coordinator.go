@@ -10,6 +10,7 @@ package coordinator
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -118,15 +119,34 @@ func left(ctx context.Context) time.Duration {
 	return DefaultTimeout
 }
 
-// rpcContext outlives ctx by the grace; it still ends when the client goes away.
-func rpcContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithTimeout(context.WithoutCancel(ctx), left(ctx)+grace)
+// slow is when it is looked at whether the peer that was asked is still the right one. It is above what a peer needs to
+// answer those who wait when it hands a shard over.
+const slow = 100 * time.Millisecond
+
+// errLeft is why the context of an RPC ended that is another peer's by now. What
+// the old one has said at that moment is of no use: it was told to stop.
+var errLeft = errors.New("another peer is the right one by now")
+
+// rpcContext outlives ctx by the grace; it still ends when the client goes away,
+// and when right does not hold of the newest map any more: a peer that hangs, or
+// is cut off, keeps its callers waiting for long.
+func (c *Coordinator) rpcContext(ctx context.Context, right func(*topology.Map) bool) (context.Context, context.CancelFunc) {
+	limited, end := context.WithTimeout(context.WithoutCancel(ctx), left(ctx)+grace)
+	out, cancel := context.WithCancelCause(limited)
 	stop := context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == context.Canceled {
-			cancel()
+			cancel(nil)
 		}
 	})
-	return out, func() { stop(); cancel() }
+	watch := time.AfterFunc(slow, func() {
+		for m := c.o.Map(); right(m); m = c.o.Map() {
+			if c.o.Newer(out, m.Revision()) != nil {
+				return
+			}
+		}
+		cancel(errLeft)
+	})
+	return out, func() { watch.Stop(); stop(); cancel(nil); end() }
 }
 
 // each calls f for every peer of tasks at once, the only one directly.

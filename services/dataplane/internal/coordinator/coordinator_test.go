@@ -227,6 +227,73 @@ func TestWriteFollowsMovedPrimaryUnderOneID(t *testing.T) {
 	})
 }
 
+// hung is a peer that takes requests and answers none until it is told to stop, as one does that was stopped or cut off.
+type hung struct{ asked chan struct{} }
+
+func (h hung) Write(ctx context.Context, _ *shardv1.WriteRequest) (*shardv1.WriteResponse, error) {
+	h.asked <- struct{}{}
+	<-ctx.Done()
+	res, err := failed(shardv1.WriteStatus_WRITE_STATUS_REFUSED, fault.Timeout)
+	return &shardv1.WriteResponse{Results: []*shardv1.ShardWriteResult{res}}, err
+}
+
+func (h hung) Read(ctx context.Context, _ *shardv1.ReadRequest) (*shardv1.ReadResponse, error) {
+	h.asked <- struct{}{}
+	<-ctx.Done()
+	return &shardv1.ReadResponse{Results: []*shardv1.ShardReadResult{{Result: &shardv1.ShardReadResult_Failure{Failure: &shardv1.Failure{Reason: fault.Timeout}}}}}, nil
+}
+
+// TestHungPeerIsLeft: a request that waits at a peer goes on to another one as soon as the map says that it is not for that peer
+// any more, and not before.
+func TestHungPeerIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, do := range map[string]func(*Coordinator, *world) error{
+			"write": func(c *Coordinator, w *world) error {
+				_, err := c.Write(t.Context(), Write{Target: w.target(), Op: upsert(1)})
+				return err
+			},
+			"read": func(c *Coordinator, w *world) error {
+				_, err := c.Count(t.Context(), Read{Target: w.target()}, nil, true)
+				return err
+			},
+		} {
+			w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10) }, 11)
+			w.peers[11].write = func(int, *shardv1.ShardWrite) (*shardv1.ShardWriteResult, error) { return applied(7) }
+			w.peers[11].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: 5}}, nil
+			}
+			h := hung{make(chan struct{})}
+			c := New(Options{Self: 99, Map: w.Map, Newer: w.Newer, Peer: func(p topology.PeerID) (Shards, error) {
+				if p == 10 {
+					return h, nil
+				}
+				return w.peers[p], nil
+			}})
+			set := func(revision uint64, p topology.Placement) {
+				p.Shard = topology.Shard{Collection: 1}
+				w.set(topology.Delta{Revision: revision, Placements: []topology.Placement{p}})
+			}
+			began, ended := time.Now(), make(chan error, 1)
+			go func() { ended <- do(c, w) }()
+			<-h.asked
+			<-time.After(time.Second)
+			set(2, onPeers(2, 10, 10, 11))
+			<-time.After(time.Second)
+			select {
+			case err := <-ended:
+				t.Errorf("%s: given up although the peer is the right one: %v", name, err)
+			default:
+			}
+			next := onPeers(3, 11, 10, 11)
+			next.Replicas[0].State = topology.Dead
+			set(3, next)
+			if err := <-ended; err != nil || time.Since(began) > 2*time.Second+50*time.Millisecond {
+				t.Errorf("%s: %v after %v", name, err, time.Since(began))
+			}
+		}
+	})
+}
+
 func TestWriteOutcomes(t *testing.T) {
 	lost := errors.New("connection reset")
 	for _, c := range []struct {

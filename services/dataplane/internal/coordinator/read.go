@@ -191,9 +191,17 @@ func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask
 			a.read.Timeout = timeout
 			req.Reads = append(req.Reads, a.read)
 		}
-		rctx, cancel := rpcContext(ctx)
+		rctx, cancel := c.rpcContext(ctx, func(m *topology.Map) bool {
+			return !slices.ContainsFunc(as, func(a *ask) bool {
+				pl, _ := m.Placement(a.shard)
+				rep, ok := pl.Replica(peer)
+				return !ok || rep.State != topology.Active
+			})
+		})
 		rctx, end := c.o.Span(rctx, "shard.read", peer, len(as))
-		resp, err = shards.Read(rctx, req)
+		if resp, err = shards.Read(rctx, req); context.Cause(rctx) == errLeft {
+			err = errLeft
+		}
 		end(err)
 		cancel()
 	}

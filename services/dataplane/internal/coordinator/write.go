@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
@@ -123,10 +124,18 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 		p.write.Timeout = timeout
 		req.Writes = append(req.Writes, p.write)
 	}
-	rctx, cancel := rpcContext(ctx)
+	rctx, cancel := c.rpcContext(ctx, func(m *topology.Map) bool {
+		return !slices.ContainsFunc(ps, func(p *part) bool {
+			pl, _ := m.Placement(p.shard)
+			return pl.Primary != peer
+		})
+	})
 	defer cancel()
 	rctx, end := c.o.Span(rctx, "shard.write", peer, len(ps))
 	resp, err := shards.Write(rctx, req)
+	if context.Cause(rctx) == errLeft {
+		err = errLeft
+	}
 	end(err)
 	if err == nil && len(resp.GetResults()) != len(ps) {
 		err = errors.New("the answer has another number of results than the request has writes")

@@ -50,7 +50,7 @@ func response(m core.Message) *shardv1.ReplicateResponse {
 	case core.Ack:
 		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark.Seq), Session: x.Session}
 		if x.Mark.Seq > 0 {
-			a.Digest = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, x.Mark.Digest.A), x.Mark.Digest.B)
+			a.Digest = protoDigest(x.Mark.Digest)
 		}
 		out.Message = &shardv1.ReplicateResponse_Ack{Ack: a}
 	case core.Stale:
@@ -162,4 +162,8 @@ func entryOf(e *shardv1.Entry) (op.Entry, error) {
 	}
 	return op.Entry{Term: termOf(e.GetTerm()), Seq: topology.Seq(e.GetSeq()), HLC: op.HLC(e.GetHlc()), Origin: topology.PeerID(e.GetOrigin()),
 		ID: op.ID{Request: [16]byte(e.GetId().GetRequest()), Index: e.GetId().GetIndex(), Part: e.GetId().GetPart()}, Body: e.GetBody()}, nil
+}
+
+func protoDigest(d point.Digest) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, d.A), d.B)
 }

@@ -13,6 +13,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
@@ -40,6 +41,8 @@ type Engine interface {
 	Scroll(context.Context, query.Scroll) ([]query.Record, *topology.PointID, error)
 	Count(context.Context, query.Count) (uint64, error)
 	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
+	// Digest is that of the state at a place in the log.
+	Digest() (topology.Seq, point.Digest)
 }
 
 // Server answers pando.shard.v1.Shard. Both seams must be set.
@@ -318,8 +321,16 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 		case st.Phase == replica.Failed: // reads may go on, writes do not
 			err = fmt.Errorf("%w: %s", replica.ErrFailed, st.Reason)
 		case !ok || r.State == topology.Active:
-			if err = s.touch(ctx, sh); errors.Is(err, replica.ErrNotReady) {
+			if err = s.touch(ctx, sh, out); errors.Is(err, replica.ErrNotReady) {
 				err = nil
+			}
+		case st.Role == core.Receiver && (st.Fetching || st.Told > 0):
+			out.Catchup = &shardv1.Catchup{Behind: uint64(st.Behind)}
+			if st.Fetching {
+				out.Catchup.Copy = &shardv1.CopyProgress{}
+			}
+			if c := st.Copy; c != nil {
+				out.Catchup.Copy.Points, out.Catchup.Copy.TotalPoints = c.Points, c.TotalPoints
 			}
 		}
 	}
@@ -330,12 +341,17 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 	return out
 }
 
-func (s *Server) touch(ctx context.Context, sh topology.Shard) error {
+// touch reads a little, and notes the digest of what it read from.
+func (s *Server) touch(ctx context.Context, sh topology.Shard, h *shardv1.ReplicaHealth) error {
 	engine, release, err := s.Reader(sh)
 	if err != nil {
 		return err
 	}
 	defer release()
-	_, _, err = engine.Scroll(ctx, query.Scroll{Limit: 1})
-	return err
+	if _, _, err = engine.Scroll(ctx, query.Scroll{Limit: 1}); err != nil {
+		return err
+	}
+	at, digest := engine.Digest()
+	h.DigestSeq, h.Digest = uint64(at), protoDigest(digest)
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
@@ -85,6 +86,8 @@ func (f *fake) Get(_ context.Context, g query.Get) ([]query.Record, error) {
 func (f *fake) Scroll(context.Context, query.Scroll) ([]query.Record, *topology.PointID, error) {
 	return []query.Record{{ID: topology.NumberID(1)}}, nil, nil
 }
+
+func (f *fake) Digest() (topology.Seq, point.Digest) { return 7, point.Digest{A: 1, B: 2} }
 
 func (f *fake) Count(context.Context, query.Count) (uint64, error) { return 42, nil }
 

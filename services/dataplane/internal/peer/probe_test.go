@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -8,11 +9,14 @@ import (
 	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
+	"google.golang.org/protobuf/proto"
 )
 
 // status is a replica of which only its status matters.
@@ -47,8 +51,37 @@ func TestHealth(t *testing.T) {
 		st.s.Phase = c.phase
 		st.s.Placement.Replicas = []topology.Replica{{Peer: 9}, {Peer: 10, State: c.state}}
 		s.Replica = func(topology.Shard) (Replica, error) { return st, nil }
-		if h := s.Health(t.Context(), topology.Shard{Collection: 1}, 10); (h.GetFailure() != nil) != c.bad {
+		h := s.Health(t.Context(), topology.Shard{Collection: 1}, 10)
+		if (h.GetFailure() != nil) != c.bad {
 			t.Errorf("%s: %v", c.name, h.GetFailure())
+		}
+		if serves := c.state == topology.Active && c.read == nil && !c.bad; serves != (h.GetDigestSeq() == 7) || serves != bytes.Equal(h.GetDigest(), protoDigest(point.Digest{A: 1, B: 2})) {
+			t.Errorf("%s: digest %x at %d", c.name, h.GetDigest(), h.GetDigestSeq())
+		}
+	}
+}
+
+// TestCatchup: a replica that is filled says how far it has come.
+func TestCatchup(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		of   replica.Status
+		want *shardv1.Catchup
+	}{
+		{"not Partial", replica.Status{}, nil},
+		{"nothing heard yet", replica.Status{Status: core.Status{Role: core.Receiver}}, nil},
+		{"from the log", replica.Status{Status: core.Status{Role: core.Receiver, Told: 9, Behind: 5}}, &shardv1.Catchup{Behind: 5}},
+		{"a copy that begins", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}}, &shardv1.Catchup{Copy: &shardv1.CopyProgress{}}},
+		{"a copy", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}, Copy: &replica.CopyProgress{Points: 3, TotalPoints: 7}},
+			&shardv1.Catchup{Copy: &shardv1.CopyProgress{Points: 3, TotalPoints: 7}}},
+	} {
+		f := &fake{readErr: replica.ErrNotReady}
+		s := serverOf(map[topology.ShardID]*fake{0: f})
+		st := status{fake: f, s: c.of}
+		st.s.Placement.Replicas = []topology.Replica{{Peer: 10, State: topology.Partial}}
+		s.Replica = func(topology.Shard) (Replica, error) { return st, nil }
+		if h := s.Health(t.Context(), topology.Shard{}, 10); !proto.Equal(h.GetCatchup(), c.want) {
+			t.Errorf("%s: %v", c.name, h.GetCatchup())
 		}
 	}
 }

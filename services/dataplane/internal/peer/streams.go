@@ -234,39 +234,41 @@ func (s *Streams) Replicate(stream grpc.BidiStreamingServer[shardv1.ReplicateReq
 	q := newQueue[*shardv1.ReplicateResponse]()
 	s.answerOn(from, q, nil)
 	defer s.answerOn(from, nil, q)
-	g, ctx := errgroup.WithContext(stream.Context())
-	g.Go(func() error {
-		for {
-			select {
-			case a := <-q.ch:
-				q.took(a)
-				if err := stream.Send(a); err != nil {
-					return err
-				}
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
-	g.Go(func() error {
-		for {
-			if topology.PeerID(r.GetFrom()) != from {
-				return fault.New(fault.Malformed, "a message of peer %d on the stream of peer %d", r.GetFrom(), from)
-			}
-			m, traces, err := fromRequest(r)
-			if err != nil {
-				return fault.Wrap(fault.Malformed, err, "%v", err)
-			}
-			s.deliver(r, from, m, traces)
-			if r, err = stream.Recv(); err != nil {
+	ctx, received := stream.Context(), make(chan error, 1)
+	go func() { received <- s.listen(stream, r, from) }() // its Recv fails when this returns: nothing else ends it
+	for {
+		select {
+		case a := <-q.ch:
+			q.took(a)
+			if err := stream.Send(a); err != nil {
 				return err
 			}
+		case err := <-received:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-	})
-	if err := g.Wait(); !errors.Is(err, io.EOF) {
-		return err
 	}
-	return nil
+}
+
+// listen delivers a message and all that follow on its stream.
+func (s *Streams) listen(stream grpc.BidiStreamingServer[shardv1.ReplicateRequest, shardv1.ReplicateResponse], r *shardv1.ReplicateRequest, from topology.PeerID) error {
+	for {
+		if topology.PeerID(r.GetFrom()) != from {
+			return fault.New(fault.Malformed, "a message of peer %d on the stream of peer %d", r.GetFrom(), from)
+		}
+		m, traces, err := fromRequest(r)
+		if err != nil {
+			return fault.Wrap(fault.Malformed, err, "%v", err)
+		}
+		s.deliver(r, from, m, traces)
+		if r, err = stream.Recv(); err != nil {
+			return err
+		}
+	}
 }
 
 // answerOn makes a queue the one for a peer; with was, only in that one's place:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -136,6 +137,49 @@ func (e *ear) all() []core.Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.heard
+}
+
+// TestStreamsEndWithTheProcess: a stop does not wait for a stream on which nothing is said any more.
+func TestStreamsEndWithTheProcess(t *testing.T) {
+	health := rpc.NewHealth(slog.New(slog.DiscardHandler))
+	server, err := rpc.NewServer(rpc.Options{Plane: "data", Health: health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan struct{})
+	shardv1.RegisterReplicationServer(server, &Replication{Streams: &Streams{Self: 2, Log: slog.New(slog.DiscardHandler),
+		Replica: func(topology.Shard) (Replica, error) { close(heard); return nil, errors.New("not here") }}})
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(lis) }()
+	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := shardv1.NewReplicationClient(conn).Replicate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(request(core.Append{}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	health.EndStreams()
+	ended := make(chan struct{})
+	go func() { server.GracefulStop(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the server waits for a silent stream")
+		server.Stop()
+		<-ended
+	}
+	if err := errors.Join(<-served, conn.Close()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestStreams: messages arrive in order, answers come back on the same stream, and

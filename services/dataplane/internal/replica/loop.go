@@ -166,7 +166,10 @@ func (l *loop) worker(ctx context.Context) error {
 
 func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) error {
 	l.resolve = func(w *shard.Write) ([][]byte, error) { return resolve(ctx, l.r.o.Engine, w) }
-	l.fetch = func(from CopySource) { g.Go(func() error { return l.fetcher(ctx, from) }) }
+	l.fetch = func(from CopySource) {
+		l.r.progress.Store(nil) // what was there is of an earlier copy
+		g.Go(func() error { return l.fetcher(ctx, from) })
+	}
 	defer l.leave()
 	tick := time.NewTicker(l.r.o.Limits.Tick)
 	defer tick.Stop()

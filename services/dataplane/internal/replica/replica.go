@@ -252,7 +252,7 @@ type Status struct {
 	Phase  Phase
 	Reason string    // why it is Full or Failed
 	Since  time.Time // of the phase
-	// Copy tells how far it has come while one is fetched.
+	// Copy tells how far it has come while one is fetched; nil before its first bytes.
 	Copy *CopyProgress
 }
 

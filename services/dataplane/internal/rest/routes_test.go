@@ -26,7 +26,7 @@ func twins() []route {
 		{"POST", "/collections/aliases", "qdrant.Collections/UpdateAliases", `{"actions":[]}`},
 		{"GET", c + "/aliases", "qdrant.Collections/ListCollectionAliases", ``},
 		{"GET", "/aliases", "qdrant.Collections/ListAliases", ``},
-		{"GET", c + "/cluster", "qdrant.Collections/CollectionClusterInfo", ``},
+		{"GET", c + "/cluster", "pando.cluster.v1.Cluster/CollectionCluster", ``},
 		{"POST", c + "/cluster", "qdrant.Collections/UpdateCollectionClusterSetup", `{"drop_replica":{"shard_id":0,"peer_id":1}}`},
 		{"GET", c + "/shards", "qdrant.Collections/ListShardKeys", ``},
 		{"PUT", c + "/shards", "qdrant.Collections/CreateShardKey", `{"shard_key":1}`},

@@ -5,7 +5,6 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/pandodb/pando/services/healthcheck/internal/probe"
 	"github.com/pandodb/pando/services/healthcheck/internal/verdict"
 	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -80,7 +80,7 @@ func (b *Book) Keep(peers []topology.PeerID) {
 
 func why(o probe.Outcome) string {
 	if o.Err != nil {
-		return fmt.Sprintf("no answer: %v", o.Err)
+		return "no answer: " + status.Convert(o.Err).Message()
 	}
 	return o.Answer.GetDisk().GetFailure().GetMessage()
 }

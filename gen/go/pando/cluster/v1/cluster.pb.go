@@ -3103,6 +3103,243 @@ func (x *CollectionMemoryResponse) GetTime() float64 {
 	return 0
 }
 
+// Asks where the shards of a collection are.
+type CollectionClusterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or alias.
+	CollectionName string `protobuf:"bytes,1,opt,name=collection_name,json=collectionName,proto3" json:"collection_name,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CollectionClusterRequest) Reset() {
+	*x = CollectionClusterRequest{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectionClusterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectionClusterRequest) ProtoMessage() {}
+
+func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectionClusterRequest.ProtoReflect.Descriptor instead.
+func (*CollectionClusterRequest) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *CollectionClusterRequest) GetCollectionName() string {
+	if x != nil {
+		return x.CollectionName
+	}
+	return ""
+}
+
+// Where the shards of a collection are.
+type CollectionClusterResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answering peer.
+	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// Logical shards.
+	ShardCount uint64 `protobuf:"varint,2,opt,name=shard_count,json=shardCount,proto3" json:"shard_count,omitempty"`
+	// Replicas on the answering peer.
+	LocalShards []*qdrant.LocalShardInfo `protobuf:"bytes,3,rep,name=local_shards,json=localShards,proto3" json:"local_shards,omitempty"`
+	// Replicas on other peers.
+	RemoteShards []*qdrant.RemoteShardInfo `protobuf:"bytes,4,rep,name=remote_shards,json=remoteShards,proto3" json:"remote_shards,omitempty"`
+	// Copies under way.
+	ShardTransfers []*ShardTransfer `protobuf:"bytes,5,rep,name=shard_transfers,json=shardTransfers,proto3" json:"shard_transfers,omitempty"`
+	// Reshardings under way.
+	ReshardingOperations []*qdrant.ReshardingInfo `protobuf:"bytes,6,rep,name=resharding_operations,json=reshardingOperations,proto3" json:"resharding_operations,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *CollectionClusterResponse) Reset() {
+	*x = CollectionClusterResponse{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectionClusterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectionClusterResponse) ProtoMessage() {}
+
+func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectionClusterResponse.ProtoReflect.Descriptor instead.
+func (*CollectionClusterResponse) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *CollectionClusterResponse) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *CollectionClusterResponse) GetShardCount() uint64 {
+	if x != nil {
+		return x.ShardCount
+	}
+	return 0
+}
+
+func (x *CollectionClusterResponse) GetLocalShards() []*qdrant.LocalShardInfo {
+	if x != nil {
+		return x.LocalShards
+	}
+	return nil
+}
+
+func (x *CollectionClusterResponse) GetRemoteShards() []*qdrant.RemoteShardInfo {
+	if x != nil {
+		return x.RemoteShards
+	}
+	return nil
+}
+
+func (x *CollectionClusterResponse) GetShardTransfers() []*ShardTransfer {
+	if x != nil {
+		return x.ShardTransfers
+	}
+	return nil
+}
+
+func (x *CollectionClusterResponse) GetReshardingOperations() []*qdrant.ReshardingInfo {
+	if x != nil {
+		return x.ReshardingOperations
+	}
+	return nil
+}
+
+// A copy under way.
+type ShardTransfer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Logical shard.
+	ShardId uint32 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Peer.
+	From uint64 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	// Peer.
+	To uint64 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	// The source keeps its replica.
+	Sync bool `protobuf:"varint,4,opt,name=sync,proto3" json:"sync,omitempty"`
+	// Set when the copy goes to another shard (resharding).
+	ToShardId *uint32 `protobuf:"varint,5,opt,name=to_shard_id,json=toShardId,proto3,oneof" json:"to_shard_id,omitempty"`
+	// How it is copied.
+	Method *qdrant.ShardTransferMethod `protobuf:"varint,6,opt,name=method,proto3,enum=qdrant.ShardTransferMethod,oneof" json:"method,omitempty"`
+	// How far it has come, for people. The receiver knows best.
+	Comment       *string `protobuf:"bytes,7,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardTransfer) Reset() {
+	*x = ShardTransfer{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardTransfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardTransfer) ProtoMessage() {}
+
+func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardTransfer.ProtoReflect.Descriptor instead.
+func (*ShardTransfer) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ShardTransfer) GetShardId() uint32 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *ShardTransfer) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ShardTransfer) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *ShardTransfer) GetSync() bool {
+	if x != nil {
+		return x.Sync
+	}
+	return false
+}
+
+func (x *ShardTransfer) GetToShardId() uint32 {
+	if x != nil && x.ToShardId != nil {
+		return *x.ToShardId
+	}
+	return 0
+}
+
+func (x *ShardTransfer) GetMethod() qdrant.ShardTransferMethod {
+	if x != nil && x.Method != nil {
+		return *x.Method
+	}
+	return qdrant.ShardTransferMethod(0)
+}
+
+func (x *ShardTransfer) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
 // Begins a resharding.
 type ReshardRequest_Start struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3118,7 +3355,7 @@ type ReshardRequest_Start struct {
 
 func (x *ReshardRequest_Start) Reset() {
 	*x = ReshardRequest_Start{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3130,7 +3367,7 @@ func (x *ReshardRequest_Start) String() string {
 func (*ReshardRequest_Start) ProtoMessage() {}
 
 func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3408,7 @@ var File_pando_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1epando/cluster/v1/cluster.proto\x12\x10pando.cluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13qdrant/points.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"\xb7\x02\n" +
+	"\x1epando/cluster/v1/cluster.proto\x12\x10pando.cluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a qdrant/collections_cluster.proto\x1a\x13qdrant/points.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"\xb7\x02\n" +
 	"\x0fGetPointRequest\x12'\n" +
 	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12G\n" +
@@ -3423,7 +3660,29 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\"V\n" +
 	"\x18CollectionMemoryResponse\x12&\n" +
 	"\x06result\x18\x01 \x01(\v2\x0e.qdrant.StructR\x06result\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x01R\x04time2\xc6\f\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"C\n" +
+	"\x18CollectionClusterRequest\x12'\n" +
+	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\"\xe5\x02\n" +
+	"\x19CollectionClusterResponse\x12\x17\n" +
+	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x1f\n" +
+	"\vshard_count\x18\x02 \x01(\x04R\n" +
+	"shardCount\x129\n" +
+	"\flocal_shards\x18\x03 \x03(\v2\x16.qdrant.LocalShardInfoR\vlocalShards\x12<\n" +
+	"\rremote_shards\x18\x04 \x03(\v2\x17.qdrant.RemoteShardInfoR\fremoteShards\x12H\n" +
+	"\x0fshard_transfers\x18\x05 \x03(\v2\x1f.pando.cluster.v1.ShardTransferR\x0eshardTransfers\x12K\n" +
+	"\x15resharding_operations\x18\x06 \x03(\v2\x16.qdrant.ReshardingInfoR\x14reshardingOperations\"\x87\x02\n" +
+	"\rShardTransfer\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\rR\ashardId\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x12\n" +
+	"\x04sync\x18\x04 \x01(\bR\x04sync\x12#\n" +
+	"\vto_shard_id\x18\x05 \x01(\rH\x00R\ttoShardId\x88\x01\x01\x128\n" +
+	"\x06method\x18\x06 \x01(\x0e2\x1b.qdrant.ShardTransferMethodH\x01R\x06method\x88\x01\x01\x12\x1d\n" +
+	"\acomment\x18\a \x01(\tH\x02R\acomment\x88\x01\x01B\x0e\n" +
+	"\f_to_shard_idB\t\n" +
+	"\a_methodB\n" +
+	"\n" +
+	"\b_comment2\xb4\r\n" +
 	"\aCluster\x12Q\n" +
 	"\bGetPoint\x12!.pando.cluster.v1.GetPointRequest\x1a\".pando.cluster.v1.GetPointResponse\x12`\n" +
 	"\rClusterStatus\x12&.pando.cluster.v1.ClusterStatusRequest\x1a'.pando.cluster.v1.ClusterStatusResponse\x12i\n" +
@@ -3443,7 +3702,8 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\tGetQuotas\x12\".pando.cluster.v1.GetQuotasRequest\x1a#.pando.cluster.v1.GetQuotasResponse\x12T\n" +
 	"\tSetQuotas\x12\".pando.cluster.v1.SetQuotasRequest\x1a#.pando.cluster.v1.SetQuotasResponse\x12l\n" +
 	"\x11ListOptimizations\x12*.pando.cluster.v1.ListOptimizationsRequest\x1a+.pando.cluster.v1.ListOptimizationsResponse\x12i\n" +
-	"\x10CollectionMemory\x12).pando.cluster.v1.CollectionMemoryRequest\x1a*.pando.cluster.v1.CollectionMemoryResponseB<Z:github.com/pandodb/pando/gen/go/pando/cluster/v1;clusterv1b\x06proto3"
+	"\x10CollectionMemory\x12).pando.cluster.v1.CollectionMemoryRequest\x1a*.pando.cluster.v1.CollectionMemoryResponse\x12l\n" +
+	"\x11CollectionCluster\x12*.pando.cluster.v1.CollectionClusterRequest\x1a+.pando.cluster.v1.CollectionClusterResponseB<Z:github.com/pandodb/pando/gen/go/pando/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_pando_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -3458,7 +3718,7 @@ func file_pando_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(ClusterStatus_Mode)(0),           // 0: pando.cluster.v1.ClusterStatus.Mode
 	(RaftInfo_Role)(0),                // 1: pando.cluster.v1.RaftInfo.Role
@@ -3511,103 +3771,117 @@ var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(*ListOptimizationsResponse)(nil), // 48: pando.cluster.v1.ListOptimizationsResponse
 	(*CollectionMemoryRequest)(nil),   // 49: pando.cluster.v1.CollectionMemoryRequest
 	(*CollectionMemoryResponse)(nil),  // 50: pando.cluster.v1.CollectionMemoryResponse
-	nil,                               // 51: pando.cluster.v1.ClusterStatus.PeersEntry
-	nil,                               // 52: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	(*ReshardRequest_Start)(nil),      // 53: pando.cluster.v1.ReshardRequest.Start
-	nil,                               // 54: pando.cluster.v1.Quotas.PeersEntry
-	(*qdrant.ReadConsistency)(nil),    // 55: qdrant.ReadConsistency
-	(*qdrant.ShardKeySelector)(nil),   // 56: qdrant.ShardKeySelector
-	(*qdrant.RetrievedPoint)(nil),     // 57: qdrant.RetrievedPoint
-	(*qdrant.Usage)(nil),              // 58: qdrant.Usage
-	(*timestamppb.Timestamp)(nil),     // 59: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 60: qdrant.ReplicaState
-	(*qdrant.Struct)(nil),             // 61: qdrant.Struct
-	(*qdrant.Value)(nil),              // 62: qdrant.Value
-	(qdrant.ReshardingDirection)(0),   // 63: qdrant.ReshardingDirection
-	(*qdrant.ShardKey)(nil),           // 64: qdrant.ShardKey
+	(*CollectionClusterRequest)(nil),  // 51: pando.cluster.v1.CollectionClusterRequest
+	(*CollectionClusterResponse)(nil), // 52: pando.cluster.v1.CollectionClusterResponse
+	(*ShardTransfer)(nil),             // 53: pando.cluster.v1.ShardTransfer
+	nil,                               // 54: pando.cluster.v1.ClusterStatus.PeersEntry
+	nil,                               // 55: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	(*ReshardRequest_Start)(nil),      // 56: pando.cluster.v1.ReshardRequest.Start
+	nil,                               // 57: pando.cluster.v1.Quotas.PeersEntry
+	(*qdrant.ReadConsistency)(nil),    // 58: qdrant.ReadConsistency
+	(*qdrant.ShardKeySelector)(nil),   // 59: qdrant.ShardKeySelector
+	(*qdrant.RetrievedPoint)(nil),     // 60: qdrant.RetrievedPoint
+	(*qdrant.Usage)(nil),              // 61: qdrant.Usage
+	(*timestamppb.Timestamp)(nil),     // 62: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 63: qdrant.ReplicaState
+	(*qdrant.Struct)(nil),             // 64: qdrant.Struct
+	(*qdrant.Value)(nil),              // 65: qdrant.Value
+	(*qdrant.LocalShardInfo)(nil),     // 66: qdrant.LocalShardInfo
+	(*qdrant.RemoteShardInfo)(nil),    // 67: qdrant.RemoteShardInfo
+	(*qdrant.ReshardingInfo)(nil),     // 68: qdrant.ReshardingInfo
+	(qdrant.ShardTransferMethod)(0),   // 69: qdrant.ShardTransferMethod
+	(qdrant.ReshardingDirection)(0),   // 70: qdrant.ReshardingDirection
+	(*qdrant.ShardKey)(nil),           // 71: qdrant.ShardKey
 }
 var file_pando_cluster_v1_cluster_proto_depIdxs = []int32{
-	55, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
-	56, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
-	57, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
-	58, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
+	58, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
+	59, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
+	60, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
+	61, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
 	8,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
 	0,  // 5: pando.cluster.v1.ClusterStatus.status:type_name -> pando.cluster.v1.ClusterStatus.Mode
-	51, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
+	54, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
 	11, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
 	12, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
-	52, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	55, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
 	14, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
 	15, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
 	9,  // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
 	1,  // 13: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
 	2,  // 14: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
-	59, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
-	59, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
-	59, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
-	60, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
-	59, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
-	61, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
-	62, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
-	62, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
-	53, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
+	62, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
+	62, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
+	62, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
+	63, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
+	62, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
+	64, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
+	65, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
+	65, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
+	56, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
 	3,  // 24: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
-	61, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
+	64, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
 	36, // 26: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
 	37, // 27: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
-	61, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
-	59, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
+	64, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
+	62, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
 	44, // 30: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
 	40, // 31: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
 	41, // 32: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
-	54, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
+	57, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
 	40, // 34: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
-	61, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
-	61, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
-	10, // 37: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
-	13, // 38: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
-	63, // 39: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
-	64, // 40: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
-	41, // 41: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
-	4,  // 42: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
-	6,  // 43: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
-	16, // 44: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
-	18, // 45: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
-	20, // 46: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
-	22, // 47: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
-	24, // 48: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
-	26, // 49: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
-	28, // 50: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
-	30, // 51: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
-	32, // 52: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
-	34, // 53: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
-	38, // 54: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
-	42, // 55: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
-	45, // 56: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
-	47, // 57: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
-	49, // 58: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
-	5,  // 59: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
-	7,  // 60: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
-	17, // 61: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
-	19, // 62: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
-	21, // 63: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
-	23, // 64: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
-	25, // 65: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
-	27, // 66: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
-	29, // 67: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
-	31, // 68: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
-	33, // 69: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
-	35, // 70: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
-	39, // 71: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
-	43, // 72: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
-	46, // 73: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
-	48, // 74: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
-	50, // 75: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
-	59, // [59:76] is the sub-list for method output_type
-	42, // [42:59] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	64, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
+	64, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
+	66, // 37: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
+	67, // 38: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
+	53, // 39: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
+	68, // 40: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
+	69, // 41: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
+	10, // 42: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
+	13, // 43: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
+	70, // 44: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
+	71, // 45: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
+	41, // 46: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
+	4,  // 47: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
+	6,  // 48: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
+	16, // 49: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
+	18, // 50: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
+	20, // 51: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
+	22, // 52: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
+	24, // 53: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
+	26, // 54: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
+	28, // 55: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
+	30, // 56: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
+	32, // 57: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
+	34, // 58: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
+	38, // 59: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
+	42, // 60: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
+	45, // 61: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
+	47, // 62: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
+	49, // 63: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
+	51, // 64: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
+	5,  // 65: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
+	7,  // 66: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
+	17, // 67: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
+	19, // 68: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
+	21, // 69: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
+	23, // 70: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
+	25, // 71: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
+	27, // 72: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
+	29, // 73: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
+	31, // 74: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
+	33, // 75: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
+	35, // 76: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
+	39, // 77: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
+	43, // 78: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
+	46, // 79: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
+	48, // 80: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
+	50, // 81: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
+	52, // 82: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
+	65, // [65:83] is the sub-list for method output_type
+	47, // [47:65] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_pando_cluster_v1_cluster_proto_init() }
@@ -3635,13 +3909,14 @@ func file_pando_cluster_v1_cluster_proto_init() {
 	file_pando_cluster_v1_cluster_proto_msgTypes[41].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[43].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[49].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_cluster_v1_cluster_proto_rawDesc), len(file_pando_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   51,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

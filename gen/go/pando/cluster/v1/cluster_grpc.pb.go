@@ -38,6 +38,7 @@ const (
 	Cluster_SetQuotas_FullMethodName         = "/pando.cluster.v1.Cluster/SetQuotas"
 	Cluster_ListOptimizations_FullMethodName = "/pando.cluster.v1.Cluster/ListOptimizations"
 	Cluster_CollectionMemory_FullMethodName  = "/pando.cluster.v1.Cluster/CollectionMemory"
+	Cluster_CollectionCluster_FullMethodName = "/pando.cluster.v1.Cluster/CollectionCluster"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -82,6 +83,9 @@ type ClusterClient interface {
 	ListOptimizations(ctx context.Context, in *ListOptimizationsRequest, opts ...grpc.CallOption) (*ListOptimizationsResponse, error)
 	// Memory of a collection on this peer, by component. COLLECTION_NOT_FOUND.
 	CollectionMemory(ctx context.Context, in *CollectionMemoryRequest, opts ...grpc.CallOption) (*CollectionMemoryResponse, error)
+	// Where the shards of a collection are, as this peer sees it: qdrant.Collections/CollectionClusterInfo, and of its transfers what
+	// Qdrant tells over REST only. COLLECTION_NOT_FOUND, VALIDATION.
+	CollectionCluster(ctx context.Context, in *CollectionClusterRequest, opts ...grpc.CallOption) (*CollectionClusterResponse, error)
 }
 
 type clusterClient struct {
@@ -262,6 +266,16 @@ func (c *clusterClient) CollectionMemory(ctx context.Context, in *CollectionMemo
 	return out, nil
 }
 
+func (c *clusterClient) CollectionCluster(ctx context.Context, in *CollectionClusterRequest, opts ...grpc.CallOption) (*CollectionClusterResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CollectionClusterResponse)
+	err := c.cc.Invoke(ctx, Cluster_CollectionCluster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -304,6 +318,9 @@ type ClusterServer interface {
 	ListOptimizations(context.Context, *ListOptimizationsRequest) (*ListOptimizationsResponse, error)
 	// Memory of a collection on this peer, by component. COLLECTION_NOT_FOUND.
 	CollectionMemory(context.Context, *CollectionMemoryRequest) (*CollectionMemoryResponse, error)
+	// Where the shards of a collection are, as this peer sees it: qdrant.Collections/CollectionClusterInfo, and of its transfers what
+	// Qdrant tells over REST only. COLLECTION_NOT_FOUND, VALIDATION.
+	CollectionCluster(context.Context, *CollectionClusterRequest) (*CollectionClusterResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -364,6 +381,9 @@ func (UnimplementedClusterServer) ListOptimizations(context.Context, *ListOptimi
 }
 func (UnimplementedClusterServer) CollectionMemory(context.Context, *CollectionMemoryRequest) (*CollectionMemoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CollectionMemory not implemented")
+}
+func (UnimplementedClusterServer) CollectionCluster(context.Context, *CollectionClusterRequest) (*CollectionClusterResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CollectionCluster not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -692,6 +712,24 @@ func _Cluster_CollectionMemory_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_CollectionCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CollectionClusterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).CollectionCluster(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_CollectionCluster_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).CollectionCluster(ctx, req.(*CollectionClusterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -766,6 +804,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CollectionMemory",
 			Handler:    _Cluster_CollectionMemory_Handler,
+		},
+		{
+			MethodName: "CollectionCluster",
+			Handler:    _Cluster_CollectionCluster_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -2224,7 +2224,13 @@ type ReplicaHealth struct {
 	// Time that a read through its loop took.
 	Latency *durationpb.Duration `protobuf:"bytes,5,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Set if it cannot serve.
-	Failure       *Failure `protobuf:"bytes,6,opt,name=failure,proto3,oneof" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,6,opt,name=failure,proto3,oneof" json:"failure,omitempty"`
+	// Digest of the state at `digest_seq`; empty if it cannot serve. Equal places have equal digests.
+	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The place in the log that the digest is of.
+	DigestSeq uint64 `protobuf:"varint,8,opt,name=digest_seq,json=digestSeq,proto3" json:"digest_seq,omitempty"`
+	// Set while it is Partial, once it has heard from the primary.
+	Catchup       *Catchup `protobuf:"bytes,9,opt,name=catchup,proto3,oneof" json:"catchup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2301,6 +2307,137 @@ func (x *ReplicaHealth) GetFailure() *Failure {
 	return nil
 }
 
+func (x *ReplicaHealth) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ReplicaHealth) GetDigestSeq() uint64 {
+	if x != nil {
+		return x.DigestSeq
+	}
+	return 0
+}
+
+func (x *ReplicaHealth) GetCatchup() *Catchup {
+	if x != nil {
+		return x.Catchup
+	}
+	return nil
+}
+
+// How far a Partial replica has come.
+type Catchup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Set while a copy of the state is on its way here.
+	Copy *CopyProgress `protobuf:"bytes,1,opt,name=copy,proto3,oneof" json:"copy,omitempty"`
+	// Entries that the primary has committed and that are not here yet, as far as it has told.
+	Behind        uint64 `protobuf:"varint,2,opt,name=behind,proto3" json:"behind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Catchup) Reset() {
+	*x = Catchup{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Catchup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Catchup) ProtoMessage() {}
+
+func (x *Catchup) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Catchup.ProtoReflect.Descriptor instead.
+func (*Catchup) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Catchup) GetCopy() *CopyProgress {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+func (x *Catchup) GetBehind() uint64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+// How far a copy has come.
+type CopyProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Records that are here.
+	Points uint64 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
+	// Records of the whole copy; 0 while that is not known.
+	TotalPoints   uint64 `protobuf:"varint,2,opt,name=total_points,json=totalPoints,proto3" json:"total_points,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyProgress) Reset() {
+	*x = CopyProgress{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyProgress) ProtoMessage() {}
+
+func (x *CopyProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyProgress.ProtoReflect.Descriptor instead.
+func (*CopyProgress) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CopyProgress) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *CopyProgress) GetTotalPoints() uint64 {
+	if x != nil {
+		return x.TotalPoints
+	}
+	return 0
+}
+
 // How a disk is.
 type DiskHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2318,7 +2455,7 @@ type DiskHealth struct {
 
 func (x *DiskHealth) Reset() {
 	*x = DiskHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2467,7 @@ func (x *DiskHealth) String() string {
 func (*DiskHealth) ProtoMessage() {}
 
 func (x *DiskHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2480,7 @@ func (x *DiskHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHealth.ProtoReflect.Descriptor instead.
 func (*DiskHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DiskHealth) GetFsync() *durationpb.Duration {
@@ -2391,7 +2528,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2540,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2553,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ConfirmRequest) GetCollectionId() uint64 {
@@ -2464,7 +2601,7 @@ type HandoverRequest struct {
 
 func (x *HandoverRequest) Reset() {
 	*x = HandoverRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2613,7 @@ func (x *HandoverRequest) String() string {
 func (*HandoverRequest) ProtoMessage() {}
 
 func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2626,7 @@ func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoverRequest.ProtoReflect.Descriptor instead.
 func (*HandoverRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *HandoverRequest) GetCollectionId() uint64 {
@@ -2531,7 +2668,7 @@ type HandoverResponse struct {
 
 func (x *HandoverResponse) Reset() {
 	*x = HandoverResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2680,7 @@ func (x *HandoverResponse) String() string {
 func (*HandoverResponse) ProtoMessage() {}
 
 func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2693,7 @@ func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoverResponse.ProtoReflect.Descriptor instead.
 func (*HandoverResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *HandoverResponse) GetPlacement() *v1.Shard {
@@ -2587,7 +2724,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2736,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2749,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{34}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2668,7 +2805,7 @@ type Nack_StaleEpoch struct {
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2817,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2855,7 @@ type Nack_Mismatch struct {
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2867,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2913,7 @@ type Nack_WrongIncarnation struct {
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2925,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3105,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\breplicas\x18\x02 \x03(\v2\x1d.pando.shard.v1.ReplicaHealthR\breplicas\x123\n" +
 	"\x04disk\x18\x03 \x01(\v2\x1a.pando.shard.v1.DiskHealthH\x00R\x04disk\x88\x01\x01\x12-\n" +
 	"\x12placement_revision\x18\x04 \x01(\x04R\x11placementRevisionB\a\n" +
-	"\x05_disk\"\xff\x01\n" +
+	"\x05_disk\"\xfa\x02\n" +
 	"\rReplicaHealth\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2976,9 +3113,22 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\vapplied_seq\x18\x04 \x01(\x04R\n" +
 	"appliedSeq\x123\n" +
 	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\x126\n" +
-	"\afailure\x18\x06 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01B\n" +
+	"\afailure\x18\x06 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01\x12\x16\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest\x12\x1d\n" +
 	"\n" +
-	"\b_failure\"\xcd\x01\n" +
+	"digest_seq\x18\b \x01(\x04R\tdigestSeq\x126\n" +
+	"\acatchup\x18\t \x01(\v2\x17.pando.shard.v1.CatchupH\x01R\acatchup\x88\x01\x01B\n" +
+	"\n" +
+	"\b_failureB\n" +
+	"\n" +
+	"\b_catchup\"a\n" +
+	"\aCatchup\x125\n" +
+	"\x04copy\x18\x01 \x01(\v2\x1c.pando.shard.v1.CopyProgressH\x00R\x04copy\x88\x01\x01\x12\x16\n" +
+	"\x06behind\x18\x02 \x01(\x04R\x06behindB\a\n" +
+	"\x05_copy\"I\n" +
+	"\fCopyProgress\x12\x16\n" +
+	"\x06points\x18\x01 \x01(\x04R\x06points\x12!\n" +
+	"\ftotal_points\x18\x02 \x01(\x04R\vtotalPoints\"\xcd\x01\n" +
 	"\n" +
 	"DiskHealth\x12/\n" +
 	"\x05fsync\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05fsync\x12+\n" +
@@ -3032,7 +3182,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                    // 0: pando.shard.v1.Term
 	(*Position)(nil),                // 1: pando.shard.v1.Position
@@ -3064,21 +3214,23 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*ProbeRequest)(nil),            // 27: pando.shard.v1.ProbeRequest
 	(*ProbeResponse)(nil),           // 28: pando.shard.v1.ProbeResponse
 	(*ReplicaHealth)(nil),           // 29: pando.shard.v1.ReplicaHealth
-	(*DiskHealth)(nil),              // 30: pando.shard.v1.DiskHealth
-	(*ConfirmRequest)(nil),          // 31: pando.shard.v1.ConfirmRequest
-	(*HandoverRequest)(nil),         // 32: pando.shard.v1.HandoverRequest
-	(*HandoverResponse)(nil),        // 33: pando.shard.v1.HandoverResponse
-	(*ConfirmResponse)(nil),         // 34: pando.shard.v1.ConfirmResponse
-	nil,                             // 35: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 36: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 37: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 38: pando.shard.v1.Nack.WrongIncarnation
-	(*v1.Shard)(nil),                // 39: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
-	(*Route)(nil),                   // 41: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 42: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 43: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 44: pando.shard.v1.Failure
+	(*Catchup)(nil),                 // 30: pando.shard.v1.Catchup
+	(*CopyProgress)(nil),            // 31: pando.shard.v1.CopyProgress
+	(*DiskHealth)(nil),              // 32: pando.shard.v1.DiskHealth
+	(*ConfirmRequest)(nil),          // 33: pando.shard.v1.ConfirmRequest
+	(*HandoverRequest)(nil),         // 34: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),        // 35: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),         // 36: pando.shard.v1.ConfirmResponse
+	nil,                             // 37: pando.shard.v1.Append.TraceparentsEntry
+	(*Nack_StaleEpoch)(nil),         // 38: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),           // 39: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil),   // 40: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),                // 41: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(*Route)(nil),                   // 43: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),        // 44: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),             // 45: pando.placement.v1.ShardRef
+	(*Failure)(nil),                 // 46: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -3094,8 +3246,8 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 10: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
 	1,  // 11: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
 	4,  // 12: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	39, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	35, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	41, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	37, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
 	0,  // 15: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
 	1,  // 16: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
 	2,  // 17: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
@@ -3107,59 +3259,61 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	14, // 23: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
 	15, // 24: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
 	0,  // 25: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	40, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	42, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
 	0,  // 27: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	36, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	37, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	38, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	38, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	39, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	40, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
 	0,  // 31: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
 	17, // 32: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
 	7,  // 33: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
 	19, // 34: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
 	3,  // 35: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	41, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	43, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
 	20, // 37: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	42, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	41, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
+	44, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	43, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
 	20, // 40: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	41, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
+	43, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
 	20, // 42: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	42, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	43, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	44, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	45, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
 	29, // 45: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
-	30, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	40, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	44, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	40, // 49: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	40, // 50: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	44, // 51: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	39, // 52: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	39, // 53: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
-	0,  // 54: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 55: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	39, // 56: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	2,  // 57: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	5,  // 58: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	16, // 59: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	21, // 60: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	23, // 61: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	25, // 62: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	27, // 63: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	31, // 64: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	32, // 65: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
-	12, // 66: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	18, // 67: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	22, // 68: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	24, // 69: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	26, // 70: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
-	28, // 71: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	34, // 72: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	33, // 73: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
-	66, // [66:74] is the sub-list for method output_type
-	58, // [58:66] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	32, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
+	42, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	46, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	30, // 49: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
+	31, // 50: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
+	42, // 51: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	42, // 52: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	46, // 53: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	41, // 54: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	41, // 55: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 56: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 57: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	41, // 58: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 59: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 60: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	16, // 61: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	21, // 62: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	23, // 63: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
+	25, // 64: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
+	27, // 65: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	33, // 66: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	34, // 67: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 68: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	18, // 69: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	22, // 70: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	24, // 71: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
+	26, // 72: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	28, // 73: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	36, // 74: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	35, // 75: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	68, // [68:76] is the sub-list for method output_type
+	60, // [60:68] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -3194,13 +3348,14 @@ func file_pando_shard_v1_replication_proto_init() {
 	file_pando_shard_v1_replication_proto_msgTypes[28].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[29].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[30].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

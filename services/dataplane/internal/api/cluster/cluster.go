@@ -45,6 +45,11 @@ type Getter interface {
 	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
 }
 
+// Collections tells where the shards of a collection are.
+type Collections interface {
+	Cluster(ctx context.Context, name string) (*clusterv1.CollectionClusterResponse, error)
+}
+
 // Unreachable is why a peer cannot be connected to.
 type Unreachable struct {
 	Count uint64 // attempts in a row
@@ -57,6 +62,7 @@ type Deps struct {
 	View    *view.Cluster
 	Catalog Catalog
 	Points  Getter
+	Shards  Collections
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	Unreachable   func() map[topology.PeerID]Unreachable
@@ -94,6 +100,12 @@ func (s *Service) GetPoint(ctx context.Context, r *clusterv1.GetPointRequest) (*
 		return nil, fault.New(fault.PointNotFound, "Not found: Point with id %s does not exists!", id)
 	}
 	return &clusterv1.GetPointResponse{Result: resp.GetResult()[0]}, nil
+}
+
+// CollectionCluster tells where the shards of a collection are.
+// COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) CollectionCluster(ctx context.Context, r *clusterv1.CollectionClusterRequest) (*clusterv1.CollectionClusterResponse, error) {
+	return s.d.Shards.Cluster(ctx, r.GetCollectionName())
 }
 
 // parseID reads an id as it stands in a path: digits are a number.

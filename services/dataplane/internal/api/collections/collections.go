@@ -52,9 +52,9 @@ type Deps struct {
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	Self          topology.PeerID
-	// Progress tells in words how far a copy is that this peer sends; nil: it
-	// knows of none.
-	Progress func(topology.Copy) (text string, ok bool)
+	// Progress tells in words how far transfers are whose receivers are Partial; nil,
+	// or where it does not know: nobody can say.
+	Progress func(context.Context, []topology.Copy) map[topology.Copy]string
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
 	// Defaults for collections that do not say; the zero value sets none.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
@@ -17,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// countTimeout bounds the counts inside of CollectionClusterInfo.
+// countTimeout bounds the counts inside of Cluster.
 const countTimeout = 2 * time.Second
 
 // find checks a name and looks it up.
@@ -122,10 +123,14 @@ func dataType(p *qdrant.PayloadIndexParams) qdrant.PayloadSchemaType {
 	return qdrant.PayloadSchemaType_UnknownType
 }
 
-// List names all collections. It does not fail.
+// List names all collections. SHARD_UNAVAILABLE.
 func (s *Service) List(context.Context, *qdrant.ListCollectionsRequest) (*qdrant.ListCollectionsResponse, error) {
+	m, err := s.d.View.Placed()
+	if err != nil {
+		return nil, err
+	}
 	out := &qdrant.ListCollectionsResponse{}
-	for _, c := range s.d.View.Map().Collections() {
+	for _, c := range m.Collections() {
 		out.Collections = append(out.Collections, &qdrant.CollectionDescription{Name: c.Name})
 	}
 	return out, nil
@@ -136,7 +141,11 @@ func (s *Service) CollectionExists(_ context.Context, r *qdrant.CollectionExists
 	if err := validate.Collection(r.GetCollectionName(), nil); err != nil {
 		return nil, err
 	}
-	_, ok := s.d.View.Map().Resolve(r.GetCollectionName())
+	m, err := s.d.View.Placed()
+	if err != nil {
+		return nil, err
+	}
+	_, ok := m.Resolve(r.GetCollectionName())
 	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: ok}}, nil
 }
 
@@ -165,12 +174,25 @@ func (s *Service) aliases(want func(topology.Alias) bool) *qdrant.ListAliasesRes
 	return out
 }
 
-// CollectionClusterInfo is the collection as this peer sees it: what it holds
-// itself, and what others hold. Points are counted in its own Active replicas;
-// one that does not answer in time shows 0, since this view is most needed when
-// something is wrong. COLLECTION_NOT_FOUND, VALIDATION.
+// CollectionClusterInfo is Cluster without what Qdrant tells over REST only.
 func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.CollectionClusterInfoRequest) (*qdrant.CollectionClusterInfoResponse, error) {
-	c, err := s.find(r.GetCollectionName())
+	c, err := s.Cluster(ctx, r.GetCollectionName())
+	if err != nil {
+		return nil, err
+	}
+	out := &qdrant.CollectionClusterInfoResponse{PeerId: c.GetPeerId(), ShardCount: c.GetShardCount(), LocalShards: c.GetLocalShards(), RemoteShards: c.GetRemoteShards()}
+	for _, t := range c.GetShardTransfers() {
+		out.ShardTransfers = append(out.ShardTransfers, &qdrant.ShardTransferInfo{ShardId: t.GetShardId(), From: t.GetFrom(), To: t.GetTo(), Sync: t.GetSync()})
+	}
+	return out, nil
+}
+
+// Cluster is the collection as this peer sees it: what it holds itself, and what
+// others hold. Points are counted in its own Active replicas; one that does not
+// answer in time shows 0, since this view is most needed when something is wrong.
+// COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) Cluster(ctx context.Context, name string) (*clusterv1.CollectionClusterResponse, error) {
+	c, err := s.find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +202,7 @@ func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.Collectio
 			keys[id] = g.Key
 		}
 	}
-	out := &qdrant.CollectionClusterInfoResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(c)}
+	out := &clusterv1.CollectionClusterResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(ctx, c)}
 	for _, p := range c.Shards {
 		for _, rep := range p.Replicas {
 			state := qdrant.ReplicaState(rep.State)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
@@ -90,33 +91,51 @@ func command(r *qdrant.UpdateCollectionClusterSetupRequest) (*placementv1.Change
 }
 
 // transfers of a collection with what can be said about how far they are.
-func (s *Service) transfers(c *view.Collection) []*qdrant.ShardTransferInfo {
-	var out []*qdrant.ShardTransferInfo
-	for _, t := range s.d.View.Map().Transfers(c.ID) {
-		out = append(out, &qdrant.ShardTransferInfo{
+func (s *Service) transfers(ctx context.Context, c *view.Collection) []*clusterv1.ShardTransfer {
+	m := s.d.View.Map()
+	ts := m.Transfers(c.ID)
+	var under []topology.Copy
+	for _, t := range ts {
+		if p, _ := m.Placement(t.Shard); stateOf(p, t.To) == topology.Partial {
+			under = append(under, topology.Copy{Shard: t.Shard, To: t.To})
+		}
+	}
+	var progress map[topology.Copy]string
+	if s.d.Progress != nil && len(under) > 0 {
+		progress = s.d.Progress(ctx, under)
+	}
+	var out []*clusterv1.ShardTransfer
+	for _, t := range ts {
+		comment, ok := progress[topology.Copy{Shard: t.Shard, To: t.To}]
+		if !ok {
+			p, _ := m.Placement(t.Shard)
+			comment = phase(t, p)
+		}
+		out = append(out, &clusterv1.ShardTransfer{
 			ShardId: uint32(t.Shard.ID), From: uint64(t.From), To: uint64(t.To), Sync: !t.Move,
-			Method: qdrant.ShardTransferMethod(t.Method).Enum(), Comment: new(s.comment(t)),
+			Method: qdrant.ShardTransferMethod(t.Method).Enum(), Comment: new(comment),
 		})
 	}
 	return out
 }
 
-// comment is the primary's word on the copy, if it is here; elsewhere, what the
-// state of the receiver tells.
-func (s *Service) comment(t topology.Transfer) string {
-	if s.d.Progress != nil {
-		if text, ok := s.d.Progress(topology.Copy{Shard: t.Shard, To: t.To}); ok {
-			return text
-		}
+// stateOf a peer's replica; Initializing where it has none.
+func stateOf(p topology.Placement, peer topology.PeerID) topology.ReplicaState {
+	if r, ok := p.Replica(peer); ok {
+		return r.State
 	}
-	p, _ := s.d.View.Map().Placement(t.Shard)
-	switch r, ok := p.Replica(t.To); {
-	case !ok:
-		return ""
-	case r.State == topology.Dead:
+	return topology.Initializing
+}
+
+// phase is what the state of the receiver tells of a transfer.
+func phase(t topology.Transfer, p topology.Placement) string {
+	switch stateOf(p, t.To) {
+	case topology.Dead:
 		return fmt.Sprintf("waiting for peer %d", t.To)
-	case r.State == topology.Active:
+	case topology.Active:
 		return fmt.Sprintf("finalizing: peer %d is about to give its replica up", t.From)
+	case topology.Partial:
+		return fmt.Sprintf("transferring records from peer %d", p.Primary)
 	}
-	return fmt.Sprintf("transferring records from peer %d", p.Primary)
+	return ""
 }

@@ -50,9 +50,22 @@ func New(newest func() *topology.Map) *Cluster {
 // Map is the newest map.
 func (c *Cluster) Map() *topology.Map { return c.newest() }
 
+// Placed is the newest map for those who would conclude from what is not in it:
+// SHARD_UNAVAILABLE while this peer has heard of no placement at all.
+func (c *Cluster) Placed() (*topology.Map, error) {
+	m := c.newest()
+	if m.Revision() == 0 {
+		return nil, fault.New(fault.ShardUnavailable, "this peer has no placement yet: the control plane has not answered it")
+	}
+	return m, nil
+}
+
 // Resolve finds a collection by name or alias; COLLECTION_NOT_FOUND otherwise.
 func (c *Cluster) Resolve(name string) (*Collection, error) {
-	m := c.newest()
+	m, err := c.Placed()
+	if err != nil {
+		return nil, err
+	}
 	tc, ok := m.Resolve(name)
 	if !ok {
 		return nil, fault.NoCollection(name)

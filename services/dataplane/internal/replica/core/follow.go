@@ -12,6 +12,7 @@ type follower struct {
 	chief   topology.PeerID // who has the promise; 0: nobody yet
 	proven  topology.Seq    // up to here the log equals the chief's
 	known   topology.Seq    // commit index as far as it was told and proven
+	ahead   topology.Seq    // commit index that a primary has told
 	heardAt int64           // when a primary of the promised term was heard last
 	ackDue  bool
 	// assured: under this session a primary has told a commit index that covers all
@@ -81,6 +82,7 @@ func (m *Machine) onAppend(from topology.PeerID, a Append) {
 	if !m.obeys(from, a.Term) {
 		return
 	}
+	m.ahead = max(m.ahead, a.Commit)
 	if !m.holds(a.Prev) {
 		m.fx.Send = append(m.fx.Send, Envelope{from, Mismatch{a.Term, slices.Clone(m.history), m.last.Seq, m.opt.Session}})
 		return

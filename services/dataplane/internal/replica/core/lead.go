@@ -24,6 +24,7 @@ type leader struct {
 	heir      topology.PeerID   // C3b: nothing is appended until it has everything
 	heirSince int64
 	heirAsked int64
+	escaped   int64 // when the lead was last given away because the disk was full
 
 	onCommit map[topology.Seq][]uint64
 	onApply  map[topology.Seq][]uint64
@@ -206,6 +207,22 @@ func (m *Machine) handOver(to topology.PeerID) {
 	if f := m.peers[to]; m.role == Primary && f != nil && f.State == topology.Active && m.heir == 0 {
 		m.heir, m.heirSince, m.heirAsked = to, m.now.Mono, 0
 	}
+}
+
+// escape has another replica take the lead when the own disk is full: it may have
+// room. Not too often, since it may have none either.
+func (m *Machine) escape() bool {
+	if m.role != Primary || m.heir != 0 || m.escaped != 0 && m.now.Mono-m.escaped < m.opt.Timing.Serve {
+		return false
+	}
+	for _, p := range m.ranks {
+		if f := m.peers[p]; f.State == topology.Active && f.acked && f.match >= m.commit {
+			m.escaped = m.now.Mono
+			m.handOver(p)
+			return true
+		}
+	}
+	return false
 }
 
 // succeed: C3b, asked for when the heir's log is equal, all of it is committed, and

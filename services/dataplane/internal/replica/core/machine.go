@@ -301,7 +301,7 @@ func (m *Machine) elect() {
 	m.term, m.opened, m.inherited, m.heir = term, 0, m.last.Seq, 0
 	m.gen++
 	m.recruit()
-	m.told = m.allApplied()
+	m.told = min(m.told, m.allApplied()) // who waited for a replica that is not required any more is answered now
 	m.open()
 }
 
@@ -396,6 +396,9 @@ type Status struct {
 	Ready bool
 	// Fetching: a copy of the state is on its way here.
 	Fetching bool
+	// Told is the commit index as a primary has told it, 0 if none has yet; Behind is
+	// how many of these entries are not here. Of a Follower or Receiver.
+	Told, Behind topology.Seq
 }
 
 // Status tells where the machine stands.
@@ -405,8 +408,11 @@ func (m *Machine) Status() Status {
 		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.own.config, Settled: m.own.configSeq <= m.applied,
 		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching,
 	}
-	if m.role == Primary {
+	switch m.role {
+	case Primary:
 		s.Term = m.term
+	case Follower, Receiver:
+		s.Told, s.Behind = m.ahead, m.ahead-min(m.ahead, max(m.proven, m.commit))
 	}
 	return s
 }

@@ -118,6 +118,43 @@ func TestRequiredReplicaBlocksUntilNewEpoch(t *testing.T) {
 	}
 }
 
+// W8, C5: who waits for a follower to apply what is applied everywhere else is answered when a new epoch does without it.
+func TestApplyIsToldInTheNextEpoch(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Active)})
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
+	m.Step(now, Durable{2})
+	m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 2}})
+	if fx := m.Step(now, AppliedTo{Seq: 2}); len(fx.Answers) != 0 || m.Status().Applied != 2 {
+		t.Fatalf("W8: %+v, applied %d", fx.Answers, m.Status().Applied)
+	}
+	fx := m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Dead)})
+	if !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+		t.Fatalf("C5: %+v", fx.Answers)
+	}
+}
+
+// W2, W8: a repetition waits for a replica that became required after its entry had been applied by all others.
+func TestRepetitionWaitsForPending(t *testing.T) {
+	m, _ := machine(t, Start{})
+	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Partial)})
+	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
+	m.Step(now, Durable{2})
+	if fx := m.Step(now, AppliedTo{Seq: 2}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+		t.Fatalf("W8: %+v", fx.Answers)
+	}
+	m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 1}})
+	again := write(2, 1, WaitApplied)
+	again.Seen = 2
+	if fx := m.Step(now, Propose{[]Proposal{again}}); len(fx.Answers) != 0 || m.hard.Pending.Epoch != 1 {
+		t.Fatalf("C8: %+v, pending %+v", fx.Answers, m.hard.Pending)
+	}
+	fx := m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 3, Applied: 2}})
+	if !slices.Equal(fx.Answers, []Answer{{2, Applied, 2}}) {
+		t.Fatalf("W8: %+v", fx.Answers)
+	}
+}
+
 func TestPendingIsRequired(t *testing.T) {
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 1, topology.Active, topology.Partial), Pending: Pending{5, []topology.PeerID{2}}}
 	m, _ := machine(t, Start{Hard: h})
@@ -127,6 +164,31 @@ func TestPendingIsRequired(t *testing.T) {
 	fx := m.Step(now, PlacementSeen{Placement: placement(6, 1, topology.Active, topology.Dead)})
 	if m.Status().Commit != 1 || fx.Hard.Pending.Epoch != 0 {
 		t.Fatalf("C8: %+v", m.Status())
+	}
+}
+
+// TestBehind: how much a follower lacks is told by the primary's commit index, whether or not what is on its way has come.
+func TestBehind(t *testing.T) {
+	m, _ := machine(t, Start{Hard: Hard{Incarnation: topology.Incarnation{1}, Placement: placement(5, 2, topology.Partial, topology.Active)}})
+	term := topology.Term{Epoch: 5, Run: 1}
+	entries := []op.Entry{{Term: term, Seq: 1}, {Term: term, Seq: 2}}
+	for i, c := range []struct {
+		a    Append
+		want topology.Seq
+	}{
+		{Append{Term: term, Prev: Position{term, 8}, Commit: 8}, 8}, // does not fit: from where to go on is asked for
+		{Append{Term: term, Entries: entries, Commit: 8}, 6},
+		{Append{Term: term, Prev: Position{term, 2}, Commit: 1}, 6}, // late: says less than is known
+		{Append{Term: term, Prev: Position{term, 2}, Commit: 2}, 6},
+	} {
+		m.Step(now, Received{From: 2, Message: c.a})
+		if got := m.Status(); got.Behind != c.want || got.Told != 8 {
+			t.Errorf("%d: %d entries behind %d, want %d behind 8", i, got.Behind, got.Told, c.want)
+		}
+	}
+	m.Step(now, Received{From: 2, Message: Append{Term: term, Prev: Position{term, 2}, Commit: 9, Entries: []op.Entry{{Term: term, Seq: 3}}}})
+	if got := m.Status().Behind; got != 6 {
+		t.Errorf("%d entries behind 9 with 3", got)
 	}
 }
 

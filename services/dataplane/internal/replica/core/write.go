@@ -142,6 +142,7 @@ func (m *Machine) await(p Proposal, s topology.Seq) {
 	case p.Wait == WaitApplied && s <= m.allApplied():
 		m.answer(p.Ref, Applied, s)
 	case p.Wait == WaitApplied:
+		m.told = min(m.told, s-1) // a replica that is required since may lack it
 		m.onApply[s] = append(m.onApply[s], p.Ref)
 		m.fx.Accepted = append(m.fx.Accepted, Answer{Ref: p.Ref, Seq: s})
 	case s <= m.commit:
@@ -295,9 +296,13 @@ func (m *Machine) unappend(from topology.Seq) {
 		m.broken("append of %d refused, durable is %d, commit %d", from, m.durable, m.commit)
 		return
 	}
+	outcome := NoSpace
+	if m.escape() {
+		outcome = Moving
+	}
 	for s := from; s <= m.last.Seq; s++ {
-		m.tell(m.onCommit, s, NoSpace)
-		m.tell(m.onApply, s, NoSpace)
+		m.tell(m.onCommit, s, outcome)
+		m.tell(m.onApply, s, outcome)
 	}
 	m.shorten(from - 1)
 	m.proven = min(m.proven, from-1)

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what came of a run.
+type report struct {
+	tally
+	sum    audit
+	faults map[string]*effects
+}
+
+// effects of all faults of a kind.
+type effects struct {
+	dead, whole []time.Duration
+}
+
+func newReport() report { return report{tally: newTally(), faults: map[string]*effects{}} }
+
+func (r *report) of(fault string) *effects {
+	if r.faults[fault] == nil {
+		r.faults[fault] = &effects{}
+	}
+	return r.faults[fault]
+}
+
+func (r *report) dead(fault string, took time.Duration) {
+	r.of(fault).dead = append(r.of(fault).dead, took)
+}
+
+func (r *report) whole(fault string, took time.Duration) {
+	r.of(fault).whole = append(r.of(fault).whole, took)
+}
+
+// add takes what the clients of a round saw.
+func (r *report) add(l *load) {
+	r.acknowledged += l.acknowledged
+	r.unknown += l.unknown
+	r.notThere += l.notThere
+	r.refused += l.refused
+	r.reads += l.reads
+	r.failedReads += l.failedReads
+	r.failedWrites += l.failedWrites
+	r.failedHurt += l.failedHurt
+	for k := range r.pause {
+		for fault, took := range l.pause[k] {
+			r.pause[k][fault] = max(r.pause[k][fault], took)
+		}
+	}
+	for text, n := range l.failures {
+		r.failures[text] += n
+	}
+}
+
+// audit takes what the audit of a round found.
+func (r *report) audit(a audit) {
+	r.sum.replicas += a.replicas
+	r.sum.points += a.points
+	r.sum.acknowledged += a.acknowledged
+	r.sum.lost += a.lost
+	r.sum.divergent += a.divergent
+	r.sum.stale += a.stale
+	r.sum.staleExcused += a.staleExcused
+	r.sum.wrong = append(r.sum.wrong, a.wrong...)
+}
+
+// At most so many lines are printed of what went wrong, and of what failed.
+const (
+	mostWrong  = 8
+	mostFailed = 12
+)
+
+// print writes all figures, bad ones in words too.
+func (r *report) print() {
+	say := func(what, format string, args ...any) { fmt.Printf("%-14s %s\n", what, fmt.Sprintf(format, args...)) }
+	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
+		f := r.faults[name]
+		say("fault", "%-24s %2d times, to Dead %s, to whole %s, longest pause of reads %s, of writes %s", name, len(f.whole), span(f.dead), span(f.whole),
+			seconds(r.pause[ofReads][name]), seconds(r.pause[ofWrites][name]))
+	}
+	var dead, whole []time.Duration
+	for _, f := range r.faults {
+		dead, whole = append(dead, f.dead...), append(whole, f.whole...)
+	}
+	say("writes", "%d acknowledged, %d unknown, %d of points that are not there, %d refused", r.acknowledged, r.unknown, r.notThere, r.refused)
+	say("reads", "%d answered", r.reads)
+	say("failed", "%d reads and %d writes at peers that were well, %d at the one that was hurt", r.failedReads, r.failedWrites, r.failedHurt)
+	say("longest pause", "reads %s, writes %s, through peers that were well", seconds(r.longest(ofReads)), seconds(r.longest(ofWrites)))
+	say("time to Dead", "%s", span(dead))
+	say("time to whole", "%s", span(whole))
+	say("audit", "%d acknowledged writes on %d replicas, %d points", r.sum.acknowledged, r.sum.replicas, r.sum.points)
+	say("audit", "lost %d, divergent replicas %d, stale reads %d (and %d at replicas that could not know better)", r.sum.lost, r.sum.divergent, r.sum.stale, r.sum.staleExcused)
+	for i, text := range slices.SortedFunc(maps.Keys(r.failures), func(a, b string) int { return cmp.Compare(r.failures[b], r.failures[a]) }) {
+		if i == mostFailed {
+			break
+		}
+		say("failed", "%d × %s", r.failures[text], text)
+	}
+}
+
+func (r *report) longest(of int) (d time.Duration) {
+	for _, took := range r.pause[of] {
+		d = max(d, took)
+	}
+	return d
+}
+
+// verdict is an error if anything is not as it has to be.
+func (r *report) verdict() error {
+	var err error
+	if r.sum.lost > 0 || r.sum.divergent > 0 || r.sum.stale > 0 {
+		err = fmt.Errorf("%d lost, %d divergent replicas, %d stale reads:\n  %s", r.sum.lost, r.sum.divergent, r.sum.stale,
+			strings.Join(r.sum.wrong[:min(mostWrong, len(r.sum.wrong))], "\n  "))
+	}
+	for k, what := range []string{"reads", "writes"} {
+		if d := r.longest(k); d > pauseLimit {
+			err = errors.Join(err, fmt.Errorf("%s paused for %v", what, d.Round(time.Millisecond)))
+		}
+	}
+	if r.acknowledged == 0 || r.reads == 0 || r.sum.acknowledged == 0 {
+		err = errors.Join(err, errors.New("nothing was acknowledged, read or audited: the run shows nothing"))
+	}
+	return err
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+// span is the middle, the 99th percentile and the greatest of some times.
+func span(all []time.Duration) string {
+	if len(all) == 0 {
+		return "-"
+	}
+	slices.Sort(all)
+	at := func(p int) time.Duration { return all[min(len(all)-1, (len(all)*p+99)/100-1)] }
+	return fmt.Sprintf("p50 %s, p99 %s, max %s", seconds(at(50)), seconds(at(99)), seconds(all[len(all)-1]))
+}
