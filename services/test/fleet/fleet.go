@@ -128,7 +128,13 @@ func (f *Fleet) AwaitVoters(ctx context.Context) error {
 			return false
 		}
 		st, err := f.Status(ctx, i)
-		return err == nil && st.GetEven() == "" && len(st.GetMembers()) == len(f.peers)-(len(f.peers)+1)%2
+		voters := 0
+		for _, m := range st.GetMembers() {
+			if !m.GetLearner() {
+				voters++
+			}
+		}
+		return err == nil && st.GetEven() == "" && voters == len(f.peers)-(len(f.peers)+1)%2
 	})
 }
 
