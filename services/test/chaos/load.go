@@ -29,6 +29,7 @@ const (
 	giveUp      = time.Second
 	repeatFor   = 20 * time.Second
 	leaveAlone  = 500 * time.Millisecond
+	long        = 3 * time.Second // such a wait is worth a line
 	betweenTrys = 50 * time.Millisecond
 )
 
@@ -37,9 +38,10 @@ type load struct {
 	fleet      *fleet.Fleet
 	collection string
 	history    *history
-	// hurt tells whether a peer is being hurt, and what is going on at the moment.
-	hurt    func(peer int) bool
+	// hurt tells whether a peer is being hurt, or has been since; current, what is going on at the moment.
+	hurt    func(peer int, since time.Time) bool
 	current func() string
+	note    func(format string, args ...any)
 
 	mu    sync.Mutex
 	looks []look
@@ -132,6 +134,7 @@ type client struct {
 	kind  int
 	since time.Time // it has been waiting for an answer; zero: it is not
 	under string    // what was going on when that began
+	last  string    // what it asked for last
 }
 
 func (c *client) run(ctx context.Context) {
@@ -152,8 +155,12 @@ func (c *client) run(ctx context.Context) {
 		if label == "" { // it may have begun since
 			label = c.current()
 		}
-		c.pause[c.kind][label] = max(c.pause[c.kind][label], time.Since(c.since))
+		took := time.Since(c.since)
+		c.pause[c.kind][label] = max(c.pause[c.kind][label], took)
 		c.mu.Unlock()
+		if took > long {
+			c.note("%v: %s", took.Round(ms), c.last)
+		}
 		c.since = time.Time{}
 	}
 }
@@ -223,11 +230,12 @@ func (c *client) tryWrite(ctx context.Context, w write) (out outcome, err error)
 	if p < 0 {
 		return refused, errNotSent
 	}
-	was := c.hurt(p)
+	begun := time.Now()
 	conn, process := c.fleet.Public(p), c.fleet.Peers()[p].Process()
 	if conn == nil || process == nil {
 		return refused, errNotSent
 	}
+	c.last = fmt.Sprintf("%v of %v at peer %d (wait: %v)", w.kind, w.ids, c.fleet.Peers()[p].ID, w.wait)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeSeconds*time.Second+giveUp)
 	defer cancel()
 	if c.rng.IntN(2) == 0 {
@@ -238,26 +246,26 @@ func (c *client) tryWrite(ctx context.Context, w write) (out outcome, err error)
 	if errors.Is(err, errNotSent) {
 		out = refused
 	}
-	c.at(p, was)
+	c.at(p, begun)
 	if err != nil && !notThere(err) {
-		c.failed(p, was, w.kind.String(), &c.failedWrites, err)
+		c.failed(p, begun, w.kind.String(), &c.failedWrites, err)
 	}
 	return out, err
 }
 
 // at forgets how long the client has waited if that was at a peer that was hurt: pauses are those through the others.
-func (c *client) at(p int, was bool) {
-	if was || c.hurt(p) {
+func (c *client) at(p int, begun time.Time) {
+	if c.hurt(p, begun) {
 		c.since = time.Time{}
 	}
 }
 
 // failed counts an attempt that failed, and lets all clients ask others for a while.
-func (c *client) failed(p int, was bool, what string, counter *int, err error) {
+func (c *client) failed(p int, begun time.Time, what string, counter *int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.avoid[p] = time.Now().Add(leaveAlone)
-	if was || c.hurt(p) {
+	if c.hurt(p, begun) {
 		c.failedHurt++
 		return
 	}
@@ -313,12 +321,13 @@ func (c *client) read(ctx context.Context) bool {
 	if p < 0 {
 		return false
 	}
-	was := c.hurt(p)
+	begun := time.Now()
 	conn, process := c.fleet.Public(p), c.fleet.Peers()[p].Process()
 	if conn == nil || process == nil {
 		return false
 	}
 	r := read{kind: readKind(c.rng.IntN(int(readKinds))), ids: membersOf(c.rng.IntN(points / groupSize))}
+	c.last = fmt.Sprintf("%v of %v at peer %d", r.kind, r.ids, c.fleet.Peers()[p].ID)
 	start := c.history.now()
 	found, err := map[int]state(nil), error(nil)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readSeconds*time.Second+giveUp)
@@ -329,9 +338,9 @@ func (c *client) read(ctx context.Context) bool {
 		found, err = r.overREST(ctx, process.REST, c.collection)
 	}
 	end := c.history.now()
-	c.at(p, was)
+	c.at(p, begun)
 	if err != nil {
-		c.failed(p, was, r.kind.String(), &c.failedReads, err)
+		c.failed(p, begun, r.kind.String(), &c.failedReads, err)
 		return false
 	}
 	c.mu.Lock()

@@ -53,6 +53,7 @@ type run struct {
 	load             *load
 
 	hurt    []atomic.Bool
+	healed  []atomic.Int64         // when that was over last, in Unix nanoseconds
 	current atomic.Pointer[string] // name of the fault that is going on, "" = none
 
 	mu     sync.Mutex
@@ -61,7 +62,7 @@ type run struct {
 }
 
 func newRun(o options) (*run, error) {
-	r := &run{options: o, rng: rand.New(rand.NewPCG(o.seed, 1)), hurt: make([]atomic.Bool, o.peers), began: time.Now(), report: newReport()}
+	r := &run{options: o, rng: rand.New(rand.NewPCG(o.seed, 1)), hurt: make([]atomic.Bool, o.peers), healed: make([]atomic.Int64, o.peers), began: time.Now(), report: newReport()}
 	r.current.Store(new(string))
 	f := fleet.Options{Binary: o.binary, Dir: o.dir, Peers: o.peers}
 	if o.lan {
@@ -145,8 +146,9 @@ func (r *run) round(ctx context.Context, cards *deck, collection string, factor 
 	}
 	r.note("%s: %d shards, replication factor %d", collection, r.shards, factor)
 	l := newLoad(r.fleet, collection)
-	l.hurt = func(i int) bool { return r.hurt[i].Load() }
+	l.hurt = func(i int, since time.Time) bool { return r.hurt[i].Load() || r.healed[i].Load() > since.UnixNano() }
 	l.current = func() string { return *r.current.Load() }
+	l.note = r.note
 	r.load = l
 	working, stop := context.WithCancel(ctx)
 	var clients sync.WaitGroup
@@ -278,6 +280,7 @@ func (r *run) befall(ctx context.Context, f harm, peer int) (ended time.Time, er
 	if err != nil {
 		return ended, fmt.Errorf("%s is over: %w", f.name, err)
 	}
+	r.healed[peer].Store(time.Now().UnixNano())
 	r.hurt[peer].Store(false)
 	return ended, r.running()
 }
