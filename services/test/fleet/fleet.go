@@ -118,7 +118,13 @@ func (f *Fleet) Begin(ctx context.Context) error {
 	}
 	return f.until(ctx, func() bool {
 		st, err := f.Status(ctx, 0)
-		return err == nil && st.GetLeader() != 0 && st.GetEven() == "" && len(st.GetMembers()) == len(f.peers)-(len(f.peers)+1)%2
+		voters := 0
+		for _, m := range st.GetMembers() {
+			if !m.GetLearner() {
+				voters++
+			}
+		}
+		return err == nil && st.GetLeader() != 0 && st.GetEven() == "" && voters == len(f.peers)-(len(f.peers)+1)%2
 	})
 }
 

@@ -72,6 +72,22 @@ func (p Placement) Active(collection string, peer uint64) (replicas, primaries i
 	return replicas, primaries
 }
 
+// Led tells that every shard of a collection has a primary, and none at this peer.
+func (p Placement) Led(collection string, without uint64) bool {
+	return !slices.ContainsFunc(p.Of(collection), func(s *placementv1.Shard) bool {
+		return s.GetPrimary() == 0 || s.GetPrimary() == without
+	})
+}
+
+// Dead tells that every replica of a collection at a peer is Dead, and that no shard has its primary there.
+func (p Placement) Dead(collection string, peer uint64) bool {
+	return !slices.ContainsFunc(p.Of(collection), func(s *placementv1.Shard) bool {
+		return s.GetPrimary() == peer || slices.ContainsFunc(s.GetReplicas(), func(r *placementv1.Replica) bool {
+			return r.GetPeerId() == peer && r.GetState() != qdrant.ReplicaState_Dead
+		})
+	})
+}
+
 // Watch follows the placement at every peer until ctx ends.
 func (f *Fleet) Watch(ctx context.Context) {
 	var group sync.WaitGroup
