@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/test/child"
+	"github.com/pandodb/pando/services/test/fleet"
+	"google.golang.org/grpc"
+)
+
+const (
+	// shards of each collection on a cluster.
+	shards = 6
+	// patience bounds each wait for a cluster to come to something.
+	patience = time.Minute
+)
+
+// cluster is a number of peers on this machine, all of which run unless one is being killed.
+type cluster struct {
+	options
+	words words
+	fleet *fleet.Fleet
+	quit  context.CancelFunc // of whoever watches the placement
+	watch sync.WaitGroup
+}
+
+// up starts a cluster of so many peers.
+func up(ctx context.Context, h child.Home, o options, w words, dir string, peers int) (*cluster, error) {
+	f, err := fleet.New(fleet.Options{Binary: h.Binary, Dir: dir, Peers: peers, Apart: h.Apart})
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	starting, done := context.WithTimeout(ctx, patience)
+	defer done()
+	if err := f.Begin(starting); err != nil {
+		return nil, fmt.Errorf("%d peers do not come together within %v: %w", peers, patience, errors.Join(err, f.End()))
+	}
+	c := &cluster{options: o, words: w, fleet: f}
+	if peers > 1 {
+		say("cluster", "of %d peers on this machine, which share its cores: in order after %d ms", peers, time.Since(begin).Milliseconds())
+	}
+	watching, quit := context.WithCancel(ctx)
+	c.quit = quit
+	c.watch.Go(func() { f.Watch(watching) })
+	return c, nil
+}
+
+// down stops it in order.
+func (c *cluster) down() error {
+	c.quit()
+	c.watch.Wait()
+	var err error
+	for _, p := range c.fleet.Peers() {
+		err = errors.Join(err, p.Stop())
+	}
+	return err
+}
+
+// conns are connections to all peers that run but one; -1: to all.
+func (c *cluster) conns(without int) (out []*grpc.ClientConn) {
+	for i := range c.fleet.Peers() {
+		if to := c.fleet.Public(i); i != without && to != nil {
+			out = append(out, to)
+		}
+	}
+	return out
+}
+
+// create makes a collection and waits until all its replicas are Active.
+func (c *cluster) create(ctx context.Context, name string, dim, factor int) error {
+	if err := create(ctx, qdrant.NewCollectionsClient(c.fleet.Public(0)), name, dim, shards, uint32(factor)); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return c.await(ctx, name+" is whole", func(p fleet.Placement) bool { return p.Whole(name, shards, factor) })
+}
+
+func (c *cluster) drop(ctx context.Context, name string) error {
+	_, err := qdrant.NewCollectionsClient(c.fleet.Public(0)).Delete(ctx, &qdrant.DeleteCollection{CollectionName: name})
+	return err
+}
+
+// await waits until the placement is so.
+func (c *cluster) await(ctx context.Context, what string, is func(fleet.Placement) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := c.fleet.Await(ctx, is); err != nil {
+		return fmt.Errorf("not within %v: %s: %w; on record are %v", patience, what, err, c.fleet.Placement().Shards)
+	}
+	return nil
+}
+
+// together measures clusters, the largest in every respect.
+func together(ctx context.Context, h child.Home, o options, top string) error {
+	w, err := load(o.data)
+	if err != nil {
+		return err
+	}
+	say("data", "%s: %d vectors of %d numbers; %d shards, exact search without an index", filepath.Base(o.data), len(w.base), len(w.base[0]), shards)
+	for peers := 1; peers <= 3; peers++ {
+		c, err := up(ctx, h, o, w, filepath.Join(top, fmt.Sprintf("peers-%d", peers)), peers)
+		if err != nil {
+			return err
+		}
+		err = c.searches(ctx)
+		if err == nil && peers == 3 {
+			err = c.three(ctx)
+		}
+		if err := errors.Join(err, c.down()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// three measures what only three peers show, on two collections of words with two and three replicas.
+func (c *cluster) three(ctx context.Context) error {
+	if err := c.drop(ctx, nameOf(1)); err != nil { // a single replica is not failed over
+		return err
+	}
+	if err := c.fill(ctx, 2); err != nil {
+		return err
+	}
+	var pids []int
+	for _, p := range c.fleet.Peers() {
+		pids = append(pids, p.Process().PID())
+	}
+	if err := idle(ctx, fmt.Sprintf("3 peers with collections %s and %s", nameOf(2), nameOf(3)), c.idle, pids...); err != nil {
+		return err
+	}
+	for factor := 1; factor <= 3; factor++ {
+		if err := c.upserts(ctx, factor); err != nil {
+			return err
+		}
+	}
+	return c.kill(ctx)
+}
+
+// upserts measures acknowledged writes of single points through all peers. Every replica has synced one before its client
+// hears of it.
+func (c *cluster) upserts(ctx context.Context, factor int) error {
+	for _, clients := range []int{8, 64} {
+		name := fmt.Sprintf("writes_%d_%d", factor, clients)
+		if err := c.create(ctx, name, dim, factor); err != nil {
+			return err
+		}
+		if err := write(ctx, fmt.Sprintf("3 peers, factor %d, ", factor), c.conns(-1), name, c.each, clients, 1); err != nil {
+			return err
+		}
+		if err := c.drop(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
