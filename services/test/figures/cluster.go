@@ -88,12 +88,20 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 
 // await waits until the placement is so.
 func (c *cluster) await(ctx context.Context, what string, is func(fleet.Placement) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := c.fleet.Await(ctx, is); err != nil {
-		return fmt.Errorf("not within %v: %s: %w; on record are %v", patience, what, err, c.fleet.Placement().Shards)
+	err := c.fleet.Await(limited, is)
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return nil
+	err = fmt.Errorf("not within %v: %s: %w; on record are", patience, what, err)
+	every(func(name string, _ int) bool {
+		for _, s := range c.fleet.Placement().Of(name) {
+			err = fmt.Errorf("%w\n  %s", err, fleet.Describe(name, s))
+		}
+		return true
+	})
+	return err
 }
 
 // together measures clusters, the largest in every respect.

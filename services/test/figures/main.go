@@ -77,11 +77,11 @@ func run(ctx context.Context, h child.Home, o options) (err error) {
 	if o.cluster && err == nil {
 		err = together(ctx, h, o, top)
 	}
-	if o.keep || err != nil {
+	if o.keep || err != nil && !errors.Is(err, context.Canceled) {
 		say("folders", "of the peers, with what they have logged: %s", top)
 		return err
 	}
-	return os.RemoveAll(top)
+	return errors.Join(err, os.RemoveAll(top))
 }
 
 // alone measures one peer.

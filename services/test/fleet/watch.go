@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -40,6 +41,15 @@ func (p Placement) Whole(collection string, shards, factor int) bool {
 	return len(all) == shards && !slices.ContainsFunc(all, func(s *placementv1.Shard) bool {
 		return s.GetPrimary() == 0 || len(s.GetReplicas()) != factor || CountActive(s) != factor
 	})
+}
+
+// Describe tells in a line what is on record of a shard.
+func Describe(collection string, s *placementv1.Shard) string {
+	out := fmt.Sprintf("%s, shard %d: epoch %d, primary %d, replicas", collection, s.GetShardId(), s.GetEpoch(), s.GetPrimary())
+	for _, r := range s.GetReplicas() {
+		out += fmt.Sprintf(" %d=%v", r.GetPeerId(), r.GetState())
+	}
+	return out
 }
 
 // CountActive is how many replicas of a shard are Active.
