@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,16 +37,12 @@ func up(ctx context.Context, h child.Home, o options, w words, dir string, peers
 	if err != nil {
 		return nil, err
 	}
-	begin := time.Now()
 	starting, done := context.WithTimeout(ctx, patience)
 	defer done()
 	if err := f.Begin(starting); err != nil {
 		return nil, fmt.Errorf("%d peers do not come together within %v: %w", peers, patience, errors.Join(err, f.End()))
 	}
 	c := &cluster{options: o, words: w, fleet: f}
-	if peers > 1 {
-		say("cluster", "of %d peers on this machine, which share its cores: in order after %d ms", peers, time.Since(begin).Milliseconds())
-	}
 	watching, quit := context.WithCancel(ctx)
 	c.quit = quit
 	c.watch.Go(func() { f.Watch(watching) })
@@ -61,6 +58,15 @@ func (c *cluster) down() error {
 		err = errors.Join(err, p.Stop())
 	}
 	return err
+}
+
+// on starts a cluster, does something with it, and stops it.
+func on(ctx context.Context, h child.Home, o options, w words, dir string, peers int, do func(*cluster) error) error {
+	c, err := up(ctx, h, o, w, dir, peers)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(c), c.down())
 }
 
 // conns are connections to all peers that run but one; -1: to all.
@@ -104,34 +110,32 @@ func (c *cluster) await(ctx context.Context, what string, is func(fleet.Placemen
 	return err
 }
 
-// together measures clusters, the largest in every respect.
+// together measures clusters, of three peers more than of fewer.
 func together(ctx context.Context, h child.Home, o options, top string) error {
 	w, err := load(o.data)
 	if err != nil {
 		return err
 	}
-	say("data", "%s: %d vectors of %d numbers; %d shards, exact search without an index", filepath.Base(o.data), len(w.base), len(w.base[0]), shards)
+	say("cluster", "up to 3 peers on this machine share its %d cores with the clients; %d shards; %s: %d vectors of %d numbers", runtime.NumCPU(), shards,
+		filepath.Base(o.data), len(w.base), len(w.base[0]))
 	for peers := 1; peers <= 3; peers++ {
-		c, err := up(ctx, h, o, w, filepath.Join(top, fmt.Sprintf("peers-%d", peers)), peers)
-		if err != nil {
+		begin := time.Now()
+		if err := on(ctx, h, o, w, filepath.Join(top, fmt.Sprintf("peers-%d", peers)), peers, func(c *cluster) error {
+			say("start", "cluster of %d, empty: all take part after %d ms", peers, time.Since(begin).Milliseconds())
+			err := c.searches(ctx)
+			if err == nil && peers == 3 {
+				err = c.three(ctx)
+			}
 			return err
-		}
-		err = c.searches(ctx)
-		if err == nil && peers == 3 {
-			err = c.three(ctx)
-		}
-		if err := errors.Join(err, c.down()); err != nil {
+		}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return kills(ctx, h, o, w, top)
 }
 
-// three measures what only three peers show, on two collections of words with two and three replicas.
+// three measures what three peers cost while idle, and what each replica of a write costs.
 func (c *cluster) three(ctx context.Context) error {
-	if err := c.drop(ctx, nameOf(1)); err != nil { // a single replica is not failed over
-		return err
-	}
 	if err := c.fill(ctx, 2); err != nil {
 		return err
 	}
@@ -139,7 +143,7 @@ func (c *cluster) three(ctx context.Context) error {
 	for _, p := range c.fleet.Peers() {
 		pids = append(pids, p.Process().PID())
 	}
-	if err := idle(ctx, fmt.Sprintf("3 peers with collections %s and %s", nameOf(2), nameOf(3)), c.idle, pids...); err != nil {
+	if err := idle(ctx, fmt.Sprintf("cluster of 3 with collections %s, %s and %s", nameOf(1), nameOf(2), nameOf(3)), c.idle, pids...); err != nil {
 		return err
 	}
 	for factor := 1; factor <= 3; factor++ {
@@ -147,7 +151,7 @@ func (c *cluster) three(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.kill(ctx)
+	return nil
 }
 
 // upserts measures acknowledged writes of single points through all peers. Every replica has synced one before its client
@@ -158,7 +162,7 @@ func (c *cluster) upserts(ctx context.Context, factor int) error {
 		if err := c.create(ctx, name, dim, factor); err != nil {
 			return err
 		}
-		if err := write(ctx, fmt.Sprintf("3 peers, factor %d, ", factor), c.conns(-1), name, c.each, clients, 1); err != nil {
+		if err := write(ctx, fmt.Sprintf("cluster of 3, factor %d, ", factor), c.conns(-1), name, c.each, clients, 1); err != nil {
 			return err
 		}
 		if err := c.drop(ctx, name); err != nil {

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/pandodb/pando/services/test/child"
 	"github.com/pandodb/pando/services/test/fleet"
 	"github.com/pandodb/pando/services/test/percentile"
 	"golang.org/x/sync/errgroup"
@@ -40,21 +42,17 @@ func whole(p fleet.Placement) bool {
 	return every(func(name string, factor int) bool { return p.Whole(name, shards, factor) })
 }
 
-// kill kills peers of each role. A peer that comes back holds followers only, so that the role of a follower falls to the one
-// that was killed as the leader before; then the third holds primaries and does not lead, and at last the leader holds all.
-func (c *cluster) kill(ctx context.Context) error {
+// kills kills peers of each role, in a new cluster each round: a peer that has died before within a minute has to answer longer
+// than the first time until it is held to be back, and rounds should not tell of each other.
+func kills(ctx context.Context, h child.Home, o options, w words, top string) error {
 	var all []death
-	for range c.kills {
-		for _, r := range []role{leads, follows, primary} {
-			peer, err := c.victim(ctx, r)
-			if err != nil {
-				return err
-			}
-			d, err := c.die(ctx, peer, r)
-			if err != nil {
-				return fmt.Errorf("kill %d, of the %s, %d: %w", len(all)+1, r, c.fleet.Peers()[peer].ID, err)
-			}
-			all = append(all, d)
+	for n := range o.kills {
+		if err := on(ctx, h, o, w, filepath.Join(top, fmt.Sprintf("kills-%d", n+1)), 3, func(c *cluster) error {
+			deaths, err := c.round(ctx)
+			all = append(all, deaths...)
+			return err
+		}); err != nil {
+			return fmt.Errorf("kills, round %d: %w", n+1, err)
 		}
 	}
 	if len(all) > 0 {
@@ -63,6 +61,28 @@ func (c *cluster) kill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// round kills one peer of each role. One that comes back holds followers only, so that the role of a follower falls to the one
+// that was killed as the leader before.
+func (c *cluster) round(ctx context.Context) (all []death, err error) {
+	for _, factor := range []int{2, 3} {
+		if err := c.fill(ctx, factor); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range []role{leads, follows, primary} {
+		peer, err := c.victim(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		d, err := c.die(ctx, peer, r)
+		if err != nil {
+			return nil, fmt.Errorf("the %s, %d: %w", r, c.fleet.Peers()[peer].ID, err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // victim is a peer of this role. If there is none, another one is killed first, which does not count.

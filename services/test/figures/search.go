@@ -79,7 +79,7 @@ func (c *cluster) searches(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		say("search", "peers %d, factor %d, %d clients: %.0f queries/s, p50 %.1f ms, p99 %.1f ms", len(to), factor, asking, float64(len(took))/all.Seconds(),
+		say("search", "cluster of %d, factor %d, %d clients: %.0f queries/s, p50 %.1f ms, p99 %.1f ms", len(to), factor, asking, float64(len(took))/all.Seconds(),
 			ms(percentile.Of(took, 50)), ms(percentile.Of(took, 99)))
 	}
 	return nil
