@@ -27,46 +27,30 @@ type cluster struct {
 	options
 	words words
 	fleet *fleet.Fleet
-	quit  context.CancelFunc // of whoever watches the placement
-	watch sync.WaitGroup
 }
 
-// up starts a cluster of so many peers.
-func up(ctx context.Context, h child.Home, o options, w words, dir string, peers int) (*cluster, error) {
+// on starts a cluster of so many peers, does something with it, and stops it in order.
+func on(ctx context.Context, h child.Home, o options, w words, dir string, peers int, do func(*cluster) error) (err error) {
 	f, err := fleet.New(fleet.Options{Binary: h.Binary, Dir: dir, Peers: peers, Apart: h.Apart})
-	if err != nil {
-		return nil, err
-	}
-	starting, done := context.WithTimeout(ctx, patience)
-	defer done()
-	if err := f.Begin(starting); err != nil {
-		return nil, fmt.Errorf("%d peers do not come together within %v: %w", peers, patience, errors.Join(err, f.End()))
-	}
-	c := &cluster{options: o, words: w, fleet: f}
-	watching, quit := context.WithCancel(ctx)
-	c.quit = quit
-	c.watch.Go(func() { f.Watch(watching) })
-	return c, nil
-}
-
-// down stops it in order.
-func (c *cluster) down() error {
-	c.quit()
-	c.watch.Wait()
-	var err error
-	for _, p := range c.fleet.Peers() {
-		err = errors.Join(err, p.Stop())
-	}
-	return err
-}
-
-// on starts a cluster, does something with it, and stops it.
-func on(ctx context.Context, h child.Home, o options, w words, dir string, peers int, do func(*cluster) error) error {
-	c, err := up(ctx, h, o, w, dir, peers)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(c), c.down())
+	defer func() {
+		for _, p := range f.Peers() {
+			err = errors.Join(err, p.Stop())
+		}
+	}()
+	starting, done := context.WithTimeout(ctx, patience)
+	defer done()
+	if err := f.Begin(starting); err != nil {
+		return fmt.Errorf("%d peers do not come together within %v: %w", peers, patience, err)
+	}
+	watching, quit := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { f.Watch(watching) })
+	defer watch.Wait()
+	defer quit()
+	return do(&cluster{options: o, words: w, fleet: f})
 }
 
 // conns are connections to all peers that run but one; -1: to all.
