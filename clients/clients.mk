@@ -7,8 +7,8 @@ conformance: build ## run the published clients against a fresh peer (CLIENTS='c
 demo: build | .bin ## real vectors, exact answers, kill -9 of one peer and of each of three under load, audit of every replica (DATA=folder; none: a small excerpt)
 	$(GO) run ./services/test/demo -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)')
 
-figures: build | .bin ## measure what README and CHANGELOG report: size, memory, start, searches, durable writes
-	$(GO) run ./services/test/figures -pando ./pando -dir .bin
+figures: build | .bin ## measure one, two and three peers: size, memory, start, searches, durable writes, kill -9 (ARGS='-one=false -kills 2': only clusters, few kills; ARGS=-help: all flags; DATA=folder)
+	$(GO) run ./services/test/figures -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)') $(ARGS)
 
 # Data of the demo and of the figures is put beside the sources, where a real disk is; /tmp may be memory.
 .bin:

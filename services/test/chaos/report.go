@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pandodb/pando/services/test/percentile"
 )
 
 // report is what came of a run.
@@ -138,6 +140,5 @@ func span(all []time.Duration) string {
 		return "-"
 	}
 	slices.Sort(all)
-	at := func(p int) time.Duration { return all[min(len(all)-1, (len(all)*p+99)/100-1)] }
-	return fmt.Sprintf("p50 %s, p99 %s, max %s", seconds(at(50)), seconds(at(99)), seconds(all[len(all)-1]))
+	return fmt.Sprintf("p50 %s, p99 %s, max %s", seconds(percentile.Of(all, 50)), seconds(percentile.Of(all, 99)), seconds(all[len(all)-1]))
 }

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/internal/npy"
+	"github.com/pandodb/pando/services/test/vectors"
 )
 
 // word is the payload of one vector, a line of base.jsonl.gz.
@@ -56,7 +51,7 @@ type dataset struct {
 func load(dir string) (*dataset, error) {
 	d := &dataset{}
 	for name, to := range map[string]*[][]float32{"base.f16.npy.gz": &d.base, "queries.f16.npy": &d.queries, "distances.f32.npy": &d.exact} {
-		rows, err := matrix(filepath.Join(dir, name))
+		rows, err := vectors.Matrix(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +68,7 @@ func load(dir string) (*dataset, error) {
 		return nil, fmt.Errorf("%s: %d queries but %d answers", dir, len(d.queries), len(d.exact))
 	}
 	for _, f := range questions() {
-		if f.exact, err = matrix(filepath.Join(dir, "filters", f.name+".distances.f32.npy")); err != nil {
+		if f.exact, err = vectors.Matrix(filepath.Join(dir, "filters", f.name+".distances.f32.npy")); err != nil {
 			return nil, err
 		}
 		if len(f.exact) > len(d.queries) {
@@ -101,47 +96,8 @@ func must(f *qdrant.FieldCondition) *qdrant.Filter {
 	return &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_Field{Field: f}}}}
 }
 
-// open unpacks what ends in .gz.
-func open(name string, read func(io.Reader) error) (err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var r io.Reader = bufio.NewReaderSize(f, 1<<20)
-	if strings.HasSuffix(name, ".gz") {
-		if r, err = gzip.NewReader(r); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if err := read(r); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-func matrix(name string) (rows [][]float32, err error) {
-	err = open(name, func(in io.Reader) error {
-		r, err := npy.NewReader(in)
-		if err != nil {
-			return err
-		}
-		for {
-			row, err := r.Next(nil)
-			if err == io.EOF {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			rows = append(rows, row)
-		}
-	})
-	return rows, err
-}
-
 func lines(name string) (words []word, err error) {
-	err = open(name, func(in io.Reader) error {
+	err = vectors.Open(name, func(in io.Reader) error {
 		dec := json.NewDecoder(in)
 		for {
 			var w word

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/test/vectors"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -54,7 +55,7 @@ func TestExactAnswers(t *testing.T) {
 
 func TestHits(t *testing.T) {
 	d := excerpt(t)
-	rows, err := matrix(filepath.Join("words", "neighbors.i32.npy"))
+	rows, err := vectors.Matrix(filepath.Join("words", "neighbors.i32.npy"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,16 +188,6 @@ func TestTally(t *testing.T) {
 func scale(v []float32, by float32) {
 	for i := range v {
 		v[i] *= by
-	}
-}
-
-func TestPercentile(t *testing.T) {
-	v := make([]time.Duration, 500)
-	for i := range v {
-		v[i] = time.Duration(i + 1)
-	}
-	if percentile(v, 50) != 250 || percentile(v, 99) != 495 || percentile(v, 100) != 500 || percentile(v[:1], 99) != 1 || percentile(v[:0], 99) != 0 {
-		t.Errorf("%d %d %d", percentile(v, 50), percentile(v, 99), percentile(v, 100))
 	}
 }
 

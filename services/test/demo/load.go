@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/test/percentile"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
@@ -125,7 +125,7 @@ func (s *show) askAll(ctx context.Context, f filtered) error {
 	}
 	slices.Sort(took)
 	say("query", "%-13s %d queries, recall@%d = %s, %.0f queries/s, p50 %.1f ms, p99 %.1f ms", f.name, n, top, recall(hit, of),
-		float64(n)/all.Seconds(), ms(percentile(took, 50)), ms(percentile(took, 99)))
+		float64(n)/all.Seconds(), ms(percentile.Of(took, 50)), ms(percentile.Of(took, 99)))
 	if hit < of {
 		return fmt.Errorf("%s: %d of the %d nearest were not found", f.name, of-hit, of)
 	}
@@ -142,15 +142,6 @@ func recall(hit, of int) string {
 		return "1.0"
 	}
 	return fmt.Sprintf("%.5f", min(0.99999, float64(hit)/float64(of)))
-}
-
-// percentile of sorted values, by nearest rank.
-func percentile[T cmp.Ordered](sorted []T, p int) T {
-	if len(sorted) == 0 {
-		var zero T
-		return zero
-	}
-	return sorted[min(len(sorted)-1, (len(sorted)*p+99)/100-1)]
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

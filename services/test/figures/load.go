@@ -17,7 +17,9 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/test/child"
+	"github.com/pandodb/pando/services/test/percentile"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 )
 
 // usage is what a process has used, as /proc tells.
@@ -47,24 +49,55 @@ func usageOf(pid int) (usage, error) {
 	return usage{rss: n[2] * float64(os.Getpagesize()) / 1e6, cpu: (n[0] + n[1]) / ticks}, nil
 }
 
-func idle(ctx context.Context, pid int, d time.Duration) error {
-	before, err := usageOf(pid)
+// idle looks at processes that nobody asks anything.
+func idle(ctx context.Context, what string, d time.Duration, pids ...int) error {
+	before, err := usageOfAll(pids)
 	if err != nil {
 		return err
 	}
+	if err := pass(ctx, d); err != nil {
+		return err
+	}
+	after, err := usageOfAll(pids)
+	if err != nil {
+		return err
+	}
+	var each []string
+	var sum usage
+	for i, u := range after {
+		u.cpu = 100 * (u.cpu - before[i].cpu) / d.Seconds()
+		sum.rss, sum.cpu = sum.rss+u.rss, sum.cpu+u.cpu
+		each = append(each, fmt.Sprintf("%.0f MB and %.2f %%", u.rss, u.cpu))
+	}
+	line := fmt.Sprintf("%s: %.0f MB resident, %.2f %% of a core over %v", what, sum.rss, sum.cpu, d)
+	if len(pids) > 1 {
+		line += " in sum; each " + strings.Join(each, ", ")
+	}
+	say("idle", "%s", line)
+	return nil
+}
+
+func usageOfAll(pids []int) ([]usage, error) {
+	out := make([]usage, len(pids))
+	for i, pid := range pids {
+		var err error
+		if out[i], err = usageOf(pid); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// pass lets time pass.
+func pass(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, err := usageOf(pid)
-	if err != nil {
-		return err
-	}
-	say("idle", "%.0f MB resident, %.2f %% of a core over %v", after.rss, 100*(after.cpu-before.cpu)/d.Seconds(), d)
-	return nil
 }
 
 // roundTrips measures the smallest request of each kind over loopback, one at a time on one connection.
@@ -102,7 +135,7 @@ func roundTrips(ctx context.Context, p *child.Process) error {
 			took[i] = time.Since(begin)
 		}
 		slices.Sort(took)
-		say("trip", "%s: p50 %d µs, p99 %d µs over loopback", k.name, took[1500].Microseconds(), took[2970].Microseconds())
+		say("trip", "%s: p50 %d µs, p99 %d µs over loopback", k.name, percentile.Of(took, 50).Microseconds(), percentile.Of(took, 99).Microseconds())
 	}
 	return nil
 }
@@ -110,11 +143,24 @@ func roundTrips(ctx context.Context, p *child.Process) error {
 // dim is the size of the vectors that are written.
 const dim = 128
 
-// writes measures acknowledged upserts over gRPC with wait=true, into one shard.
+// writes measures acknowledged upserts over gRPC with wait=true, into one shard of one peer.
 func writes(ctx context.Context, p *child.Process, d time.Duration) error {
+	cc, err := rpc.Dial(p.GRPC, rpc.DialOptions{})
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	c := qdrant.NewCollectionsClient(cc)
 	for _, batch := range []int{1, 100} {
 		for _, clients := range []int{1, 8, 64} {
-			if err := write(ctx, p, d, clients, batch); err != nil {
+			name := fmt.Sprintf("writes_%d_%d", clients, batch)
+			if err := create(ctx, c, name, dim, 1, 1); err != nil {
+				return err
+			}
+			if err := write(ctx, "", []*grpc.ClientConn{cc}, name, d, clients, batch); err != nil {
+				return err
+			}
+			if _, err := c.Delete(ctx, &qdrant.DeleteCollection{CollectionName: name}); err != nil {
 				return err
 			}
 		}
@@ -122,30 +168,39 @@ func writes(ctx context.Context, p *child.Process, d time.Duration) error {
 	return nil
 }
 
-func write(ctx context.Context, p *child.Process, d time.Duration, clients, batch int) error {
-	cc, err := rpc.Dial(p.GRPC, rpc.DialOptions{})
-	if err != nil {
-		return err
-	}
-	defer cc.Close()
-	name, shards := fmt.Sprintf("writes_%d_%d", clients, batch), uint32(1)
-	c := qdrant.NewCollectionsClient(cc)
-	if _, err := c.Create(ctx, &qdrant.CreateCollection{CollectionName: name, ShardNumber: &shards, VectorsConfig: &qdrant.VectorsConfig{
-		Config: &qdrant.VectorsConfig_Params{Params: &qdrant.VectorParams{Size: dim, Distance: qdrant.Distance_Cosine}}}}); err != nil {
-		return err
-	}
+func create(ctx context.Context, c qdrant.CollectionsClient, name string, dim int, shards, factor uint32) error {
+	_, err := c.Create(ctx, &qdrant.CreateCollection{CollectionName: name, ShardNumber: &shards, ReplicationFactor: &factor, VectorsConfig: &qdrant.VectorsConfig{
+		Config: &qdrant.VectorsConfig_Params{Params: &qdrant.VectorParams{Size: uint64(dim), Distance: qdrant.Distance_Cosine}}}})
+	return err
+}
+
+// write measures upserts of new points by clients that have one request under way each, spread over connections.
+func write(ctx context.Context, what string, to []*grpc.ClientConn, name string, d time.Duration, clients, batch int) error {
 	var id atomic.Uint64
+	wait := true
+	took, all, err := busy(ctx, clients, d, func(ctx context.Context, n int) error {
+		_, err := qdrant.NewPointsClient(to[n%len(to)]).Upsert(ctx, &qdrant.UpsertPoints{CollectionName: name, Wait: &wait, Points: points(&id, batch)})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	say("upsert", "%s%2d clients, %3d points each time: %6.0f points/s, %5.0f requests/s, p50 %.1f ms, p99 %.1f ms", what, clients, batch,
+		float64(len(took)*batch)/all.Seconds(), float64(len(took))/all.Seconds(), ms(percentile.Of(took, 50)), ms(percentile.Of(took, 99)))
+	return nil
+}
+
+// busy has clients send one request after the other, and tells how long each took, sorted, and how long all took together.
+func busy(ctx context.Context, clients int, d time.Duration, one func(ctx context.Context, client int) error) (took []time.Duration, all time.Duration, err error) {
 	var mu sync.Mutex
-	var took []time.Duration
 	begin := time.Now()
-	g, gctx := errgroup.WithContext(ctx)
-	for range clients {
+	g, ctx := errgroup.WithContext(ctx)
+	for n := range clients {
 		g.Go(func() error {
 			var mine []time.Duration
-			for wait := true; time.Since(begin) < d; {
-				req := &qdrant.UpsertPoints{CollectionName: name, Wait: &wait, Points: points(&id, batch)}
+			for time.Since(begin) < d {
 				at := time.Now()
-				if _, err := qdrant.NewPointsClient(cc).Upsert(gctx, req); err != nil {
+				if err := one(ctx, n); err != nil {
 					return err
 				}
 				mine = append(mine, time.Since(at))
@@ -156,15 +211,10 @@ func write(ctx context.Context, p *child.Process, d time.Duration, clients, batc
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	all := time.Since(begin)
+	err = g.Wait()
+	all = time.Since(begin)
 	slices.Sort(took)
-	say("upsert", "%2d clients, %3d points each time: %6.0f points/s, %5.0f requests/s, p50 %.1f ms, p99 %.1f ms", clients, batch,
-		float64(len(took)*batch)/all.Seconds(), float64(len(took))/all.Seconds(), ms(took[len(took)/2]), ms(took[len(took)*99/100]))
-	_, err = c.Delete(ctx, &qdrant.DeleteCollection{CollectionName: name})
-	return err
+	return took, all, err
 }
 
 func points(id *atomic.Uint64, n int) []*qdrant.PointStruct {
@@ -175,13 +225,17 @@ func points(id *atomic.Uint64, n int) []*qdrant.PointStruct {
 		for j := range v {
 			v[j] = float32((k*31+uint64(j)*17)%101) - 50
 		}
-		out[i] = &qdrant.PointStruct{
-			Id:      &qdrant.PointId{PointIdOptions: &qdrant.PointId_Num{Num: k}},
-			Payload: map[string]*qdrant.Value{"n": {Kind: &qdrant.Value_IntegerValue{IntegerValue: int64(k)}}},
-			Vectors: &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: v}}}}},
-		}
+		out[i] = point(k, v)
 	}
 	return out
+}
+
+func point(id uint64, v []float32) *qdrant.PointStruct {
+	return &qdrant.PointStruct{
+		Id:      &qdrant.PointId{PointIdOptions: &qdrant.PointId_Num{Num: id}},
+		Payload: map[string]*qdrant.Value{"n": {Kind: &qdrant.Value_IntegerValue{IntegerValue: int64(id)}}},
+		Vectors: &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Vector: &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: v}}}}},
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

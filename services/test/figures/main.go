@@ -1,5 +1,6 @@
-// Command figures measures what a reader of the README wants to know of one peer on this machine: size, memory, start,
-// round trips, durable writes, exact search. It states what it finds and judges nothing; recall stands with `make demo`.
+// Command figures measures what a reader of the README wants to know. Of one peer on this machine: size, memory, start,
+// round trips, durable writes, exact search. Of three peers on it: searches, durable writes, what they cost while idle, and
+// what follows when one is killed. It states what it finds and judges nothing; recall stands with `make demo`.
 package main
 
 import (
@@ -21,11 +22,16 @@ import (
 	"github.com/pandodb/pando/services/test/child"
 )
 
+// limit bounds the whole run.
+const limit = 20 * time.Minute
+
 type options struct {
-	dir     string
-	idle    time.Duration
-	each    time.Duration
-	benches bool
+	dir, data    string
+	idle, each   time.Duration
+	benches      bool
+	one, cluster bool
+	kills        int
+	keep         bool
 }
 
 func main() {
@@ -33,12 +39,19 @@ func main() {
 	var o options
 	flag.StringVar(&h.Binary, "pando", "./pando", "the binary to measure")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where data is put; it should be a real disk")
-	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long to look at an idle peer")
-	flag.DurationVar(&o.each, "each", 3*time.Second, "how long to write in each setting")
+	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long to look at idle peers")
+	flag.DurationVar(&o.each, "each", 3*time.Second, "how long to write, or to search, in each setting")
 	flag.BoolVar(&o.benches, "benches", true, "run the Go benchmarks too (from the root of the sources)")
+	flag.BoolVar(&o.one, "one", true, "measure one peer")
+	flag.BoolVar(&o.cluster, "cluster", true, "measure clusters of two and three peers")
+	flag.StringVar(&o.data, "data", "services/test/demo/words", "folder of the vectors that clusters are searched for")
+	flag.IntVar(&o.kills, "kills", 10, "kill -9 so many times each: a peer of followers, one of primaries, the control plane's leader")
+	flag.BoolVar(&o.keep, "keep", false, "leave the folders of the peers, with what they have logged")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	err := run(ctx, h, o)
+	cancel()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
@@ -57,7 +70,22 @@ func run(ctx context.Context, h child.Home, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
+	h.Apart = true // whoever interrupts this program wants the peers to be stopped in order
+	if o.one {
+		err = alone(ctx, h, o, top)
+	}
+	if o.cluster && err == nil {
+		err = together(ctx, h, o, top)
+	}
+	if o.keep || err != nil && !errors.Is(err, context.Canceled) {
+		say("folders", "of the peers, with what they have logged: %s", top)
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(top))
+}
+
+// alone measures one peer.
+func alone(ctx context.Context, h child.Home, o options, top string) (err error) {
 	if err := starts(ctx, h, top); err != nil {
 		return err
 	}
@@ -70,7 +98,7 @@ func run(ctx context.Context, h child.Home, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	if err := idle(ctx, p.PID(), o.idle); err != nil {
+	if err := idle(ctx, "1 peer", o.idle, p.PID()); err != nil {
 		return err
 	}
 	if err := roundTrips(ctx, p); err != nil {

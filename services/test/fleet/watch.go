@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -42,6 +43,15 @@ func (p Placement) Whole(collection string, shards, factor int) bool {
 	})
 }
 
+// Describe tells in a line what is on record of a shard.
+func Describe(collection string, s *placementv1.Shard) string {
+	out := fmt.Sprintf("%s, shard %d: epoch %d, primary %d, replicas", collection, s.GetShardId(), s.GetEpoch(), s.GetPrimary())
+	for _, r := range s.GetReplicas() {
+		out += fmt.Sprintf(" %d=%v", r.GetPeerId(), r.GetState())
+	}
+	return out
+}
+
 // CountActive is how many replicas of a shard are Active.
 func CountActive(s *placementv1.Shard) (n int) {
 	for _, r := range s.GetReplicas() {
@@ -70,6 +80,22 @@ func (p Placement) Active(collection string, peer uint64) (replicas, primaries i
 		}
 	}
 	return replicas, primaries
+}
+
+// Led tells that every shard of a collection has a primary, and none at this peer.
+func (p Placement) Led(collection string, without uint64) bool {
+	return !slices.ContainsFunc(p.Of(collection), func(s *placementv1.Shard) bool {
+		return s.GetPrimary() == 0 || s.GetPrimary() == without
+	})
+}
+
+// Dead tells that every replica of a collection at a peer is Dead, and that no shard has its primary there.
+func (p Placement) Dead(collection string, peer uint64) bool {
+	return !slices.ContainsFunc(p.Of(collection), func(s *placementv1.Shard) bool {
+		return s.GetPrimary() == peer || slices.ContainsFunc(s.GetReplicas(), func(r *placementv1.Replica) bool {
+			return r.GetPeerId() == peer && r.GetState() != qdrant.ReplicaState_Dead
+		})
+	})
 }
 
 // Watch follows the placement at every peer until ctx ends.

@@ -141,14 +141,13 @@ func succeed(r Rules, s Subject, o Observation) Subject {
 			s = s.enter(Alive, o)
 		}
 	case Dead:
+		if s.everReturns && o.At-s.lastReturn >= r.FlapWindow {
+			s.need = r.Recover
+		}
 		if s.successes < s.need {
 			break
 		}
-		if s.everReturns && o.At-s.lastReturn < r.FlapWindow {
-			s.need = min(2*s.need, r.MaxRecover)
-		} else {
-			s.need = min(2*r.Recover, r.MaxRecover)
-		}
+		s.need = min(2*s.need, r.MaxRecover)
 		s.lastReturn, s.everReturns = o.At, true
 		s = s.enter(Alive, o)
 	}
