@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,41 @@ func TestScripts(t *testing.T) {
 		at := time.Duration(0)
 		if _, got := run(DefaultRules(), Subject{}, &at, strings.TrimSpace(strings.ReplaceAll(c.script, " ", "-"))); got != c.want {
 			t.Errorf("%s: %s gives %s, want %s", c.name, c.script, got, c.want)
+		}
+	}
+}
+
+// TestDampingEnds: a subject that came and went needs no more successes than others once it has been calm for FlapWindow, whether it
+// was Alive meanwhile or Dead.
+func TestDampingEnds(t *testing.T) {
+	r := DefaultRules()
+	for _, calm := range []struct {
+		name string
+		ok   bool
+	}{{"alive", true}, {"dead", false}} {
+		at := time.Duration(0)
+		s, _ := run(r, Subject{}, &at, "+")
+		back := func() int { // successes that it takes
+			for n := 1; ; n++ {
+				if s, _ = run(r, s, &at, "+"); s.State == Alive {
+					return n
+				}
+			}
+		}
+		var took []int
+		for range 7 {
+			s, _ = run(r, s, &at, "------")
+			took = append(took, back())
+		}
+		if want := []int{2, 4, 8, 16, 32, 64, 64}; !slices.Equal(took, want) {
+			t.Errorf("took %v successes, want %v", took, want)
+		}
+		for end := at + r.FlapWindow; at < end; at += r.Interval {
+			s = Step(r, s, Observation{At: at, OK: calm.ok})
+		}
+		s, _ = run(r, s, &at, "------")
+		if n := back(); n != r.Recover {
+			t.Errorf("calm and %s for a minute: takes %d successes", calm.name, n)
 		}
 	}
 }

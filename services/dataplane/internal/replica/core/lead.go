@@ -24,7 +24,8 @@ type leader struct {
 	heir      topology.PeerID   // C3b: nothing is appended until it has everything
 	heirSince int64
 	heirAsked int64
-	escaped   int64 // when the lead was last given away because the disk was full
+	glances   []glance // ascending, a fifteenth of the retry window apart; the first one is the newest that is that old
+	escaped   int64    // when the lead was last given away because the disk was full
 
 	onCommit map[topology.Seq][]uint64
 	onApply  map[topology.Seq][]uint64
@@ -36,7 +37,7 @@ func newLeader() leader {
 }
 
 func (l *leader) resign() {
-	l.term, l.opened, l.heir, l.peers, l.ranks = topology.Term{}, 0, 0, nil, nil
+	l.term, l.opened, l.heir, l.peers, l.ranks, l.glances = topology.Term{}, 0, 0, nil, nil, nil
 }
 
 // mode says how a follower is fed.

@@ -326,18 +326,39 @@ func (m *Machine) open() {
 
 // raiseFloor: D2. Below the floor nobody re-proposes any more, so that all replicas
 // may forget stamps, tombstones and operation ids at the same entry. No replica
-// takes provisional writes, hence the floor is the primary's clock less the window.
-// It moves in steps, and only when there is something to forget.
+// takes provisional writes, hence the floor is the primary's clock less the window,
+// and what that clock showed a window ago, by the time since boot: a wall clock that
+// jumps ahead makes nothing older. It moves in steps, and only when there is
+// something to forget.
 func (m *Machine) raiseFloor() {
+	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.own.floor {
+		return
+	}
+	step := m.opt.RetryWindowMS / 15
+	if n := len(m.glances); n == 0 || m.now.Mono-m.glances[n-1].mono >= int64(step) {
+		m.glances = append(m.glances, glance{m.now.Mono, m.clock.Last()})
+	}
+	for len(m.glances) > 1 && m.now.Mono-m.glances[1].mono >= int64(m.opt.RetryWindowMS) {
+		m.glances = m.glances[1:]
+	}
 	now := max(m.clock.Last().Ms(), m.wall())
-	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.own.floor || now < m.opt.RetryWindowMS {
+	if now < m.opt.RetryWindowMS || m.now.Mono-m.glances[0].mono < int64(m.opt.RetryWindowMS) {
 		return
 	}
 	floor := op.MakeHLC(now-m.opt.RetryWindowMS, 0)
-	if floor <= max(m.oldest, m.own.floor+op.MakeHLC(m.opt.RetryWindowMS/15, 0)) {
+	if !m.mut.floorByWall {
+		floor = min(floor, m.glances[0].clock)
+	}
+	if floor < m.oldest || floor <= m.own.floor+op.MakeHLC(step, 0) {
 		return
 	}
 	m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
+}
+
+// glance is what the clock showed at a time since boot.
+type glance struct {
+	mono  int64
+	clock op.HLC
 }
 
 func (m *Machine) wall() uint64 { return uint64(min(max(m.now.Wall, 0), maxWallMS)) }

@@ -302,21 +302,32 @@ func TestFloor(t *testing.T) {
 		return o.Floor
 	}
 	const window, step = defaultRetryWindowMS, defaultRetryWindowMS / 15
-	if f := at(start + window); f != 0 {
-		t.Errorf("D2: %d with nothing below it", f.Ms())
+	if f := at(start); f != 0 {
+		t.Errorf("D2: %d at once", f.Ms())
 	}
-	m.Step(clock(start+window), Propose{[]Proposal{write(1, 2, WaitApplied, "a")}})
-	if f := at(start + window + 1); f.Ms() != start+1 {
-		t.Errorf("D2: %d", f.Ms())
+	m.Step(clock(start+2*step), Propose{[]Proposal{write(1, 2, WaitApplied, "a")}})
+	if f := at(start + 2*step); f != 0 {
+		t.Errorf("D2: %d at once", f.Ms())
+	}
+	jump := clock(start + 3*step)
+	jump.Wall += 10 * window
+	if fx := m.Step(jump, Tick{}); len(fx.Append) != 0 {
+		t.Errorf("D2: a wall clock that jumps made something old: %+v", fx.Append)
+	}
+	if f := at(start + window - 1); f != 0 {
+		t.Errorf("D2: %d before the window is over", f.Ms())
+	}
+	if f := at(start + window + 1); f.Ms() != start {
+		t.Errorf("D2: %d, not what the clock showed a window ago", f.Ms())
 	}
 	if f := at(start + window + step); f != 0 {
 		t.Errorf("D2: again after less than a step: %d", f.Ms())
 	}
-	if f := at(start + window + step + 2); f == 0 {
-		t.Error("D2: not raised after a step")
+	if f := at(start + window + 2*step + 1); f.Ms() != start+2*step {
+		t.Errorf("D2: %d after two steps", f.Ms())
 	}
 	m.Step(now, AppendFailed{m.Status().Last.Seq})
-	if f := at(start + 2*window + 1); f.Ms() != start+window+1 {
+	if f := at(start + window + 2*step + 2); f.Ms() != start+2*step {
 		t.Errorf("D2: %d after the disk refused one", f.Ms())
 	}
 	if f := at(start + 4*window); f != 0 {

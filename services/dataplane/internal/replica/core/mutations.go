@@ -10,6 +10,7 @@ type mutations struct {
 	noDedup          bool // W2
 	trustLoaded      bool // S1: what was read counts as durable
 	wallClockOnly    bool // W4
+	floorByWall      bool // D2
 	waitAtCommit     bool // W8
 	forgetUnapplied  bool // W2: only the engine's dedup is asked
 	ignoreFactor     bool // W9

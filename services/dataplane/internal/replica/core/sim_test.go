@@ -23,7 +23,7 @@ import (
 const (
 	simPoints        = 3
 	simPeers         = 4 // of which two or three hold a replica at first
-	simRetryWindowMS = 90_000
+	simRetryWindowMS = 1500
 )
 
 // simTiming is quick, and its window is small enough to be felt.
@@ -38,6 +38,7 @@ type simOp struct {
 	parts   int
 	factor  int
 	floor   op.HLC // highest stamp acknowledged on the point before it was issued
+	issued  int64  // when, by the time that no clock shows
 	tries   int
 	refused bool // its only try was
 	seq     topology.Seq
@@ -172,14 +173,12 @@ type simWait struct {
 }
 
 type world struct {
-	rng   *rand.Rand
-	mut   mutations
-	hosts []*simHost
-	net   []simMsg
-	cut   map[[2]topology.PeerID]bool // direction
-	mono  int64
-	// wallMax is the latest time that any wall clock ever showed.
-	wallMax  int64
+	rng      *rand.Rand
+	mut      mutations
+	hosts    []*simHost
+	net      []simMsg
+	cut      map[[2]topology.PeerID]bool // direction
+	mono     int64
 	cp       simControl
 	faults   float64 // chance of one in a step, in percent
 	conf     uint64
@@ -258,9 +257,7 @@ func (w *world) run(steps int) (caught string) {
 func (w *world) chance(percent float64) bool { return w.rng.Float64()*100 < percent }
 
 func (w *world) now(h *simHost) Time {
-	wall := w.mono + h.skew
-	w.wallMax = max(w.wallMax, wall)
-	return Time{Wall: wall, Mono: w.mono}
+	return Time{Wall: w.mono + h.skew, Mono: w.mono}
 }
 
 func (w *world) act() {
@@ -325,6 +322,9 @@ func (w *world) around() {
 		w.crash(h, w.chance(50))
 	case r < 33:
 		h.skew += int64(w.rng.IntN(30_000)) - 10_000
+		if w.chance(5) {
+			h.skew += 2 * simRetryWindowMS
+		}
 		w.note("%d clock %d", h.id, h.skew)
 	case r < 38:
 		w.mono += int64(w.rng.IntN(600))
@@ -681,12 +681,19 @@ func (w *world) proposals(h *simHost) {
 	var ps []Proposal
 	for range 1 + w.rng.IntN(3) {
 		var n uint32
-		if len(w.ops) > 0 && w.chance(35) {
-			n = uint32(len(w.ops) - 1 - w.rng.IntN(min(len(w.ops), 6))) // a repetition
+		again := len(w.ops) > 0 && w.chance(35)
+		if again { // a repetition, while the client may still repeat it (D2)
+			n = uint32(len(w.ops) - 1 - w.rng.IntN(min(len(w.ops), 6)))
+			if w.chance(10) {
+				n = uint32(len(w.ops) - 1 - w.rng.IntN(min(len(w.ops), 200)))
+			}
+			again = w.mono-w.ops[n].issued < simRetryWindowMS
+		}
+		if again {
 			w.counts["repetitions"]++
 		} else {
 			n = uint32(len(w.ops))
-			o := simOp{point: w.rng.IntN(simPoints), del: w.chance(30), parts: 1, factor: w.rng.IntN(4)}
+			o := simOp{point: w.rng.IntN(simPoints), del: w.chance(30), parts: 1, factor: w.rng.IntN(4), issued: w.mono}
 			if w.chance(10) {
 				o.parts = 2 + w.rng.IntN(2)
 			}

@@ -36,8 +36,13 @@ func (w *world) commitOne(e op.Entry) {
 	w.canon = append(w.canon, e)
 	if f := simOwn(e).Floor; f > 0 {
 		w.counts["floors"]++
-		if f <= w.fold.floor || f.Ms()+simRetryWindowMS > max(e.HLC.Ms(), uint64(w.wallMax)) {
+		if f <= w.fold.floor || f >= e.HLC {
 			w.fail("D2: floor %d after %d at %d", f.Ms(), w.fold.floor.Ms(), e.HLC.Ms())
+		}
+		for n := range w.ops {
+			if o := &w.ops[n]; o.seq != 0 && w.mono-o.issued < simRetryWindowMS && w.canon[o.seq-1].HLC <= f {
+				w.fail("D2: floor %d passes operation %d, which is repeated still", f.Ms(), n)
+			}
 		}
 	}
 	w.fold.apply(e)

@@ -95,6 +95,7 @@ func TestMutations(t *testing.T) {
 		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},
 		{"S1 loaded counts as durable", mutations{trustLoaded: true}, []string{"W6", "I1"}},
 		{"W4 wall clock only", mutations{wallClockOnly: true}, []string{"W4", "I7"}},
+		{"D2 floor by the wall clock", mutations{floorByWall: true}, []string{"D2", "I6"}},
 		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
 		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
 		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I1", "I2", "broken", "stuck"}},
