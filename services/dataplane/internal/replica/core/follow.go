@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -43,7 +44,9 @@ func (m *Machine) receive(from topology.PeerID, msg Message) {
 			}
 		}
 	case Diverged:
-		if m.obeys(from, x.Term) && m.role == Receiver && !m.mut.ignoreDigest {
+		// A late one may be about a copy that another one has replaced since.
+		mine := slices.ContainsFunc(m.marks, func(k point.Mark) bool { return k.Seq == x.Mark })
+		if m.obeys(from, x.Term) && m.role == Receiver && mine && !m.mut.ignoreDigest {
 			m.fx.Wipe = "the primary found another digest"
 			m.enter(Stopped)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -332,6 +333,20 @@ func TestFloor(t *testing.T) {
 	}
 	if f := at(start + 4*window); f != 0 {
 		t.Errorf("D2: %d though nothing is above the floor", f.Ms())
+	}
+}
+
+// TestLateDiverged: the word that a copy differs is about the mark that it names; a newer copy does not go for it.
+func TestLateDiverged(t *testing.T) {
+	m, _ := machine(t, Start{Applied: 10, Last: Position{topology.Term{Epoch: 1, Run: 1}, 10}, Mark: point.Mark{Seq: 9}})
+	p := placement(2, 2, topology.Partial, topology.Active)
+	m.Step(now, PlacementSeen{Placement: p})
+	term := topology.Term{Epoch: 2, Run: 1}
+	if fx := m.Step(now, Received{From: 2, Message: Diverged{term, 7}}); fx.Wipe != "" {
+		t.Errorf("wiped for a mark of an earlier copy: %s", fx.Wipe)
+	}
+	if fx := m.Step(now, Received{From: 2, Message: Diverged{term, 9}}); fx.Wipe == "" {
+		t.Error("not wiped for its own mark")
 	}
 }
 
