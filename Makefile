@@ -16,7 +16,7 @@ PLAIN     = $(sort $(dir $(shell cd services && grep -rl '^//go:build !race' --i
 ALL       = $(sort $(dir $(shell cd services && find . -name '*_test.go' -not -path '*/testdata/*')))
 
 include tools/tools.mk
--include clients/clients.mk
+include clients/clients.mk
 
 .PHONY: help build run check test lint image cluster sim chaos bench bench-peers differential go fmt staticcheck clean
 
