@@ -15,7 +15,7 @@ $(TOOLS): tools/buf/package.json tools/buf/package-lock.json tools/gen/go.mod to
 	GOWORK=off go -C tools/gen build -trimpath -o $(BIN)/ tool
 	@touch $@
 
-$(BIN)/avo: tools/avo/main.go tools/avo/go.mod tools/avo/go.sum
+$(BIN)/avo: $(wildcard tools/avo/*.go) tools/avo/go.mod tools/avo/go.sum
 	GOWORK=off go -C tools/avo build -trimpath -o $@ .
 
 .PHONY: generate generated generate-check proto-lint

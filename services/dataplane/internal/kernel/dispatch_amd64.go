@@ -2,29 +2,40 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-// xxVector does the work of xxRows if CPU and operating system have AVX2. The
-// vector code is written by tools/avo.
+// xxVector does the work of xxLaw if CPU and operating system have what some
+// implementation needs (the names are set only if the system saves the
+// registers). tools/avo writes the implementations; its parameters are: strides
+// in bytes, ids nil for contiguous rows, at least one element and one row.
 
-func dotVector(q, rows, out []float32) bool {
-	if !cpu.X86.HasAVX2 || len(rows) == 0 {
+func hasAVX2() bool { return cpu.X86.HasAVX2 }
+
+// hasAVX512 is what all 512-bit code needs.
+func hasAVX512() bool { return cpu.X86.HasAVX512F && cpu.X86.HasBMI2 }
+
+func (m Metric) float32Vector(q, rows *float32, dim, stride int, ids *uint32, n int, out *float32) bool {
+	switch {
+	case m > L1:
+		return false
+	case hasAVX512():
+		switch m {
+		case Dot:
+			dotF32AVX512(q, rows, dim, stride, ids, n, out)
+		case L2:
+			l2F32AVX512(q, rows, dim, stride, ids, n, out)
+		case L1:
+			l1F32AVX512(q, rows, dim, stride, ids, n, out)
+		}
+	case hasAVX2():
+		switch m {
+		case Dot:
+			dotF32AVX2(q, rows, dim, stride, ids, n, out)
+		case L2:
+			l2F32AVX2(q, rows, dim, stride, ids, n, out)
+		case L1:
+			l1F32AVX2(q, rows, dim, stride, ids, n, out)
+		}
+	default:
 		return false
 	}
-	dotAVX2(&q[0], &rows[0], len(q), len(out), &out[0])
-	return true
-}
-
-func l2Vector(q, rows, out []float32) bool {
-	if !cpu.X86.HasAVX2 || len(rows) == 0 {
-		return false
-	}
-	l2AVX2(&q[0], &rows[0], len(q), len(out), &out[0])
-	return true
-}
-
-func l1Vector(q, rows, out []float32) bool {
-	if !cpu.X86.HasAVX2 || len(rows) == 0 {
-		return false
-	}
-	l1AVX2(&q[0], &rows[0], len(q), len(out), &out[0])
 	return true
 }

@@ -4,4 +4,6 @@ package kernel
 
 import "testing"
 
-func beforeFault(_ *testing.T, n int) []float32 { return make([]float32, n) }
+func beforeFault[E any](_ testing.TB, n int) []E { return make([]E, n) }
+
+func fromRAM[E any](_ testing.TB, n int) []E { return make([]E, n) }

@@ -4,6 +4,4 @@ package kernel
 
 // Without vector code of its own, a platform takes the law itself.
 
-func dotVector(_, _, _ []float32) bool { return false }
-func l2Vector(_, _, _ []float32) bool  { return false }
-func l1Vector(_, _, _ []float32) bool  { return false }
+func (Metric) float32Vector(_, _ *float32, _, _ int, _ *uint32, _ int, _ *float32) bool { return false }

@@ -1,10 +1,10 @@
-// Package kernel compares float32 vectors: inner product, squared Euclidean and
-// Manhattan distance, for one pair or for one query against contiguous rows. It
-// knows no collections, no scores and no order.
+// Package kernel compares vectors: inner product, squared Euclidean and
+// Manhattan distance, for one pair, for one query against contiguous rows, or
+// against rows named by number. It knows no collections, no scores and no order.
 //
-// Pure Go is the law, and its bits are the answer. Every sum is made in one
-// order, which vector units can follow exactly, so all implementations are
-// bit-equal on every CPU (any NaN equals any NaN) and replicas agree on scores:
+// Pure Go is the law, and its bits are the answer: all implementations are
+// bit-equal on every CPU (any NaN equals any NaN), so replicas agree on scores.
+// Floats are added in one order, which vector units can follow exactly:
 //
 //   - Sixteen lanes start at +0. Element i is added to lane i mod 16, in the
 //     order of i, each operation rounded to float32: never a fused
@@ -12,94 +12,93 @@
 //     with zeros, which changes no lane, for a lane is never -0.
 //   - The lanes are folded in halves: l[j]+l[j+8], then +4, +2, +1.
 //
-// A call is not interrupted once it is in vector code, so callers hand out
-// blocks: MaxBlock floats of rows take less than 50 µs on any CPU of this age.
+// Vector code cannot be interrupted, so it is called for some rows at a time:
+// less than 50 µs of work, even if every row comes from main memory. A page that
+// has to be read from a disk is beyond that bound.
 package kernel
-
-import "math"
 
 // Lanes is how many partial sums run side by side.
 const Lanes = 16
 
-// MaxBlock is the greatest number of floats that a caller should hand to one
-// batch call (256 KiB of rows, less than 50 µs).
-const MaxBlock = 1 << 16
+// MaxDim is the greatest length of a vector.
+const MaxDim = 1 << 16
 
-// Dot is the inner product of two vectors of equal length.
-func Dot(a, b []float32) float32 {
-	var out [1]float32
-	DotBatch(a, b, out[:])
-	return out[0]
+// Metric is how two vectors are compared.
+type Metric uint8
+
+// Metrics; cosine similarity is Dot of vectors that Normalize has scaled.
+const (
+	Dot Metric = iota // inner product
+	L2                // squared Euclidean distance
+	L1                // Manhattan distance
+)
+
+// Rows is a table of vectors: row i begins at Data[i*Stride].
+type Rows[E any] struct {
+	Data   []E
+	Stride int // elements, at least the length of a vector
 }
 
-// L2 is the squared Euclidean distance of two vectors of equal length.
-func L2(a, b []float32) float32 {
-	var out [1]float32
-	L2Batch(a, b, out[:])
-	return out[0]
+// at is the row that place i of the output is for.
+func (r Rows[E]) at(i, dim int, ids []uint32) []E {
+	if ids != nil {
+		i = int(ids[i])
+	}
+	return r.Data[i*r.Stride:][:dim]
 }
 
-// L1 is the Manhattan distance of two vectors of equal length.
-func L1(a, b []float32) float32 {
-	var out [1]float32
-	L1Batch(a, b, out[:])
-	return out[0]
+// skip goes on n places.
+func (r Rows[E]) skip(n int, ids []uint32) (Rows[E], []uint32) {
+	if ids != nil {
+		return r, ids[n:]
+	}
+	r.Data = r.Data[min(n*r.Stride, len(r.Data)):]
+	return r, nil
 }
 
-// DotBatch sets out[i] to the inner product of q and row i of rows, which holds
-// len(out) rows of len(q) floats each and nothing else; it panics otherwise.
-func DotBatch(q, rows, out []float32) {
-	check(q, rows, out)
-	if !dotVector(q, rows, out) {
-		dotRows(q, rows, out)
+// check panics unless all rows that are asked for lie inside the table: vector
+// code would read whatever is there, or crash.
+func check[E any](dim int, rows Rows[E], ids []uint32, n int) {
+	if dim > MaxDim {
+		panic("kernel: vector is longer than MaxDim")
+	}
+	if rows.Stride < dim {
+		panic("kernel: stride is shorter than the query")
+	}
+	if dim == 0 || n == 0 {
+		return
+	}
+	last := n - 1
+	if ids != nil {
+		top := uint32(0)
+		for _, id := range ids {
+			top = max(top, id)
+		}
+		last = int(top)
+	}
+	if len(rows.Data) < dim || last > (len(rows.Data)-dim)/rows.Stride {
+		panic("kernel: row is outside of the table")
 	}
 }
 
-// L2Batch is DotBatch for the squared Euclidean distance.
-func L2Batch(q, rows, out []float32) {
-	check(q, rows, out)
-	if !l2Vector(q, rows, out) {
-		l2Rows(q, rows, out)
+// gathered panics unless there is one id per place of the output, and tells ids
+// from none: a nil list means contiguous rows further down.
+func gathered(ids []uint32, n int) []uint32 {
+	if len(ids) != n {
+		panic("kernel: ids do not fit output")
 	}
+	if ids == nil {
+		return []uint32{}
+	}
+	return ids
 }
 
-// L1Batch is DotBatch for the Manhattan distance.
-func L1Batch(q, rows, out []float32) {
-	check(q, rows, out)
-	if !l1Vector(q, rows, out) {
-		l1Rows(q, rows, out)
-	}
-}
+// Bounds of one call of vector code. A row from main memory takes about 0.1 µs,
+// and its bytes come at 8 GB/s or more.
+const (
+	callRows  = 256
+	callBytes = 1 << 18
+)
 
-func check(q, rows, out []float32) {
-	if len(rows) != len(q)*len(out) {
-		panic("kernel: rows do not fit query and output")
-	}
-}
-
-// normal is how far the squared length of a vector may be from 1 for Normalize
-// to leave it alone. It makes normalising idempotent: the rounding of a
-// normalised vector stays below it.
-const normal = 1e-6
-
-// Normalize scales v to length 1 in place and tells whether it could: a zero
-// vector stays as it is, and a vector of length 1 within rounding does too, so
-// that normalising twice changes no bit. The length is summed in float64 in the
-// order of elements, in Go on every CPU.
-func Normalize(v []float32) bool {
-	var sum float64
-	for _, x := range v {
-		sum += float64(float64(x) * float64(x))
-	}
-	if sum == 0 {
-		return false
-	}
-	if math.Abs(sum-1) <= normal {
-		return true
-	}
-	inv := 1 / math.Sqrt(sum)
-	for i, x := range v {
-		v[i] = float32(float64(x) * inv)
-	}
-	return true
-}
+// perCall is how many rows of size bytes one call of vector code takes.
+func perCall(size int) int { return max(1, min(callRows, callBytes/size)) }

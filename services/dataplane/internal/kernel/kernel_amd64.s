@@ -2,16 +2,6 @@
 
 #include "textflag.h"
 
-DATA absmask<>+0(SB)/4, $0x7fffffff
-DATA absmask<>+4(SB)/4, $0x7fffffff
-DATA absmask<>+8(SB)/4, $0x7fffffff
-DATA absmask<>+12(SB)/4, $0x7fffffff
-DATA absmask<>+16(SB)/4, $0x7fffffff
-DATA absmask<>+20(SB)/4, $0x7fffffff
-DATA absmask<>+24(SB)/4, $0x7fffffff
-DATA absmask<>+28(SB)/4, $0x7fffffff
-GLOBL absmask<>(SB), RODATA|NOPTR, $32
-
 DATA tailmask<>+0(SB)/4, $0xffffffff
 DATA tailmask<>+4(SB)/4, $0xffffffff
 DATA tailmask<>+8(SB)/4, $0xffffffff
@@ -20,79 +10,238 @@ DATA tailmask<>+16(SB)/4, $0xffffffff
 DATA tailmask<>+20(SB)/4, $0xffffffff
 DATA tailmask<>+24(SB)/4, $0xffffffff
 DATA tailmask<>+28(SB)/4, $0xffffffff
-DATA tailmask<>+32(SB)/4, $0x00000000
-DATA tailmask<>+36(SB)/4, $0x00000000
-DATA tailmask<>+40(SB)/4, $0x00000000
-DATA tailmask<>+44(SB)/4, $0x00000000
-DATA tailmask<>+48(SB)/4, $0x00000000
-DATA tailmask<>+52(SB)/4, $0x00000000
-DATA tailmask<>+56(SB)/4, $0x00000000
-DATA tailmask<>+60(SB)/4, $0x00000000
-GLOBL tailmask<>(SB), RODATA|NOPTR, $64
+DATA tailmask<>+32(SB)/4, $0xffffffff
+DATA tailmask<>+36(SB)/4, $0xffffffff
+DATA tailmask<>+40(SB)/4, $0xffffffff
+DATA tailmask<>+44(SB)/4, $0xffffffff
+DATA tailmask<>+48(SB)/4, $0xffffffff
+DATA tailmask<>+52(SB)/4, $0xffffffff
+DATA tailmask<>+56(SB)/4, $0xffffffff
+DATA tailmask<>+60(SB)/4, $0xffffffff
+DATA tailmask<>+64(SB)/4, $0x00000000
+DATA tailmask<>+68(SB)/4, $0x00000000
+DATA tailmask<>+72(SB)/4, $0x00000000
+DATA tailmask<>+76(SB)/4, $0x00000000
+DATA tailmask<>+80(SB)/4, $0x00000000
+DATA tailmask<>+84(SB)/4, $0x00000000
+DATA tailmask<>+88(SB)/4, $0x00000000
+DATA tailmask<>+92(SB)/4, $0x00000000
+DATA tailmask<>+96(SB)/4, $0x00000000
+DATA tailmask<>+100(SB)/4, $0x00000000
+DATA tailmask<>+104(SB)/4, $0x00000000
+DATA tailmask<>+108(SB)/4, $0x00000000
+DATA tailmask<>+112(SB)/4, $0x00000000
+DATA tailmask<>+116(SB)/4, $0x00000000
+DATA tailmask<>+120(SB)/4, $0x00000000
+DATA tailmask<>+124(SB)/4, $0x00000000
+GLOBL tailmask<>(SB), RODATA|NOPTR, $128
 
-// func dotAVX2(q *float32, rows *float32, dim int, n int, out *float32)
-// Requires: AVX, MMX+
-TEXT ·dotAVX2(SB), NOSPLIT, $0-40
-	MOVQ q+0(FP), BX
-	MOVQ rows+8(FP), SI
-	MOVQ dim+16(FP), CX
-	MOVQ n+24(FP), DI
-	MOVQ out+32(FP), R8
-	MOVQ CX, AX
-	SHRQ $0x04, AX
-	SHLQ $0x06, AX
-	ANDQ $0x0f, CX
+// func dotF32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, CMOV, MMX+
+TEXT ·dotF32AVX2(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	ADDQ  SI, SI
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
 
-row:
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	XORQ   DX, DX
-	CMPQ   DX, AX
-	JE     rest
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
 
-block:
-	PREFETCHT0 1536(SI)(DX*1)
-	VMOVUPS    (BX)(DX*1), Y2
-	VMOVUPS    32(BX)(DX*1), Y3
-	VMULPS     (SI)(DX*1), Y2, Y2
-	VMULPS     32(SI)(DX*1), Y3, Y3
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y3, Y1, Y1
-	ADDQ       $0x40, DX
-	CMPQ       DX, AX
-	JNE        block
+groupblock:
+	VMOVUPS    (AX)(R14*1), Y8
+	VMOVUPS    32(AX)(R14*1), Y9
+	VMULPS     (SI)(R14*1), Y8, Y10
+	VADDPS     Y10, Y0, Y0
+	VMULPS     32(SI)(R14*1), Y9, Y10
+	VADDPS     Y10, Y1, Y1
+	VMULPS     (R8)(R14*1), Y8, Y10
+	VADDPS     Y10, Y2, Y2
+	VMULPS     32(R8)(R14*1), Y9, Y10
+	VADDPS     Y10, Y3, Y3
+	VMULPS     (R10)(R14*1), Y8, Y10
+	VADDPS     Y10, Y4, Y4
+	VMULPS     32(R10)(R14*1), Y9, Y10
+	VADDPS     Y10, Y5, Y5
+	VMULPS     (R12)(R14*1), Y8, Y8
+	VADDPS     Y8, Y6, Y6
+	VMULPS     32(R12)(R14*1), Y9, Y8
+	VADDPS     Y8, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
 
-rest:
-	MOVQ       CX, R9
-	TESTQ      R9, R9
-	JZ         fold
-	CMPQ       R9, $0x08
-	JL         few
-	VMOVUPS    (BX)(DX*1), Y2
-	VMULPS     (SI)(DX*1), Y2, Y2
+grouptail:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VADDPS       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Y2
+	VMOVUPS    32(AX)(DI*1), Y3
+	VMULPS     (SI)(DI*1), Y2, Y2
 	VADDPS     Y2, Y0, Y0
-	ADDQ       $0x20, DX
-	SUBQ       $0x08, R9
-	JZ         fold
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VMULPS     Y3, Y2, Y2
+	VMULPS     32(SI)(DI*1), Y3, Y2
 	VADDPS     Y2, Y1, Y1
-	JMP        fold
+	ADDQ       $0x40, DI
+	JNZ        oneblock
 
-few:
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VMULPS     Y3, Y2, Y2
-	VADDPS     Y2, Y0, Y0
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	LEAQ       tailmask<>+64(SB), DI
+	MOVQ       16(SP), R8
+	SHLQ       $0x02, R8
+	SUBQ       R8, DI
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX), Y2, Y2
+	VMOVUPS    32(DI), Y3
+	VMASKMOVPS 32(AX), Y3, Y3
+	VMOVUPS    (DI), Y4
+	VMASKMOVPS (SI), Y4, Y4
+	VMULPS     Y4, Y2, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    32(DI), Y2
+	VMASKMOVPS 32(SI), Y2, Y2
+	VMULPS     Y2, Y3, Y2
+	VADDPS     Y2, Y1, Y1
 
 fold:
 	VADDPS       Y1, Y0, Y0
@@ -101,170 +250,456 @@ fold:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	VMOVSS       X0, (R8)
-	ADDQ         $0x04, R8
-	ADDQ         AX, SI
-	LEAQ         (SI)(CX*4), SI
-	DECQ         DI
-	JNZ          row
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
 	VZEROUPPER
 	RET
 
-// func l2AVX2(q *float32, rows *float32, dim int, n int, out *float32)
-// Requires: AVX, MMX+
-TEXT ·l2AVX2(SB), NOSPLIT, $0-40
-	MOVQ q+0(FP), BX
-	MOVQ rows+8(FP), SI
-	MOVQ dim+16(FP), CX
-	MOVQ n+24(FP), DI
-	MOVQ out+32(FP), R8
-	MOVQ CX, AX
-	SHRQ $0x04, AX
-	SHLQ $0x06, AX
-	ANDQ $0x0f, CX
+// func dotF32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·dotF32AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	ADDQ  SI, SI
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
 
-row:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	XORQ   DX, DX
-	CMPQ   DX, AX
-	JE     rest
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
 
-block:
-	PREFETCHT0 1536(SI)(DX*1)
-	VMOVUPS    (BX)(DX*1), Y2
-	VMOVUPS    32(BX)(DX*1), Y3
-	VSUBPS     (SI)(DX*1), Y2, Y2
-	VMULPS     Y2, Y2, Y2
-	VSUBPS     32(SI)(DX*1), Y3, Y3
-	VMULPS     Y3, Y3, Y3
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y3, Y1, Y1
-	ADDQ       $0x40, DX
-	CMPQ       DX, AX
-	JNE        block
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
 
-rest:
-	MOVQ       CX, R9
-	TESTQ      R9, R9
-	JZ         fold
-	CMPQ       R9, $0x08
-	JL         few
-	VMOVUPS    (BX)(DX*1), Y2
-	VSUBPS     (SI)(DX*1), Y2, Y2
-	VMULPS     Y2, Y2, Y2
-	VADDPS     Y2, Y0, Y0
-	ADDQ       $0x20, DX
-	SUBQ       $0x08, R9
-	JZ         fold
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VSUBPS     Y3, Y2, Y2
-	VMULPS     Y2, Y2, Y2
-	VADDPS     Y2, Y1, Y1
-	JMP        fold
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
 
-few:
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VSUBPS     Y3, Y2, Y2
-	VMULPS     Y2, Y2, Y2
-	VADDPS     Y2, Y0, Y0
+groupblock:
+	VMOVUPS    (AX)(R14*1), Z4
+	VMULPS     (SI)(R14*1), Z4, Z5
+	VADDPS     Z5, Z0, Z0
+	VMULPS     (R8)(R14*1), Z4, Z5
+	VADDPS     Z5, Z1, Z1
+	VMULPS     (R10)(R14*1), Z4, Z5
+	VADDPS     Z5, Z2, Z2
+	VMULPS     (R12)(R14*1), Z4, Z4
+	VADDPS     Z4, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVUPS.Z  (AX), K1, Z4
+	VMOVUPS.Z  (SI), K1, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z0, Z0
+	PREFETCHT0 (DI)
+	VMOVUPS.Z  (R8), K1, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z1, Z1
+	PREFETCHT0 (R9)
+	VMOVUPS.Z  (R10), K1, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z2, Z2
+	PREFETCHT0 (R11)
+	VMOVUPS.Z  (R12), K1, Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z3, Z3
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VADDPS        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VADDPS        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VADDPS        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VMOVUPS       X6, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Z1
+	VMULPS     (SI)(DI*1), Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ      16(SP), $0x00
+	JE        fold
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (SI), K1, Z2
+	VMULPS    Z2, Z1, Z2
+	VADDPS    Z2, Z0, Z0
 
 fold:
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	VMOVSS       X0, (R8)
-	ADDQ         $0x04, R8
-	ADDQ         AX, SI
-	LEAQ         (SI)(CX*4), SI
-	DECQ         DI
-	JNZ          row
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
 	VZEROUPPER
 	RET
 
-// func l1AVX2(q *float32, rows *float32, dim int, n int, out *float32)
-// Requires: AVX, MMX+
-TEXT ·l1AVX2(SB), NOSPLIT, $0-40
-	MOVQ q+0(FP), BX
-	MOVQ rows+8(FP), SI
-	MOVQ dim+16(FP), CX
-	MOVQ n+24(FP), DI
-	MOVQ out+32(FP), R8
-	MOVQ CX, AX
-	SHRQ $0x04, AX
-	SHLQ $0x06, AX
-	ANDQ $0x0f, CX
+// func l2F32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, CMOV, MMX+
+TEXT ·l2F32AVX2(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	ADDQ  SI, SI
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
 
-row:
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	XORQ   DX, DX
-	CMPQ   DX, AX
-	JE     rest
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
 
-block:
-	PREFETCHT0 1536(SI)(DX*1)
-	VMOVUPS    (BX)(DX*1), Y2
-	VMOVUPS    32(BX)(DX*1), Y3
-	VSUBPS     (SI)(DX*1), Y2, Y2
-	VANDPS     absmask<>+0(SB), Y2, Y2
-	VSUBPS     32(SI)(DX*1), Y3, Y3
-	VANDPS     absmask<>+0(SB), Y3, Y3
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y3, Y1, Y1
-	ADDQ       $0x40, DX
-	CMPQ       DX, AX
-	JNE        block
+groupblock:
+	VMOVUPS    (AX)(R14*1), Y8
+	VMOVUPS    32(AX)(R14*1), Y9
+	VSUBPS     (SI)(R14*1), Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y0, Y0
+	VSUBPS     32(SI)(R14*1), Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y1, Y1
+	VSUBPS     (R8)(R14*1), Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y2, Y2
+	VSUBPS     32(R8)(R14*1), Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y3, Y3
+	VSUBPS     (R10)(R14*1), Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y4, Y4
+	VSUBPS     32(R10)(R14*1), Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y5, Y5
+	VSUBPS     (R12)(R14*1), Y8, Y8
+	VMULPS     Y8, Y8, Y8
+	VADDPS     Y8, Y6, Y6
+	VSUBPS     32(R12)(R14*1), Y9, Y8
+	VMULPS     Y8, Y8, Y8
+	VADDPS     Y8, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
 
-rest:
-	MOVQ       CX, R9
-	TESTQ      R9, R9
-	JZ         fold
-	CMPQ       R9, $0x08
-	JL         few
-	VMOVUPS    (BX)(DX*1), Y2
-	VSUBPS     (SI)(DX*1), Y2, Y2
-	VANDPS     absmask<>+0(SB), Y2, Y2
+grouptail:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VADDPS       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Y2
+	VMOVUPS    32(AX)(DI*1), Y3
+	VSUBPS     (SI)(DI*1), Y2, Y2
+	VMULPS     Y2, Y2, Y2
 	VADDPS     Y2, Y0, Y0
-	ADDQ       $0x20, DX
-	SUBQ       $0x08, R9
-	JZ         fold
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VSUBPS     Y3, Y2, Y2
-	VANDPS     absmask<>+0(SB), Y2, Y2
+	VSUBPS     32(SI)(DI*1), Y3, Y2
+	VMULPS     Y2, Y2, Y2
 	VADDPS     Y2, Y1, Y1
-	JMP        fold
+	ADDQ       $0x40, DI
+	JNZ        oneblock
 
-few:
-	LEAQ       tailmask<>+32(SB), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
-	VMOVUPS    (R10), Y3
-	VMASKMOVPS (BX)(DX*1), Y3, Y2
-	VMASKMOVPS (SI)(DX*1), Y3, Y3
-	VSUBPS     Y3, Y2, Y2
-	VANDPS     absmask<>+0(SB), Y2, Y2
-	VADDPS     Y2, Y0, Y0
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	LEAQ       tailmask<>+64(SB), DI
+	MOVQ       16(SP), R8
+	SHLQ       $0x02, R8
+	SUBQ       R8, DI
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX), Y2, Y2
+	VMOVUPS    32(DI), Y3
+	VMASKMOVPS 32(AX), Y3, Y3
+	VMOVUPS    (DI), Y4
+	VMASKMOVPS (SI), Y4, Y4
+	VSUBPS     Y4, Y2, Y4
+	VMULPS     Y4, Y4, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    32(DI), Y2
+	VMASKMOVPS 32(SI), Y2, Y2
+	VSUBPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y2
+	VADDPS     Y2, Y1, Y1
 
 fold:
 	VADDPS       Y1, Y0, Y0
@@ -273,12 +708,716 @@ fold:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	VMOVSS       X0, (R8)
-	ADDQ         $0x04, R8
-	ADDQ         AX, SI
-	LEAQ         (SI)(CX*4), SI
-	DECQ         DI
-	JNZ          row
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2F32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·l2F32AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	ADDQ  SI, SI
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*1), Z4
+	VSUBPS     (SI)(R14*1), Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z0, Z0
+	VSUBPS     (R8)(R14*1), Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z1, Z1
+	VSUBPS     (R10)(R14*1), Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z2, Z2
+	VSUBPS     (R12)(R14*1), Z4, Z4
+	VMULPS     Z4, Z4, Z4
+	VADDPS     Z4, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVUPS.Z  (AX), K1, Z4
+	VMOVUPS.Z  (SI), K1, Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z0, Z0
+	PREFETCHT0 (DI)
+	VMOVUPS.Z  (R8), K1, Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z1, Z1
+	PREFETCHT0 (R9)
+	VMOVUPS.Z  (R10), K1, Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z2, Z2
+	PREFETCHT0 (R11)
+	VMOVUPS.Z  (R12), K1, Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z3, Z3
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VADDPS        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VADDPS        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VADDPS        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VMOVUPS       X6, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Z1
+	VSUBPS     (SI)(DI*1), Z1, Z1
+	VMULPS     Z1, Z1, Z1
+	VADDPS     Z1, Z0, Z0
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ      16(SP), $0x00
+	JE        fold
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (SI), K1, Z2
+	VSUBPS    Z2, Z1, Z2
+	VMULPS    Z2, Z2, Z2
+	VADDPS    Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1F32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·l1F32AVX2(SB), NOSPLIT, $24-56
+	MOVQ     q+0(FP), AX
+	MOVQ     ids+32(FP), CX
+	MOVQ     n+40(FP), DX
+	MOVQ     out+48(FP), BX
+	MOVQ     dim+16(FP), SI
+	MOVQ     SI, DI
+	ANDQ     $0x0f, DI
+	MOVQ     DI, 16(SP)
+	SUBQ     DI, SI
+	ADDQ     SI, SI
+	ADDQ     SI, SI
+	MOVQ     rows+8(FP), DI
+	ADDQ     SI, DI
+	MOVQ     DI, (SP)
+	ADDQ     SI, AX
+	NEGQ     SI
+	MOVQ     SI, 8(SP)
+	VPCMPEQD Y0, Y0, Y0
+	VPSRLD   $0x01, Y0, Y0
+	TESTQ    CX, CX
+	JZ       single
+	CMPQ     16(SP), $0x00
+	JNE      single
+	CMPQ     DX, $0x04
+	JL       single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*1), Y9
+	VMOVUPS    32(AX)(R14*1), Y10
+	VSUBPS     (SI)(R14*1), Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y1, Y1
+	VSUBPS     32(SI)(R14*1), Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y2, Y2
+	VSUBPS     (R8)(R14*1), Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y3, Y3
+	VSUBPS     32(R8)(R14*1), Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y4, Y4
+	VSUBPS     (R10)(R14*1), Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y5, Y5
+	VSUBPS     32(R10)(R14*1), Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y6, Y6
+	VSUBPS     (R12)(R14*1), Y9, Y9
+	VANDPS     Y0, Y9, Y9
+	VADDPS     Y9, Y7, Y7
+	VSUBPS     32(R12)(R14*1), Y10, Y9
+	VANDPS     Y0, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y7
+	VINSERTF128  $0x01, X3, Y1, Y2
+	VPERM2F128   $0x31, Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VINSERTF128  $0x01, X7, Y5, Y1
+	VPERM2F128   $0x31, Y7, Y5, Y3
+	VADDPS       Y3, Y1, Y1
+	VUNPCKLPS    Y1, Y2, Y3
+	VUNPCKHPS    Y1, Y2, Y1
+	VADDPS       Y1, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y1
+	VADDPS       Y1, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VUNPCKLPS    X1, X3, X3
+	VMOVUPS      X3, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Y3
+	VMOVUPS    32(AX)(DI*1), Y4
+	VSUBPS     (SI)(DI*1), Y3, Y3
+	VANDPS     Y0, Y3, Y3
+	VADDPS     Y3, Y1, Y1
+	VSUBPS     32(SI)(DI*1), Y4, Y3
+	VANDPS     Y0, Y3, Y3
+	VADDPS     Y3, Y2, Y2
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	LEAQ       tailmask<>+64(SB), DI
+	MOVQ       16(SP), R8
+	SHLQ       $0x02, R8
+	SUBQ       R8, DI
+	VMOVUPS    (DI), Y3
+	VMASKMOVPS (AX), Y3, Y3
+	VMOVUPS    32(DI), Y4
+	VMASKMOVPS 32(AX), Y4, Y4
+	VMOVUPS    (DI), Y5
+	VMASKMOVPS (SI), Y5, Y5
+	VSUBPS     Y5, Y3, Y5
+	VANDPS     Y0, Y5, Y5
+	VADDPS     Y5, Y1, Y1
+	VMOVUPS    32(DI), Y3
+	VMASKMOVPS 32(SI), Y3, Y3
+	VSUBPS     Y3, Y4, Y3
+	VANDPS     Y0, Y3, Y3
+	VADDPS     Y3, Y2, Y2
+
+fold:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VMOVHLPS     X1, X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1F32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·l1F32AVX512(SB), NOSPLIT, $24-56
+	MOVQ       q+0(FP), AX
+	MOVQ       ids+32(FP), CX
+	MOVQ       n+40(FP), DX
+	MOVQ       out+48(FP), BX
+	MOVQ       dim+16(FP), SI
+	MOVQ       SI, DI
+	ANDQ       $0x0f, DI
+	MOVQ       DI, 16(SP)
+	SUBQ       DI, SI
+	MOVQ       $-1, R8
+	BZHIQ      DI, R8, R8
+	KMOVQ      R8, K1
+	ADDQ       SI, SI
+	ADDQ       SI, SI
+	MOVQ       rows+8(FP), DI
+	ADDQ       SI, DI
+	MOVQ       DI, (SP)
+	ADDQ       SI, AX
+	NEGQ       SI
+	MOVQ       SI, 8(SP)
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSRLD     $0x01, Z0, Z0
+	TESTQ      CX, CX
+	JZ         single
+	CMPQ       DX, $0x04
+	JL         single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*1), Z5
+	VSUBPS     (SI)(R14*1), Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z1, Z1
+	VSUBPS     (R8)(R14*1), Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z2, Z2
+	VSUBPS     (R10)(R14*1), Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z3, Z3
+	VSUBPS     (R12)(R14*1), Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VADDPS     Z5, Z4, Z4
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVUPS.Z  (AX), K1, Z5
+	VMOVUPS.Z  (SI), K1, Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z1, Z1
+	PREFETCHT0 (DI)
+	VMOVUPS.Z  (R8), K1, Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z2, Z2
+	PREFETCHT0 (R9)
+	VMOVUPS.Z  (R10), K1, Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z3, Z3
+	PREFETCHT0 (R11)
+	VMOVUPS.Z  (R12), K1, Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z4, Z4
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z1, Y5
+	VADDPS        Y5, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y5
+	VADDPS        Y5, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X2, Y1, Y5
+	VPERM2F128    $0x31, Y2, Y1, Y6
+	VADDPS        Y6, Y5, Y5
+	VINSERTF128   $0x01, X4, Y3, Y6
+	VPERM2F128    $0x31, Y4, Y3, Y7
+	VADDPS        Y7, Y6, Y6
+	VUNPCKLPS     Y6, Y5, Y7
+	VUNPCKHPS     Y6, Y5, Y5
+	VADDPS        Y5, Y7, Y7
+	VPERMILPS     $0x4e, Y7, Y5
+	VADDPS        Y5, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X5
+	VUNPCKLPS     X5, X7, X7
+	VMOVUPS       X7, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*1), Z2
+	VSUBPS     (SI)(DI*1), Z2, Z2
+	VPANDD     Z0, Z2, Z2
+	VADDPS     Z2, Z1, Z1
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ      16(SP), $0x00
+	JE        fold
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z (SI), K1, Z3
+	VSUBPS    Z3, Z2, Z3
+	VPANDD    Z0, Z3, Z3
+	VADDPS    Z3, Z1, Z1
+
+fold:
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VMOVHLPS      X1, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSHDUP     X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
 	VZEROUPPER
 	RET

@@ -2,20 +2,44 @@
 
 package kernel
 
-// dotAVX2 sets out[0..n) to the inner products of q and n rows of dim floats.
+// dotF32AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
 // dim and n must be at least 1.
 //
 //go:noescape
-func dotAVX2(q *float32, rows *float32, dim int, n int, out *float32)
+func dotF32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
 
-// l2AVX2 sets out[0..n) to the squared Euclidean distances of q and n rows of dim floats.
+// dotF32AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
 // dim and n must be at least 1.
 //
 //go:noescape
-func l2AVX2(q *float32, rows *float32, dim int, n int, out *float32)
+func dotF32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
 
-// l1AVX2 sets out[0..n) to the Manhattan distances of q and n rows of dim floats.
+// l2F32AVX2 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
 // dim and n must be at least 1.
 //
 //go:noescape
-func l1AVX2(q *float32, rows *float32, dim int, n int, out *float32)
+func l2F32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l2F32AVX512 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2F32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l1F32AVX2 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1F32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l1F32AVX512 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1F32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)

@@ -1,16 +1,15 @@
 package kernel
 
-import "golang.org/x/sys/cpu"
+// The tests hold every implementation that this CPU can run against the law; the
+// dispatch alone would show only the widest.
 
-// vectorCode lists every implementation that this CPU can run, for the tests to
-// hold against the law; the dispatch alone would show only the widest.
-func vectorCode() map[string][3]func(q, rows, out []float32) {
-	wrap := func(f func(q, rows *float32, dim, n int, out *float32)) func(q, rows, out []float32) {
-		return func(q, rows, out []float32) { f(&q[0], &rows[0], len(q), len(out), &out[0]) }
+func float32Codes(m Metric) map[string]code[float32, float32, float32] {
+	all := map[string]code[float32, float32, float32]{}
+	if hasAVX2() {
+		all["avx2"] = []code[float32, float32, float32]{dotF32AVX2, l2F32AVX2, l1F32AVX2}[m]
 	}
-	m := map[string][3]func(q, rows, out []float32){}
-	if cpu.X86.HasAVX2 {
-		m["avx2"] = [3]func(q, rows, out []float32){wrap(dotAVX2), wrap(l2AVX2), wrap(l1AVX2)}
+	if hasAVX512() {
+		all["avx512"] = []code[float32, float32, float32]{dotF32AVX512, l2F32AVX512, l1F32AVX512}[m]
 	}
-	return m
+	return all
 }

@@ -2,4 +2,4 @@
 
 package kernel
 
-func vectorCode() map[string][3]func(q, rows, out []float32) { return nil }
+func float32Codes(Metric) map[string]code[float32, float32, float32] { return nil }

@@ -1,7 +1,7 @@
 // Package flat is the exact index: it compares the query with every row, block
 // by block. It is not a graph, needs no building and persists nothing.
 //
-// Rows lie in chunks of at most kernel.MaxBlock floats, so growth copies no
+// Rows lie in chunks of at most chunkFloats floats, so growth copies no
 // vectors of full chunks and the garbage collector finds no pointer in them.
 // Each chunk has a lock of its own, held while one block is copied or scored
 // (tens of microseconds), never while Accept or Before run.
@@ -20,7 +20,11 @@ import (
 )
 
 // MaxDim is the greatest vector length: one row must fit into a block.
-const MaxDim = kernel.MaxBlock
+const MaxDim = kernel.MaxDim
+
+// chunkFloats is the greatest number of floats in a chunk: 256 KiB, so that its
+// lock is held for tens of microseconds.
+const chunkFloats = MaxDim
 
 // firstRows is how many rows a chunk has room for at first; it doubles from there.
 const firstRows = 8
@@ -64,7 +68,7 @@ func New(dim int, d query.Distance, o Options) (*Index, error) {
 	if !ok {
 		return nil, fmt.Errorf("flat index: unknown distance %d", d)
 	}
-	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), shift: uint(bits.Len(uint(kernel.MaxBlock/dim))) - 1}
+	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), shift: uint(bits.Len(uint(chunkFloats/dim))) - 1}
 	x.chunks.Store(&[]*chunk{})
 	x.scratch.New = func() any { return &scratch{} }
 	return x, nil
@@ -179,7 +183,7 @@ func (c *chunk) score(m *metric, q []float32, from int, out []float32, live []ui
 	if n <= 0 {
 		return 0
 	}
-	m.batch(q, c.vecs[from*dim:(from+n)*dim], out[:n])
+	m.raw.Float32(q, kernel.Rows[float32]{Data: c.vecs[from*dim:], Stride: dim}, out[:n])
 	copy(live, c.live[from/64:])
 	return n
 }
@@ -191,9 +195,7 @@ func (c *chunk) scoreOne(m *metric, q []float32, r int) (float32, bool) {
 	if !c.has(r) {
 		return 0, false
 	}
-	var out [1]float32
-	m.batch(q, c.vecs[r*len(q):(r+1)*len(q)], out[:])
-	return out[0], true
+	return m.raw.PairFloat32(q, c.vecs[r*len(q):(r+1)*len(q)]), true
 }
 
 // prepare copies the query vector into buf in the form that rows have.

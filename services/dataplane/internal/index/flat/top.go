@@ -13,7 +13,7 @@ import (
 // into public scores. Keys, not raws, decide the order, because equal scores
 // are ties: square roots of different raws may be equal.
 type metric struct {
-	batch     func(q, rows, out []float32)
+	raw       kernel.Metric
 	distance  query.Distance
 	sign      float32 // +1 or -1: raw*sign grows with nearness
 	root      bool    // the score is the root of raw
@@ -24,13 +24,13 @@ func metricOf(d query.Distance) (metric, bool) {
 	m := metric{distance: d, sign: 1}
 	switch d {
 	case query.Cosine:
-		m.batch, m.normalize = kernel.DotBatch, true
+		m.raw, m.normalize = kernel.Dot, true
 	case query.Dot:
-		m.batch = kernel.DotBatch
+		m.raw = kernel.Dot
 	case query.Euclid:
-		m.batch, m.sign, m.root = kernel.L2Batch, -1, true
+		m.raw, m.sign, m.root = kernel.L2, -1, true
 	case query.Manhattan:
-		m.batch, m.sign = kernel.L1Batch, -1
+		m.raw, m.sign = kernel.L1, -1
 	default:
 		return m, false
 	}

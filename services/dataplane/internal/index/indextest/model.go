@@ -43,13 +43,13 @@ func score(d query.Distance, q, v []float32) float32 {
 	case query.Cosine:
 		q = slices.Clone(q)
 		kernel.Normalize(q)
-		return kernel.Dot(q, v)
+		return kernel.Dot.PairFloat32(q, v)
 	case query.Euclid:
-		return float32(math.Sqrt(float64(kernel.L2(q, v))))
+		return float32(math.Sqrt(float64(kernel.L2.PairFloat32(q, v))))
 	case query.Manhattan:
-		return kernel.L1(q, v)
+		return kernel.L1.PairFloat32(q, v)
 	default:
-		return kernel.Dot(q, v)
+		return kernel.Dot.PairFloat32(q, v)
 	}
 }
 
