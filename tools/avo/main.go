@@ -78,5 +78,6 @@ func (s source) offset(n int) Op { return s.at.Offset(n) }
 func main() {
 	tailMask()
 	float32s()
+	codes()
 	Generate()
 }

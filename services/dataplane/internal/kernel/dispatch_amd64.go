@@ -1,6 +1,10 @@
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 // xxVector does the work of xxLaw if CPU and operating system have what some
 // implementation needs (the names are set only if the system saves the
@@ -11,6 +15,9 @@ func hasAVX2() bool { return cpu.X86.HasAVX2 }
 
 // hasAVX512 is what all 512-bit code needs.
 func hasAVX512() bool { return cpu.X86.HasAVX512F && cpu.X86.HasBMI2 }
+
+// hasVNNI is what 512-bit code for bytes needs.
+func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VNNI }
 
 func (m Metric) float32Vector(q, rows *float32, dim, stride int, ids *uint32, n int, out *float32) bool {
 	switch {
@@ -33,6 +40,52 @@ func (m Metric) float32Vector(q, rows *float32, dim, stride int, ids *uint32, n 
 			l2F32AVX2(q, rows, dim, stride, ids, n, out)
 		case L1:
 			l1F32AVX2(q, rows, dim, stride, ids, n, out)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (m Metric) codeVector(signed bool, q, rows unsafe.Pointer, dim, stride int, ids *uint32, n int, out *int64) bool {
+	switch {
+	case m > L1:
+		return false
+	case hasVNNI() && signed:
+		switch m {
+		case Dot:
+			dotI8AVX512((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		case L2:
+			l2I8AVX512((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		case L1:
+			l1I8AVX512((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		}
+	case hasVNNI():
+		switch m {
+		case Dot:
+			dotU8AVX512((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
+		case L2:
+			l2U8AVX512((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
+		case L1:
+			l1U8AVX512((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
+		}
+	case hasAVX2() && signed:
+		switch m {
+		case Dot:
+			dotI8AVX2((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		case L2:
+			l2I8AVX2((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		case L1:
+			l1I8AVX2((*int8)(q), (*int8)(rows), dim, stride, ids, n, out)
+		}
+	case hasAVX2():
+		switch m {
+		case Dot:
+			dotU8AVX2((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
+		case L2:
+			l2U8AVX2((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
+		case L1:
+			l1U8AVX2((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
 		}
 	default:
 		return false

@@ -36,7 +36,7 @@ type suite interface {
 func suites() []suite {
 	var all []suite
 	for m, name := range metricNames {
-		all = append(all, float32Family(Metric(m), name))
+		all = append(all, float32Family(Metric(m), name), uint8Family(Metric(m), name), int8Family(Metric(m), name))
 	}
 	return all
 }
@@ -81,6 +81,19 @@ func (f family[Q, R, O]) hold(t *testing.T, q []Q, rows Rows[R], ids []uint32, n
 	if p := f.pair(q, rows.Data[:len(q)]); !f.same(p, one[0]) {
 		t.Fatalf("pair dim %d: %v, law %v", len(q), p, one[0])
 	}
+}
+
+// pairs compares two vectors with everything there is.
+func (f family[Q, R, O]) pairs(a []Q, b []R) []O {
+	out := make([]O, 1, 4)
+	f.law(a, Rows[R]{b, len(b)}, nil, out)
+	out = append(out, f.pair(a, b))
+	for _, c := range f.codes {
+		var one [1]O
+		c(&a[0], &b[0], len(a), len(b)*int(unsafe.Sizeof(b[0])), nil, 1, &one[0])
+		out = append(out, one[0])
+	}
+	return out
 }
 
 // lengths holds all lengths to the law, right before a page that must not be

@@ -2,6 +2,12 @@
 
 package kernel
 
+import "unsafe"
+
 // Without vector code of its own, a platform takes the law itself.
 
 func (Metric) float32Vector(_, _ *float32, _, _ int, _ *uint32, _ int, _ *float32) bool { return false }
+
+func (Metric) codeVector(_ bool, _, _ unsafe.Pointer, _, _ int, _ *uint32, _ int, _ *int64) bool {
+	return false
+}

@@ -1421,3 +1421,3449 @@ fold:
 done:
 	VZEROUPPER
 	RET
+
+// func dotU8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·dotU8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVZXBW  (AX)(R14*1), Y8
+	VPMOVZXBW  16(AX)(R14*1), Y9
+	VPMOVZXBW  (SI)(R14*1), Y10
+	VPMOVZXBW  16(SI)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y0, Y0
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y1, Y1
+	VPMOVZXBW  (R8)(R14*1), Y10
+	VPMOVZXBW  16(R8)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y2, Y2
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VPMOVZXBW  (R10)(R14*1), Y10
+	VPMOVZXBW  16(R10)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y4, Y4
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VPMOVZXBW  (R12)(R14*1), Y10
+	VPMOVZXBW  16(R12)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y6, Y6
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VPADDD       Y1, Y0, Y0
+	VPADDD       Y3, Y2, Y2
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VPADDD       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VPADDD       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VPMOVZXDQ    X2, Y0
+	VMOVDQU      Y0, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVZXBW  (AX)(DI*1), Y2
+	VPMOVZXBW  16(AX)(DI*1), Y3
+	VPMOVZXBW  (SI)(DI*1), Y4
+	VPMOVZXBW  16(SI)(DI*1), Y5
+	VPMADDWD   Y2, Y4, Y4
+	VPADDD     Y4, Y0, Y0
+	VPMADDWD   Y3, Y5, Y5
+	VPADDD     Y5, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R8)
+	VMOVUPS -16(SI)(DI*1), X2
+	VMOVUPS X2, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VPMOVZXBW 56(SP), Y2
+	VPMOVZXBW 72(SP), Y3
+	VPMOVZXBW 24(SP), Y4
+	VPMOVZXBW 40(SP), Y5
+	VPMADDWD  Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMADDWD  Y3, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+
+fold:
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VPADDD       X1, X0, X0
+	VPMOVZXDQ    X0, X0
+	VMOVQ        X0, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotU8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+TEXT ·dotU8AVX512(SB), NOSPLIT, $24-56
+	MOVQ         q+0(FP), AX
+	MOVQ         ids+32(FP), CX
+	MOVQ         n+40(FP), DX
+	MOVQ         out+48(FP), BX
+	MOVQ         dim+16(FP), SI
+	MOVQ         SI, DI
+	ANDQ         $0x3f, DI
+	MOVQ         DI, 16(SP)
+	SUBQ         DI, SI
+	MOVQ         $-1, R8
+	BZHIQ        DI, R8, R8
+	KMOVQ        R8, K1
+	MOVQ         rows+8(FP), DI
+	ADDQ         SI, DI
+	MOVQ         DI, (SP)
+	ADDQ         SI, AX
+	NEGQ         SI
+	MOVQ         SI, 8(SP)
+	MOVL         $0x80808080, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x01010101, SI
+	VPBROADCASTD SI, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         8(SP), SI
+	TESTQ        SI, SI
+	JZ           sumtail
+
+sumblock:
+	VMOVDQU64 (AX)(SI*1), Z3
+	VPDPBUSD  Z1, Z3, Z2
+	ADDQ      $0x40, SI
+	JNZ       sumblock
+
+sumtail:
+	VMOVDQU8.Z    (AX), K1, Z3
+	VPDPBUSD      Z1, Z3, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VPADDD        Y1, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X1
+	VPADDD        X1, X2, X2
+	VMOVHLPS      X2, X2, X1
+	VPADDD        X1, X2, X2
+	VMOVSHDUP     X2, X1
+	VPADDD        X1, X2, X2
+	VPBROADCASTD  X2, X2
+	VPSLLD        $0x07, X2, X2
+	TESTQ         CX, CX
+	JZ            single
+	CMPQ          DX, $0x04
+	JL            single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU64  (AX)(R14*1), Z1
+	VPXORQ     (SI)(R14*1), Z0, Z3
+	VPDPBUSD   Z3, Z1, Z4
+	VPXORQ     (R8)(R14*1), Z0, Z3
+	VPDPBUSD   Z3, Z1, Z5
+	VPXORQ     (R10)(R14*1), Z0, Z3
+	VPDPBUSD   Z3, Z1, Z6
+	VPXORQ     (R12)(R14*1), Z0, Z3
+	VPDPBUSD   Z3, Z1, Z7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z3, Z1, Z4
+	PREFETCHT0 (DI)
+	VMOVDQU8.Z (R8), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z3, Z1, Z5
+	PREFETCHT0 (R9)
+	VMOVDQU8.Z (R10), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z3, Z1, Z6
+	PREFETCHT0 (R11)
+	VMOVDQU8.Z (R12), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z3, Z1, Z7
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z5, Y1
+	VPADDD        Y1, Y5, Y5
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VPADDD        Y1, Y6, Y6
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VPADDD        Y1, Y7, Y7
+	VINSERTF128   $0x01, X5, Y4, Y1
+	VPERM2F128    $0x31, Y5, Y4, Y3
+	VPADDD        Y3, Y1, Y1
+	VINSERTF128   $0x01, X7, Y6, Y3
+	VPERM2F128    $0x31, Y7, Y6, Y8
+	VPADDD        Y8, Y3, Y3
+	VUNPCKLPS     Y3, Y1, Y8
+	VUNPCKHPS     Y3, Y1, Y1
+	VPADDD        Y1, Y8, Y8
+	VPERMILPS     $0x4e, Y8, Y1
+	VPADDD        Y1, Y8, Y8
+	VEXTRACTF128  $0x01, Y8, X1
+	VUNPCKLPS     X1, X8, X8
+	VPADDD        X2, X8, X8
+	VPMOVZXDQ     X8, Y1
+	VMOVDQU       Y1, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z4, Z4, Z4
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z1
+	VPXORQ     (SI)(DI*1), Z0, Z3
+	VPDPBUSD   Z3, Z1, Z4
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z3, Z1, Z4
+
+fold:
+	VEXTRACTF64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X1
+	VPADDD        X1, X4, X4
+	VMOVHLPS      X4, X4, X1
+	VPADDD        X1, X4, X4
+	VMOVSHDUP     X4, X1
+	VPADDD        X1, X4, X4
+	VPADDD        X2, X4, X4
+	VPMOVZXDQ     X4, X4
+	VMOVQ         X4, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2U8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·l2U8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVZXBW  (AX)(R14*1), Y8
+	VPMOVZXBW  16(AX)(R14*1), Y9
+	VPMOVZXBW  (SI)(R14*1), Y10
+	VPMOVZXBW  16(SI)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y0, Y0
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y1, Y1
+	VPMOVZXBW  (R8)(R14*1), Y10
+	VPMOVZXBW  16(R8)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y2, Y2
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VPMOVZXBW  (R10)(R14*1), Y10
+	VPMOVZXBW  16(R10)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y4, Y4
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VPMOVZXBW  (R12)(R14*1), Y10
+	VPMOVZXBW  16(R12)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y6, Y6
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VPADDD       Y1, Y0, Y0
+	VPADDD       Y3, Y2, Y2
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VPADDD       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VPADDD       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VPMOVZXDQ    X2, Y0
+	VMOVDQU      Y0, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVZXBW  (AX)(DI*1), Y2
+	VPMOVZXBW  16(AX)(DI*1), Y3
+	VPMOVZXBW  (SI)(DI*1), Y4
+	VPMOVZXBW  16(SI)(DI*1), Y5
+	VPSUBW     Y4, Y2, Y4
+	VPMADDWD   Y4, Y4, Y4
+	VPADDD     Y4, Y0, Y0
+	VPSUBW     Y5, Y3, Y5
+	VPMADDWD   Y5, Y5, Y5
+	VPADDD     Y5, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R8)
+	VMOVUPS -16(SI)(DI*1), X2
+	VMOVUPS X2, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VPMOVZXBW 56(SP), Y2
+	VPMOVZXBW 72(SP), Y3
+	VPMOVZXBW 24(SP), Y4
+	VPMOVZXBW 40(SP), Y5
+	VPSUBW    Y4, Y2, Y4
+	VPMADDWD  Y4, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPSUBW    Y5, Y3, Y5
+	VPMADDWD  Y5, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+
+fold:
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VPADDD       X1, X0, X0
+	VPMOVZXDQ    X0, X0
+	VMOVQ        X0, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2U8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+TEXT ·l2U8AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x3f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVZXBW  (AX)(R14*1), Z8
+	VPMOVZXBW  32(AX)(R14*1), Z9
+	VPMOVZXBW  (SI)(R14*1), Z10
+	VPMOVZXBW  32(SI)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z0
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z1
+	VPMOVZXBW  (R8)(R14*1), Z10
+	VPMOVZXBW  32(R8)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z2
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z3
+	VPMOVZXBW  (R10)(R14*1), Z10
+	VPMOVZXBW  32(R10)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z4
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z5
+	VPMOVZXBW  (R12)(R14*1), Z10
+	VPMOVZXBW  32(R12)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z6
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ          16(SP), $0x00
+	JE            groupfold
+	VMOVDQU8.Z    (AX), K1, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VPMOVZXBW     Y8, Z8
+	VPMOVZXBW     Y9, Z9
+	VMOVDQU8.Z    (SI), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVZXBW     Y10, Z10
+	VPMOVZXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z0
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z1
+	PREFETCHT0    (DI)
+	VMOVDQU8.Z    (R8), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVZXBW     Y10, Z10
+	VPMOVZXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z2
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z3
+	PREFETCHT0    (R9)
+	VMOVDQU8.Z    (R10), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVZXBW     Y10, Z10
+	VPMOVZXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z4
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z5
+	PREFETCHT0    (R11)
+	VMOVDQU8.Z    (R12), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVZXBW     Y10, Z10
+	VPMOVZXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z6
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z7
+	PREFETCHT0    (R13)
+
+groupfold:
+	VPADDD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VPADDD        Y8, Y0, Y0
+	VPADDD        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VPADDD        Y8, Y2, Y2
+	VPADDD        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VPADDD        Y8, Y4, Y4
+	VPADDD        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VPADDD        Y8, Y6, Y6
+	VINSERTF128   $0x01, X2, Y0, Y8
+	VPERM2F128    $0x31, Y2, Y0, Y9
+	VPADDD        Y9, Y8, Y8
+	VINSERTF128   $0x01, X6, Y4, Y9
+	VPERM2F128    $0x31, Y6, Y4, Y10
+	VPADDD        Y10, Y9, Y9
+	VUNPCKLPS     Y9, Y8, Y10
+	VUNPCKHPS     Y9, Y8, Y8
+	VPADDD        Y8, Y10, Y10
+	VPERMILPS     $0x4e, Y10, Y8
+	VPADDD        Y8, Y10, Y10
+	VEXTRACTF128  $0x01, Y10, X8
+	VUNPCKLPS     X8, X10, X10
+	VPMOVZXDQ     X10, Y8
+	VMOVDQU       Y8, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVZXBW  (AX)(DI*1), Z2
+	VPMOVZXBW  32(AX)(DI*1), Z3
+	VPMOVZXBW  (SI)(DI*1), Z4
+	VPMOVZXBW  32(SI)(DI*1), Z5
+	VPSUBW     Z4, Z2, Z4
+	VPDPWSSD   Z4, Z4, Z0
+	VPSUBW     Z5, Z3, Z5
+	VPDPWSSD   Z5, Z5, Z1
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ          16(SP), $0x00
+	JE            fold
+	VMOVDQU8.Z    (AX), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPMOVZXBW     Y2, Z2
+	VPMOVZXBW     Y3, Z3
+	VMOVDQU8.Z    (SI), K1, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPMOVZXBW     Y4, Z4
+	VPMOVZXBW     Y5, Z5
+	VPSUBW        Z4, Z2, Z4
+	VPDPWSSD      Z4, Z4, Z0
+	VPSUBW        Z5, Z3, Z5
+	VPDPWSSD      Z5, Z5, Z1
+
+fold:
+	VPADDD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VPADDD        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VPADDD        X2, X0, X0
+	VMOVHLPS      X0, X0, X2
+	VPADDD        X2, X0, X0
+	VMOVSHDUP     X0, X2
+	VPADDD        X2, X0, X0
+	VPMOVZXDQ     X0, X0
+	VMOVQ         X0, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1U8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·l1U8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU    (AX)(R14*1), Y4
+	VPSADBW    (SI)(R14*1), Y4, Y5
+	VPADDD     Y5, Y0, Y0
+	VPSADBW    (R8)(R14*1), Y4, Y5
+	VPADDD     Y5, Y1, Y1
+	VPSADBW    (R10)(R14*1), Y4, Y5
+	VPADDD     Y5, Y2, Y2
+	VPSADBW    (R12)(R14*1), Y4, Y4
+	VPADDD     Y4, Y3, Y3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VPADDD       Y0, Y4, Y4
+	VINSERTF128  $0x01, X3, Y2, Y0
+	VPERM2F128   $0x31, Y3, Y2, Y1
+	VPADDD       Y1, Y0, Y0
+	VUNPCKLPS    Y0, Y4, Y1
+	VUNPCKHPS    Y0, Y4, Y0
+	VPADDD       Y0, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y0
+	VPADDD       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VUNPCKLPS    X0, X1, X1
+	VPMOVZXDQ    X1, Y0
+	VMOVDQU      Y0, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*1), Y1
+	VPSADBW    (SI)(DI*1), Y1, Y1
+	VPADDD     Y1, Y0, Y0
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X1
+	VMOVUPS X1, (R8)
+	VMOVUPS -16(SI)(DI*1), X1
+	VMOVUPS X1, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVDQU 56(SP), Y1
+	VPSADBW 24(SP), Y1, Y1
+	VPADDD  Y1, Y0, Y0
+
+fold:
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VPADDD       X1, X0, X0
+	VPMOVZXDQ    X0, X0
+	VMOVQ        X0, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1U8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·l1U8AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x3f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU64  (AX)(R14*1), Z4
+	VPSADBW    (SI)(R14*1), Z4, Z5
+	VPADDD     Z5, Z0, Z0
+	VPSADBW    (R8)(R14*1), Z4, Z5
+	VPADDD     Z5, Z1, Z1
+	VPSADBW    (R10)(R14*1), Z4, Z5
+	VPADDD     Z5, Z2, Z2
+	VPSADBW    (R12)(R14*1), Z4, Z4
+	VPADDD     Z4, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z4
+	VMOVDQU8.Z (SI), K1, Z5
+	VPSADBW    Z5, Z4, Z5
+	VPADDD     Z5, Z0, Z0
+	PREFETCHT0 (DI)
+	VMOVDQU8.Z (R8), K1, Z5
+	VPSADBW    Z5, Z4, Z5
+	VPADDD     Z5, Z1, Z1
+	PREFETCHT0 (R9)
+	VMOVDQU8.Z (R10), K1, Z5
+	VPSADBW    Z5, Z4, Z5
+	VPADDD     Z5, Z2, Z2
+	PREFETCHT0 (R11)
+	VMOVDQU8.Z (R12), K1, Z5
+	VPSADBW    Z5, Z4, Z5
+	VPADDD     Z5, Z3, Z3
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VPADDD        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VPADDD        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VPADDD        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VPADDD        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VPADDD        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VPADDD        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VPADDD        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VPADDD        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VPMOVZXDQ     X6, Y4
+	VMOVDQU       Y4, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z1
+	VPSADBW    (SI)(DI*1), Z1, Z1
+	VPADDD     Z1, Z0, Z0
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z2
+	VPSADBW    Z2, Z1, Z2
+	VPADDD     Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPADDD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VPADDD        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VPADDD        X1, X0, X0
+	VPMOVZXDQ     X0, X0
+	VMOVQ         X0, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotI8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·dotI8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVSXBW  (AX)(R14*1), Y8
+	VPMOVSXBW  16(AX)(R14*1), Y9
+	VPMOVSXBW  (SI)(R14*1), Y10
+	VPMOVSXBW  16(SI)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y0, Y0
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y1, Y1
+	VPMOVSXBW  (R8)(R14*1), Y10
+	VPMOVSXBW  16(R8)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y2, Y2
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VPMOVSXBW  (R10)(R14*1), Y10
+	VPMOVSXBW  16(R10)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y4, Y4
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VPMOVSXBW  (R12)(R14*1), Y10
+	VPMOVSXBW  16(R12)(R14*1), Y11
+	VPMADDWD   Y8, Y10, Y10
+	VPADDD     Y10, Y6, Y6
+	VPMADDWD   Y9, Y11, Y11
+	VPADDD     Y11, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VPADDD       Y1, Y0, Y0
+	VPADDD       Y3, Y2, Y2
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VPADDD       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VPADDD       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VPMOVSXDQ    X2, Y0
+	VMOVDQU      Y0, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVSXBW  (AX)(DI*1), Y2
+	VPMOVSXBW  16(AX)(DI*1), Y3
+	VPMOVSXBW  (SI)(DI*1), Y4
+	VPMOVSXBW  16(SI)(DI*1), Y5
+	VPMADDWD   Y2, Y4, Y4
+	VPADDD     Y4, Y0, Y0
+	VPMADDWD   Y3, Y5, Y5
+	VPADDD     Y5, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R8)
+	VMOVUPS -16(SI)(DI*1), X2
+	VMOVUPS X2, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VPMOVSXBW 56(SP), Y2
+	VPMOVSXBW 72(SP), Y3
+	VPMOVSXBW 24(SP), Y4
+	VPMOVSXBW 40(SP), Y5
+	VPMADDWD  Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMADDWD  Y3, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+
+fold:
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VPADDD       X1, X0, X0
+	VPMOVSXDQ    X0, X0
+	VMOVQ        X0, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotI8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+TEXT ·dotI8AVX512(SB), NOSPLIT, $24-56
+	MOVQ         q+0(FP), AX
+	MOVQ         ids+32(FP), CX
+	MOVQ         n+40(FP), DX
+	MOVQ         out+48(FP), BX
+	MOVQ         dim+16(FP), SI
+	MOVQ         SI, DI
+	ANDQ         $0x3f, DI
+	MOVQ         DI, 16(SP)
+	SUBQ         DI, SI
+	MOVQ         $-1, R8
+	BZHIQ        DI, R8, R8
+	KMOVQ        R8, K1
+	MOVQ         rows+8(FP), DI
+	ADDQ         SI, DI
+	MOVQ         DI, (SP)
+	ADDQ         SI, AX
+	NEGQ         SI
+	MOVQ         SI, 8(SP)
+	MOVL         $0x80808080, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x01010101, SI
+	VPBROADCASTD SI, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         8(SP), SI
+	TESTQ        SI, SI
+	JZ           sumtail
+
+sumblock:
+	VMOVDQU64 (AX)(SI*1), Z3
+	VPDPBUSD  Z3, Z1, Z2
+	ADDQ      $0x40, SI
+	JNZ       sumblock
+
+sumtail:
+	VMOVDQU8.Z    (AX), K1, Z3
+	VPDPBUSD      Z3, Z1, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VPADDD        Y1, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X1
+	VPADDD        X1, X2, X2
+	VMOVHLPS      X2, X2, X1
+	VPADDD        X1, X2, X2
+	VMOVSHDUP     X2, X1
+	VPADDD        X1, X2, X2
+	VPBROADCASTD  X2, X2
+	VPSLLD        $0x07, X2, X2
+	TESTQ         CX, CX
+	JZ            single
+	CMPQ          DX, $0x04
+	JL            single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU64  (AX)(R14*1), Z1
+	VPXORQ     (SI)(R14*1), Z0, Z3
+	VPDPBUSD   Z1, Z3, Z4
+	VPXORQ     (R8)(R14*1), Z0, Z3
+	VPDPBUSD   Z1, Z3, Z5
+	VPXORQ     (R10)(R14*1), Z0, Z3
+	VPDPBUSD   Z1, Z3, Z6
+	VPXORQ     (R12)(R14*1), Z0, Z3
+	VPDPBUSD   Z1, Z3, Z7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z1, Z3, Z4
+	PREFETCHT0 (DI)
+	VMOVDQU8.Z (R8), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z1, Z3, Z5
+	PREFETCHT0 (R9)
+	VMOVDQU8.Z (R10), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z1, Z3, Z6
+	PREFETCHT0 (R11)
+	VMOVDQU8.Z (R12), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z1, Z3, Z7
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z5, Y1
+	VPADDD        Y1, Y5, Y5
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VPADDD        Y1, Y6, Y6
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VPADDD        Y1, Y7, Y7
+	VINSERTF128   $0x01, X5, Y4, Y1
+	VPERM2F128    $0x31, Y5, Y4, Y3
+	VPADDD        Y3, Y1, Y1
+	VINSERTF128   $0x01, X7, Y6, Y3
+	VPERM2F128    $0x31, Y7, Y6, Y8
+	VPADDD        Y8, Y3, Y3
+	VUNPCKLPS     Y3, Y1, Y8
+	VUNPCKHPS     Y3, Y1, Y1
+	VPADDD        Y1, Y8, Y8
+	VPERMILPS     $0x4e, Y8, Y1
+	VPADDD        Y1, Y8, Y8
+	VEXTRACTF128  $0x01, Y8, X1
+	VUNPCKLPS     X1, X8, X8
+	VPSUBD        X2, X8, X8
+	VPMOVSXDQ     X8, Y1
+	VMOVDQU       Y1, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z4, Z4, Z4
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z1
+	VPXORQ     (SI)(DI*1), Z0, Z3
+	VPDPBUSD   Z1, Z3, Z4
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPDPBUSD   Z1, Z3, Z4
+
+fold:
+	VEXTRACTF64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X1
+	VPADDD        X1, X4, X4
+	VMOVHLPS      X4, X4, X1
+	VPADDD        X1, X4, X4
+	VMOVSHDUP     X4, X1
+	VPADDD        X1, X4, X4
+	VPSUBD        X2, X4, X4
+	VPMOVSXDQ     X4, X4
+	VMOVQ         X4, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2I8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·l2I8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  16(SP), $0x00
+	JNE   single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVSXBW  (AX)(R14*1), Y8
+	VPMOVSXBW  16(AX)(R14*1), Y9
+	VPMOVSXBW  (SI)(R14*1), Y10
+	VPMOVSXBW  16(SI)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y0, Y0
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y1, Y1
+	VPMOVSXBW  (R8)(R14*1), Y10
+	VPMOVSXBW  16(R8)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y2, Y2
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VPMOVSXBW  (R10)(R14*1), Y10
+	VPMOVSXBW  16(R10)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y4, Y4
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VPMOVSXBW  (R12)(R14*1), Y10
+	VPMOVSXBW  16(R12)(R14*1), Y11
+	VPSUBW     Y10, Y8, Y10
+	VPMADDWD   Y10, Y10, Y10
+	VPADDD     Y10, Y6, Y6
+	VPSUBW     Y11, Y9, Y11
+	VPMADDWD   Y11, Y11, Y11
+	VPADDD     Y11, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VPADDD       Y1, Y0, Y0
+	VPADDD       Y3, Y2, Y2
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VPADDD       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VPADDD       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VPMOVZXDQ    X2, Y0
+	VMOVDQU      Y0, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVSXBW  (AX)(DI*1), Y2
+	VPMOVSXBW  16(AX)(DI*1), Y3
+	VPMOVSXBW  (SI)(DI*1), Y4
+	VPMOVSXBW  16(SI)(DI*1), Y5
+	VPSUBW     Y4, Y2, Y4
+	VPMADDWD   Y4, Y4, Y4
+	VPADDD     Y4, Y0, Y0
+	VPSUBW     Y5, Y3, Y5
+	VPMADDWD   Y5, Y5, Y5
+	VPADDD     Y5, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R8)
+	VMOVUPS -16(SI)(DI*1), X2
+	VMOVUPS X2, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VPMOVSXBW 56(SP), Y2
+	VPMOVSXBW 72(SP), Y3
+	VPMOVSXBW 24(SP), Y4
+	VPMOVSXBW 40(SP), Y5
+	VPSUBW    Y4, Y2, Y4
+	VPMADDWD  Y4, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPSUBW    Y5, Y3, Y5
+	VPMADDWD  Y5, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+
+fold:
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VPADDD       X1, X0, X0
+	VPMOVZXDQ    X0, X0
+	VMOVQ        X0, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2I8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+TEXT ·l2I8AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x3f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VPMOVSXBW  (AX)(R14*1), Z8
+	VPMOVSXBW  32(AX)(R14*1), Z9
+	VPMOVSXBW  (SI)(R14*1), Z10
+	VPMOVSXBW  32(SI)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z0
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z1
+	VPMOVSXBW  (R8)(R14*1), Z10
+	VPMOVSXBW  32(R8)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z2
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z3
+	VPMOVSXBW  (R10)(R14*1), Z10
+	VPMOVSXBW  32(R10)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z4
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z5
+	VPMOVSXBW  (R12)(R14*1), Z10
+	VPMOVSXBW  32(R12)(R14*1), Z11
+	VPSUBW     Z10, Z8, Z10
+	VPDPWSSD   Z10, Z10, Z6
+	VPSUBW     Z11, Z9, Z11
+	VPDPWSSD   Z11, Z11, Z7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ          16(SP), $0x00
+	JE            groupfold
+	VMOVDQU8.Z    (AX), K1, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VPMOVSXBW     Y8, Z8
+	VPMOVSXBW     Y9, Z9
+	VMOVDQU8.Z    (SI), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVSXBW     Y10, Z10
+	VPMOVSXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z0
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z1
+	PREFETCHT0    (DI)
+	VMOVDQU8.Z    (R8), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVSXBW     Y10, Z10
+	VPMOVSXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z2
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z3
+	PREFETCHT0    (R9)
+	VMOVDQU8.Z    (R10), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVSXBW     Y10, Z10
+	VPMOVSXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z4
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z5
+	PREFETCHT0    (R11)
+	VMOVDQU8.Z    (R12), K1, Z10
+	VEXTRACTI64X4 $0x01, Z10, Y11
+	VPMOVSXBW     Y10, Z10
+	VPMOVSXBW     Y11, Z11
+	VPSUBW        Z10, Z8, Z10
+	VPDPWSSD      Z10, Z10, Z6
+	VPSUBW        Z11, Z9, Z11
+	VPDPWSSD      Z11, Z11, Z7
+	PREFETCHT0    (R13)
+
+groupfold:
+	VPADDD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VPADDD        Y8, Y0, Y0
+	VPADDD        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VPADDD        Y8, Y2, Y2
+	VPADDD        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VPADDD        Y8, Y4, Y4
+	VPADDD        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VPADDD        Y8, Y6, Y6
+	VINSERTF128   $0x01, X2, Y0, Y8
+	VPERM2F128    $0x31, Y2, Y0, Y9
+	VPADDD        Y9, Y8, Y8
+	VINSERTF128   $0x01, X6, Y4, Y9
+	VPERM2F128    $0x31, Y6, Y4, Y10
+	VPADDD        Y10, Y9, Y9
+	VUNPCKLPS     Y9, Y8, Y10
+	VUNPCKHPS     Y9, Y8, Y8
+	VPADDD        Y8, Y10, Y10
+	VPERMILPS     $0x4e, Y10, Y8
+	VPADDD        Y8, Y10, Y10
+	VEXTRACTF128  $0x01, Y10, X8
+	VUNPCKLPS     X8, X10, X10
+	VPMOVZXDQ     X10, Y8
+	VMOVDQU       Y8, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VPMOVSXBW  (AX)(DI*1), Z2
+	VPMOVSXBW  32(AX)(DI*1), Z3
+	VPMOVSXBW  (SI)(DI*1), Z4
+	VPMOVSXBW  32(SI)(DI*1), Z5
+	VPSUBW     Z4, Z2, Z4
+	VPDPWSSD   Z4, Z4, Z0
+	VPSUBW     Z5, Z3, Z5
+	VPDPWSSD   Z5, Z5, Z1
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ          16(SP), $0x00
+	JE            fold
+	VMOVDQU8.Z    (AX), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPMOVSXBW     Y2, Z2
+	VPMOVSXBW     Y3, Z3
+	VMOVDQU8.Z    (SI), K1, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPMOVSXBW     Y4, Z4
+	VPMOVSXBW     Y5, Z5
+	VPSUBW        Z4, Z2, Z4
+	VPDPWSSD      Z4, Z4, Z0
+	VPSUBW        Z5, Z3, Z5
+	VPDPWSSD      Z5, Z5, Z1
+
+fold:
+	VPADDD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VPADDD        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VPADDD        X2, X0, X0
+	VMOVHLPS      X0, X0, X2
+	VPADDD        X2, X0, X0
+	VMOVSHDUP     X0, X2
+	VPADDD        X2, X0, X0
+	VPMOVZXDQ     X0, X0
+	VMOVQ         X0, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1I8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·l1I8AVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	VMOVUPS Y0, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	MOVL         $0x80808080, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	TESTQ        CX, CX
+	JZ           single
+	CMPQ         16(SP), $0x00
+	JNE          single
+	CMPQ         DX, $0x04
+	JL           single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU    (AX)(R14*1), Y5
+	VPXOR      Y5, Y0, Y5
+	VPXOR      (SI)(R14*1), Y0, Y6
+	VPSADBW    Y6, Y5, Y6
+	VPADDD     Y6, Y1, Y1
+	VPXOR      (R8)(R14*1), Y0, Y6
+	VPSADBW    Y6, Y5, Y6
+	VPADDD     Y6, Y2, Y2
+	VPXOR      (R10)(R14*1), Y0, Y6
+	VPSADBW    Y6, Y5, Y6
+	VPADDD     Y6, Y3, Y3
+	VPXOR      (R12)(R14*1), Y0, Y6
+	VPSADBW    Y6, Y5, Y6
+	VPADDD     Y6, Y4, Y4
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X2, Y1, Y5
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VINSERTF128  $0x01, X4, Y3, Y1
+	VPERM2F128   $0x31, Y4, Y3, Y2
+	VPADDD       Y2, Y1, Y1
+	VUNPCKLPS    Y1, Y5, Y2
+	VUNPCKHPS    Y1, Y5, Y1
+	VPADDD       Y1, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y1
+	VPADDD       Y1, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VUNPCKLPS    X1, X2, X2
+	VPMOVZXDQ    X2, Y1
+	VMOVDQU      Y1, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*1), Y2
+	VPXOR      Y2, Y0, Y2
+	VPXOR      (SI)(DI*1), Y0, Y3
+	VPSADBW    Y3, Y2, Y3
+	VPADDD     Y3, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R8)
+	VMOVUPS -16(SI)(DI*1), X2
+	VMOVUPS X2, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVDQU 56(SP), Y2
+	VPXOR   Y2, Y0, Y2
+	VPXOR   24(SP), Y0, Y3
+	VPSADBW Y3, Y2, Y3
+	VPADDD  Y3, Y1, Y1
+
+fold:
+	VEXTRACTF128 $0x01, Y1, X2
+	VPADDD       X2, X1, X1
+	VMOVHLPS     X1, X1, X2
+	VPADDD       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VPADDD       X2, X1, X1
+	VPMOVZXDQ    X1, X1
+	VMOVQ        X1, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1I8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·l1I8AVX512(SB), NOSPLIT, $24-56
+	MOVQ         q+0(FP), AX
+	MOVQ         ids+32(FP), CX
+	MOVQ         n+40(FP), DX
+	MOVQ         out+48(FP), BX
+	MOVQ         dim+16(FP), SI
+	MOVQ         SI, DI
+	ANDQ         $0x3f, DI
+	MOVQ         DI, 16(SP)
+	SUBQ         DI, SI
+	MOVQ         $-1, R8
+	BZHIQ        DI, R8, R8
+	KMOVQ        R8, K1
+	MOVQ         rows+8(FP), DI
+	ADDQ         SI, DI
+	MOVQ         DI, (SP)
+	ADDQ         SI, AX
+	NEGQ         SI
+	MOVQ         SI, 8(SP)
+	MOVL         $0x80808080, SI
+	VPBROADCASTD SI, Z0
+	TESTQ        CX, CX
+	JZ           single
+	CMPQ         DX, $0x04
+	JL           single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU64  (AX)(R14*1), Z5
+	VPXORQ     Z5, Z0, Z5
+	VPXORQ     (SI)(R14*1), Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z1, Z1
+	VPXORQ     (R8)(R14*1), Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z2, Z2
+	VPXORQ     (R10)(R14*1), Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z3, Z3
+	VPXORQ     (R12)(R14*1), Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z4, Z4
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z5
+	VPXORQ     Z5, Z0, Z5
+	VMOVDQU8.Z (SI), K1, Z6
+	VPXORQ     Z6, Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z1, Z1
+	PREFETCHT0 (DI)
+	VMOVDQU8.Z (R8), K1, Z6
+	VPXORQ     Z6, Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z2, Z2
+	PREFETCHT0 (R9)
+	VMOVDQU8.Z (R10), K1, Z6
+	VPXORQ     Z6, Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z3, Z3
+	PREFETCHT0 (R11)
+	VMOVDQU8.Z (R12), K1, Z6
+	VPXORQ     Z6, Z0, Z6
+	VPSADBW    Z6, Z5, Z6
+	VPADDD     Z6, Z4, Z4
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z1, Y5
+	VPADDD        Y5, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y5
+	VPADDD        Y5, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VPADDD        Y5, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VPADDD        Y5, Y4, Y4
+	VINSERTF128   $0x01, X2, Y1, Y5
+	VPERM2F128    $0x31, Y2, Y1, Y6
+	VPADDD        Y6, Y5, Y5
+	VINSERTF128   $0x01, X4, Y3, Y6
+	VPERM2F128    $0x31, Y4, Y3, Y7
+	VPADDD        Y7, Y6, Y6
+	VUNPCKLPS     Y6, Y5, Y7
+	VUNPCKHPS     Y6, Y5, Y5
+	VPADDD        Y5, Y7, Y7
+	VPERMILPS     $0x4e, Y7, Y5
+	VPADDD        Y5, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X5
+	VUNPCKLPS     X5, X7, X7
+	VPMOVZXDQ     X7, Y5
+	VMOVDQU       Y5, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z2
+	VPXORQ     Z2, Z0, Z2
+	VPXORQ     (SI)(DI*1), Z0, Z3
+	VPSADBW    Z3, Z2, Z3
+	VPADDD     Z3, Z1, Z1
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z2
+	VPXORQ     Z2, Z0, Z2
+	VMOVDQU8.Z (SI), K1, Z3
+	VPXORQ     Z3, Z0, Z3
+	VPSADBW    Z3, Z2, Z3
+	VPADDD     Z3, Z1, Z1
+
+fold:
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VPADDD        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VPADDD        X2, X1, X1
+	VMOVHLPS      X1, X1, X2
+	VPADDD        X2, X1, X1
+	VMOVSHDUP     X1, X2
+	VPADDD        X2, X1, X1
+	VPMOVZXDQ     X1, X1
+	VMOVQ         X1, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET

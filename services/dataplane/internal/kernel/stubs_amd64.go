@@ -43,3 +43,87 @@ func l1F32AVX2(q *float32, rows *float32, dim int, stride int, ids *uint32, n in
 //
 //go:noescape
 func l1F32AVX512(q *float32, rows *float32, dim int, stride int, ids *uint32, n int, out *float32)
+
+// dotU8AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotU8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// dotU8AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotU8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l2U8AVX2 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2U8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l2U8AVX512 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2U8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l1U8AVX2 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1U8AVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l1U8AVX512 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1U8AVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// dotI8AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotI8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// dotI8AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotI8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l2I8AVX2 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2I8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l2I8AVX512 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2I8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l1I8AVX2 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1I8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// l1I8AVX512 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1I8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)

@@ -13,3 +13,25 @@ func float32Codes(m Metric) map[string]code[float32, float32, float32] {
 	}
 	return all
 }
+
+func uint8Codes(m Metric) map[string]code[uint8, uint8, int64] {
+	all := map[string]code[uint8, uint8, int64]{}
+	if hasAVX2() {
+		all["avx2"] = []code[uint8, uint8, int64]{dotU8AVX2, l2U8AVX2, l1U8AVX2}[m]
+	}
+	if hasVNNI() {
+		all["avx512"] = []code[uint8, uint8, int64]{dotU8AVX512, l2U8AVX512, l1U8AVX512}[m]
+	}
+	return all
+}
+
+func int8Codes(m Metric) map[string]code[int8, int8, int64] {
+	all := map[string]code[int8, int8, int64]{}
+	if hasAVX2() {
+		all["avx2"] = []code[int8, int8, int64]{dotI8AVX2, l2I8AVX2, l1I8AVX2}[m]
+	}
+	if hasVNNI() {
+		all["avx512"] = []code[int8, int8, int64]{dotI8AVX512, l2I8AVX512, l1I8AVX512}[m]
+	}
+	return all
+}

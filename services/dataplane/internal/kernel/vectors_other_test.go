@@ -3,3 +3,7 @@
 package kernel
 
 func float32Codes(Metric) map[string]code[float32, float32, float32] { return nil }
+
+func uint8Codes(Metric) map[string]code[uint8, uint8, int64] { return nil }
+
+func int8Codes(Metric) map[string]code[int8, int8, int64] { return nil }
