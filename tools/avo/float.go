@@ -25,6 +25,18 @@ func float32s() {
 	}
 }
 
+// float16s compare a float32 query with rows that are widened as they are read.
+func float16s() {
+	for _, m := range metrics {
+		for _, wide := range []bool{false, true} {
+			k := &kernel{name: m.name + "F16" + suffix(wide), doc: m.doc, types: [3]string{"float32", "uint16", "float32"}, wide: wide}
+			k.block, k.qSize, k.rowSize, k.add = 16, 4, 2, VADDPS
+			k.floats(m.name)
+			emit(k)
+		}
+	}
+}
+
 func suffix(wide bool) string {
 	if wide {
 		return "AVX512"
@@ -51,7 +63,7 @@ func (k *kernel) floats(metric string) {
 		var q []reg.VecVirtual
 		for i := range k.sums {
 			v := k.vec()
-			k.load(from, i, 4, v)
+			k.load(from, i, v)
 			q = append(q, v)
 		}
 		return q
@@ -88,18 +100,26 @@ func (k *kernel) ones(v reg.VecVirtual) {
 }
 
 // operand is the i-th register's worth of a row: memory where it can be read
-// whole, t otherwise.
+// whole and as it is, t otherwise.
 func (k *kernel) operand(row source, i int, t reg.VecVirtual) Op {
-	if k.rowSize == 4 && row.mask == nil && row.part == nil {
+	switch {
+	case k.rowSize == 4 && row.mask == nil && row.part == nil:
 		return row.offset(32 * i)
+	case k.rowSize == 4:
+		k.load(row, i, t)
+	case row.mask != nil:
+		half := YMM()
+		VMOVDQU16_Z(row.at, row.mask, half)
+		VCVTPH2PS(half, t)
+	default:
+		VCVTPH2PS(row.offset(16*i), t)
 	}
-	k.load(row, i, k.rowSize, t)
 	return t
 }
 
-// load reads the i-th register's worth of floats of size bytes into v.
-func (k *kernel) load(from source, i, size int, v reg.VecVirtual) {
-	at := from.at.Offset(8 * size * i)
+// load reads the i-th register's worth of float32 into v.
+func (k *kernel) load(from source, i int, v reg.VecVirtual) {
+	at := from.at.Offset(32 * i)
 	switch {
 	case from.mask != nil:
 		VMOVUPS_Z(at, from.mask, v)

@@ -79,5 +79,7 @@ func main() {
 	tailMask()
 	float32s()
 	codes()
+	hamming()
+	float16s()
 	Generate()
 }

@@ -19,6 +19,16 @@ func hasAVX512() bool { return cpu.X86.HasAVX512F && cpu.X86.HasBMI2 }
 // hasVNNI is what 512-bit code for bytes needs.
 func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VNNI }
 
+// hasPopcount is what 512-bit code needs to count bits.
+func hasPopcount() bool {
+	return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VPOPCNTDQ
+}
+
+// hasAVX512Half is what 512-bit code needs to read a part of a row of float16.
+func hasAVX512Half() bool { return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL }
+
+func hasF16C() bool { return hasAVX2() && cpu.X86.HasF16C }
+
 func (m Metric) float32Vector(q, rows *float32, dim, stride int, ids *uint32, n int, out *float32) bool {
 	switch {
 	case m > L1:
@@ -87,6 +97,46 @@ func (m Metric) codeVector(signed bool, q, rows unsafe.Pointer, dim, stride int,
 		case L1:
 			l1U8AVX2((*uint8)(q), (*uint8)(rows), dim, stride, ids, n, out)
 		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (m Metric) float16Vector(q *float32, rows *uint16, dim, stride int, ids *uint32, n int, out *float32) bool {
+	switch {
+	case m > L1:
+		return false
+	case hasAVX512Half():
+		switch m {
+		case Dot:
+			dotF16AVX512(q, rows, dim, stride, ids, n, out)
+		case L2:
+			l2F16AVX512(q, rows, dim, stride, ids, n, out)
+		case L1:
+			l1F16AVX512(q, rows, dim, stride, ids, n, out)
+		}
+	case hasF16C():
+		switch m {
+		case Dot:
+			dotF16AVX2(q, rows, dim, stride, ids, n, out)
+		case L2:
+			l2F16AVX2(q, rows, dim, stride, ids, n, out)
+		case L1:
+			l1F16AVX2(q, rows, dim, stride, ids, n, out)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func hammingVector(q, rows *uint8, dim, stride int, ids *uint32, n int, out *int64) bool {
+	switch {
+	case hasPopcount():
+		hammingAVX512(q, rows, dim, stride, ids, n, out)
+	case hasAVX2():
+		hammingAVX2(q, rows, dim, stride, ids, n, out)
 	default:
 		return false
 	}

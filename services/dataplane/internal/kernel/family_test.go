@@ -36,9 +36,9 @@ type suite interface {
 func suites() []suite {
 	var all []suite
 	for m, name := range metricNames {
-		all = append(all, float32Family(Metric(m), name), uint8Family(Metric(m), name), int8Family(Metric(m), name))
+		all = append(all, float32Family(Metric(m), name), float16Family(Metric(m), name), uint8Family(Metric(m), name), int8Family(Metric(m), name))
 	}
-	return all
+	return append(all, hammingFamily())
 }
 
 var metricNames = []string{"dot", "l2", "l1"}

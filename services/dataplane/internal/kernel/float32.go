@@ -47,21 +47,29 @@ func (m Metric) float32s(q []float32, rows Rows[float32], ids []uint32, out []fl
 func (m Metric) float32Law(q []float32, rows Rows[float32], ids []uint32, out []float32) {
 	for i := range out {
 		row := rows.at(i, len(q), ids)
-		switch m {
-		case Dot:
-			out[i] = dotFloat32(q, row)
-		case L2:
-			out[i] = l2Float32(q, row)
-		case L1:
-			out[i] = l1Float32(q, row)
-		default:
-			panic("kernel: unknown metric")
-		}
+		var l lanes
+		l.take(m, q, row)
+		out[i] = l.fold()
 	}
 }
 
 // lanes are the partial sums of one comparison.
 type lanes [Lanes]float32
+
+// take adds the terms of two vectors to the lanes, or of a part of two vectors
+// that begins with lane 0.
+func (l *lanes) take(m Metric, q, row []float32) {
+	switch m {
+	case Dot:
+		l.dot(q, row)
+	case L2:
+		l.l2(q, row)
+	case L1:
+		l.l1(q, row)
+	default:
+		panic("kernel: unknown metric")
+	}
+}
 
 // fold adds the lanes up in halves.
 func (l *lanes) fold() float32 {
@@ -71,26 +79,25 @@ func (l *lanes) fold() float32 {
 	return (a0 + a2) + (a1 + a3)
 }
 
-// Each xxFloat32 walks a row twice: eight sums fit into registers, sixteen do
-// not, and a row that was just read is in the nearest cache.
+// A row is walked twice: eight sums fit into registers, sixteen do not, and a row
+// that was just read is in the nearest cache.
 
-func dotFloat32(q, row []float32) float32 {
+func (l *lanes) dot(q, row []float32) {
 	n := len(q) &^ (Lanes - 1)
-	var l lanes
-	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = dotHalf(q[:n], row[:n])
 	if n > 0 {
-		l[8], l[9], l[10], l[11], l[12], l[13], l[14], l[15] = dotHalf(q[8:n], row[8:n])
+		dotHalf((*[8]float32)(l[:8]), q[:n], row[:n])
+		dotHalf((*[8]float32)(l[8:]), q[8:n], row[8:n])
 	}
 	tail := row[n:]
 	for j, x := range q[n:] {
 		l[j] += float32(x * tail[j])
 	}
-	return l.fold()
 }
 
 // dotHalf sums elements 0..7 of every sixteen.
-func dotHalf(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
+func dotHalf(l *[8]float32, a, b []float32) {
 	b = b[:len(a)]
+	s0, s1, s2, s3, s4, s5, s6, s7 := l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]
 	for i := 0; i+8 <= len(a); i += Lanes {
 		x, y := a[i:i+8:i+8], b[i:i+8:i+8]
 		s0 += float32(x[0] * y[0])
@@ -102,27 +109,26 @@ func dotHalf(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
 		s6 += float32(x[6] * y[6])
 		s7 += float32(x[7] * y[7])
 	}
-	return s0, s1, s2, s3, s4, s5, s6, s7
+	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = s0, s1, s2, s3, s4, s5, s6, s7
 }
 
-func l2Float32(q, row []float32) float32 {
+func (l *lanes) l2(q, row []float32) {
 	n := len(q) &^ (Lanes - 1)
-	var l lanes
-	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = l2Half(q[:n], row[:n])
 	if n > 0 {
-		l[8], l[9], l[10], l[11], l[12], l[13], l[14], l[15] = l2Half(q[8:n], row[8:n])
+		l2Half((*[8]float32)(l[:8]), q[:n], row[:n])
+		l2Half((*[8]float32)(l[8:]), q[8:n], row[8:n])
 	}
 	tail := row[n:]
 	for j, x := range q[n:] {
 		d := x - tail[j]
 		l[j] += float32(d * d)
 	}
-	return l.fold()
 }
 
 // l2Half sums elements 0..7 of every sixteen.
-func l2Half(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
+func l2Half(l *[8]float32, a, b []float32) {
 	b = b[:len(a)]
+	s0, s1, s2, s3, s4, s5, s6, s7 := l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]
 	for i := 0; i+8 <= len(a); i += Lanes {
 		x, y := a[i:i+8:i+8], b[i:i+8:i+8]
 		d0, d1, d2, d3 := x[0]-y[0], x[1]-y[1], x[2]-y[2], x[3]-y[3]
@@ -136,26 +142,25 @@ func l2Half(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
 		s6 += float32(d2 * d2)
 		s7 += float32(d3 * d3)
 	}
-	return s0, s1, s2, s3, s4, s5, s6, s7
+	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = s0, s1, s2, s3, s4, s5, s6, s7
 }
 
-func l1Float32(q, row []float32) float32 {
+func (l *lanes) l1(q, row []float32) {
 	n := len(q) &^ (Lanes - 1)
-	var l lanes
-	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = l1Half(q[:n], row[:n])
 	if n > 0 {
-		l[8], l[9], l[10], l[11], l[12], l[13], l[14], l[15] = l1Half(q[8:n], row[8:n])
+		l1Half((*[8]float32)(l[:8]), q[:n], row[:n])
+		l1Half((*[8]float32)(l[8:]), q[8:n], row[8:n])
 	}
 	tail := row[n:]
 	for j, x := range q[n:] {
 		l[j] += abs(x - tail[j])
 	}
-	return l.fold()
 }
 
 // l1Half sums elements 0..7 of every sixteen.
-func l1Half(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
+func l1Half(l *[8]float32, a, b []float32) {
 	b = b[:len(a)]
+	s0, s1, s2, s3, s4, s5, s6, s7 := l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]
 	for i := 0; i+8 <= len(a); i += Lanes {
 		x, y := a[i:i+8:i+8], b[i:i+8:i+8]
 		s0 += abs(x[0] - y[0])
@@ -167,7 +172,7 @@ func l1Half(a, b []float32) (s0, s1, s2, s3, s4, s5, s6, s7 float32) {
 		s6 += abs(x[6] - y[6])
 		s7 += abs(x[7] - y[7])
 	}
-	return s0, s1, s2, s3, s4, s5, s6, s7
+	l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7] = s0, s1, s2, s3, s4, s5, s6, s7
 }
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }

@@ -11,3 +11,9 @@ func (Metric) float32Vector(_, _ *float32, _, _ int, _ *uint32, _ int, _ *float3
 func (Metric) codeVector(_ bool, _, _ unsafe.Pointer, _, _ int, _ *uint32, _ int, _ *int64) bool {
 	return false
 }
+
+func (Metric) float16Vector(_ *float32, _ *uint16, _, _ int, _ *uint32, _ int, _ *float32) bool {
+	return false
+}
+
+func hammingVector(_, _ *uint8, _, _ int, _ *uint32, _ int, _ *int64) bool { return false }

@@ -4867,3 +4867,2162 @@ fold:
 done:
 	VZEROUPPER
 	RET
+
+// func hammingAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·hammingAVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y1, Y1, Y1
+	VMOVUPS Y1, 24(SP)
+	VMOVUPS Y1, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	MOVQ         $0x0302020102010100, SI
+	MOVQ         $0x0403030203020201, DI
+	VMOVQ        SI, X0
+	VMOVQ        DI, X1
+	VPUNPCKLQDQ  X1, X0, X0
+	VINSERTI128  $0x01, X0, Y0, Y0
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VXORPS       Y2, Y2, Y2
+	TESTQ        CX, CX
+	JZ           single
+	CMPQ         16(SP), $0x00
+	JNE          single
+	CMPQ         DX, $0x04
+	JL           single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU    (AX)(R14*1), Y7
+	VPXOR      (SI)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y3, Y3
+	VPXOR      (R8)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y4, Y4
+	VPXOR      (R10)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y5, Y5
+	VPXOR      (R12)(R14*1), Y7, Y7
+	VPSRLW     $0x04, Y7, Y8
+	VPAND      Y1, Y7, Y7
+	VPAND      Y1, Y8, Y8
+	VPSHUFB    Y7, Y0, Y7
+	VPSHUFB    Y8, Y0, Y8
+	VPADDB     Y8, Y7, Y7
+	VPSADBW    Y2, Y7, Y7
+	VPADDD     Y7, Y6, Y6
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X4, Y3, Y7
+	VPERM2F128   $0x31, Y4, Y3, Y3
+	VPADDD       Y3, Y7, Y7
+	VINSERTF128  $0x01, X6, Y5, Y3
+	VPERM2F128   $0x31, Y6, Y5, Y4
+	VPADDD       Y4, Y3, Y3
+	VUNPCKLPS    Y3, Y7, Y4
+	VUNPCKHPS    Y3, Y7, Y3
+	VPADDD       Y3, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y3
+	VPADDD       Y3, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X3
+	VUNPCKLPS    X3, X4, X4
+	VPMOVZXDQ    X4, Y3
+	VMOVDQU      Y3, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*1), Y4
+	VPXOR      (SI)(DI*1), Y4, Y4
+	VPSRLW     $0x04, Y4, Y5
+	VPAND      Y1, Y4, Y4
+	VPAND      Y1, Y5, Y5
+	VPSHUFB    Y4, Y0, Y4
+	VPSHUFB    Y5, Y0, Y5
+	VPADDB     Y5, Y4, Y4
+	VPSADBW    Y2, Y4, Y4
+	VPADDD     Y4, Y3, Y3
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X4
+	VMOVUPS X4, (R8)
+	VMOVUPS -16(SI)(DI*1), X4
+	VMOVUPS X4, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVDQU 56(SP), Y4
+	VPXOR   24(SP), Y4, Y4
+	VPSRLW  $0x04, Y4, Y5
+	VPAND   Y1, Y4, Y4
+	VPAND   Y1, Y5, Y5
+	VPSHUFB Y4, Y0, Y4
+	VPSHUFB Y5, Y0, Y5
+	VPADDB  Y5, Y4, Y4
+	VPSADBW Y2, Y4, Y4
+	VPADDD  Y4, Y3, Y3
+
+fold:
+	VEXTRACTF128 $0x01, Y3, X4
+	VPADDD       X4, X3, X3
+	VMOVHLPS     X3, X3, X4
+	VPADDD       X4, X3, X3
+	VMOVSHDUP    X3, X4
+	VPADDD       X4, X3, X3
+	VPMOVZXDQ    X3, X3
+	VMOVQ        X3, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func hammingAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VPOPCNTDQ, BMI2, CMOV, MMX+
+TEXT ·hammingAVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x3f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVDQU64  (AX)(R14*1), Z4
+	VPXORQ     (SI)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z0, Z0
+	VPXORQ     (R8)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z1, Z1
+	VPXORQ     (R10)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z2, Z2
+	VPXORQ     (R12)(R14*1), Z4, Z4
+	VPOPCNTQ   Z4, Z4
+	VPADDD     Z4, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z4
+	VMOVDQU8.Z (SI), K1, Z5
+	VPXORQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z0, Z0
+	PREFETCHT0 (DI)
+	VMOVDQU8.Z (R8), K1, Z5
+	VPXORQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z1, Z1
+	PREFETCHT0 (R9)
+	VMOVDQU8.Z (R10), K1, Z5
+	VPXORQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z2, Z2
+	PREFETCHT0 (R11)
+	VMOVDQU8.Z (R12), K1, Z5
+	VPXORQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z3, Z3
+	PREFETCHT0 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VPADDD        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VPADDD        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VPADDD        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VPADDD        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VPADDD        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VPADDD        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VPADDD        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VPADDD        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VPMOVZXDQ     X6, Y4
+	VMOVDQU       Y4, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z1
+	VPXORQ     (SI)(DI*1), Z1, Z1
+	VPOPCNTQ   Z1, Z1
+	VPADDD     Z1, Z0, Z0
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z2
+	VPXORQ     Z2, Z1, Z2
+	VPOPCNTQ   Z2, Z2
+	VPADDD     Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPADDD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VPADDD        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VPADDD        X1, X0, X0
+	VPMOVZXDQ     X0, X0
+	VMOVQ         X0, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotF16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, CMOV, F16C, MMX+
+TEXT ·dotF16AVX2(SB), NOSPLIT, $56-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x0f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	ADDQ    SI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	LEAQ    (AX)(SI*2), AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	TESTQ   CX, CX
+	JZ      single
+	CMPQ    16(SP), $0x00
+	JNE     single
+	CMPQ    DX, $0x04
+	JL      single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Y8
+	VMOVUPS    32(AX)(R14*2), Y9
+	VCVTPH2PS  (SI)(R14*1), Y10
+	VMULPS     Y10, Y8, Y10
+	VADDPS     Y10, Y0, Y0
+	VCVTPH2PS  16(SI)(R14*1), Y10
+	VMULPS     Y10, Y9, Y10
+	VADDPS     Y10, Y1, Y1
+	VCVTPH2PS  (R8)(R14*1), Y10
+	VMULPS     Y10, Y8, Y10
+	VADDPS     Y10, Y2, Y2
+	VCVTPH2PS  16(R8)(R14*1), Y10
+	VMULPS     Y10, Y9, Y10
+	VADDPS     Y10, Y3, Y3
+	VCVTPH2PS  (R10)(R14*1), Y10
+	VMULPS     Y10, Y8, Y10
+	VADDPS     Y10, Y4, Y4
+	VCVTPH2PS  16(R10)(R14*1), Y10
+	VMULPS     Y10, Y9, Y10
+	VADDPS     Y10, Y5, Y5
+	VCVTPH2PS  (R12)(R14*1), Y10
+	VMULPS     Y10, Y8, Y10
+	VADDPS     Y10, Y6, Y6
+	VCVTPH2PS  16(R12)(R14*1), Y8
+	VMULPS     Y8, Y9, Y8
+	VADDPS     Y8, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VADDPS       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Y2
+	VMOVUPS    32(AX)(DI*2), Y3
+	VCVTPH2PS  (SI)(DI*1), Y4
+	VMULPS     Y4, Y2, Y4
+	VADDPS     Y4, Y0, Y0
+	VCVTPH2PS  16(SI)(DI*1), Y2
+	VMULPS     Y2, Y3, Y2
+	VADDPS     Y2, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	LEAQ    tailmask<>+64(SB), DI
+	MOVQ    16(SP), R8
+	SHLQ    $0x02, R8
+	SUBQ    R8, DI
+	MOVQ    16(SP), R8
+	ADDQ    R8, R8
+	LEAQ    24(SP), R9
+	CMPQ    R8, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R9)
+	VMOVUPS -16(SI)(R8*1), X2
+	VMOVUPS X2, -16(R9)(R8*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ R8, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R10
+	MOVQ R10, (R9)
+	MOVQ -8(SI)(R8*1), R10
+	MOVQ R10, -8(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ R8, $0x04
+	JL   rowbelow4
+	MOVL (SI), R10
+	MOVL R10, (R9)
+	MOVL -4(SI)(R8*1), R10
+	MOVL R10, -4(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ R8, $0x02
+	JL   rowbelow2
+	MOVW (SI), R10
+	MOVW R10, (R9)
+	MOVW -2(SI)(R8*1), R10
+	MOVW R10, -2(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ R8, $0x01
+	JL   rowbelow1
+	MOVB (SI), R10
+	MOVB R10, (R9)
+	MOVB -1(SI)(R8*1), R10
+	MOVB R10, -1(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX), Y2, Y2
+	VMOVUPS    32(DI), Y3
+	VMASKMOVPS 32(AX), Y3, Y3
+	VCVTPH2PS  24(SP), Y4
+	VMULPS     Y4, Y2, Y4
+	VADDPS     Y4, Y0, Y0
+	VCVTPH2PS  40(SP), Y2
+	VMULPS     Y2, Y3, Y2
+	VADDPS     Y2, Y1, Y1
+
+fold:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotF16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
+TEXT ·dotF16AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	LEAQ  (AX)(SI*2), AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Z4
+	VCVTPH2PS  (SI)(R14*1), Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z0, Z0
+	VCVTPH2PS  (R8)(R14*1), Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z1, Z1
+	VCVTPH2PS  (R10)(R14*1), Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z2, Z2
+	VCVTPH2PS  (R12)(R14*1), Z5
+	VMULPS     Z5, Z4, Z5
+	VADDPS     Z5, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ        16(SP), $0x00
+	JE          groupfold
+	VMOVUPS.Z   (AX), K1, Z4
+	VMOVDQU16.Z (SI), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VMULPS      Z5, Z4, Z5
+	VADDPS      Z5, Z0, Z0
+	PREFETCHT0  (DI)
+	VMOVDQU16.Z (R8), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VMULPS      Z5, Z4, Z5
+	VADDPS      Z5, Z1, Z1
+	PREFETCHT0  (R9)
+	VMOVDQU16.Z (R10), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VMULPS      Z5, Z4, Z5
+	VADDPS      Z5, Z2, Z2
+	PREFETCHT0  (R11)
+	VMOVDQU16.Z (R12), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VMULPS      Z5, Z4, Z5
+	VADDPS      Z5, Z3, Z3
+	PREFETCHT0  (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VADDPS        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VADDPS        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VADDPS        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VMOVUPS       X6, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Z1
+	VCVTPH2PS  (SI)(DI*1), Z2
+	VMULPS     Z2, Z1, Z2
+	VADDPS     Z2, Z0, Z0
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ        16(SP), $0x00
+	JE          fold
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVDQU16.Z (SI), K1, Y2
+	VCVTPH2PS   Y2, Z2
+	VMULPS      Z2, Z1, Z2
+	VADDPS      Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2F16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, CMOV, F16C, MMX+
+TEXT ·l2F16AVX2(SB), NOSPLIT, $56-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x0f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	ADDQ    SI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	LEAQ    (AX)(SI*2), AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 24(SP)
+	TESTQ   CX, CX
+	JZ      single
+	CMPQ    16(SP), $0x00
+	JNE     single
+	CMPQ    DX, $0x04
+	JL      single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Y8
+	VMOVUPS    32(AX)(R14*2), Y9
+	VCVTPH2PS  (SI)(R14*1), Y10
+	VSUBPS     Y10, Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y0, Y0
+	VCVTPH2PS  16(SI)(R14*1), Y10
+	VSUBPS     Y10, Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y1, Y1
+	VCVTPH2PS  (R8)(R14*1), Y10
+	VSUBPS     Y10, Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y2, Y2
+	VCVTPH2PS  16(R8)(R14*1), Y10
+	VSUBPS     Y10, Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y3, Y3
+	VCVTPH2PS  (R10)(R14*1), Y10
+	VSUBPS     Y10, Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y4, Y4
+	VCVTPH2PS  16(R10)(R14*1), Y10
+	VSUBPS     Y10, Y9, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y5, Y5
+	VCVTPH2PS  (R12)(R14*1), Y10
+	VSUBPS     Y10, Y8, Y10
+	VMULPS     Y10, Y10, Y10
+	VADDPS     Y10, Y6, Y6
+	VCVTPH2PS  16(R12)(R14*1), Y8
+	VSUBPS     Y8, Y9, Y8
+	VMULPS     Y8, Y8, Y8
+	VADDPS     Y8, Y7, Y7
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y7, Y6, Y6
+	VINSERTF128  $0x01, X2, Y0, Y1
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VINSERTF128  $0x01, X6, Y4, Y0
+	VPERM2F128   $0x31, Y6, Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPS    Y0, Y1, Y2
+	VUNPCKHPS    Y0, Y1, Y0
+	VADDPS       Y0, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VUNPCKLPS    X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Y2
+	VMOVUPS    32(AX)(DI*2), Y3
+	VCVTPH2PS  (SI)(DI*1), Y4
+	VSUBPS     Y4, Y2, Y4
+	VMULPS     Y4, Y4, Y4
+	VADDPS     Y4, Y0, Y0
+	VCVTPH2PS  16(SI)(DI*1), Y2
+	VSUBPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y2
+	VADDPS     Y2, Y1, Y1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	LEAQ    tailmask<>+64(SB), DI
+	MOVQ    16(SP), R8
+	SHLQ    $0x02, R8
+	SUBQ    R8, DI
+	MOVQ    16(SP), R8
+	ADDQ    R8, R8
+	LEAQ    24(SP), R9
+	CMPQ    R8, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X2
+	VMOVUPS X2, (R9)
+	VMOVUPS -16(SI)(R8*1), X2
+	VMOVUPS X2, -16(R9)(R8*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ R8, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R10
+	MOVQ R10, (R9)
+	MOVQ -8(SI)(R8*1), R10
+	MOVQ R10, -8(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ R8, $0x04
+	JL   rowbelow4
+	MOVL (SI), R10
+	MOVL R10, (R9)
+	MOVL -4(SI)(R8*1), R10
+	MOVL R10, -4(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ R8, $0x02
+	JL   rowbelow2
+	MOVW (SI), R10
+	MOVW R10, (R9)
+	MOVW -2(SI)(R8*1), R10
+	MOVW R10, -2(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ R8, $0x01
+	JL   rowbelow1
+	MOVB (SI), R10
+	MOVB R10, (R9)
+	MOVB -1(SI)(R8*1), R10
+	MOVB R10, -1(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX), Y2, Y2
+	VMOVUPS    32(DI), Y3
+	VMASKMOVPS 32(AX), Y3, Y3
+	VCVTPH2PS  24(SP), Y4
+	VSUBPS     Y4, Y2, Y4
+	VMULPS     Y4, Y4, Y4
+	VADDPS     Y4, Y0, Y0
+	VCVTPH2PS  40(SP), Y2
+	VSUBPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y2
+	VADDPS     Y2, Y1, Y1
+
+fold:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l2F16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
+TEXT ·l2F16AVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	ADDQ  SI, SI
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	LEAQ  (AX)(SI*2), AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Z4
+	VCVTPH2PS  (SI)(R14*1), Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z0, Z0
+	VCVTPH2PS  (R8)(R14*1), Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z1, Z1
+	VCVTPH2PS  (R10)(R14*1), Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z2, Z2
+	VCVTPH2PS  (R12)(R14*1), Z5
+	VSUBPS     Z5, Z4, Z5
+	VMULPS     Z5, Z5, Z5
+	VADDPS     Z5, Z3, Z3
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ        16(SP), $0x00
+	JE          groupfold
+	VMOVUPS.Z   (AX), K1, Z4
+	VMOVDQU16.Z (SI), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VSUBPS      Z5, Z4, Z5
+	VMULPS      Z5, Z5, Z5
+	VADDPS      Z5, Z0, Z0
+	PREFETCHT0  (DI)
+	VMOVDQU16.Z (R8), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VSUBPS      Z5, Z4, Z5
+	VMULPS      Z5, Z5, Z5
+	VADDPS      Z5, Z1, Z1
+	PREFETCHT0  (R9)
+	VMOVDQU16.Z (R10), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VSUBPS      Z5, Z4, Z5
+	VMULPS      Z5, Z5, Z5
+	VADDPS      Z5, Z2, Z2
+	PREFETCHT0  (R11)
+	VMOVDQU16.Z (R12), K1, Y5
+	VCVTPH2PS   Y5, Z5
+	VSUBPS      Z5, Z4, Z5
+	VMULPS      Z5, Z5, Z5
+	VADDPS      Z5, Z3, Z3
+	PREFETCHT0  (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VADDPS        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VADDPS        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VADDPS        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VMOVUPS       X6, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Z1
+	VCVTPH2PS  (SI)(DI*1), Z2
+	VSUBPS     Z2, Z1, Z2
+	VMULPS     Z2, Z2, Z2
+	VADDPS     Z2, Z0, Z0
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ        16(SP), $0x00
+	JE          fold
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVDQU16.Z (SI), K1, Y2
+	VCVTPH2PS   Y2, Z2
+	VSUBPS      Z2, Z1, Z2
+	VMULPS      Z2, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1F16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
+TEXT ·l1F16AVX2(SB), NOSPLIT, $56-56
+	MOVQ     q+0(FP), AX
+	MOVQ     ids+32(FP), CX
+	MOVQ     n+40(FP), DX
+	MOVQ     out+48(FP), BX
+	MOVQ     dim+16(FP), SI
+	MOVQ     SI, DI
+	ANDQ     $0x0f, DI
+	MOVQ     DI, 16(SP)
+	SUBQ     DI, SI
+	ADDQ     SI, SI
+	MOVQ     rows+8(FP), DI
+	ADDQ     SI, DI
+	MOVQ     DI, (SP)
+	LEAQ     (AX)(SI*2), AX
+	NEGQ     SI
+	MOVQ     SI, 8(SP)
+	VXORPS   Y0, Y0, Y0
+	VMOVUPS  Y0, 24(SP)
+	VPCMPEQD Y0, Y0, Y0
+	VPSRLD   $0x01, Y0, Y0
+	TESTQ    CX, CX
+	JZ       single
+	CMPQ     16(SP), $0x00
+	JNE      single
+	CMPQ     DX, $0x04
+	JL       single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Y9
+	VMOVUPS    32(AX)(R14*2), Y10
+	VCVTPH2PS  (SI)(R14*1), Y11
+	VSUBPS     Y11, Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y1, Y1
+	VCVTPH2PS  16(SI)(R14*1), Y11
+	VSUBPS     Y11, Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y2, Y2
+	VCVTPH2PS  (R8)(R14*1), Y11
+	VSUBPS     Y11, Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y3, Y3
+	VCVTPH2PS  16(R8)(R14*1), Y11
+	VSUBPS     Y11, Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y4, Y4
+	VCVTPH2PS  (R10)(R14*1), Y11
+	VSUBPS     Y11, Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y5, Y5
+	VCVTPH2PS  16(R10)(R14*1), Y11
+	VSUBPS     Y11, Y10, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y6, Y6
+	VCVTPH2PS  (R12)(R14*1), Y11
+	VSUBPS     Y11, Y9, Y11
+	VANDPS     Y0, Y11, Y11
+	VADDPS     Y11, Y7, Y7
+	VCVTPH2PS  16(R12)(R14*1), Y9
+	VSUBPS     Y9, Y10, Y9
+	VANDPS     Y0, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y7
+	VINSERTF128  $0x01, X3, Y1, Y2
+	VPERM2F128   $0x31, Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VINSERTF128  $0x01, X7, Y5, Y1
+	VPERM2F128   $0x31, Y7, Y5, Y3
+	VADDPS       Y3, Y1, Y1
+	VUNPCKLPS    Y1, Y2, Y3
+	VUNPCKHPS    Y1, Y2, Y1
+	VADDPS       Y1, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y1
+	VADDPS       Y1, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VUNPCKLPS    X1, X3, X3
+	VMOVUPS      X3, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -16(BX)(DX*4), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Y3
+	VMOVUPS    32(AX)(DI*2), Y4
+	VCVTPH2PS  (SI)(DI*1), Y5
+	VSUBPS     Y5, Y3, Y5
+	VANDPS     Y0, Y5, Y5
+	VADDPS     Y5, Y1, Y1
+	VCVTPH2PS  16(SI)(DI*1), Y3
+	VSUBPS     Y3, Y4, Y3
+	VANDPS     Y0, Y3, Y3
+	VADDPS     Y3, Y2, Y2
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	LEAQ    tailmask<>+64(SB), DI
+	MOVQ    16(SP), R8
+	SHLQ    $0x02, R8
+	SUBQ    R8, DI
+	MOVQ    16(SP), R8
+	ADDQ    R8, R8
+	LEAQ    24(SP), R9
+	CMPQ    R8, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X3
+	VMOVUPS X3, (R9)
+	VMOVUPS -16(SI)(R8*1), X3
+	VMOVUPS X3, -16(R9)(R8*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ R8, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R10
+	MOVQ R10, (R9)
+	MOVQ -8(SI)(R8*1), R10
+	MOVQ R10, -8(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ R8, $0x04
+	JL   rowbelow4
+	MOVL (SI), R10
+	MOVL R10, (R9)
+	MOVL -4(SI)(R8*1), R10
+	MOVL R10, -4(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ R8, $0x02
+	JL   rowbelow2
+	MOVW (SI), R10
+	MOVW R10, (R9)
+	MOVW -2(SI)(R8*1), R10
+	MOVW R10, -2(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ R8, $0x01
+	JL   rowbelow1
+	MOVB (SI), R10
+	MOVB R10, (R9)
+	MOVB -1(SI)(R8*1), R10
+	MOVB R10, -1(R9)(R8*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVUPS    (DI), Y3
+	VMASKMOVPS (AX), Y3, Y3
+	VMOVUPS    32(DI), Y4
+	VMASKMOVPS 32(AX), Y4, Y4
+	VCVTPH2PS  24(SP), Y5
+	VSUBPS     Y5, Y3, Y5
+	VANDPS     Y0, Y5, Y5
+	VADDPS     Y5, Y1, Y1
+	VCVTPH2PS  40(SP), Y3
+	VSUBPS     Y3, Y4, Y3
+	VANDPS     Y0, Y3, Y3
+	VADDPS     Y3, Y2, Y2
+
+fold:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VMOVHLPS     X1, X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         $0x04, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func l1F16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
+TEXT ·l1F16AVX512(SB), NOSPLIT, $24-56
+	MOVQ       q+0(FP), AX
+	MOVQ       ids+32(FP), CX
+	MOVQ       n+40(FP), DX
+	MOVQ       out+48(FP), BX
+	MOVQ       dim+16(FP), SI
+	MOVQ       SI, DI
+	ANDQ       $0x0f, DI
+	MOVQ       DI, 16(SP)
+	SUBQ       DI, SI
+	MOVQ       $-1, R8
+	BZHIQ      DI, R8, R8
+	KMOVQ      R8, K1
+	ADDQ       SI, SI
+	MOVQ       rows+8(FP), DI
+	ADDQ       SI, DI
+	MOVQ       DI, (SP)
+	LEAQ       (AX)(SI*2), AX
+	NEGQ       SI
+	MOVQ       SI, 8(SP)
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSRLD     $0x01, Z0, Z0
+	TESTQ      CX, CX
+	JZ         single
+	CMPQ       DX, $0x04
+	JL         single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	VMOVUPS    (AX)(R14*2), Z5
+	VCVTPH2PS  (SI)(R14*1), Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z1, Z1
+	VCVTPH2PS  (R8)(R14*1), Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z2, Z2
+	VCVTPH2PS  (R10)(R14*1), Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z3, Z3
+	VCVTPH2PS  (R12)(R14*1), Z6
+	VSUBPS     Z6, Z5, Z6
+	VPANDD     Z0, Z6, Z6
+	VADDPS     Z6, Z4, Z4
+	PREFETCHT0 (DI)(R14*1)
+	PREFETCHT0 (R9)(R14*1)
+	PREFETCHT0 (R11)(R14*1)
+	PREFETCHT0 (R13)(R14*1)
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ        16(SP), $0x00
+	JE          groupfold
+	VMOVUPS.Z   (AX), K1, Z5
+	VMOVDQU16.Z (SI), K1, Y6
+	VCVTPH2PS   Y6, Z6
+	VSUBPS      Z6, Z5, Z6
+	VPANDD      Z0, Z6, Z6
+	VADDPS      Z6, Z1, Z1
+	PREFETCHT0  (DI)
+	VMOVDQU16.Z (R8), K1, Y6
+	VCVTPH2PS   Y6, Z6
+	VSUBPS      Z6, Z5, Z6
+	VPANDD      Z0, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	PREFETCHT0  (R9)
+	VMOVDQU16.Z (R10), K1, Y6
+	VCVTPH2PS   Y6, Z6
+	VSUBPS      Z6, Z5, Z6
+	VPANDD      Z0, Z6, Z6
+	VADDPS      Z6, Z3, Z3
+	PREFETCHT0  (R11)
+	VMOVDQU16.Z (R12), K1, Y6
+	VCVTPH2PS   Y6, Z6
+	VSUBPS      Z6, Z5, Z6
+	VPANDD      Z0, Z6, Z6
+	VADDPS      Z6, Z4, Z4
+	PREFETCHT0  (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z1, Y5
+	VADDPS        Y5, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y5
+	VADDPS        Y5, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VADDPS        Y5, Y4, Y4
+	VINSERTF128   $0x01, X2, Y1, Y5
+	VPERM2F128    $0x31, Y2, Y1, Y6
+	VADDPS        Y6, Y5, Y5
+	VINSERTF128   $0x01, X4, Y3, Y6
+	VPERM2F128    $0x31, Y4, Y3, Y7
+	VADDPS        Y7, Y6, Y6
+	VUNPCKLPS     Y6, Y5, Y7
+	VUNPCKHPS     Y6, Y5, Y5
+	VADDPS        Y5, Y7, Y7
+	VPERMILPS     $0x4e, Y7, Y5
+	VADDPS        Y5, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X5
+	VUNPCKLPS     X5, X7, X7
+	VMOVUPS       X7, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -16(BX)(DX*4), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVUPS    (AX)(DI*2), Z2
+	VCVTPH2PS  (SI)(DI*1), Z3
+	VSUBPS     Z3, Z2, Z3
+	VPANDD     Z0, Z3, Z3
+	VADDPS     Z3, Z1, Z1
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ        16(SP), $0x00
+	JE          fold
+	VMOVUPS.Z   (AX), K1, Z2
+	VMOVDQU16.Z (SI), K1, Y3
+	VCVTPH2PS   Y3, Z3
+	VSUBPS      Z3, Z2, Z3
+	VPANDD      Z0, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+
+fold:
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VMOVHLPS      X1, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSHDUP     X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          $0x04, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET

@@ -127,3 +127,59 @@ func l1I8AVX2(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out 
 //
 //go:noescape
 func l1I8AVX512(q *int8, rows *int8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// hammingAVX2 sets out[0..n) to the Hamming distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func hammingAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// hammingAVX512 sets out[0..n) to the Hamming distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func hammingAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// dotF16AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotF16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// dotF16AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func dotF16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l2F16AVX2 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2F16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l2F16AVX512 sets out[0..n) to the squared Euclidean distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l2F16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l1F16AVX2 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1F16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// l1F16AVX512 sets out[0..n) to the Manhattan distances of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func l1F16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)

@@ -35,3 +35,25 @@ func int8Codes(m Metric) map[string]code[int8, int8, int64] {
 	}
 	return all
 }
+
+func float16Codes(m Metric) map[string]code[float32, uint16, float32] {
+	all := map[string]code[float32, uint16, float32]{}
+	if hasF16C() {
+		all["avx2"] = []code[float32, uint16, float32]{dotF16AVX2, l2F16AVX2, l1F16AVX2}[m]
+	}
+	if hasAVX512Half() {
+		all["avx512"] = []code[float32, uint16, float32]{dotF16AVX512, l2F16AVX512, l1F16AVX512}[m]
+	}
+	return all
+}
+
+func hammingCodes() map[string]code[uint8, uint8, int64] {
+	all := map[string]code[uint8, uint8, int64]{}
+	if hasAVX2() {
+		all["avx2"] = hammingAVX2
+	}
+	if hasPopcount() {
+		all["avx512"] = hammingAVX512
+	}
+	return all
+}

@@ -7,3 +7,7 @@ func float32Codes(Metric) map[string]code[float32, float32, float32] { return ni
 func uint8Codes(Metric) map[string]code[uint8, uint8, int64] { return nil }
 
 func int8Codes(Metric) map[string]code[int8, int8, int64] { return nil }
+
+func float16Codes(Metric) map[string]code[float32, uint16, float32] { return nil }
+
+func hammingCodes() map[string]code[uint8, uint8, int64] { return nil }
