@@ -116,8 +116,11 @@ func (e *emitter) row(id Mem, r reg.GPVirtual) {
 }
 
 // groups compares four rows at a time with one load of the query, and fetches
-// the next four, line by line. A last group of fewer than four reaches back: rows that
-// were just compared cost less than rows without company.
+// the next four, line by line, into the second-level cache: more misses can be
+// open there than at the first level (make bench-kernel shows what that gives
+// from main memory, and costs within the second level). A last group of fewer
+// than four reaches back: rows that were just compared cost less than rows
+// without company.
 func (e *emitter) groups() {
 	Label("group")
 	var r, p [group]reg.GPVirtual
@@ -143,12 +146,12 @@ func (e *emitter) groups() {
 	Label("compare")
 	acc := e.accumulators(group)
 	e.walk("group", func(off reg.Register) {
+		for i := range group {
+			PREFETCHT1(Mem{Base: p[i], Index: off, Scale: 1})
+		}
 		q := e.query(e.qAt(off))
 		for i := range group {
 			e.step(acc[i], q, source{at: Mem{Base: r[i], Index: off, Scale: 1}})
-		}
-		for i := range group {
-			PREFETCHT0(Mem{Base: p[i], Index: off, Scale: 1})
 		}
 	})
 	if e.wide {
@@ -157,7 +160,7 @@ func (e *emitter) groups() {
 		q := e.query(source{at: Mem{Base: e.q}, mask: e.mask})
 		for i := range group {
 			e.step(acc[i], q, source{at: Mem{Base: r[i]}, mask: e.mask})
-			PREFETCHT0(Mem{Base: p[i]})
+			PREFETCHT1(Mem{Base: p[i]})
 		}
 		Label("groupfold")
 	}
@@ -175,8 +178,8 @@ func (e *emitter) groups() {
 }
 
 // singles compares one row after the other: contiguous rows are best read as one
-// stream. It does the gathers of fewer than four rows too, and those with a tail where there
-// are no masked loads: stored vectors are padded and have none.
+// stream. It does the gathers of fewer than four rows too, and those with a tail
+// where there are no masked loads: stored vectors are padded and have none.
 func (e *emitter) singles() {
 	Label("single")
 	r := GP64()

@@ -62,8 +62,9 @@ func tailMask() {
 	}
 }
 
-// copyTail copies the tail, 1 to 31 bytes, from p: two moves that may overlap, of the
-// greatest size that fits, so that no byte behind it is read. label is for jumps.
+// copyTail copies the tail, up to 31 bytes, from p: two moves that may overlap,
+// of the greatest size that fits, so that no byte behind it is read. label names
+// the jumps.
 func (e *emitter) copyTail(label string, p reg.GPVirtual, to Mem) {
 	n, d, g := GP64(), GP64(), GP64()
 	x := XMM()

@@ -87,8 +87,8 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-// BenchmarkKernel is the table: metric and element type, length, form, code.
-// cache: rows in the nearest cache; gather: 32 rows at random out of 1 GiB.
+// BenchmarkKernel is the table: metric, element type, length, form, code; "any"
+// is what callers get. Rows lie in the nearest caches.
 func BenchmarkKernel(b *testing.B) {
 	for _, s := range suites() {
 		b.Run(fmt.Sprint(s), s.bench)
