@@ -14,18 +14,18 @@ import (
 func hasAVX2() bool { return cpu.X86.HasAVX2 }
 
 // hasAVX512 is what all 512-bit code needs.
-func hasAVX512() bool { return cpu.X86.HasAVX512F && cpu.X86.HasBMI2 }
-
-// hasVNNI is what 512-bit code for bytes needs.
-func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VNNI }
-
-// hasPopcount is what 512-bit code needs to count bits.
-func hasPopcount() bool {
-	return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VPOPCNTDQ
+func hasAVX512() bool {
+	return hasAVX2() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasBMI2
 }
 
+// hasVNNI is what 512-bit code for codes needs.
+func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512VNNI }
+
+// hasPopcount is what 512-bit code needs to count bits.
+func hasPopcount() bool { return hasAVX512() && cpu.X86.HasAVX512VPOPCNTDQ }
+
 // hasAVX512Half is what 512-bit code needs to read a part of a row of float16.
-func hasAVX512Half() bool { return hasAVX512() && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL }
+func hasAVX512Half() bool { return hasAVX512() && cpu.X86.HasAVX512VL }
 
 func hasF16C() bool { return hasAVX2() && cpu.X86.HasF16C }
 
