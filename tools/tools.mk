@@ -72,5 +72,5 @@ arm64: | .bin ## compile for arm64, and test the kernels' pure Go there if qemu'
 	@if test -n '$(EMULATOR)'; then cd services/dataplane/internal/kernel && $(EMULATOR) $(BIN)/kernel.arm64; \
 	else echo 'left out: running it (no qemu-aarch64)'; fi
 
-bench-kernel: | .bin ## compare gathers of float32 with the same in C, in cache and from main memory (needs gcc)
+bench-kernel: | .bin ## compare gathers of float32 with the same in C, and scans with a plain read of memory (needs gcc)
 	@CGO_ENABLED=1 GOWORK=off go -C tools/bench build -o $(BIN)/bench-kernel . && $(BIN)/bench-kernel

@@ -7,3 +7,6 @@ void dot_apart(const float *q, const float *base, const uint32_t *ids, long list
 void l2_near(const float *q, const float *base, const uint32_t *ids, long lists, long n, long dim, long stride, float *out);
 void l2_far(const float *q, const float *base, const uint32_t *ids, long lists, long n, long dim, long stride, float *out);
 void l2_apart(const float *q, const float *base, const uint32_t *ids, long lists, long n, long dim, long stride, float *out);
+
+// stream reads bytes, a multiple of 256, and does next to nothing with them.
+uint64_t stream(const void *from, long bytes);

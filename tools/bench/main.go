@@ -1,6 +1,7 @@
-// Command bench compares the product's float32 gather with the same in C, which
-// never becomes a part of the product: a module of its own, the only one with
-// cgo. Its path lies beside the kernels because they are internal.
+// Command bench compares the product's float32 gather with the same in C, and its
+// scan of contiguous rows with a plain read. The C never becomes a part of the
+// product: this is a module of its own, the only one with cgo. Its path lies
+// beside the kernels because they are internal.
 //
 //	make bench-kernel
 //
@@ -77,6 +78,9 @@ func main() {
 	mb := flag.Int("mb", 1024, "MiB of rows in main memory")
 	rounds := flag.Int("rounds", 60, "rounds per line of the table")
 	flag.Parse()
+	if *mb < 64 || *rounds < 1 {
+		log.Fatal("-mb must be at least 64, -rounds at least 1")
+	}
 	runtime.LockOSThread()
 	ram := huge(*mb << 18)
 	for i := range ram {
@@ -97,6 +101,7 @@ func main() {
 			}
 		}
 	}
+	scans(ram, *rounds)
 }
 
 // line measures one line of the table.
