@@ -1,0 +1,200 @@
+package hnsw
+
+import (
+	"context"
+	"math/rand/v2"
+)
+
+type plan uint8
+
+const (
+	scan     plan = iota // compare all that pass
+	plain                // walk over all, keep what passes
+	filtered             // walk over what passes
+)
+
+const (
+	// most is the share of rows that pass from which on a plain walk is cheapest:
+	// it compares 1/share times as many rows, a filtered one looks at more links.
+	most = 0.7
+	// least is how many of the rows that two hops lead to must pass, in the mean,
+	// for a filtered walk to find its way.
+	least = 6
+	// sample is how many rows are asked if nobody knows how many pass.
+	sample = 256
+	// seeds is how many rows that pass a filtered walk starts from, beside where
+	// the descent leads: the nearest that pass may lie elsewhere.
+	seeds = 16
+)
+
+// budget is how many rows one step of a filtered walk scores at most.
+func budget(width int) int { return 2 * width }
+
+// choose plans by the number of rows that pass.
+func (s *searcher) choose(passing int) plan {
+	g := s.x.g
+	if g.layers == nil {
+		return scan
+	}
+	// What a walk compares, roughly: half of the links of ef rows have been seen.
+	even := s.ef * g.layers[0].width
+	if s.query.ScanBelow > 0 {
+		even = s.query.ScanBelow
+	}
+	share := float64(passing) / float64(s.x.v.rows)
+	degree := float64(g.params.M) * 4 / 3
+	switch {
+	case passing <= even:
+		return scan
+	case share >= most:
+		return plain
+	case share*degree*degree < least:
+		return scan
+	default:
+		return filtered
+	}
+}
+
+// passing gives the number of live rows that pass, and whether it is exact. It
+// makes the bits of query.Rows.
+func (s *searcher) passing() (n int, known bool) {
+	q, rows := s.query, s.x.v.rows
+	n, known = s.x.Len(), true
+	if q.Rows != nil {
+		s.mark()
+		n = 0
+		for i, r := range q.Rows {
+			if int(r) < rows && (i == 0 || r != q.Rows[i-1]) && !s.x.dead.Has(r) {
+				n++
+			}
+		}
+	}
+	if q.Accept == nil || n == 0 {
+		return n, known
+	}
+	if q.Estimate > 0 {
+		return min(q.Estimate, n), false
+	}
+	hits := 0
+	rng := rand.NewPCG(1, 2) // the same rows each time: equal searches take equal ways
+	for range sample {
+		if s.passes(s.draw(rng)) {
+			hits++
+		}
+	}
+	if q.Rows != nil {
+		return n * hits / sample, false
+	}
+	return rows * hits / sample, false
+}
+
+// draw picks a row that may pass.
+func (s *searcher) draw(rng *rand.PCG) uint32 {
+	if rows := s.query.Rows; rows != nil {
+		return min(rows[rng.Uint64()%uint64(len(rows))], uint32(s.x.v.rows-1))
+	}
+	return uint32(rng.Uint64() % uint64(s.x.v.rows))
+}
+
+// mark sets the bits of query.Rows.
+func (s *searcher) mark() {
+	if words := (s.x.v.rows + 63) / 64; len(s.member) < words {
+		s.member = make([]uint64, words)
+	}
+	for _, r := range s.query.Rows {
+		if int(r) < s.x.v.rows {
+			s.member[r>>6] |= 1 << (r & 63)
+		}
+	}
+}
+
+// filtered walks over rows that pass only. Where a neighbour does not pass, its
+// neighbours take its place (the rule of ACORN-1, arXiv 2403.04871).
+func (s *searcher) filtered(ctx context.Context) error {
+	x := s.x
+	v, g := &x.v, x.g
+	s.reserve(s.ef)
+	s.top.Accept = nil // what is offered has been asked about
+	from := nodeOf(g.asNode(0, s.descend(v, g, 0)))
+	s.seen.clear()
+	s.pool = s.pool[:0]
+	s.step(s.begins(from))
+	s.step(s.beyond(from))
+	for cur, hop := 0, 0; cur < len(s.pool); {
+		if s.pool[cur]&flag != 0 {
+			cur++
+			continue
+		}
+		if hop++; hop%hops == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.pool[cur] |= flag
+		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
+	}
+	for _, k := range s.pool {
+		s.top.Offer(nodeOf(k), v.raw(orderOf(k)))
+	}
+	return nil
+}
+
+// step scores w.nodes[:n] and puts them into the pool.
+func (s *searcher) step(n int) int {
+	s.score(&s.x.v, s.x.g, 0, n)
+	return s.take(&s.x.v, s.ef, n)
+}
+
+// begins collects rows that pass to start from.
+func (s *searcher) begins(from uint32) (n int) {
+	rng := rand.NewPCG(3, 4)
+	n = s.visit(from, 0)
+	for tries := 0; tries < 8*seeds && n < seeds; tries++ {
+		n = s.visit(s.draw(rng), n)
+	}
+	return n
+}
+
+// visit adds row to w.nodes[:n] if it passes and was not seen.
+func (s *searcher) visit(row uint32, n int) int {
+	if s.seen.has(row) || !s.passes(row) {
+		return n
+	}
+	s.seen.add(row)
+	s.nodes[n] = row
+	return n + 1
+}
+
+// failing are neighbours that do not pass.
+type failing []uint32
+
+// beyond collects the unseen rows that pass among the neighbours of node, and
+// among the neighbours of those that do not.
+func (s *searcher) beyond(node uint32) (n int) {
+	l := &s.x.g.layers[0]
+	limit := budget(l.width)
+	s.hop = s.hop[:0]
+	for _, id := range l.of(node) {
+		if id == none {
+			break
+		}
+		if s.seen.has(id) {
+			continue
+		}
+		if m := s.visit(id, n); m > n {
+			n = m
+		} else {
+			s.seen.add(id)
+			s.hop = append(s.hop, id)
+		}
+	}
+	for _, bridge := range s.hop {
+		for _, id := range l.of(bridge) {
+			if id == none {
+				break
+			}
+			if n = s.visit(id, n); n == limit {
+				return n
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package hnsw
+
+import "testing"
+
+func floats(_ testing.TB, n int) []float32 { return make([]float32, n) }
