@@ -3,7 +3,6 @@ package hnsw
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -101,12 +100,14 @@ func (b *builder) plan(o BuildOptions) {
 		return
 	}
 	rng.Shuffle(len(b.order), func(i, j int) { b.order[i], b.order[j] = b.order[j], b.order[i] })
-	scale := 1 / math.Log(float64(m))
 	counts := make([]int, 1, maxLayers) // rows of each layer
 	var high [maxLayers][]uint32
 	var rest []uint32
 	for _, r := range b.order {
-		level := min(int(-math.Log(1-rng.Float64())*scale), maxLayers-1)
+		level := 0 // at least l with probability m^-l
+		for u, p := rng.Float64(), 1/float64(m); u < p && level < maxLayers-1; p /= float64(m) {
+			level++
+		}
 		if level == 0 {
 			rest = append(rest, r)
 			continue
@@ -252,8 +253,9 @@ func (w *linker) linkBack(l int, node uint32, k uint64) {
 
 // choose keeps, of candidates in order of distance from a node, those that are
 // nearer to the node than to any one kept, at most m: links in all directions
-// instead of into one crowd. Of equal vectors it keeps one. Candidates with flag
-// have passed together before and need no comparison with each other.
+// instead of into one crowd. Of rows that are equal to the node it keeps one, lest
+// they have links to each other only. Candidates with flag have passed together
+// before and need no comparison with each other.
 func (w *linker) choose(l int, candidates []uint64, m int) []uint64 {
 	kept := w.kept[:0]
 	for _, c := range candidates {
@@ -281,7 +283,8 @@ func (w *linker) stands(l int, c uint64, kept []uint64) bool {
 		if l > 0 {
 			b = g.tops[b]
 		}
-		if v.pair(a, b, w.raws) <= orderOf(c) {
+		between := v.pair(a, b, w.raws)
+		if between < orderOf(c) || between == orderOf(c) && orderOf(c) == orderOf(k) {
 			return false
 		}
 	}

@@ -22,6 +22,10 @@ const (
 	least = 6
 	// sample is how many rows are asked if nobody knows how many pass.
 	sample = 256
+	// bridges is the cost of looking at one neighbour of a neighbour, in floats of a
+	// row that is scanned. A filtered walk looks at up to width squared of them, and
+	// compares about width rows, for each of ef rows.
+	bridges = 8
 	// seeds is how many rows that pass a filtered walk starts from, beside where
 	// the descent leads: the nearest that pass may lie elsewhere.
 	seeds = 16
@@ -36,8 +40,8 @@ func (s *searcher) choose(passing int) plan {
 	if g.layers == nil {
 		return scan
 	}
-	// What a walk compares, roughly: half of the links of ef rows have been seen.
-	even := s.ef * g.layers[0].width
+	width := g.layers[0].width
+	even := s.ef * (width + bridges*width*width/s.x.v.Dim)
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
 	}
@@ -112,14 +116,12 @@ func (s *searcher) mark() {
 // neighbours take its place (the rule of ACORN-1, arXiv 2403.04871).
 func (s *searcher) filtered(ctx context.Context) error {
 	x := s.x
-	v, g := &x.v, x.g
+	v := &x.v
 	s.reserve(s.ef)
 	s.top.Accept = nil // what is offered has been asked about
-	from := nodeOf(g.asNode(0, s.descend(v, g, 0)))
-	s.seen.clear()
-	s.pool = s.pool[:0]
-	s.step(s.begins(from))
-	s.step(s.beyond(from))
+	if err := s.ashore(ctx); err != nil {
+		return err
+	}
 	for cur, hop := 0, 0; cur < len(s.pool); {
 		if s.pool[cur]&flag != 0 {
 			cur++
@@ -143,14 +145,30 @@ func (s *searcher) step(n int) int {
 	return s.take(&s.x.v, s.ef, n)
 }
 
-// begins collects rows that pass to start from.
-func (s *searcher) begins(from uint32) (n int) {
-	rng := rand.NewPCG(3, 4)
-	n = s.visit(from, 0)
-	for tries := 0; tries < 8*seeds && n < seeds; tries++ {
-		n = s.visit(s.draw(rng), n)
+// ashore fills the pool with rows that pass to start from: those that a plain walk
+// meets, for the nearest may lie among rows that do not pass, and some from
+// anywhere, for the nearest may all lie elsewhere.
+func (s *searcher) ashore(ctx context.Context) error {
+	v, g := &s.x.v, s.x.g
+	if err := s.beam(ctx, v, g, 0, s.ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
+		return err
 	}
-	return n
+	s.met = append(s.met[:0], s.seen.list...)
+	s.seen.clear()
+	s.pool = s.pool[:0]
+	rng := rand.NewPCG(3, 4)
+	for range 8 * seeds {
+		s.met = append(s.met, s.draw(rng))
+	}
+	n := 0
+	for i, row := range s.met {
+		n = s.visit(row, n)
+		if n == line || i == len(s.met)-1 {
+			s.step(n)
+			n = 0
+		}
+	}
+	return nil
 }
 
 // visit adds row to w.nodes[:n] if it passes and was not seen.
@@ -162,9 +180,6 @@ func (s *searcher) visit(row uint32, n int) int {
 	s.nodes[n] = row
 	return n + 1
 }
-
-// failing are neighbours that do not pass.
-type failing []uint32
 
 // beyond collects the unseen rows that pass among the neighbours of node, and
 // among the neighbours of those that do not.

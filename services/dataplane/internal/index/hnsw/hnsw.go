@@ -32,8 +32,7 @@ type Params struct {
 	// M is how many links a node has in layers above 0, and half of what it has in
 	// layer 0, at most. 0: no links; every search is a scan.
 	M int
-	// EfConstruct is how many candidates the links of a row are chosen from, and
-	// the ef of a search that names none.
+	// EfConstruct is how many candidates the links of a row are chosen from.
 	EfConstruct int
 }
 

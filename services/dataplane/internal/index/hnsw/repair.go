@@ -2,74 +2,91 @@ package hnsw
 
 import "context"
 
-// rounds bounds the repair: a link that is moved to one row may have been the
-// last to another.
-const rounds = 4
+// tree spans the rows to which links of layer 0 lead from the entry point.
+type tree struct {
+	set
+	parent []uint32 // of rows in the set
+}
 
-// repair gives every row of the order that no walk from the entry point reaches
-// in layer 0 a link from a near row that one does: choosing links drops the last
-// one to a row now and then.
+func (g *Graph) reach() *tree {
+	t := &tree{set{bits: make([]uint64, (g.rows+63)/64)}, make([]uint32, g.rows)}
+	t.spread(g, g.tops[0], none)
+	return t
+}
+
+// spread adds row, a child of parent, and all that can be reached from it.
+func (t *tree) spread(g *Graph, row, parent uint32) {
+	next := len(t.list)
+	t.add(row)
+	t.parent[row] = parent
+	for ; next < len(t.list); next++ {
+		from := t.list[next]
+		for _, n := range g.layers[0].of(from) {
+			if n == none {
+				break
+			}
+			if !t.has(n) {
+				t.add(n)
+				t.parent[n] = from
+			}
+		}
+	}
+}
+
+// repair links to every row of the order that cannot be reached: choosing links
+// drops the last one to a row now and then. A link that the tree needs is never
+// given up; as a tree has fewer edges than rows, and a list has room for four links
+// or more, there is always a list with room.
 func (b *builder) repair(ctx context.Context) error {
+	t := b.g.reach()
 	w := newLinker(b)
-	for range rounds {
-		reached, lost := b.g.reach(), 0
-		for _, row := range b.order {
-			if reached.has(row) {
-				continue
-			}
-			if lost++; lost%64 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			w.rescue(row)
-			b.g.spread(&reached, row)
+	next := 0 // rows of t.list before it have no room left
+	for i, row := range b.order {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if lost == 0 {
-			break
+		if t.has(row) {
+			continue
 		}
+		from, ok := w.rescuer(row, t)
+		for ; !ok; next++ {
+			from = t.list[next]
+			ok = b.join(t, from, row)
+		}
+		t.spread(b.g, row, from)
 	}
 	return nil
 }
 
-// reach is the set of rows to which links of layer 0 lead from the entry point.
-func (g *Graph) reach() set {
-	s := set{bits: make([]uint64, (g.rows+63)/64)}
-	g.spread(&s, g.tops[0])
-	return s
-}
-
-// spread adds row and all that can be reached from it to s.
-func (g *Graph) spread(s *set, row uint32) {
-	first := len(s.list)
-	for s.add(row); first < len(s.list); first++ {
-		for _, n := range g.layers[0].of(s.list[first]) {
-			if n == none {
-				break
-			}
-			if !s.has(n) {
-				s.add(n)
-			}
-		}
-	}
-}
-
-// rescue links to row from the nearest row that a walk finds and that has room,
-// or else from the nearest, instead of its farthest link.
-func (w *linker) rescue(row uint32) {
+// rescuer links to row from the nearest row in reach that a walk finds and that has
+// room, and gives it.
+func (w *linker) rescuer(row uint32, t *tree) (from uint32, ok bool) {
 	b, g := w.b, w.b.g
 	w.q = b.v.row(row)
-	from := g.asNode(0, w.descend(b.v, g, 0))
-	_ = w.beam(context.Background(), b.v, g, 0, g.params.EfConstruct, from)
-	best := w.pool[0]
+	// A build looks at its context between rows.
+	_ = w.beam(context.Background(), b.v, g, 0, g.params.EfConstruct, g.asNode(0, w.descend(b.v, g, 0)))
 	for _, k := range w.pool {
-		if int(b.grown[0].degree[nodeOf(k)]) < g.layers[0].width {
-			best = k
-			break
+		if from = nodeOf(k); t.has(from) && b.join(t, from, row) {
+			return from, true
 		}
 	}
-	node := nodeOf(best)
-	list, n := g.layers[0].of(node), &b.grown[0].degree[node]
+	return 0, false
+}
+
+// join makes row a neighbour of from, in place of the last link that the tree does
+// not need if the list is full.
+func (b *builder) join(t *tree, from, row uint32) bool {
+	list, n := b.g.layers[0].of(from), &b.grown[0].degree[from]
 	if int(*n) < len(list) {
+		list[*n] = row
 		*n++
+		return true
 	}
-	list[*n-1] = row
+	for i := len(list) - 1; i >= 0; i-- {
+		if t.parent[list[i]] != from || !t.has(list[i]) {
+			list[i] = row
+			return true
+		}
+	}
+	return false
 }

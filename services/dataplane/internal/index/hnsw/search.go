@@ -45,7 +45,8 @@ func (x *Index) Len() int { return x.v.rows - x.dead.Len() }
 type Query struct {
 	index.Query
 	// Ef is how many near rows are kept while walking; more finds more of the
-	// nearest and takes longer. 0: EfConstruct. It is never less than K.
+	// nearest and takes longer. 0: one and a half times EfConstruct. It is never
+	// less than K.
 	Ef int
 	// Estimate is how many live rows Accept lets through, if known; an estimate is
 	// enough. 0: not known, and a sample of rows is asked.
@@ -65,7 +66,8 @@ type searcher struct {
 	ef     int
 	member []uint64 // bit for each row of query.Rows
 	failed set      // rows that Accept refused
-	hop    failing
+	hop    []uint32 // neighbours that do not pass
+	met    []uint32
 }
 
 // Search appends to dst at most q.K hits, the best first. Scores are exact, and so
@@ -112,7 +114,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 	s.top.Reset(&x.v.metric, &q.Query, n)
 	s.ef = q.Ef
 	if s.ef <= 0 {
-		s.ef = x.g.params.EfConstruct
+		s.ef = x.g.params.EfConstruct * 3 / 2
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
 }
