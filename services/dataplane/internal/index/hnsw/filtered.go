@@ -62,7 +62,7 @@ func (s *searcher) choose(passing int) plan {
 // passing gives the number of live rows that pass, and whether it is exact. It
 // makes the bits of query.Rows.
 func (s *searcher) passing() (n int, known bool) {
-	q, rows := s.query, s.x.v.rows
+	q, rows := &s.query, s.x.v.rows
 	n, known = s.x.Len(), true
 	if q.Rows != nil {
 		s.mark()

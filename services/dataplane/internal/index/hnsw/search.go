@@ -62,7 +62,7 @@ type searcher struct {
 	walker
 	top    rank.Top
 	x      *Index
-	query  *Query
+	query  Query
 	ef     int
 	member []uint64 // bit for each row of query.Rows
 	failed set      // rows that Accept refused
@@ -97,7 +97,7 @@ func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.
 }
 
 func (s *searcher) begin(x *Index, q *Query) {
-	s.x, s.query = x, q
+	s.x, s.query = x, *q // a copy, so that the caller's stays off the heap
 	width := max(line, 2*x.g.params.M)
 	s.fit(x.v.rows, budget(width)+1)
 	s.q = append(s.q[:0], q.Vector...)
@@ -131,7 +131,7 @@ func (s *searcher) release() {
 	}
 	s.failed.clear()
 	s.top.Release()
-	s.x, s.query = nil, nil
+	s.x, s.query = nil, Query{}
 	x.walkers.Put(s)
 }
 
