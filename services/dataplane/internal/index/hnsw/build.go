@@ -19,7 +19,7 @@ const alone = 256
 
 // BuildOptions tune a build, not its result's quality.
 type BuildOptions struct {
-	// Threads is the number of goroutines, at least 1. With 1 the graph follows
+	// Threads is the number of goroutines; less than 1 counts as 1. With 1 the graph follows
 	// from vectors, Params and Seed to the byte; with more its links depend on who
 	// comes first.
 	Threads int

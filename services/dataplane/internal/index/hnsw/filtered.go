@@ -23,8 +23,9 @@ const (
 	// sample is how many rows are asked if nobody knows how many pass.
 	sample = 256
 	// bridges is the cost of looking at one neighbour of a neighbour, in floats of a
-	// row that is scanned. A filtered walk looks at up to width squared of them, and
-	// compares about width rows, for each of ef rows.
+	// row that is scanned: measured on vectors of 100, 256 and 784 floats. For each
+	// of ef rows a walk compares up to width rows, and one that is filtered looks at
+	// up to width squared such neighbours.
 	bridges = 8
 	// seeds is how many rows that pass a filtered walk starts from, beside where
 	// the descent leads: the nearest that pass may lie elsewhere.
@@ -41,22 +42,19 @@ func (s *searcher) choose(passing int) plan {
 		return scan
 	}
 	width := g.layers[0].width
-	even := s.ef * (width + bridges*width*width/s.x.v.Dim)
+	degree := float64(g.params.M) * 4 / 3 // typical of layer 0
+	share := float64(passing) / float64(s.x.v.rows)
+	way, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
+	if share >= most {
+		way, even = plain, s.ef*width
+	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
 	}
-	share := float64(passing) / float64(s.x.v.rows)
-	degree := float64(g.params.M) * 4 / 3
-	switch {
-	case passing <= even:
+	if passing <= even || share*degree*degree < least {
 		return scan
-	case share >= most:
-		return plain
-	case share*degree*degree < least:
-		return scan
-	default:
-		return filtered
 	}
+	return way
 }
 
 // passing gives the number of live rows that pass, and whether it is exact. It
@@ -87,7 +85,7 @@ func (s *searcher) passing() (n int, known bool) {
 		}
 	}
 	if q.Rows != nil {
-		return n * hits / sample, false
+		return len(q.Rows) * hits / sample, false
 	}
 	return rows * hits / sample, false
 }
@@ -133,6 +131,7 @@ func (s *searcher) filtered(ctx context.Context) error {
 		s.pool[cur] |= flag
 		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
 	}
+	s.offered = len(s.pool)
 	for _, k := range s.pool {
 		s.top.Offer(nodeOf(k), v.raw(orderOf(k)))
 	}

@@ -67,7 +67,9 @@ type searcher struct {
 	member []uint64 // bit for each row of query.Rows
 	failed set      // rows that Accept refused
 	hop    []uint32 // neighbours that do not pass
-	met    []uint32
+	met    []uint32 // by a plain walk
+	// offered counts the rows that a walk has put before top.
+	offered int
 }
 
 // Search appends to dst at most q.K hits, the best first. Scores are exact, and so
@@ -150,8 +152,13 @@ func (s *searcher) run(ctx context.Context) error {
 			return err
 		}
 	}
-	// The walk may have ended on an island, or among rows that do not pass.
-	if found := s.top.Len(); s.query.Threshold == nil && found < s.top.K && (!known || found < passing) {
+	// The walk may have ended on an island, or among rows that do not pass. What a
+	// threshold drops was found.
+	found := s.top.Len()
+	if s.query.Threshold != nil {
+		found = s.offered
+	}
+	if found < s.top.K && (!known || found < passing) {
 		s.top.Reset(&s.x.v.metric, &s.query.Query, s.top.K)
 		return s.scan(ctx)
 	}
@@ -170,9 +177,11 @@ func (s *searcher) plain(ctx context.Context, passing int) error {
 	if err := s.beam(ctx, v, g, 0, ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
 		return err
 	}
+	s.offered = 0
 	for _, k := range s.pool {
 		if row := nodeOf(k); s.live(row) {
 			s.top.Offer(row, v.raw(orderOf(k)))
+			s.offered++
 		}
 	}
 	return nil
