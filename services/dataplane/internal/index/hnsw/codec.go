@@ -9,7 +9,6 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
-	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -141,7 +140,7 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 		return nil, nil, nil, corrupt(end, "the checksum of the header does not match")
 	}
 	g = &Graph{rows: f[2], dim: f[3], distance: query.Distance(f[4]), params: Params{M: f[5], EfConstruct: f[6]}}
-	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != f[4] || g.dim < 1 || g.dim > kernel.MaxBlock || f[8]|f[9] != 0 {
+	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != f[4] || g.dim < 1 || g.dim > MaxDim || f[8]|f[9] != 0 {
 		return nil, nil, nil, corrupt(20, "dimension %d, distance %d", g.dim, f[4])
 	}
 	if err := g.params.validate(); err != nil || uint32(g.rows) > index.MaxRow+1 || g.params.M == 0 && parts > 1 {

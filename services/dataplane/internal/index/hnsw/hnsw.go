@@ -15,8 +15,9 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
-// Limits of Params.
+// Limits of vectors and Params.
 const (
+	MaxDim         = 1 << 16
 	MaxM           = 256
 	MaxEfConstruct = 1 << 16
 )

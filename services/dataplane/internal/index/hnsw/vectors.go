@@ -6,7 +6,6 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
-	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -32,8 +31,8 @@ func newSpace(v Vectors) (space, error) {
 	switch {
 	case !ok:
 		return space{}, fmt.Errorf("hnsw: unknown distance %d", v.Distance)
-	case v.Dim < 1 || v.Dim > kernel.MaxBlock:
-		return space{}, fmt.Errorf("hnsw: %w: %d is not in 1..%d", index.ErrDim, v.Dim, kernel.MaxBlock)
+	case v.Dim < 1 || v.Dim > MaxDim:
+		return space{}, fmt.Errorf("hnsw: %w: %d is not in 1..%d", index.ErrDim, v.Dim, MaxDim)
 	case v.Stride < v.Dim || len(v.Data)%v.Stride != 0:
 		return space{}, fmt.Errorf("hnsw: %d floats are not rows of %d, %d apart", len(v.Data), v.Dim, v.Stride)
 	case len(v.Data)/v.Stride > int(index.MaxRow):
