@@ -68,7 +68,7 @@ type searcher struct {
 	failed set      // rows that Accept refused
 	hop    []uint32 // neighbours that do not pass
 	met    []uint32 // by a plain walk
-	// offered counts the rows that a walk has put before top.
+	// offered counts the rows that pass and that a walk has found.
 	offered int
 }
 
@@ -154,11 +154,7 @@ func (s *searcher) run(ctx context.Context) error {
 	}
 	// The walk may have ended on an island, or among rows that do not pass. What a
 	// threshold drops was found.
-	found := s.top.Len()
-	if s.query.Threshold != nil {
-		found = s.offered
-	}
-	if found < s.top.K && (!known || found < passing) {
+	if s.offered < s.top.K && (!known || s.offered < passing) {
 		s.top.Reset(&s.x.v.metric, &s.query.Query, s.top.K)
 		return s.scan(ctx)
 	}
@@ -178,8 +174,9 @@ func (s *searcher) plain(ctx context.Context, passing int) error {
 		return err
 	}
 	s.offered = 0
+	s.top.Accept = nil // what is offered has been asked about
 	for _, k := range s.pool {
-		if row := nodeOf(k); s.live(row) {
+		if row := nodeOf(k); s.passes(row) {
 			s.top.Offer(row, v.raw(orderOf(k)))
 			s.offered++
 		}

@@ -170,8 +170,8 @@ func TestDeaths(t *testing.T) {
 			n++
 		}
 	}
-	if x.Len() != n || dead.Add(2000-1) == dead.Add(2000-1) && dead.Len() != 2000-x.Len() {
-		t.Errorf("%d rows, not %d", x.Len(), n)
+	if x.Len() != n || dead.Len() != 2000-n {
+		t.Errorf("%d rows and %d dead, not %d", x.Len(), dead.Len(), n)
 	}
 	for row := range uint32(2000) {
 		dead.Add(row)
@@ -188,5 +188,42 @@ func TestNoLinks(t *testing.T) {
 	hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: v.Data[80:88], K: 3}, ScanBelow: 1}, nil)
 	if err != nil || len(hits) != 3 || hits[0] != (index.Hit{Row: 10}) {
 		t.Errorf("%v %v", hits, err)
+	}
+}
+
+// TestPlan: few rows are compared, most are walked over, and of those between a
+// walk sees only what passes, unless it would lose its way.
+func TestPlan(t *testing.T) {
+	rows := 1_000_000
+	x := &Index{v: space{Vectors: Vectors{Dim: 128}, rows: rows}, g: &Graph{params: Params{M: 16, EfConstruct: 100}, layers: []layer{{width: 32}}}}
+	for _, c := range []struct {
+		passing, below int
+		want           plan
+	}{
+		{0, 0, scan}, {14_000, 0, scan}, {20_000, 0, filtered}, {500_000, 0, filtered}, {700_000, 0, plain}, {rows, 0, plain},
+		{rows, rows, scan}, {500_000, 400_000, filtered}, {20_000, 1, filtered}, {2_000, 1, scan},
+	} {
+		s := &searcher{x: x, ef: 150, query: Query{ScanBelow: c.below}}
+		if got := s.choose(c.passing); got != c.want {
+			t.Errorf("%d of %d pass, scan below %d: plan %d, not %d", c.passing, rows, c.below, got, c.want)
+		}
+	}
+}
+
+// TestBadEstimate: an estimate that is wrong costs time, not answers.
+func TestBadEstimate(t *testing.T) {
+	v := random(6, 8000, 4, 20, 0, query.Euclid)
+	x := build(t, v, Params{M: 8, EfConstruct: 20}, BuildOptions{Threads: 2})
+	rare := func(row uint32) bool { return row%1000 == 3 }
+	limit := float32(1e9)
+	for _, estimate := range []int{0, 1, 4000, 8000} {
+		q := Query{Query: index.Query{Vector: v.Data[:4], K: 5, Accept: rare}, Estimate: estimate, ScanBelow: 1}
+		if hits, err := x.Search(t.Context(), &q, nil); err != nil || !slices.Equal(hits, exact(t, x, q)) {
+			t.Errorf("estimate %d: %v %v", estimate, hits, err)
+		}
+		q.Threshold = &limit
+		if hits, err := x.Search(t.Context(), &q, nil); err != nil || len(hits) != 5 {
+			t.Errorf("estimate %d, with a threshold: %v %v", estimate, hits, err)
+		}
 	}
 }
