@@ -13,7 +13,7 @@ import gzip, io, os, pathlib, re, subprocess, sys, time
 import hnswlib
 import numpy as np
 
-EFS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+EFS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 HERE = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -68,7 +68,7 @@ func BenchmarkSearch(b *testing.B) {
 	for _, dir := range folders(b) {
 		d := load(b, dir)
 		x := graph(b, d)
-		for _, ef := range []int{16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768} {
+		for _, ef := range []int{10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768} {
 			searches(b, fmt.Sprintf("%s/ef=%d", d.name, ef), x, d.queries, d.truth, func(int) Query { return Query{Ef: ef, ScanBelow: 1} })
 		}
 		for _, f := range d.filters {
