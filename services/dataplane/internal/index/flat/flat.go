@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
@@ -39,7 +40,7 @@ type Options struct {
 // Index implements index.Index.
 type Index struct {
 	dim     int
-	metric  metric
+	metric  rank.Metric
 	workers int
 	shift   uint // log2 of the rows in a chunk
 
@@ -64,7 +65,7 @@ func New(dim int, d query.Distance, o Options) (*Index, error) {
 	if dim < 1 || dim > MaxDim {
 		return nil, fmt.Errorf("flat index: %w: %d is not in 1..%d", index.ErrDim, dim, MaxDim)
 	}
-	m, ok := metricOf(d)
+	m, ok := rank.MetricOf(d)
 	if !ok {
 		return nil, fmt.Errorf("flat index: unknown distance %d", d)
 	}
@@ -175,7 +176,7 @@ func (x *Index) Vector(row uint32, dst []float32) ([]float32, bool) {
 // score compares q with rows from.. of the chunk, as many as out has room for,
 // and copies their live bits. It gives the number of rows scored; from must be
 // a multiple of 64.
-func (c *chunk) score(m *metric, q []float32, from int, out []float32, live []uint64) int {
+func (c *chunk) score(m *rank.Metric, q []float32, from int, out []float32, live []uint64) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	dim := len(q)
@@ -183,19 +184,19 @@ func (c *chunk) score(m *metric, q []float32, from int, out []float32, live []ui
 	if n <= 0 {
 		return 0
 	}
-	m.raw.Float32(q, kernel.Rows[float32]{Data: c.vecs[from*dim:], Stride: dim}, out[:n])
+	m.Raw.Float32(q, kernel.Rows[float32]{Data: c.vecs[from*dim:], Stride: dim}, out[:n])
 	copy(live, c.live[from/64:])
 	return n
 }
 
 // scoreOne compares q with one row; false if it holds no vector.
-func (c *chunk) scoreOne(m *metric, q []float32, r int) (float32, bool) {
+func (c *chunk) scoreOne(m *rank.Metric, q []float32, r int) (float32, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if !c.has(r) {
 		return 0, false
 	}
-	return m.raw.PairFloat32(q, c.vecs[r*len(q):(r+1)*len(q)]), true
+	return m.Raw.PairFloat32(q, c.vecs[r*len(q):(r+1)*len(q)]), true
 }
 
 // prepare copies the query vector into buf in the form that rows have.
@@ -209,7 +210,7 @@ func (x *Index) prepare(q *index.Query, buf []float32) ([]float32, error) {
 		}
 	}
 	buf = append(buf[:0], q.Vector...)
-	if x.metric.normalize {
+	if x.metric.Normalize {
 		kernel.Normalize(buf)
 	}
 	return buf, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -146,25 +147,25 @@ func TestRootTies(t *testing.T) {
 	x := open(t, 1, query.Euclid, Options{})
 	a := float32(1.25)
 	b := math.Nextafter32(a, 2)
-	if x.metric.key(a) != x.metric.key(b) {
+	if x.metric.Key(a) != x.metric.Key(b) {
 		t.Fatalf("roots of %v and %v differ: the case is not the one meant", a, b)
 	}
-	var tp top
-	tp.reset(&x.metric, &index.Query{K: 1}, 2)
+	var tp rank.Top
+	tp.Reset(&x.metric, &index.Query{K: 1}, 2)
 	raws, live := []float32{b, a}, []uint64{3}
-	tp.block(0, raws, live)
-	if got := tp.drain(nil); got[0].Row != 0 {
+	tp.Block(0, raws, live)
+	if got := tp.Drain(nil); got[0].Row != 0 {
 		t.Errorf("row %d was kept", got[0].Row)
 	}
-	tp.reset(&x.metric, &index.Query{K: 1}, 2)
+	tp.Reset(&x.metric, &index.Query{K: 1}, 2)
 	slices.Reverse(raws)
-	tp.block(0, raws, live)
-	if got := tp.drain(nil); got[0].Row != 0 {
+	tp.Block(0, raws, live)
+	if got := tp.Drain(nil); got[0].Row != 0 {
 		t.Errorf("row %d was kept", got[0].Row)
 	}
-	tp.reset(&x.metric, &index.Query{K: 1, Before: func(a, b uint32) bool { return a > b }}, 2)
-	tp.block(0, raws, live)
-	if got := tp.drain(nil); got[0].Row != 1 {
+	tp.Reset(&x.metric, &index.Query{K: 1, Before: func(a, b uint32) bool { return a > b }}, 2)
+	tp.Block(0, raws, live)
+	if got := tp.Drain(nil); got[0].Row != 1 {
 		t.Errorf("row %d was kept although its root ties and it comes later", got[0].Row)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 )
 
 // blockRows is the greatest number of rows that are scored at once.
@@ -18,7 +19,7 @@ const share = 1 << 20
 // nothing per row.
 type scratch struct {
 	vecs [][]float32 // prepared query vectors
-	tops []top
+	tops []rank.Top
 	raws [blockRows]float32
 	live [blockRows / 64]uint64
 	one  [1]index.Query
@@ -28,14 +29,14 @@ type scratch struct {
 func (s *scratch) size(n int) {
 	for len(s.vecs) < n {
 		s.vecs = append(s.vecs, nil)
-		s.tops = append(s.tops, top{})
+		s.tops = append(s.tops, rank.Top{})
 	}
 }
 
 // putBack returns s to the pool without what it knows of n queries.
 func (x *Index) putBack(s *scratch, n int) {
 	for i := range min(n, len(s.tops)) {
-		s.tops[i].release()
+		s.tops[i].Release()
 	}
 	s.one[0] = index.Query{}
 	x.scratch.Put(s)
@@ -49,7 +50,7 @@ func (x *Index) Search(ctx context.Context, q *index.Query, dst []index.Hit) ([]
 	if err := x.search(ctx, s, s.one[:]); err != nil {
 		return dst, err
 	}
-	return s.tops[0].drain(dst), nil
+	return s.tops[0].Drain(dst), nil
 }
 
 // SearchBatch reads each chunk once for all queries.
@@ -61,7 +62,7 @@ func (x *Index) SearchBatch(ctx context.Context, qs []index.Query) ([][]index.Hi
 	}
 	out := make([][]index.Hit, len(qs))
 	for i := range qs {
-		out[i] = s.tops[i].drain(make([]index.Hit, 0, len(s.tops[i].heap)))
+		out[i] = s.tops[i].Drain(make([]index.Hit, 0, s.tops[i].Len()))
 	}
 	return out, nil
 }
@@ -79,7 +80,7 @@ func (x *Index) search(ctx context.Context, s *scratch, qs []index.Query) (err e
 		if q.Rows != nil {
 			n = len(q.Rows)
 		}
-		s.tops[i].reset(&x.metric, q, n)
+		s.tops[i].Reset(&x.metric, q, n)
 	}
 	for i := range qs {
 		if qs[i].Rows != nil {
@@ -107,9 +108,9 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 		part.size(len(qs))
 		for i := range qs {
 			t := &part.tops[i]
-			t.reset(&x.metric, &qs[i], s.tops[i].k)
+			t.Reset(&x.metric, &qs[i], s.tops[i].K)
 			if accept := qs[i].Accept; accept != nil {
-				t.accept = func(row uint32) bool {
+				t.Accept = func(row uint32) bool {
 					asking.Lock()
 					defer asking.Unlock()
 					return accept(row)
@@ -123,7 +124,7 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 	group.Wait()
 	for _, part := range parts {
 		for i := range qs {
-			s.tops[i].merge(&part.tops[i])
+			s.tops[i].Merge(&part.tops[i])
 		}
 		x.putBack(part, len(qs))
 	}
@@ -143,7 +144,7 @@ func (x *Index) pick(ctx context.Context, s *scratch, i int, rows []uint32) erro
 		last = row
 		if c, r := x.at(row); c != nil {
 			if raw, ok := c.scoreOne(&x.metric, s.vecs[i], r); ok {
-				t.offer(row, raw)
+				t.Offer(row, raw)
 			}
 		}
 	}
@@ -162,11 +163,11 @@ func (x *Index) scan(ctx context.Context, s *scratch, vecs [][]float32, qs []ind
 		for from, more := 0, true; more && from < 1<<x.shift; from += rows {
 			more = false
 			for i := range qs {
-				if qs[i].Rows != nil || s.tops[i].k == 0 {
+				if qs[i].Rows != nil || s.tops[i].K == 0 {
 					continue
 				}
 				n := c.score(&x.metric, vecs[i], from, s.raws[:rows], s.live[:])
-				s.tops[i].block(base+uint32(from), s.raws[:n], s.live[:])
+				s.tops[i].Block(base+uint32(from), s.raws[:n], s.live[:])
 				more = more || n == rows
 			}
 		}

@@ -1,0 +1,35 @@
+//go:build !race
+
+package hnsw
+
+import (
+	"testing"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+)
+
+// The race detector makes pools forget, so it cannot count what a search takes.
+
+// TestAllocations: a search takes memory for its answer only.
+func TestAllocations(t *testing.T) {
+	v := random(3, 5000, 20, 10, 0, query.Cosine)
+	x := build(t, v, Params{M: 8, EfConstruct: 50}, BuildOptions{Threads: 1})
+	third := func(row uint32) bool { return row%3 == 0 }
+	var rows []uint32
+	for r := uint32(0); r < 5000; r += 3 {
+		rows = append(rows, r)
+	}
+	for name, q := range map[string]Query{
+		"plain":           {ScanBelow: 1},
+		"filtered":        {Query: index.Query{Accept: third}, ScanBelow: 1},
+		"filtered by row": {Query: index.Query{Rows: rows}, ScanBelow: 1},
+		"scan":            {Query: index.Query{Rows: rows[:50]}},
+	} {
+		q.Vector, q.K = v.Data[:20], 10
+		var dst []index.Hit
+		if n := testing.AllocsPerRun(50, func() { dst, _ = x.Search(t.Context(), &q, dst[:0]) }); n > 0 || len(dst) != 10 {
+			t.Errorf("%s: %v allocations, %d hits", name, n, len(dst))
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package hnsw
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+	"sync/atomic"
+)
+
+// hops is how many nodes are expanded between two looks at the context.
+const hops = 256
+
+// walker is what a goroutine needs to walk a graph, reused between walks.
+type walker struct {
+	q    []float32
+	pool []uint64 // keys, the nearest first; flag: expanded
+	seen set      // nodes that were scored
+	// Of one expansion:
+	nodes, rows []uint32
+	raws        []float32
+	compared    int    // rows, since the walker was made
+	touched     uint32 // keeps the compiler from leaving the touching out
+}
+
+// set is a bit for each node, and a list of those to clear.
+type set struct {
+	bits []uint64
+	list []uint32
+}
+
+func (s *set) has(n uint32) bool { return s.bits[n>>6]>>(n&63)&1 != 0 }
+
+func (s *set) add(n uint32) {
+	s.bits[n>>6] |= 1 << (n & 63)
+	s.list = append(s.list, n)
+}
+
+func (s *set) clear() {
+	for _, n := range s.list {
+		s.bits[n>>6] = 0
+	}
+	s.list = s.list[:0]
+}
+
+// fit makes room for n nodes, and for width neighbours.
+func (w *walker) fit(n, width int) {
+	if words := (n + 63) / 64; len(w.seen.bits) < words {
+		w.seen.bits = make([]uint64, words)
+	}
+	if len(w.raws) < width {
+		w.nodes, w.rows, w.raws = make([]uint32, width), make([]uint32, width), make([]float32, width)
+	}
+}
+
+// score sets w.raws for w.nodes[:n], nodes of layer l.
+func (w *walker) score(v *space, g *Graph, l, n int) {
+	w.compared += n
+	v.gather(w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+}
+
+// start is the key of the entry point.
+func (w *walker) start(v *space, g *Graph) uint64 {
+	w.nodes[0] = g.tops[0]
+	w.score(v, g, 0, 1)
+	return key(v.order(w.raws[0]), 0)
+}
+
+// descend walks from the entry point through the layers above `to`, always to the
+// nearest neighbour; the key is of a place in tops.
+func (w *walker) descend(v *space, g *Graph, to int) uint64 {
+	best := w.start(v, g)
+	for l := len(g.layers) - 1; l > to; l-- {
+		for from := none; from != nodeOf(best); {
+			from = nodeOf(best)
+			n := 0
+			for list := g.layers[l].of(from); n < len(list); n++ {
+				if w.nodes[n] = atomic.LoadUint32(&list[n]); w.nodes[n] == none {
+					break
+				}
+			}
+			w.score(v, g, l, n)
+			for i, raw := range w.raws[:n] {
+				best = min(best, key(v.order(raw), w.nodes[i]))
+			}
+		}
+	}
+	return best
+}
+
+// asNode turns a key of a place in tops into one of a node of layer l.
+func (g *Graph) asNode(l int, k uint64) uint64 {
+	if l == 0 {
+		return key(orderOf(k), g.tops[nodeOf(k)])
+	}
+	return k
+}
+
+// beam widens the pool, which starts at from, to the ef nodes of layer l that are
+// nearest to the query, as far as links lead.
+func (w *walker) beam(ctx context.Context, v *space, g *Graph, l, ef int, from uint64) error {
+	w.seen.clear()
+	w.seen.add(nodeOf(from))
+	w.pool = append(w.pool[:0], from)
+	for cur, hop := 0, 0; cur < len(w.pool); {
+		if w.pool[cur]&flag != 0 {
+			cur++
+			continue
+		}
+		if hop++; hop%hops == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		w.pool[cur] |= flag
+		n := w.neighbours(&g.layers[l], nodeOf(w.pool[cur]))
+		w.score(v, g, l, n)
+		cur = min(cur+1, w.take(v, ef, n))
+		if cur < len(w.pool) {
+			// What is read next is on its way while the pool is looked through.
+			next := int(nodeOf(w.pool[cur])) * g.layers[l].width
+			w.touched ^= atomic.LoadUint32(&g.layers[l].links[next])
+		}
+	}
+	return nil
+}
+
+// neighbours sets w.nodes to those of node that were not seen. A builder may be
+// changing the list: whatever mixture of old and new links is read leads somewhere.
+func (w *walker) neighbours(l *layer, node uint32) (n int) {
+	list := l.of(node)
+	seen, nodes := &w.seen, w.nodes[:len(list)]
+	for i := range list {
+		id := atomic.LoadUint32(&list[i])
+		if id == none {
+			break
+		}
+		if word, bit := &seen.bits[id>>6], uint64(1)<<(id&63); *word&bit == 0 {
+			*word |= bit
+			nodes[n] = id
+			n++
+		}
+	}
+	seen.list = append(seen.list, nodes[:n]...)
+	return n
+}
+
+// take puts the scored nodes into the pool of at most ef. It gives the first place
+// that was filled.
+func (w *walker) take(v *space, ef, n int) int {
+	pool, first := w.pool, len(w.pool)
+	worst := uint64(1<<64 - 1)
+	if len(pool) == ef {
+		worst = pool[ef-1]
+	}
+	for i, raw := range w.raws[:n] {
+		k := key(v.order(raw), w.nodes[i])
+		if k >= worst {
+			continue
+		}
+		lo := place(pool, k)
+		if len(pool) < ef {
+			pool = append(pool, 0)
+		}
+		copy(pool[lo+1:], pool[lo:])
+		pool[lo] = k
+		if len(pool) == ef {
+			worst = pool[ef-1]
+		}
+		first = min(first, lo)
+	}
+	w.pool = pool
+	return first
+}
+
+// place is how many of the sorted pool are less than k; it has no branch to guess.
+func place(pool []uint64, k uint64) int {
+	lo, n := 0, len(pool)
+	for n > 0 {
+		half := n / 2
+		if pool[lo+half] < k {
+			lo += half + 1
+			n -= half + 1
+		} else {
+			n = half
+		}
+	}
+	return lo
+}
+
+// reserve makes room for ef keys and one more.
+func (w *walker) reserve(ef int) {
+	w.pool = slices.Grow(w.pool[:0], 1<<bits.Len(uint(ef)))
+}

@@ -1,0 +1,116 @@
+package hnsw
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/metrics"
+	"testing"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+)
+
+// The parameters of all figures.
+func figures() Params { return Params{M: 16, EfConstruct: 128} }
+
+// BenchmarkBuild builds over the excerpt, and over the sets in the folder that
+// PANDO_DATA names, by one thread and by two. cpu-s/op is the CPU time, wait-s/op
+// what goroutines have waited for each other's locks: where other programs use the
+// cores, these tell how a build scales, and its own time does not.
+func BenchmarkBuild(b *testing.B) {
+	for _, dir := range folders(b) {
+		d := load(b, dir)
+		for threads := 1; threads <= 2; threads++ {
+			b.Run(fmt.Sprintf("%s/threads=%d", d.name, threads), func(b *testing.B) {
+				from, waited := cpu(), wait()
+				for b.Loop() {
+					if _, err := Build(context.Background(), d.v, figures(), BuildOptions{Threads: threads, Seed: 1}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric((cpu()-from).Seconds()/float64(b.N), "cpu-s/op")
+				b.ReportMetric((wait()-waited)/float64(b.N), "wait-s/op")
+			})
+		}
+	}
+}
+
+func wait() float64 {
+	s := []metrics.Sample{{Name: "/sync/mutex/wait/total:seconds"}}
+	metrics.Read(s)
+	return s[0].Value.Float64()
+}
+
+// graph builds, or reads from the folder that PANDO_GRAPHS names what an earlier
+// run has built.
+func graph(b *testing.B, d *dataset) *Index {
+	b.Helper()
+	dir := os.Getenv("PANDO_GRAPHS")
+	if dir == "" {
+		return build(b, d.v, figures(), BuildOptions{Threads: 2, Seed: 1})
+	}
+	name := filepath.Join(dir, d.name+".hnsw")
+	if _, err := os.Stat(name); err != nil {
+		if err := os.WriteFile(name, build(b, d.v, figures(), BuildOptions{Threads: 2, Seed: 1}).g.Append(nil), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	g, err := Decode(raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, err := Open(d.v, g, NewMask(g.Rows()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return x
+}
+
+// BenchmarkSearch looks for ten neighbours by one thread: without a filter by ef,
+// with recall@10, and through each filter at the default ef beside a scan of the
+// rows that pass. cpu-qps is searches in a second of CPU time.
+func BenchmarkSearch(b *testing.B) {
+	for _, dir := range folders(b) {
+		d := load(b, dir)
+		x := graph(b, d)
+		for _, ef := range []int{10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768} {
+			searches(b, fmt.Sprintf("%s/ef=%d", d.name, ef), x, d.queries, d.truth, func(int) Query { return Query{Ef: ef, ScanBelow: 1} })
+		}
+		for _, f := range d.filters {
+			rows := make([][]uint32, len(f.truth))
+			for i := range rows {
+				rows[i] = f.rows(i)
+			}
+			for how, below := range map[string]int{"planned": 0, "walk": 1, "scan": 1 << 30} {
+				searches(b, fmt.Sprintf("%s/%s/%s", d.name, f.name, how), x, d.queries, f.truth, func(i int) Query {
+					return Query{Query: index.Query{Rows: rows[i]}, ScanBelow: below}
+				})
+			}
+		}
+	}
+}
+
+func searches(b *testing.B, name string, x *Index, queries, truth [][]float32, make func(i int) Query) {
+	b.Run(name, func(b *testing.B) {
+		recall := measure(b, x, queries, truth, make)
+		var hits []index.Hit
+		b.ReportAllocs()
+		from, i := cpu(), 0
+		for b.Loop() {
+			q := make(i % len(truth))
+			q.Vector, q.K = queries[i%len(truth)], 10
+			var err error
+			if hits, err = x.Search(context.Background(), &q, hits[:0]); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		b.ReportMetric(float64(b.N)/(cpu()-from).Seconds(), "cpu-qps")
+		b.ReportMetric(recall, "recall@10")
+	})
+}

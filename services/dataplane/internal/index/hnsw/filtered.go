@@ -1,0 +1,214 @@
+package hnsw
+
+import (
+	"context"
+	"math/rand/v2"
+)
+
+type plan uint8
+
+const (
+	scan     plan = iota // compare all that pass
+	plain                // walk over all, keep what passes
+	filtered             // walk over what passes
+)
+
+const (
+	// most is the share of rows that pass from which on a plain walk is cheapest:
+	// it compares 1/share times as many rows, a filtered one looks at more links.
+	most = 0.7
+	// least is how many of the rows that two hops lead to must pass, in the mean,
+	// for a filtered walk to find its way.
+	least = 6
+	// sample is how many rows are asked if nobody knows how many pass.
+	sample = 256
+	// bridges is the cost of looking at one neighbour of a neighbour, in floats of a
+	// row that is scanned: measured on vectors of 100, 256 and 784 floats. For each
+	// of ef rows a walk compares up to width rows, and one that is filtered looks at
+	// up to width squared such neighbours.
+	bridges = 8
+	// seeds is how many rows that pass a filtered walk starts from, beside where
+	// the descent leads: the nearest that pass may lie elsewhere.
+	seeds = 16
+)
+
+// budget is how many rows one step of a filtered walk scores at most.
+func budget(width int) int { return 2 * width }
+
+// choose plans by the number of rows that pass.
+func (s *searcher) choose(passing int) plan {
+	g := s.x.g
+	if g.layers == nil {
+		return scan
+	}
+	width := g.layers[0].width
+	degree := float64(g.params.M) * 4 / 3 // typical of layer 0
+	share := float64(passing) / float64(s.x.v.rows)
+	way, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
+	if share >= most {
+		way, even = plain, s.ef*width
+	}
+	if s.query.ScanBelow > 0 {
+		even = s.query.ScanBelow
+	}
+	if passing <= even || share*degree*degree < least {
+		return scan
+	}
+	return way
+}
+
+// passing gives the number of live rows that pass, and whether it is exact. It
+// makes the bits of query.Rows.
+func (s *searcher) passing() (n int, known bool) {
+	q, rows := &s.query, s.x.v.rows
+	n, known = s.x.Len(), true
+	if q.Rows != nil {
+		s.mark()
+		n = 0
+		for i, r := range q.Rows {
+			if int(r) < rows && (i == 0 || r != q.Rows[i-1]) && !s.x.dead.Has(r) {
+				n++
+			}
+		}
+	}
+	if q.Accept == nil || n == 0 {
+		return n, known
+	}
+	if q.Estimate > 0 {
+		return min(q.Estimate, n), false
+	}
+	hits := 0
+	rng := rand.NewPCG(1, 2) // the same rows each time: equal searches take equal ways
+	for range sample {
+		if s.passes(s.draw(rng)) {
+			hits++
+		}
+	}
+	if q.Rows != nil {
+		return len(q.Rows) * hits / sample, false
+	}
+	return rows * hits / sample, false
+}
+
+// draw picks a row that may pass.
+func (s *searcher) draw(rng *rand.PCG) uint32 {
+	if rows := s.query.Rows; rows != nil {
+		return min(rows[rng.Uint64()%uint64(len(rows))], uint32(s.x.v.rows-1))
+	}
+	return uint32(rng.Uint64() % uint64(s.x.v.rows))
+}
+
+// mark sets the bits of query.Rows.
+func (s *searcher) mark() {
+	if words := (s.x.v.rows + 63) / 64; len(s.member) < words {
+		s.member = make([]uint64, words)
+	}
+	for _, r := range s.query.Rows {
+		if int(r) < s.x.v.rows {
+			s.member[r>>6] |= 1 << (r & 63)
+		}
+	}
+}
+
+// filtered walks over rows that pass only. Where a neighbour does not pass, its
+// neighbours take its place (the rule of ACORN-1, arXiv 2403.04871).
+func (s *searcher) filtered(ctx context.Context) error {
+	x := s.x
+	v := &x.v
+	s.reserve(s.ef)
+	s.top.Accept = nil // what is offered has been asked about
+	if err := s.ashore(ctx); err != nil {
+		return err
+	}
+	for cur, hop := 0, 0; cur < len(s.pool); {
+		if s.pool[cur]&flag != 0 {
+			cur++
+			continue
+		}
+		if hop++; hop%hops == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.pool[cur] |= flag
+		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
+	}
+	s.offered = len(s.pool)
+	for _, k := range s.pool {
+		s.top.Offer(nodeOf(k), v.raw(orderOf(k)))
+	}
+	return nil
+}
+
+// step scores w.nodes[:n] and puts them into the pool.
+func (s *searcher) step(n int) int {
+	s.score(&s.x.v, s.x.g, 0, n)
+	return s.take(&s.x.v, s.ef, n)
+}
+
+// ashore fills the pool with rows that pass to start from: those that a plain walk
+// meets, for the nearest may lie among rows that do not pass, and some from
+// anywhere, for the nearest may all lie elsewhere.
+func (s *searcher) ashore(ctx context.Context) error {
+	v, g := &s.x.v, s.x.g
+	if err := s.beam(ctx, v, g, 0, s.ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
+		return err
+	}
+	s.met = append(s.met[:0], s.seen.list...)
+	s.seen.clear()
+	s.pool = s.pool[:0]
+	rng := rand.NewPCG(3, 4)
+	for range 8 * seeds {
+		s.met = append(s.met, s.draw(rng))
+	}
+	n := 0
+	for i, row := range s.met {
+		n = s.visit(row, n)
+		if n == line || i == len(s.met)-1 {
+			s.step(n)
+			n = 0
+		}
+	}
+	return nil
+}
+
+// visit adds row to w.nodes[:n] if it passes and was not seen.
+func (s *searcher) visit(row uint32, n int) int {
+	if s.seen.has(row) || !s.passes(row) {
+		return n
+	}
+	s.seen.add(row)
+	s.nodes[n] = row
+	return n + 1
+}
+
+// beyond collects the unseen rows that pass among the neighbours of node, and
+// among the neighbours of those that do not.
+func (s *searcher) beyond(node uint32) (n int) {
+	l := &s.x.g.layers[0]
+	limit := budget(l.width)
+	s.hop = s.hop[:0]
+	for _, id := range l.of(node) {
+		if id == none {
+			break
+		}
+		if s.seen.has(id) {
+			continue
+		}
+		if m := s.visit(id, n); m > n {
+			n = m
+		} else {
+			s.seen.add(id)
+			s.hop = append(s.hop, id)
+		}
+	}
+	for _, bridge := range s.hop {
+		for _, id := range l.of(bridge) {
+			if id == none {
+				break
+			}
+			if n = s.visit(id, n); n == limit {
+				return n
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,201 @@
+package hnsw
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+)
+
+// random makes n rows: points around few centres, with some rows equal to others.
+func random(seed uint64, n, dim, centres int, equal float64, d query.Distance) Vectors {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	v := Vectors{Dim: dim, Stride: dim, Distance: d}
+	mid := make([]float32, centres*dim)
+	for i := range mid {
+		mid[i] = float32(rng.NormFloat64())
+	}
+	for i := range n {
+		if i > 0 && rng.Float64() < equal {
+			from := rng.IntN(i) * dim
+			v.Data = append(v.Data, v.Data[from:from+dim]...)
+			continue
+		}
+		c := rng.IntN(centres) * dim
+		for j := range dim {
+			v.Data = append(v.Data, mid[c+j]+0.3*float32(rng.NormFloat64()))
+		}
+		if d == query.Cosine {
+			kernel.Normalize(v.Data[i*dim:])
+		}
+	}
+	return v
+}
+
+// check holds the graph to what every graph promises.
+func check(t rapid.TB, g *Graph, skip *Mask) {
+	t.Helper()
+	linked := 0
+	for r := range uint32(g.rows) {
+		if !skip.Has(r) {
+			linked++
+		}
+	}
+	if linked == 0 {
+		if len(g.layers) != 0 || len(g.tops) != 0 {
+			t.Fatalf("a graph of nothing has %d layers", len(g.layers))
+		}
+		return
+	}
+	for l := range g.layers {
+		layer := &g.layers[l]
+		for node := range uint32(layer.nodes()) {
+			var links []uint32
+			for i, id := range layer.of(node) {
+				if id == none {
+					for _, rest := range layer.of(node)[i:] {
+						if rest != none {
+							t.Fatalf("layer %d node %d: a link behind the last", l, node)
+						}
+					}
+					break
+				}
+				if slices.Contains(links, id) || id == node || int(id) >= layer.nodes() || l == 0 && skip.Has(id) {
+					t.Fatalf("layer %d node %d links to %d", l, node, id)
+				}
+				links = append(links, id)
+			}
+			if l == 0 && skip.Has(node) && len(links) > 0 {
+				t.Fatalf("row %d was skipped and has links", node)
+			}
+		}
+	}
+	if reached := g.reach(); len(reached.list) != linked {
+		t.Fatalf("%d of %d rows can be reached", len(reached.list), linked)
+	}
+}
+
+// symmetric is the share of links of layer 0 that lead back too.
+func symmetric(g *Graph) float64 {
+	back, all := 0, 0
+	for node := range uint32(g.rows) {
+		for _, id := range g.layers[0].of(node) {
+			if id == none {
+				break
+			}
+			if all++; slices.Contains(g.layers[0].of(id), node) {
+				back++
+			}
+		}
+	}
+	return float64(back) / float64(all)
+}
+
+func TestInvariants(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.SampledFrom([]int{0, 1, 2, 3, 40, 300, 700}).Draw(rt, "rows")
+		d := rapid.SampledFrom([]query.Distance{query.Cosine, query.Dot, query.Euclid, query.Manhattan}).Draw(rt, "distance")
+		equal := rapid.SampledFrom([]float64{0, 0.3, 0.95, 1}).Draw(rt, "equal")
+		v := random(rapid.Uint64().Draw(rt, "vectors"), n, rapid.SampledFrom([]int{1, 2, 9}).Draw(rt, "dim"), 3, equal, d)
+		p := Params{M: rapid.SampledFrom([]int{2, 3, 8}).Draw(rt, "m"), EfConstruct: rapid.SampledFrom([]int{1, 4, 30}).Draw(rt, "ef_construct")}
+		o := BuildOptions{Threads: rapid.IntRange(1, 3).Draw(rt, "threads"), Seed: rapid.Uint64().Draw(rt, "seed")}
+		if rapid.Bool().Draw(rt, "skip") {
+			o.Skip = NewMask(n)
+			rng := rand.New(rand.NewPCG(o.Seed, 2))
+			for range n {
+				o.Skip.Add(uint32(rng.IntN(n)))
+			}
+		}
+		g, err := Build(context.Background(), v, p, o)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		check(rt, g, o.Skip)
+		if o.Threads == 1 {
+			again, err := Build(context.Background(), v, p, o)
+			if err != nil || !bytes.Equal(again.Append(nil), g.Append(nil)) {
+				rt.Fatalf("a second build differs: %v", err)
+			}
+		}
+	})
+}
+
+// TestEqualVectors: thousands of equal rows are neither an island nor a wall.
+func TestEqualVectors(t *testing.T) {
+	v := random(5, 6000, 8, 40, 0, query.Euclid)
+	for r := range 3000 {
+		copy(v.Data[(2*r+1)*v.Stride:], v.Data[:v.Dim])
+	}
+	x := build(t, v, Params{M: 8, EfConstruct: 64}, BuildOptions{Threads: 2})
+	check(t, x.g, nil)
+	if s := symmetric(x.g); s < 0.5 {
+		t.Errorf("%.2f of the links lead back", s)
+	}
+	for r := 0; r < 600; r += 2 {
+		q := v.Data[r*v.Stride : r*v.Stride+v.Dim]
+		hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: q, K: 1}, Ef: 64, ScanBelow: 1}, nil)
+		if err != nil || len(hits) != 1 || hits[0].Score != 0 {
+			t.Fatalf("row %d does not find itself: %v %v", r, hits, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	v := random(1, 10, 3, 1, 0, query.Dot)
+	for p, field := range map[Params]string{{M: 1, EfConstruct: 5}: "m is 1", {M: -1, EfConstruct: 5}: "m is -1", {M: MaxM + 1, EfConstruct: 5}: "m is 257",
+		{M: 4}: "ef_construct is 0", {M: 4, EfConstruct: MaxEfConstruct + 1}: "ef_construct is 65537"} {
+		if _, err := Build(t.Context(), v, p, BuildOptions{}); !errors.Is(err, ErrParams) || !bytes.Contains([]byte(err.Error()), []byte(field)) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+	p := Params{M: 4, EfConstruct: 10}
+	for _, bad := range []Vectors{{Data: v.Data, Dim: 3, Stride: 2}, {Data: v.Data, Dim: 0, Stride: 3}, {Data: v.Data[:7], Dim: 3, Stride: 3}, {Data: v.Data, Dim: 3, Stride: 3, Distance: 99}} {
+		if _, err := Build(t.Context(), bad, p, BuildOptions{}); err == nil {
+			t.Errorf("vectors %d %d %d of %d floats were taken", bad.Dim, bad.Stride, bad.Distance, len(bad.Data))
+		}
+	}
+	g, err := Build(t.Context(), v, p, BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, other := v, v
+	short.Data, other.Distance = v.Data[3:], query.Euclid
+	for _, bad := range []Vectors{short, other} {
+		if _, err := Open(bad, g, nil); !errors.Is(err, ErrMismatch) {
+			t.Errorf("opened beside other vectors: %v", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, threads := range []int{1, 2} {
+		if _, err := Build(ctx, random(1, 500, 3, 1, 0, query.Dot), p, BuildOptions{Threads: threads}); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+	}
+}
+
+// TestThreads: the graph of several threads is as good as that of one.
+func TestThreads(t *testing.T) {
+	d := load(t, words)
+	var recall [2]float64
+	for i := range recall {
+		x := build(t, d.v, Params{M: 8, EfConstruct: 40}, BuildOptions{Threads: 1 + 3*i, Seed: 3})
+		check(t, x.g, nil)
+		recall[i] = measure(t, x, d.queries, d.truth, func(int) Query { return Query{Ef: 30, ScanBelow: 1} })
+		if s := symmetric(x.g); s < 0.5 {
+			t.Errorf("%.2f of the links lead back", s)
+		}
+	}
+	if t.Log(fmt.Sprint("recall by one thread and by four: ", recall)); recall[1] < recall[0]-0.02 {
+		t.Errorf("recall by one thread and by four: %v", recall)
+	}
+}

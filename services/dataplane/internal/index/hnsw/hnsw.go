@@ -1,0 +1,102 @@
+// Package hnsw is the approximate index: a hierarchical navigable small world
+// graph (Malkov and Yashunin, arXiv 1603.09320) over rows that do not change any
+// more. It is not an index.Index, for nothing can be put into it: rows that die
+// are masked. It reads vectors where its owner keeps them and knows no disk; a
+// graph is bytes that can be shipped and opened beside equal vectors.
+//
+// A Graph is immutable once built or decoded, so searches share it without locks.
+// Its links lie in one array per layer, which the garbage collector does not scan.
+package hnsw
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+)
+
+// Limits of vectors and Params.
+const (
+	MaxDim         = 1 << 16
+	MaxM           = 256
+	MaxEfConstruct = 1 << 16
+)
+
+// ErrParams is wrapped by errors about parameters out of their limits.
+var ErrParams = errors.New("hnsw parameters out of range")
+
+// ErrMismatch reports a graph that was built over other vectors.
+var ErrMismatch = errors.New("graph and vectors do not belong together")
+
+// Params shape a graph.
+type Params struct {
+	// M is how many links a node has in layers above 0, and half of what it has in
+	// layer 0, at most. 0: no links; every search is a scan.
+	M int
+	// EfConstruct is how many candidates the links of a row are chosen from.
+	EfConstruct int
+}
+
+func (p Params) validate() error {
+	if p.M < 0 || p.M == 1 || p.M > MaxM {
+		return fmt.Errorf("%w: m is %d, not 0 or 2..%d", ErrParams, p.M, MaxM)
+	}
+	if p.EfConstruct < 1 || p.EfConstruct > MaxEfConstruct {
+		return fmt.Errorf("%w: ef_construct is %d, not 1..%d", ErrParams, p.EfConstruct, MaxEfConstruct)
+	}
+	return nil
+}
+
+// none fills a list of links behind its last one.
+const none = ^uint32(0)
+
+// Graph is the links over the rows of one vector space.
+type Graph struct {
+	params   Params
+	distance query.Distance
+	dim      int
+	rows     int
+	// tops are the rows of the nodes above layer 0, by falling level, at least the
+	// entry point: tops[0]. A node of a layer above 0 is a place in tops, the same
+	// in all of them; a node of layer 0 is a row.
+	tops   []uint32
+	layers []layer // nil: no links
+}
+
+// layer is width links for each node, from the first on, padded with none.
+type layer struct {
+	links []uint32
+	width int
+}
+
+func newLayer(nodes, width int) layer {
+	l := layer{make([]uint32, nodes*width), width}
+	for i := range l.links {
+		l.links[i] = none
+	}
+	return l
+}
+
+func (l *layer) of(node uint32) []uint32 {
+	at := int(node) * l.width
+	return l.links[at : at+l.width : at+l.width]
+}
+
+func (l *layer) nodes() int { return len(l.links) / l.width }
+
+// Params tells how the graph was built.
+func (g *Graph) Params() Params { return g.params }
+
+// Rows counts the rows that the graph was built over, dead ones included.
+func (g *Graph) Rows() int { return g.rows }
+
+// rowsOf turns nodes of layer l into rows, into buf if they differ.
+func (g *Graph) rowsOf(l int, nodes, buf []uint32) []uint32 {
+	if l == 0 {
+		return nodes
+	}
+	for i, n := range nodes {
+		buf[i] = g.tops[n]
+	}
+	return buf[:len(nodes)]
+}
