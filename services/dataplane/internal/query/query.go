@@ -62,8 +62,12 @@ type Scroll struct {
 	Want   Want
 }
 
-// Count asks how many points satisfy Filter.
-type Count struct{ Filter *filter.Filter }
+// Count asks how many points satisfy Filter. Approx takes an estimate where the
+// indexes have one.
+type Count struct {
+	Filter *filter.Filter
+	Approx bool
+}
 
 // Nearest asks for the Limit best points of a vector.
 type Nearest struct {

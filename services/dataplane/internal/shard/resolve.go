@@ -89,7 +89,7 @@ func (v *resolver) resolve(ctx context.Context) ([]op.Op, error) {
 // but for deletions of points and of vectors.
 func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err error) {
 	if v.w.Filter != nil {
-		err = v.scan(ctx, v.filter, func(row uint32) { ids = append(ids, v.at[row]) })
+		err = v.scan(ctx, v.choose(v.filter, v.w.Filter), func(row uint32) { ids = append(ids, v.at[row]) })
 		slices.SortFunc(ids, topology.PointID.Compare)
 		return ids, err
 	}

@@ -6,8 +6,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
@@ -32,6 +35,8 @@ type rows struct {
 	free     []uint32
 	payloads arena
 	fields   []field // sorted by name
+	// indexes are those on payload fields that config asks for.
+	indexes *fieldindex.Set
 }
 
 // field is one named vector.
@@ -42,7 +47,7 @@ type field struct {
 }
 
 func newRows(schema query.Schema, make func(query.VectorSchema) (index.Index, error)) (*rows, error) {
-	r := &rows{ids: map[topology.PointID]uint32{}, payloads: newArena()}
+	r := &rows{ids: map[topology.PointID]uint32{}, payloads: newArena(), indexes: &fieldindex.Set{}}
 	for _, v := range schema.Vectors {
 		x, err := make(v)
 		if err != nil {
@@ -66,7 +71,10 @@ func (r *rows) field(name string) *field {
 // show makes p, which is alive, visible.
 func (r *rows) show(p *point.Point) error {
 	row, ok := r.ids[p.ID]
-	if !ok {
+	var old payload.Doc
+	if ok {
+		old = r.payloads.get(row)
+	} else {
 		if n := len(r.free); n > 0 {
 			row, r.free = r.free[n-1], r.free[:n-1]
 			r.at[row] = p.ID
@@ -79,6 +87,7 @@ func (r *rows) show(p *point.Point) error {
 	}
 	r.versions[row] = p.Version()
 	r.payloads.put(row, p.Payload)
+	r.indexes.Put(row, old, p.Payload)
 	i := 0
 	for f := range r.fields {
 		f := &r.fields[f]
@@ -110,25 +119,63 @@ func (r *rows) hide(id topology.PointID) {
 			f.present.clear(row)
 		}
 	}
+	r.indexes.Put(row, r.payloads.get(row), nil)
 	r.payloads.put(row, nil)
 	delete(r.ids, id)
 	r.used.clear(row)
 	r.free = append(r.free, row)
 }
 
-// each calls visit for the rows that satisfy m, until it answers false.
-func (r *rows) each(m *filter.Matcher, visit func(row uint32) bool) {
-	s := subject{rows: r}
-	if ids, bounded := m.IDs(); bounded {
-		for _, id := range ids {
-			if row, ok := r.ids[id]; ok && s.match(m, row) && !visit(row) {
-				return
-			}
+// indexed makes the indexes that specs ask for, those that are new filled with
+// what r shows. It changes nothing that reads see, so the applier calls it
+// without the lock.
+func (r *rows) indexed(specs []query.FieldIndex) (*fieldindex.Set, error) {
+	next, fresh, err := r.indexes.Change(specs)
+	if err != nil {
+		return nil, err
+	}
+	for row := range uint32(len(r.at)) {
+		if !fresh.Empty() && r.used.has(row) {
+			fresh.Put(row, nil, r.payloads.get(row))
 		}
+	}
+	return next, nil
+}
+
+// Len, Used and Row are what a plan wants to know.
+func (r *rows) Len() int { return len(r.at) }
+
+func (r *rows) Used() *roaring.Bitmap { return roaring.FromDense(r.used, true) }
+
+func (r *rows) Row(id topology.PointID) (uint32, bool) {
+	row, ok := r.ids[id]
+	return row, ok
+}
+
+// chosen is a filter with what the indexes say about it.
+type chosen struct {
+	*filter.Matcher
+	fieldindex.Plan
+}
+
+func (r *rows) choose(m *filter.Matcher, f *filter.Filter) chosen {
+	c := chosen{Matcher: m}
+	if !m.All() {
+		c.Plan = r.indexes.Plan(f, r)
+	}
+	return c
+}
+
+// each calls visit for the rows that c chooses, ascending, until it answers false.
+func (r *rows) each(c chosen, visit func(row uint32) bool) {
+	s := subject{rows: r}
+	if _, bounded := c.Most(); bounded {
+		sel := c.Select()
+		sel.All(func(row uint32) bool { return !sel.Exact && !s.match(c.Matcher, row) || visit(row) })
 		return
 	}
 	for row := range uint32(len(r.at)) {
-		if r.used.has(row) && s.match(m, row) && !visit(row) {
+		if r.used.has(row) && s.match(c.Matcher, row) && !visit(row) {
 			return
 		}
 	}
