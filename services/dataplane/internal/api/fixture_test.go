@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
@@ -137,7 +138,11 @@ func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePaylo
 	if err := proto.Unmarshal(c.Settings, config); err != nil {
 		return nil, err
 	}
-	rev, err := w.decide(r, w.collection(c.Name, config, map[string]*qdrant.PayloadIndexParams{r.GetFieldName(): r.GetParams()})...)
+	indexes := map[string]*qdrant.PayloadIndexParams{}
+	if r.Params != nil {
+		indexes[r.GetFieldName()] = r.GetParams()
+	}
+	rev, err := w.decide(r, w.collection(c.Name, config, indexes)...)
 	return &placementv1.ChangePayloadIndexResponse{Revision: rev, Changed: true}, err
 }
 
@@ -168,6 +173,7 @@ type shards struct {
 	selects []coordinator.Select
 	points  map[uint64]*qdrant.RetrievedPoint
 	fail    map[int]error // by number of the write
+	settled []uint64      // revisions that somebody waited for; those with a second to spare in vain
 }
 
 func (s *shards) Write(_ context.Context, w coordinator.Write) (coordinator.Outcome, error) {
@@ -239,6 +245,19 @@ func (s *shards) Rank(_ context.Context, r coordinator.Read, qs []coordinator.Ra
 		}
 	}
 	return out, nil
+}
+
+func (s *shards) Fields(_ context.Context, r coordinator.Read) (map[string]uint64, error) {
+	out := map[string]uint64{}
+	for key := range r.Target.Collection.Indexes {
+		out[key] = uint64(len(s.points))
+	}
+	return out, nil
+}
+
+func (s *shards) Settled(_ context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error) {
+	s.settled = append(s.settled, revision)
+	return timeout != time.Second, nil
 }
 
 // client is the API behind the in-process connection.

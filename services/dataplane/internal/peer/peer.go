@@ -43,6 +43,8 @@ type Engine interface {
 	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
 	// Digest is that of the state at a place in the log.
 	Digest() (topology.Seq, point.Digest)
+	// Fields tells how many points each index on a payload field holds.
+	Fields() (revision uint64, points map[string]uint64)
 }
 
 // Server answers pando.shard.v1.Shard. Both seams must be set.
@@ -150,10 +152,13 @@ func answer(ctx context.Context, e Engine, r *shardv1.ShardRead) (*shardv1.Shard
 		if err != nil {
 			return nil, err
 		}
-		n, err := e.Count(ctx, query.Count{Filter: f})
+		n, err := e.Count(ctx, query.Count{Filter: f, Approx: !o.Count.GetExact()})
 		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: n}}, err
 	case *shardv1.ShardRead_Query:
 		return rank(ctx, e, o.Query)
+	case *shardv1.ShardRead_Fields:
+		revision, points := e.Fields()
+		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Fields{Fields: &shardv1.Fields{Revision: revision, Points: points}}}, nil
 	}
 	return nil, fault.Missing("this read")
 }

@@ -89,6 +89,8 @@ func (f *fake) Scroll(context.Context, query.Scroll) ([]query.Record, *topology.
 
 func (f *fake) Digest() (topology.Seq, point.Digest) { return 7, point.Digest{A: 1, B: 2} }
 
+func (f *fake) Fields() (uint64, map[string]uint64) { return 3, map[string]uint64{"a": 2} }
+
 func (f *fake) Count(context.Context, query.Count) (uint64, error) { return 42, nil }
 
 func (f *fake) Nearest(_ context.Context, qs []query.Nearest) ([][]query.Scored, error) {

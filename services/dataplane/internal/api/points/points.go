@@ -32,12 +32,16 @@ type Coordinator interface {
 	Scroll(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, offset *qdrant.PointId, limit uint32, sel coordinator.Select) (coordinator.Page, error)
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 	Rank(ctx context.Context, r coordinator.Read, queries []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error)
+	Settled(ctx context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error)
 }
 
 // Deps are the seams of a Service; all must be set.
 type Deps struct {
 	View        *view.Cluster
 	Coordinator Coordinator
+	Catalog     Catalog
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
 }
 
 // Service implements qdrant.PointsServer.
