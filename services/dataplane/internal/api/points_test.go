@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
@@ -452,4 +453,32 @@ func TestBadQueries(t *testing.T) {
 	if len(c.shards.ranked) != 0 {
 		t.Errorf("%d rankings were asked for", len(c.shards.ranked))
 	}
+}
+
+func TestFieldIndex(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	c.put(1, 2)
+	r, err := c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a.b", FieldType: qdrant.FieldType_FieldTypeKeyword.Enum()})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Acknowledged || len(c.shards.settled) != 0 {
+		t.Errorf("without waiting: %v, %v", r, err)
+	}
+	if got := c.world.last.(*placementv1.ChangePayloadIndexRequest); got.GetCollectionName() != "c" || got.GetFieldName() != "a.b" || got.GetParams().GetKeywordIndexParams() == nil {
+		t.Errorf("asked for %v", got)
+	}
+	info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	if s := info.GetResult().GetPayloadSchema()["a.b"]; err != nil || s.GetDataType() != qdrant.PayloadSchemaType_Keyword || s.GetPoints() != 2 {
+		t.Errorf("%v, %v", s, err)
+	}
+	r, err = c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "n", Wait: new(true), FieldType: qdrant.FieldType_FieldTypeInteger.Enum()})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Completed || len(c.shards.settled) != 1 || c.shards.settled[0] != r.GetResult().GetOperationId() {
+		t.Errorf("waited for %v: %v, %v", c.shards.settled, r, err)
+	}
+	r, err = c.DeleteFieldIndex(t.Context(), &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "n", Wait: new(true), Timeout: new(uint64(1))})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_WaitTimeout || c.world.last.(*placementv1.ChangePayloadIndexRequest).Params != nil {
+		t.Errorf("%v, %v", r, err)
+	}
+	_, err = c.DeleteFieldIndex(t.Context(), &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "", Timeout: new(uint64(0))})
+	wants(t, err, fault.Validation, `Validation error in body: [field_name: value "" invalid, must be from 1 to 1024 bytes; timeout: value 0 invalid, must be 1 or larger]`)
+	_, err = c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "d", FieldName: "n", FieldType: qdrant.FieldType_FieldTypeInteger.Enum()})
+	wants(t, err, fault.CollectionNotFound, "Not found: Collection `d` doesn't exist!")
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/pandodb/pando/services/internal/wire"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 )
 
@@ -278,7 +279,9 @@ func TestConditions(t *testing.T) {
 		"any":     {field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Integers{Integers: &qdrant.RepeatedIntegers{Integers: []int64{1, 2}}}}}), filter.MatchAny{Key: "a", Values: []filter.Scalar{num(1), num(2)}}},
 		"except":  {field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_ExceptKeywords{ExceptKeywords: &qdrant.RepeatedStrings{Strings: []string{"p"}}}}}), filter.MatchAny{Key: "a", Values: []filter.Scalar{str("p")}, Except: true}},
 		"range":   {field(&qdrant.FieldCondition{Key: "a", Range: &qdrant.Range{Gte: &two}}), filter.Range{Key: "a", GTE: &two}},
-		"empty":   {field(&qdrant.FieldCondition{Key: "a", IsEmpty: &yes}), filter.IsEmpty{Key: "a"}},
+		"datetime": {field(&qdrant.FieldCondition{Key: "a", DatetimeRange: &qdrant.DatetimeRange{Gt: &timestamppb.Timestamp{Seconds: 1, Nanos: 2999}}}),
+			filter.TimeRange{Key: "a", GT: new(int64(1_000_002))}},
+		"empty": {field(&qdrant.FieldCondition{Key: "a", IsEmpty: &yes}), filter.IsEmpty{Key: "a"}},
 		"not null": {field(&qdrant.FieldCondition{Key: "a", IsNull: &no}),
 			&filter.Filter{MustNot: []filter.Condition{filter.IsNull{Key: "a"}}}},
 		"two at once are alternatives": {field(&qdrant.FieldCondition{Key: "a", IsNull: &yes, Range: &qdrant.Range{Lt: &two}}),
@@ -295,11 +298,10 @@ func TestConditions(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]*qdrant.Condition{
-		"text":     field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}}),
-		"geo":      field(&qdrant.FieldCondition{Key: "a", GeoRadius: &qdrant.GeoRadius{}}),
-		"count":    field(&qdrant.FieldCondition{Key: "a", ValuesCount: &qdrant.ValuesCount{}}),
-		"datetime": field(&qdrant.FieldCondition{Key: "a", DatetimeRange: &qdrant.DatetimeRange{}}),
-		"slice":    {ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}},
+		"text":  field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}}),
+		"geo":   field(&qdrant.FieldCondition{Key: "a", GeoRadius: &qdrant.GeoRadius{}}),
+		"count": field(&qdrant.FieldCondition{Key: "a", ValuesCount: &qdrant.ValuesCount{}}),
+		"slice": {ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}},
 	} {
 		if _, err := conditionOf(c); fault.ReasonOf(err) != fault.NotBuilt {
 			t.Errorf("%s: %v", name, err)

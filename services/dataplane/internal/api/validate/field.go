@@ -46,7 +46,7 @@ func FieldIndex(r *qdrant.CreateFieldIndexCollection) (*qdrant.PayloadIndexParam
 		case params == nil:
 			params = plain
 		case params.GetIndexParams() != nil && typeOf(plain) != typeOf(params):
-			return nil, fault.BadInput("field_type is %s, but field_index_params are those of a %s index", typeOf(plain), typeOf(params))
+			return nil, fault.BadInput("field_type is %s, but field_index_params are those of type %s", typeOf(plain), typeOf(params))
 		}
 	}
 	if params.GetIndexParams() == nil {
@@ -63,7 +63,7 @@ func FieldIndex(r *qdrant.CreateFieldIndexCollection) (*qdrant.PayloadIndexParam
 	}
 	m := params.ProtoReflect()
 	inner := m.Get(m.WhichOneof(m.Descriptor().Oneofs().ByName("index_params"))).Message()
-	if f := inner.Descriptor().Fields().ByName("memory"); inner.Has(f) && f.Enum().Values().ByNumber(inner.Get(f).Enum()) == nil {
+	if f := inner.Descriptor().Fields().ByName("memory"); inner.Has(f) && (inner.Get(f).Enum() == 0 || f.Enum().Values().ByNumber(inner.Get(f).Enum()) == nil) {
 		c.Add("field_schema.memory", "value %d invalid, must be cold, cached or pinned", inner.Get(f).Enum())
 	}
 	return params, c.Err()
