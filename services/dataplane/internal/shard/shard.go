@@ -109,15 +109,15 @@ func (s *Shard) load() error {
 			return err
 		}
 	}
-	if s.rows.indexes, err = s.indexed(s.apply.meta.settings); err != nil {
-		return err
-	}
 	digest, err := s.store.readAll(s.loadPoint)
 	if err != nil {
 		return err
 	}
 	if digest != s.apply.meta.digest {
 		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, digest, s.apply.meta.digest)
+	}
+	if s.rows.indexes, err = s.indexed(s.apply.meta.settings); err != nil {
+		return err
 	}
 	s.rows.publish(&s.apply.meta)
 	return nil

@@ -284,6 +284,9 @@ func TestRanked(t *testing.T) {
 		want = slices.DeleteFunc(want, func(p pair) bool { return p.value < low || p.value > high })
 		var got []pair
 		r.runs(low, high, func(ps []pair) { got = append(got, ps...) })
+		if n := r.count(low, high); n != len(got) {
+			rt.Fatalf("[%d, %d]: %d pairs are foretold, there are %d", low, high, n, len(got))
+		}
 		if !slices.Equal(got, want) {
 			rt.Fatalf("[%d, %d]: %d pairs, want %d", low, high, len(got), len(want))
 		}

@@ -90,9 +90,7 @@ func (r *ranked) remove(value int64, row uint32) {
 // within is the term of the rows that have a value in [low, high]. A row with
 // several of them is counted several times in the bound.
 func (r *ranked) within(low, high int64, rows int) term {
-	most := 0
-	r.runs(low, high, func(b []pair) { most += len(b) })
-	return term{known: true, most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
+	return term{known: true, most: r.count(low, high), costs: true, rows: func() (*roaring.Bitmap, bool) {
 		dense := make([]uint64, (rows+63)/64)
 		r.runs(low, high, func(b []pair) {
 			for _, p := range b {
@@ -101,6 +99,22 @@ func (r *ranked) within(low, high int64, rows int) term {
 		})
 		return roaring.FromDense(dense, false), true
 	}}
+}
+
+// count is how many pairs runs visits. It reads two blocks only.
+func (r *ranked) count(low, high int64) (n int) {
+	if low > high || len(r.blocks) == 0 {
+		return 0
+	}
+	first, from, _ := r.find(pair{value: low})
+	last, to, there := r.find(pair{high, math.MaxUint32})
+	if there {
+		to++
+	}
+	for i := first; i < last; i++ {
+		n += len(r.blocks[i])
+	}
+	return n + to - from
 }
 
 // runs visits the parts of blocks whose values are in [low, high], ascending.
