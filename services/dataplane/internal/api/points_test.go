@@ -268,7 +268,7 @@ func TestBadReads(t *testing.T) {
 	_, err := c.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: "c", Limit: new(uint32(0))})
 	wants(t, err, fault.Validation, "Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
 	_, err = c.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: "c", OrderBy: &qdrant.OrderBy{Key: "k"}})
-	wants(t, err, fault.NotBuilt, "scroll with `order_by` is not built yet")
+	wants(t, err, fault.InvalidArgument, "Wrong input: No range index for `order_by` key: `k`. Please create one to use `order_by`: it takes one of type integer with range, float or datetime")
 	_, err = c.Count(ctx, &qdrant.CountPoints{CollectionName: "c", Filter: &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_IsEmpty{
 		IsEmpty: &qdrant.IsEmptyCondition{Key: "a..b"}}}}}})
 	wants(t, err, fault.Malformed, `Invalid json path: "a..b"`)
@@ -481,4 +481,44 @@ func TestFieldIndex(t *testing.T) {
 	wants(t, err, fault.Validation, `Validation error in body: [field_name: value "" invalid, must be from 1 to 1024 bytes; timeout: value 0 invalid, must be 1 or larger]`)
 	_, err = c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "d", FieldName: "n", FieldType: qdrant.FieldType_FieldTypeInteger.Enum()})
 	wants(t, err, fault.CollectionNotFound, "Not found: Collection `d` doesn't exist!")
+}
+
+func TestReadsFromFieldIndexes(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	index := func(key string, ft qdrant.FieldType) {
+		t.Helper()
+		if _, err := c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: key, FieldType: &ft}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index("k", qdrant.FieldType_FieldTypeKeyword)
+	r, err := c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: `"k"`})
+	if f := c.shards.facet; err != nil || len(r.GetHits()) != 1 || f.GetLimit() != 10 || f.GetExact() {
+		t.Errorf("%v, %v; asked %v", r, err, f)
+	}
+	_, err = c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: "k", Limit: new(uint64(0))})
+	wants(t, err, fault.Validation, "Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
+	_, err = c.Scroll(t.Context(), &qdrant.ScrollPoints{CollectionName: "c", OrderBy: &qdrant.OrderBy{Key: "k"}})
+	wants(t, err, fault.InvalidArgument, "Wrong input: No range index for `order_by` key: `k`. Please create one to use `order_by`: it takes one of type integer with range, float or datetime")
+
+	index("at", qdrant.FieldType_FieldTypeDatetime)
+	_, err = c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: "at"})
+	wants(t, err, fault.InvalidArgument, "Wrong input: No appropriate index for faceting: `at`. It takes one of type keyword, integer with lookup, bool or uuid")
+	order := func(o *qdrant.OrderBy, offset *qdrant.PointId) (*qdrant.ScrollResponse, error) {
+		return c.Scroll(t.Context(), &qdrant.ScrollPoints{CollectionName: "c", OrderBy: o, Offset: offset, Limit: new(uint32(7))})
+	}
+	page, err := order(&qdrant.OrderBy{Key: "at", StartFrom: &qdrant.StartFrom{Value: &qdrant.StartFrom_Datetime{Datetime: "2024-01-02"}}}, nil)
+	if err != nil || page.GetResult()[0].GetId().GetNum() != 7 || page.NextPageOffset != nil || c.shards.order.GetKey() != "at" {
+		t.Errorf("%v, %v; asked %v", page, err, c.shards.order)
+	}
+	for _, from := range []*qdrant.StartFrom{{Value: &qdrant.StartFrom_Datetime{Datetime: "soon"}}, {Value: &qdrant.StartFrom_Float{Float: 1}}, {Value: &qdrant.StartFrom_Integer{}}} {
+		_, err = order(&qdrant.OrderBy{Key: "at", StartFrom: from}, nil)
+		wants(t, err, fault.InvalidArgument, "Wrong input: order_by.start_from does not fit the index on `at`, which is of type datetime")
+	}
+	_, err = order(&qdrant.OrderBy{Key: "at", Direction: qdrant.Direction(9).Enum()}, nil)
+	wants(t, err, fault.Malformed, "order_by.direction: value 9 invalid, must be asc or desc")
+	_, err = order(&qdrant.OrderBy{Key: "at"}, num(1))
+	if fault.ReasonOf(err) != fault.InvalidArgument {
+		t.Errorf("with an offset: %v", err)
+	}
 }

@@ -45,6 +45,7 @@ type fake struct {
 	epoch    topology.Epoch
 	held     int
 	queries  []query.Nearest
+	facet    query.Facet
 }
 
 func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error) {
@@ -91,6 +92,11 @@ func (f *fake) Scroll(context.Context, query.Scroll) ([]query.Record, *topology.
 func (f *fake) Digest() (topology.Seq, point.Digest) { return 7, point.Digest{A: 1, B: 2} }
 
 func (f *fake) Fields() (uint64, map[string]uint64) { return 3, map[string]uint64{"a": 2} }
+
+func (f *fake) Facet(_ context.Context, q query.Facet) ([]query.FacetHit, error) {
+	f.facet = q
+	return []query.FacetHit{{Value: filter.Scalar{Kind: filter.BoolScalar, Bool: true}, Count: 5}}, nil
+}
 
 func (f *fake) Count(context.Context, query.Count) (uint64, error) { return 42, nil }
 
@@ -246,9 +252,16 @@ func TestReads(t *testing.T) {
 	if q := f.queries[0]; q.Using != "v" || *q.ScoreThreshold != threshold || q.Limit <= 0 || f.queries[1].Limit != 2 {
 		t.Errorf("the engine was asked %+v", f.queries)
 	}
+	got = one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Facet{Facet: &shardv1.FacetPoints{Key: "b", Limit: 1 << 60}}})
+	if h := got.GetFacets().GetHits(); len(h) != 1 || !h[0].GetValue().GetBoolValue() || h[0].GetCount() != 5 || f.facet.Key != "b" || f.facet.Limit < 1<<30 {
+		t.Errorf("facet: %v, the engine was asked %+v", got, f.facet)
+	}
+	got = one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Fields{Fields: &shardv1.ReadFields{}}})
+	if x := got.GetFields(); x.GetRevision() != 3 || x.GetPoints()["a"] != 2 {
+		t.Errorf("fields: %v", got)
+	}
 	for name, r := range map[string]*shardv1.ShardRead{
 		"fusion":       {Read: &shardv1.ShardRead_Query{Query: &shardv1.QueryPoints{Queries: []*shardv1.ShardQuery{{Query: &qdrant.Query{Variant: &qdrant.Query_Fusion{}}}}}}},
-		"facet":        {Read: &shardv1.ShardRead_Facet{Facet: &shardv1.FacetPoints{}}},
 		"linearizable": {Mode: shardv1.ReadMode_READ_MODE_LINEARIZABLE, Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}},
 	} {
 		if got := one(r).GetFailure().GetReason(); got != clusterv1.Reason_REASON_NOT_BUILT {

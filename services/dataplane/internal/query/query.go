@@ -54,10 +54,11 @@ type Get struct {
 	Want Want
 }
 
-// Scroll asks for points in id order, from Offset (inclusive) on.
+// Scroll asks for points in id order, from Offset (inclusive) on, or by a field.
 type Scroll struct {
 	Filter *filter.Filter
 	Offset *topology.PointID
+	Order  *Order // nil: by id; not together with Offset
 	Limit  int
 	Want   Want
 }
@@ -85,6 +86,7 @@ type Record struct {
 	Version uint64 // the point's hlc
 	Vectors []op.Vector
 	Payload payload.Doc
+	Order   *OrderValue // of a Scroll by a field
 }
 
 // Scored is a record with its score.

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -94,10 +95,100 @@ func (l *ledger) checkFields(t testing.TB, s *Shard) {
 		if got := idsOf(page); int(n) != len(ids) || !slices.Equal(got, ids) {
 			t.Fatalf("probe %d with indexes on %v: count %d, scroll %.300v, want %.300v", i, keys, n, fmt.Sprint(got), fmt.Sprint(ids))
 		}
+		l.checkFacet(t, s, f, ids)
+		l.checkOrder(t, s, f, ids)
 		ops, err := s.Resolve(ctx, &Write{Kind: op.Delete, Filter: f})
 		ok(t, err)
 		if got := len(ops) > 0; got != (len(ids) > 0) || got && !slices.Equal(ops[0].IDs, ids) {
 			t.Fatalf("probe %d with indexes on %v: would delete %.300v, want %.300v", i, keys, fmt.Sprint(ops), fmt.Sprint(ids))
+		}
+	}
+}
+
+// numbers are the numbers that a point has at a key, the elements of a list each.
+func numbers(p *point.Point, key string) (out []float64) {
+	v, _ := p.Payload.Get(key)
+	for e := range v.Elements() {
+		if n, ok := e.Number(); ok {
+			out = append(out, n)
+		}
+	}
+	if n, ok := v.Number(); ok {
+		out = append(out, n)
+	}
+	return out
+}
+
+func (l *ledger) checkFacet(t testing.TB, s *Shard, f *filter.Filter, ids []topology.PointID) {
+	t.Helper()
+	hits, err := s.Facet(ctx, query.Facet{Key: "k", Filter: f})
+	if l.config.Settings == nil || l.config.Settings[0]&1 == 0 {
+		if !errors.Is(err, ErrNoIndex) {
+			t.Fatalf("facet without an index: %v, %v", hits, err)
+		}
+		return
+	}
+	ok(t, err)
+	counts := map[int64]uint64{}
+	for _, id := range ids {
+		for _, n := range numbers(l.points[id], "k") {
+			counts[int64(n)]++
+		}
+	}
+	for i, h := range hits {
+		if counts[h.Value.Int] != h.Count || i > 0 && query.CompareFacets(hits[i-1], h) >= 0 {
+			t.Fatalf("facet gives %v, want %v", hits, counts)
+		}
+	}
+	if len(hits) != len(counts) {
+		t.Fatalf("facet gives %v, want %v", hits, counts)
+	}
+	if top, err := s.Facet(ctx, query.Facet{Key: "k", Filter: f, Limit: 1}); err != nil || !slices.Equal(top, hits[:min(1, len(hits))]) {
+		t.Fatalf("the first is %v, %v", top, err)
+	}
+}
+
+func (l *ledger) checkOrder(t testing.TB, s *Shard, f *filter.Filter, ids []topology.PointID) {
+	t.Helper()
+	for _, key := range []string{"x0", "k"} {
+		for _, down := range []bool{false, true} {
+			o := query.Order{Key: key, Desc: down, From: &query.OrderValue{Float: 3, IsFloat: true}}
+			page, _, err := s.Scroll(ctx, query.Scroll{Filter: f, Order: &o, Limit: 5})
+			if errors.Is(err, ErrNoIndex) {
+				if bit := map[string]byte{"x0": 1 << 3, "k": 1}[key]; l.config.Settings != nil && l.config.Settings[0]&bit != 0 {
+					t.Fatal(err)
+				}
+				continue
+			}
+			ok(t, err)
+			type place struct {
+				n  float64
+				id topology.PointID
+			}
+			var want []place
+			for _, id := range ids {
+				for _, n := range numbers(l.points[id], key) {
+					if n == 3 || (n < 3) == down {
+						want = append(want, place{n, id})
+					}
+				}
+			}
+			slices.SortFunc(want, func(a, b place) int {
+				c := cmp.Compare(a.n, b.n)
+				if down {
+					c = -c
+				}
+				return cmp.Or(c, a.id.Compare(b.id))
+			})
+			want = want[:min(5, len(want))]
+			for i, r := range page {
+				if n := r.Order.Float + float64(r.Order.Int); i >= len(want) || r.ID != want[i].id || n != want[i].n || r.Order.IsFloat != (key == "x0") {
+					t.Fatalf("by %s, down %v: place %d is %s with %+v of %v", key, down, i, r.ID, r.Order, want)
+				}
+			}
+			if len(page) != len(want) {
+				t.Fatalf("by %s, down %v: %d points, want %d", key, down, len(page), len(want))
+			}
 		}
 	}
 }

@@ -93,6 +93,10 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 	if err != nil {
 		return nil, nil, err
 	}
+	if q.Order != nil {
+		page, err = r.byField(ctx, q, r.choose(m, q.Filter), &w)
+		return page, nil, err
+	}
 	take := func(row uint32) bool {
 		if len(page) == q.Limit {
 			id := r.at[row]

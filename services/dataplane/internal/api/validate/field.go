@@ -1,9 +1,11 @@
 package validate
 
 import (
+	"math"
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -67,6 +69,71 @@ func FieldIndex(r *qdrant.CreateFieldIndexCollection) (*qdrant.PayloadIndexParam
 		c.Add("field_schema.memory", "value %d invalid, must be cold, cached or pinned", inner.Get(f).Enum())
 	}
 	return params, c.Err()
+}
+
+// indexed is the parameters of the index on a path; nil if there is none.
+func indexed(path string, indexes map[string]*qdrant.PayloadIndexParams) (*qdrant.PayloadIndexParams, error) {
+	p, err := payload.ParsePath(path)
+	if err != nil {
+		return nil, Key(path)
+	}
+	for key, params := range indexes {
+		if k, err := payload.ParsePath(key); err == nil && k.String() == p.String() {
+			return params, nil
+		}
+	}
+	return nil, nil
+}
+
+// Facet checks that a field has an index that counts its values.
+func Facet(path string, indexes map[string]*qdrant.PayloadIndexParams) error {
+	p, err := indexed(path, indexes)
+	if err != nil {
+		return err
+	}
+	switch typeOf(p) {
+	case "keyword", "bool", "uuid":
+		return nil
+	case "integer":
+		if i := p.GetIntegerIndexParams(); i.Lookup == nil || *i.Lookup {
+			return nil
+		}
+	}
+	return fault.BadInput("No appropriate index for faceting: `%.64s`. It takes one of type keyword, integer with lookup, bool or uuid", path)
+}
+
+// OrderBy checks an order by a field, which needs an index with ranges.
+func OrderBy(o *qdrant.OrderBy, offset *qdrant.PointId, indexes map[string]*qdrant.PayloadIndexParams) error {
+	if offset != nil {
+		return fault.BadInput("Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude the ids of the previous page")
+	}
+	if d := o.GetDirection(); d < qdrant.Direction_Asc || d > qdrant.Direction_Desc {
+		return unable("order_by.direction: value %d invalid, must be asc or desc", int32(d))
+	}
+	p, err := indexed(o.GetKey(), indexes)
+	if err != nil {
+		return err
+	}
+	t := typeOf(p)
+	if i := p.GetIntegerIndexParams(); t != "float" && t != "datetime" && (t != "integer" || i.Range != nil && !*i.Range) {
+		return fault.BadInput("No range index for `order_by` key: `%.64s`. Please create one to use `order_by`: it takes one of type integer with range, float or datetime", o.GetKey())
+	}
+	good := true
+	switch v := o.GetStartFrom().GetValue().(type) {
+	case *qdrant.StartFrom_Float:
+		good = t != "datetime" && !math.IsNaN(v.Float)
+	case *qdrant.StartFrom_Integer:
+		good = t != "datetime"
+	case *qdrant.StartFrom_Timestamp:
+		good = t == "datetime" && v.Timestamp.IsValid()
+	case *qdrant.StartFrom_Datetime:
+		_, good = payload.Micros(v.Datetime)
+		good = good && t == "datetime"
+	}
+	if !good {
+		return fault.BadInput("order_by.start_from does not fit the index on `%.64s`, which is of type %s", o.GetKey(), t)
+	}
+	return nil
 }
 
 // typeOf names the type as REST does.

@@ -143,6 +143,36 @@ func (r *ranked) runs(low, high int64, visit func([]pair)) {
 	}
 }
 
+// walk visits pairs in ascending order from low on, or descending from it down,
+// until visit answers false.
+func (r *ranked) walk(from int64, down bool, visit func(pair) bool) {
+	if !down {
+		block, at, _ := r.find(pair{value: from})
+		for ; block < len(r.blocks); block, at = block+1, 0 {
+			for _, p := range r.blocks[block][at:] {
+				if !visit(p) {
+					return
+				}
+			}
+		}
+		return
+	}
+	block, at, there := r.find(pair{from, math.MaxUint32})
+	if there {
+		at++
+	}
+	for ; block >= 0 && block < len(r.blocks); block-- {
+		for i := at - 1; i >= 0; i-- {
+			if !visit(r.blocks[block][i]) {
+				return
+			}
+		}
+		if block > 0 {
+			at = len(r.blocks[block-1])
+		}
+	}
+}
+
 // orderOf maps numbers to integers of the same order; the two zeros are equal.
 func orderOf(f float64) int64 {
 	b := int64(math.Float64bits(f + 0))
