@@ -235,6 +235,23 @@ call GET "/collections/$coll"
 check 'payload_schema' '$b.result.payload_schema | (keys | length) == 10 and .color == {data_type: "keyword", params: {type: "keyword", is_tenant: true, on_disk: true}, points: ($t | length)}
   and .n.points == ($t | length) and .maybe.points == ([$t[] | select(.payload.maybe == "x")] | length) and .["nested.deep"].params == {type: "integer", lookup: true, range: false}
   and .["nested.list[].a"].data_type == "integer" and .when == {data_type: "datetime", params: {type: "datetime"}, points: 0} and .ref.data_type == "uuid"'
+counted() { call POST "/collections/$coll/facet" "$1"; }
+counted '{"key": "color", "exact": true}'
+check 'facet of a keyword' '$b.result.hits == ([$t[].payload.color] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]))'
+counted '{"key": "nested.deep", "exact": true, "limit": 4, "filter": {"must": [{"key": "color", "match": {"value": "red"}}]}}'
+check 'facet of an integer, filtered' '$b.result.hits == ([$t[].payload | select(.color == "red") | .nested.deep] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]) | .[:4])'
+counted '{"key": "flag"}'
+check 'facet of a bool' '$b.result.hits == ([$t[].payload.flag] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]))'
+counted '{"key": "price"}'
+refused 'facet of a float' 400 price
+call POST "/collections/$coll/points/scroll" '{"order_by": "price", "limit": 9, "filter": {"must": [{"key": "flag", "match": {"value": true}}]}}'
+check 'scroll by a field' '[$b.result.points[] | {id, order_value}] == ([$t[] | select(.payload.flag) | {id, order_value: .payload.price}] | sort_by(.order_value) | .[:9]) and $b.result.next_page_offset == null'
+call POST "/collections/$coll/points/scroll" '{"order_by": {"key": "n", "direction": "desc", "start_from": 50}, "limit": 7}'
+check 'scroll by a field, from a value down' '[$b.result.points[] | {id, order_value}] == ([$t[] | select(.payload.n <= 50) | {id, order_value: .payload.n}] | sort_by(-.order_value) | .[:7])'
+call POST "/collections/$coll/points/scroll" '{"order_by": "nested.deep"}'
+refused 'scroll by a field without ranges' 400 nested.deep
+call POST "/collections/$coll/points/scroll" '{"order_by": "n", "offset": 3}'
+refused 'scroll by a field and from an id' 400 offset
 call DELETE "/collections/$coll/index/price?wait=true"
 check 'drop an index' '$b.result.status == "completed"'
 call DELETE "/collections/$coll/index/price?wait=true"

@@ -297,6 +297,7 @@ class Suite(Cluster):
         self.check("payload_schema: points", {f: i.points for f, i in got.items()}, {f: some.get(f, COUNT) for f in fields})
         color, deep = got["color"].params, got["nested.deep"].params
         self.check("payload_schema: params", (color.is_tenant, color.on_disk, deep.lookup, deep.range), (True, True, True, False))
+        self.values(c)
         at = m.Filter(must=[m.FieldCondition(key="when", range=m.DatetimeRange(gte="2024-05-06T07:08:09Z", lt="2024-05-07"))])
         c.set_payload(self.name, payload={"when": "2024-05-06 07:08:09"}, points=[3], wait=True)
         c.set_payload(self.name, payload={"when": ["x", "2024-05-07T01:59:59+02:00"]}, points=[4], wait=True)
@@ -313,6 +314,28 @@ class Suite(Cluster):
         self.refused("index for nothing", 422, grpc.StatusCode.INVALID_ARGUMENT,
                      add("n", m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=False, range=False)))
         self.refused("index in an unknown collection", 404, grpc.StatusCode.NOT_FOUND, add("n", t.INTEGER, "no_such"))
+
+    def values(self, c):
+        """What the indexes know of values: how many points have each, and their order."""
+        red = m.Filter(must=[m.FieldCondition(key="color", match=m.MatchValue(value="red"))])
+        rows = self.truth.payloads
+        for key, given, get in (("color", None, lambda p: p["color"]), ("flag", red, lambda p: p["flag"]), ("nested.deep", red, lambda p: p["nested"]["deep"])):
+            counts = {}
+            for p in rows.values():
+                if given is None or p["color"] == "red":
+                    counts[get(p)] = counts.get(get(p), 0) + 1
+            want = sorted(((v, k) for v, k in counts.items()), key=lambda h: (-h[1], h[0]))
+            got = [(h.value, h.count) for h in c.facet(self.name, key=key, facet_filter=given, limit=5, exact=True).hits]
+            self.check(f"facet of {key}", got, want[:5])
+        self.refused("facet of a float", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.facet(self.name, key="price"))
+        for what, order, want in (
+            ("up", "n", sorted((p["n"], i) for i, p in rows.items())),
+            ("down from a value", m.OrderBy(key="n", direction=m.Direction.DESC, start_from=50), sorted(((p["n"], i) for i, p in rows.items() if p["n"] <= 50), reverse=True)),
+            ("up by a float", m.OrderBy(key="price", start_from=10.25), sorted((p["price"], i) for i, p in rows.items() if p["price"] >= 10.25)),
+        ):
+            page, after = c.scroll(self.name, order_by=order, limit=21)
+            self.check(f"scroll by a field, {what}", ([(r.order_value, r.id) for r in page], after), (want[:21], None))
+        self.refused("scroll by a field without ranges", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.scroll(self.name, order_by="nested.deep"))
 
     def old_search(self):
         q = vector(10_003)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -48,6 +50,7 @@ func (s *suite) indexes(ctx context.Context) {
 		[]qdrant.PayloadSchemaType{qdrant.PayloadSchemaType_Float, qdrant.PayloadSchemaType_Datetime, qdrant.PayloadSchemaType_Uuid})
 	color, deep := got["color"].GetParams().GetKeywordIndexParams(), got["nested.deep"].GetParams().GetIntegerIndexParams()
 	s.same("payload_schema: params", []bool{color.GetIsTenant(), color.GetOnDisk(), deep.GetLookup(), deep.GetRange()}, []bool{true, true, true, false})
+	s.values(ctx)
 	for range 2 {
 		done := must(s.DeleteFieldIndex(ctx, &qdrant.DeleteFieldIndexCollection{CollectionName: s.coll, FieldName: "when", Wait: qdrant.PtrOf(true)}))
 		s.same("drop an index, there or not", done.GetStatus(), qdrant.UpdateStatus_Completed)
@@ -67,4 +70,44 @@ func (s *suite) indexes(ctx context.Context) {
 	s.refused("index of two types", codes.InvalidArgument, err)
 	_, err = add("no_such", "n", true)
 	s.refused("index in an unknown collection", codes.NotFound, err)
+}
+
+// values asks the indexes what they know of values: how many points have each, and their order.
+func (s *suite) values(ctx context.Context) {
+	counts := map[string]int{}
+	for _, p := range s.truth.payloads {
+		if red(p) {
+			counts[fmt.Sprint(deep(p))]++
+		}
+	}
+	hits := must(s.Facet(ctx, &qdrant.FacetCounts{CollectionName: s.coll, Key: "nested.deep", Filter: must1(qdrant.NewMatch("color", "red")), Exact: qdrant.PtrOf(true), Limit: qdrant.PtrOf(uint64(20))}))
+	got := map[string]int{}
+	for i, h := range hits {
+		got[fmt.Sprint(h.GetValue().GetIntegerValue())] = int(h.GetCount())
+		if i > 0 && cmp.Or(cmp.Compare(h.GetCount(), hits[i-1].GetCount()), cmp.Compare(hits[i-1].GetValue().GetIntegerValue(), h.GetValue().GetIntegerValue())) >= 0 {
+			s.ok("facet: order", false, "%v", hits)
+		}
+	}
+	s.same("facet", got, counts)
+	_, err := s.Facet(ctx, &qdrant.FacetCounts{CollectionName: s.coll, Key: "price"})
+	s.refused("facet of a float", codes.InvalidArgument, err)
+
+	type place struct {
+		n  int64
+		id key
+	}
+	var want, page []place
+	for k, p := range s.truth.payloads {
+		if n(p) <= 50 {
+			want = append(want, place{n(p), k})
+		}
+	}
+	slices.SortFunc(want, func(a, b place) int { return cmp.Compare(b.n, a.n) })
+	for _, p := range must(s.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: s.coll, Limit: qdrant.PtrOf(uint32(21)),
+		OrderBy: &qdrant.OrderBy{Key: "n", Direction: qdrant.PtrOf(qdrant.Direction_Desc), StartFrom: qdrant.NewStartFromInt(50)}})) {
+		page = append(page, place{p.GetOrderValue().GetInt(), keyOf(p.GetId())})
+	}
+	s.same("scroll by a field, from a value down", page, want[:21])
+	_, err = s.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: s.coll, OrderBy: &qdrant.OrderBy{Key: "nested.deep"}})
+	s.refused("scroll by a field without ranges", codes.InvalidArgument, err)
 }

@@ -73,3 +73,39 @@ func TestFieldIndexOnEveryReplica(t *testing.T) {
 		check("map[at:map[data_type:datetime params:map[type:datetime] points:90] " + two + "]")
 	})
 }
+
+// Facets and orders over six shards of two copies are those of one shard.
+func TestFacetAndOrderOverShards(t *testing.T) {
+	live(t, 3, func(t *testing.T, _ *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", twoCopies)
+		hs[0].create("one", 1)
+		var points []string
+		for id := range 120 {
+			points = append(points, fmt.Sprintf(`{"id":%d,"vector":[%d,0,0,1],"payload":{"color":"c%d","n":%d,"list":[%d,%d.5],"on":%v,"at":"2024-01-%02d"}}`,
+				id, id, id*id%11, id*7%23, id%5, id%7, id%3 == 0, 1+id%30))
+		}
+		body := `{"points":[` + strings.Join(points, ",") + `]}`
+		for _, c := range []string{"c", "one"} {
+			hs[1].ok("PUT", "/collections/"+c+"/points?wait=true", body)
+			for field, kind := range map[string]string{"color": "keyword", "n": "integer", "list": "float", "on": "bool", "at": "datetime"} {
+				hs[1].ok("PUT", "/collections/"+c+"/index?wait=true", fmt.Sprintf(`{"field_name":%q,"field_schema":%q}`, field, kind))
+			}
+		}
+		filter := `"filter":{"should":[{"key":"color","match":{"any":["c1","c3","c4"]}},{"key":"n","range":{"lt":9}}]}`
+		for _, ask := range []struct{ path, body string }{
+			{"facet", `{"key":"color","exact":true}`}, {"facet", `{"key":"color","limit":2,"exact":true,` + filter + `}`}, {"facet", `{"key":"n","limit":50}`},
+			{"facet", `{"key":"on",` + filter + `}`}, {"points/scroll", `{"order_by":"n","limit":17}`}, {"points/scroll", `{"order_by":{"key":"n","direction":"desc","start_from":11},"limit":40}`},
+			{"points/scroll", `{"order_by":{"key":"list","start_from":2.5},"limit":33,` + filter + `}`}, {"points/scroll", `{"order_by":{"key":"at","direction":"desc","start_from":"2024-01-12T00:00:00Z"},"limit":19}`},
+		} {
+			want := fmt.Sprint(hs[0].ok("POST", "/collections/one/"+ask.path, ask.body))
+			for i, h := range hs {
+				if got := fmt.Sprint(h.ok("POST", "/collections/c/"+ask.path, ask.body)); got != want || len(want) < 50 {
+					t.Errorf("%s, peer %d:\n%s\none shard:\n%s", ask.body, i, got, want)
+				}
+			}
+		}
+		if code, out := hs[0].call("POST", "/collections/c/points/scroll", `{"order_by":"color"}`); code != 400 {
+			t.Errorf("order by a keyword: %d %v", code, out)
+		}
+	})
+}

@@ -290,6 +290,18 @@ func TestRanked(t *testing.T) {
 		if !slices.Equal(got, want) {
 			rt.Fatalf("[%d, %d]: %d pairs, want %d", low, high, len(got), len(want))
 		}
+		for _, down := range []bool{false, true} {
+			var walked []pair
+			r.walk(map[bool]int64{false: low, true: high}[down], down, func(p pair) bool {
+				walked = append(walked, p)
+				return true
+			})
+			slices.SortStableFunc(walked, pair.compare)
+			walked = slices.DeleteFunc(walked, func(p pair) bool { return p.value < low || p.value > high })
+			if low <= high && !slices.Equal(walked, want) {
+				rt.Fatalf("walk, down %v, from [%d, %d]: %d pairs, want %d", down, low, high, len(walked), len(want))
+			}
+		}
 		for i, b := range r.blocks {
 			if len(b) == 0 || len(b) > blockPairs {
 				rt.Fatalf("block %d of %d has %d pairs", i, len(r.blocks), len(b))

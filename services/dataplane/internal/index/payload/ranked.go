@@ -90,7 +90,18 @@ func (r *ranked) remove(value int64, row uint32) {
 // within is the term of the rows that have a value in [low, high]. A row with
 // several of them is counted several times in the bound.
 func (r *ranked) within(low, high int64, rows int) term {
-	return term{known: true, most: r.count(low, high), costs: true, rows: func() (*roaring.Bitmap, bool) {
+	most := r.count(low, high)
+	return term{known: true, most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
+		if most < rows/64 { // a bit for every row would cost more than sorting them
+			list := make([]uint32, 0, most)
+			r.runs(low, high, func(b []pair) {
+				for _, p := range b {
+					list = append(list, p.row)
+				}
+			})
+			slices.Sort(list)
+			return roaring.BitmapOf(list...), true
+		}
 		dense := make([]uint64, (rows+63)/64)
 		r.runs(low, high, func(b []pair) {
 			for _, p := range b {
