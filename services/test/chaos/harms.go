@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -112,12 +113,36 @@ func replace(ctx context.Context, r *run, peer int) error {
 		if len(s.GetReplicas()) >= r.replicas {
 			continue
 		}
-		order := map[string]any{"replicate_shard": map[string]any{"shard_id": s.GetShardId(), "from_peer_id": s.GetPrimary(), "to_peer_id": id}}
-		if _, err := call(ctx, http.MethodPost, fmt.Sprintf("http://%s/collections/%s/cluster?timeout=20", at, r.collection), http.Header{}, order, &out); err != nil {
+		if err := r.copyTo(ctx, s.GetShardId(), id, at); err != nil {
 			return fmt.Errorf("shard %d: %w", s.GetShardId(), err)
 		}
 	}
 	return nil
+}
+
+// patience is how long an order is repeated that waits for another transfer of its shard to end, or for a primary.
+const patience = 20 * time.Second
+
+// copyTo orders a replica of a shard, from its primary.
+func (r *run) copyTo(ctx context.Context, shard, to uint64, at string) error {
+	var out struct{ Result bool }
+	for begun := time.Now(); ; {
+		var from uint64
+		for _, s := range r.fleet.Placement().Of(r.collection) {
+			if s.GetShardId() == shard {
+				from = s.GetPrimary()
+			}
+		}
+		order := map[string]any{"replicate_shard": map[string]any{"shard_id": shard, "from_peer_id": from, "to_peer_id": to}}
+		_, err := call(ctx, http.MethodPost, fmt.Sprintf("http://%s/collections/%s/cluster?timeout=20", at, r.collection), http.Header{}, order, &out)
+		busy := err != nil && (from == 0 || strings.Contains(err.Error(), "already involved"))
+		if !busy || time.Since(begun) > patience {
+			return err
+		}
+		if err := wait(ctx, 100*ms); err != nil {
+			return err
+		}
+	}
 }
 
 // diskBytes is the size of the small disk, ballast the name of what fills it.

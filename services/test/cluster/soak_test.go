@@ -16,7 +16,7 @@ import (
 // clients write through all of them; then every replica is read. PANDO_SOAK_SEEDS
 // runs of PANDO_SOAK_SEED and later; a run does not replay, its faults do.
 func TestSoak(t *testing.T) {
-	first, seeds := number(t, "PANDO_SOAK_SEED", 1), number(t, "PANDO_SOAK_SEEDS", 4)
+	first, seeds := number(t, "PANDO_SOAK_SEED", 1), number(t, "PANDO_SOAK_SEEDS", 2)
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			live(t, 3, func(t *testing.T, s *street, hs []*house) {

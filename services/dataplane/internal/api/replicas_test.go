@@ -173,9 +173,9 @@ func TestNext(t *testing.T) {
 		want    string
 	}{
 		{m, 7, active, active, ""},
-		{m, 7, active, topology.Replica{Peer: 8, State: topology.Dead}, "it is copied from peer 7 as soon as peer 8 is well and a transfer is free"},
+		{m, 7, active, topology.Replica{Peer: 8, State: topology.Dead}, "it is copied from peer 7 as soon as both peers have been well for a while (one that comes and goes longer) and a transfer is free"},
 		{m, 7, active, topology.Replica{Peer: 8, State: topology.Dead, RetryMs: 1_005_000}, "it is copied from peer 7 again, not before 00:16:45"},
-		{m, 7, active, topology.Replica{Peer: 8, State: topology.Dead, RetryMs: 999_000}, "it is copied from peer 7 as soon as peer 8 is well and a transfer is free"},
+		{m, 7, active, topology.Replica{Peer: 8, State: topology.Dead, RetryMs: 999_000}, "it is copied from peer 7 as soon as both peers have been well for a while (one that comes and goes longer) and a transfer is free"},
 		{asked, 7, active, topology.Replica{Peer: 8, State: topology.Dead}, "it is copied from peer 7 as soon as peer 8 has made it"},
 		{m, 7, active, topology.Replica{Peer: 8, State: topology.Partial}, "it becomes Active when it has all that peer 7 has, proven by equal digests"},
 		{m, 7, active, topology.Replica{Peer: 9, State: topology.Dead}, "it is taken out: its peer was removed"},

@@ -35,5 +35,5 @@ func Next(m *topology.Map, p topology.Placement, r topology.Replica, now time.Ti
 	case asked:
 		return fmt.Sprintf("it is copied from peer %d as soon as peer %d has made it", p.Primary, r.Peer)
 	}
-	return fmt.Sprintf("it is copied from peer %d as soon as peer %d is well and a transfer is free", p.Primary, r.Peer)
+	return fmt.Sprintf("it is copied from peer %d as soon as both peers have been well for a while (one that comes and goes longer) and a transfer is free", p.Primary)
 }
