@@ -71,7 +71,7 @@ func (r *rows) byField(ctx context.Context, q query.Scroll, c chosen, w *want) (
 		slices.SortFunc(rows, func(a, b uint32) int { return r.at[a].Compare(r.at[b]) })
 		for _, row := range rows[:min(len(rows), q.Limit-len(page))] {
 			rec := r.record(row, w)
-			rec.Order = new(sorted.Value(rank, r.payloads.get(row)))
+			rec.Order = new(sorted.Value(rank, r.payloads.Get(row)))
 			page = append(page, rec)
 		}
 		return len(page) < q.Limit && err == nil

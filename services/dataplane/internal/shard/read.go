@@ -311,7 +311,7 @@ func parsePaths(keys []filter.Key) ([]payload.Path, error) {
 func (r *rows) record(row uint32, w *want) query.Record {
 	rec := query.Record{ID: r.at[row], Version: uint64(r.versions[row])}
 	if w.payload {
-		rec.Payload = r.payloads.get(row)
+		rec.Payload = r.payloads.Get(row)
 		if len(w.include)+len(w.exclude) > 0 {
 			rec.Payload = payload.Project(rec.Payload, w.include, w.exclude)
 		}
@@ -344,7 +344,7 @@ type VectorInfo struct {
 func (s *Shard) Info() Info {
 	s.rows.RLock()
 	defer s.rows.RUnlock()
-	i := Info{Position: s.rows.pos, Points: len(s.rows.ids), Payload: int64(s.rows.payloads.bytes), Disk: s.store.Metrics().DiskSpaceUsage()}
+	i := Info{Position: s.rows.pos, Points: len(s.rows.ids), Payload: int64(s.rows.payloads.Bytes()), Disk: s.store.Metrics().DiskSpaceUsage()}
 	for f := range s.rows.fields {
 		f := &s.rows.fields[f]
 		n := f.index.Len()

@@ -210,7 +210,7 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 		})
 	}
 	for _, id := range ids {
-		if err := fits(v.payloads.get(v.ids[id]), v.w.Payload); err != nil {
+		if err := fits(v.payloads.Get(v.ids[id]), v.w.Payload); err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}
 	}
@@ -296,7 +296,7 @@ func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (paylo
 	groups := []op.Group(nil)
 	place := map[string]int{}
 	for _, id := range ids {
-		d, err := edit(v.payloads.get(v.ids[id]))
+		d, err := edit(v.payloads.Get(v.ids[id]))
 		if err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/arena"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -31,9 +32,9 @@ type rows struct {
 	ids      map[topology.PointID]uint32
 	at       []topology.PointID // by row
 	versions []op.HLC           // by row
-	used     bits               // rows that hold a point
+	used     arena.Bits         // rows that hold a point
 	free     []uint32
-	payloads arena
+	payloads arena.Arena
 	fields   []field // sorted by name
 	// indexes are those on payload fields that config asks for.
 	indexes *fieldindex.Set
@@ -43,11 +44,11 @@ type rows struct {
 type field struct {
 	query.VectorSchema
 	index   index.Index
-	present bits
+	present arena.Bits
 }
 
 func newRows(schema query.Schema, make func(query.VectorSchema) (index.Index, error)) (*rows, error) {
-	r := &rows{ids: map[topology.PointID]uint32{}, payloads: newArena(), indexes: &fieldindex.Set{}}
+	r := &rows{ids: map[topology.PointID]uint32{}, payloads: arena.New(), indexes: &fieldindex.Set{}}
 	for _, v := range schema.Vectors {
 		x, err := make(v)
 		if err != nil {
@@ -73,7 +74,7 @@ func (r *rows) show(p *point.Point) error {
 	row, ok := r.ids[p.ID]
 	var old payload.Doc
 	if ok {
-		old = r.payloads.get(row)
+		old = r.payloads.Get(row)
 	} else {
 		if n := len(r.free); n > 0 {
 			row, r.free = r.free[n-1], r.free[:n-1]
@@ -83,10 +84,10 @@ func (r *rows) show(p *point.Point) error {
 			r.at, r.versions = append(r.at, p.ID), append(r.versions, 0)
 		}
 		r.ids[p.ID] = row
-		r.used.set(row)
+		r.used.Set(row)
 	}
 	r.versions[row] = p.Version()
-	r.payloads.put(row, p.Payload)
+	r.payloads.Put(row, p.Payload)
 	r.indexes.Put(row, old, p.Payload)
 	i := 0
 	for f := range r.fields {
@@ -98,10 +99,10 @@ func (r *rows) show(p *point.Point) error {
 			if err := f.index.Put(row, p.Vectors[i].Data); err != nil {
 				return fmt.Errorf("point %s, vector %q: %w", p.ID, f.Name, err)
 			}
-			f.present.set(row)
-		} else if f.present.has(row) {
+			f.present.Set(row)
+		} else if f.present.Has(row) {
 			f.index.Delete(row)
-			f.present.clear(row)
+			f.present.Clear(row)
 		}
 	}
 	return nil
@@ -114,15 +115,15 @@ func (r *rows) hide(id topology.PointID) {
 		return
 	}
 	for f := range r.fields {
-		if f := &r.fields[f]; f.present.has(row) {
+		if f := &r.fields[f]; f.present.Has(row) {
 			f.index.Delete(row)
-			f.present.clear(row)
+			f.present.Clear(row)
 		}
 	}
-	r.indexes.Put(row, r.payloads.get(row), nil)
-	r.payloads.put(row, nil)
+	r.indexes.Put(row, r.payloads.Get(row), nil)
+	r.payloads.Put(row, nil)
 	delete(r.ids, id)
-	r.used.clear(row)
+	r.used.Clear(row)
 	r.free = append(r.free, row)
 }
 
@@ -135,15 +136,17 @@ func (r *rows) indexed(specs []query.FieldIndex) (*fieldindex.Set, error) {
 		return nil, err
 	}
 	for row := range uint32(len(r.at)) {
-		if !fresh.Empty() && r.used.has(row) {
-			fresh.Put(row, nil, r.payloads.get(row))
+		if !fresh.Empty() && r.used.Has(row) {
+			fresh.Put(row, nil, r.payloads.Get(row))
 		}
 	}
 	return next, nil
 }
 
-// Len, Used and Row are what a plan wants to know.
+// Len, Points, Used and Row are what a plan wants to know.
 func (r *rows) Len() int { return len(r.at) }
+
+func (r *rows) Points() int { return len(r.ids) }
 
 func (r *rows) Used() *roaring.Bitmap { return roaring.FromDense(r.used, true) }
 
@@ -175,7 +178,7 @@ func (r *rows) each(c chosen, visit func(row uint32) bool) {
 		return
 	}
 	for row := range uint32(len(r.at)) {
-		if r.used.has(row) && s.match(c.Matcher, row) && !visit(row) {
+		if r.used.Has(row) && s.match(c.Matcher, row) && !visit(row) {
 			return
 		}
 	}
@@ -189,34 +192,14 @@ type subject struct {
 
 func (s *subject) ID() topology.PointID { return s.rows.at[s.row] }
 
-func (s *subject) Payload() payload.Doc { return s.rows.payloads.get(s.row) }
+func (s *subject) Payload() payload.Doc { return s.rows.payloads.Get(s.row) }
 
 func (s *subject) HasVector(name string) bool {
 	f := s.rows.field(name)
-	return f != nil && f.present.has(s.row)
+	return f != nil && f.present.Has(s.row)
 }
 
 func (s *subject) match(m *filter.Matcher, row uint32) bool {
 	s.row = row
 	return m.All() || m.Match(s)
-}
-
-// bits is a set of rows.
-type bits []uint64
-
-func (b bits) has(row uint32) bool {
-	return int(row>>6) < len(b) && b[row>>6]&(1<<(row&63)) != 0
-}
-
-func (b *bits) set(row uint32) {
-	for int(row>>6) >= len(*b) {
-		*b = append(*b, 0)
-	}
-	(*b)[row>>6] |= 1 << (row & 63)
-}
-
-func (b bits) clear(row uint32) {
-	if int(row>>6) < len(b) {
-		b[row>>6] &^= 1 << (row & 63)
-	}
 }

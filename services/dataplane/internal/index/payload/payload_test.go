@@ -24,6 +24,8 @@ type table struct {
 
 func (t *table) Len() int { return len(t.docs) }
 
+func (t *table) Points() int { return int(t.Used().GetCardinality()) }
+
 func (t *table) Used() *roaring.Bitmap {
 	set := roaring.New()
 	for row, used := range t.used {
@@ -361,4 +363,51 @@ func object(tb testing.TB, kv ...any) doc.Doc {
 		tb.Fatal(err)
 	}
 	return d
+}
+
+// TestManyRows: sets of all sizes, through lists, bitmaps and skipped parts.
+func TestManyRows(t *testing.T) {
+	s, _, err := (&Set{}).Change([]query.FieldIndex{{Key: "n", Type: query.FloatField}, {Key: "k", Type: query.KeywordField}, {Key: "m", Type: query.IntegerField, Lookup: true, Range: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows table
+	for i := range 20_000 {
+		rows.put(s, uint32(i), object(t, "n", float64(i*7919%20_000), "k", fmt.Sprint("k", i%40), "m", i%3), i%11 != 0)
+	}
+	for row, used := range rows.used { // as a shard does with a point that is gone
+		if !used {
+			rows.put(s, uint32(row), nil, false)
+		}
+	}
+	text := func(s string) filter.Scalar { return filter.Scalar{Kind: filter.StringScalar, Str: s} }
+	for _, high := range []float64{0, 3, 200, 400, 5000, 19_000, 1e9} {
+		narrow := filter.Range{Key: "n", LT: &high}
+		for name, f := range map[string]*filter.Filter{
+			"alone":    {Must: []filter.Condition{narrow}},
+			"and":      {Must: []filter.Condition{narrow, filter.Match{Key: "k", Value: text("k7")}}},
+			"and not":  {Must: []filter.Condition{filter.MatchAny{Key: "k", Values: []filter.Scalar{text("k7"), text("k9")}}}, MustNot: []filter.Condition{narrow}},
+			"and wide": {Must: []filter.Condition{narrow, filter.Range{Key: "m", GTE: new(0.)}}},
+			"or":       {Should: []filter.Condition{narrow, filter.Match{Key: "k", Value: text("k7")}}},
+		} {
+			if bounded, _ := rows.check(t, s, f); !bounded {
+				t.Errorf("%s, below %v: no bound", name, high)
+			}
+			p := s.Plan(f, &rows)
+			guess, ok := p.Estimate()
+			m, err := filter.Compile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for row := range rows.docs {
+				if rows.row = uint32(row); rows.used[row] && m.Match(&rows) {
+					n++
+				}
+			}
+			if !ok || guess > 3*n+10 || n > 3*guess+10 {
+				t.Errorf("%s, below %v: about %d rows, there are %d", name, high, guess, n)
+			}
+		}
+	}
 }

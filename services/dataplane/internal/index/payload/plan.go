@@ -16,9 +16,10 @@ import (
 
 // Rows is what a plan needs to know of the rows that the indexes are about.
 type Rows interface {
-	// Len is above every row number; Used are the rows that hold a point, the
-	// caller's to keep; Row finds a point.
+	// Len is above every row number; Points counts the rows that hold a point, Used
+	// are these rows, the caller's to keep; Row finds a point.
 	Len() int
+	Points() int
 	Used() *roaring.Bitmap
 	Row(topology.PointID) (uint32, bool)
 }
@@ -48,7 +49,7 @@ type Selection struct {
 
 // Plan looks at a filter that filter.Compile accepts.
 func (s *Set) Plan(f *filter.Filter, rows Rows) Plan {
-	p := planner{set: s, rows: rows, total: max(1, rows.Len())}
+	p := planner{set: s, rows: rows, total: rows.Points()}
 	return Plan{t: p.group(f, ""), rows: rows}
 }
 
@@ -58,7 +59,7 @@ func (p Plan) Most() (int, bool) { return p.t.most, p.t.known }
 // Estimate is about how many rows satisfy the filter, each condition taken for
 // independent of the others; false if a part of it is not indexed.
 func (p Plan) Estimate() (int, bool) {
-	return min(p.t.most, int(math.Round(p.t.likes*float64(p.rows.Len())))), p.t.known && !p.t.blind
+	return min(p.t.most, int(math.Round(p.t.likes*float64(p.rows.Points())))), p.t.known && !p.t.blind
 }
 
 // Select computes the rows; only if Most knows a bound.
@@ -96,7 +97,7 @@ func nothing() term { return term{blind: true} }
 
 // share fills in what is expected of a term that counts its rows.
 func (p *planner) share(t term) term {
-	t.likes = min(1, float64(t.most)/float64(p.total))
+	t.likes = min(1, float64(t.most)/float64(max(1, p.total)))
 	return t
 }
 
