@@ -191,7 +191,7 @@ func (f *field) read(v doc.Value) (out value, ok bool) {
 		return out, kind == doc.Bool
 	case query.DatetimeField:
 		out.rank, ok = doc.Micros(v.Str())
-		return out, ok && kind == doc.String
+		return out, ok
 	default:
 		n, ok := v.Number()
 		return value{whole: v.Int(), is: kind == doc.Integer, rank: orderOf(n)}, ok
