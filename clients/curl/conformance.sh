@@ -181,15 +181,16 @@ call POST "/collections/$coll/points/search/batch" "{\"searches\": [{\"vector\":
 check 'search in a batch' '[$b.result[] | length] == [2, 3] and agrees($b.result[1]; ranked('"$q"'; true))'
 
 # -- filters: NAME | FILTER | what it lets through
-next
-while IFS='|' read -r name filter keep; do
-  ask "{\"query\": $q, \"limit\": 1000, \"filter\": $filter}"
-  check "filter $name: query" '$b.result.points | agrees(.; ranked('"$q"'; '"$keep"')) and (map(.id) | in_order) == ([$t[] | select('"$keep"') | .id] | in_order)'
-  call POST "/collections/$coll/points/count" "{\"filter\": $filter, \"exact\": true}"
-  check "filter $name: count" '$b.result.count == ([$t[] | select('"$keep"')] | length)'
-  call POST "/collections/$coll/points/scroll" "{\"filter\": $filter, \"limit\": 1000}"
-  check "filter $name: scroll" '[$b.result.points[].id] == ([$t[] | select('"$keep"') | .id] | in_order) and $b.result.next_page_offset == null'
-done <<'CASES'
+filters() { # filters AFTER: every case; AFTER tells the names of its checks apart
+  local name filter keep
+  while IFS='|' read -r name filter keep; do
+    ask "{\"query\": $q, \"limit\": 1000, \"filter\": $filter}"
+    check "filter $name$1: query" '$b.result.points | agrees(.; ranked('"$q"'; '"$keep"')) and (map(.id) | in_order) == ([$t[] | select('"$keep"') | .id] | in_order)'
+    call POST "/collections/$coll/points/count" "{\"filter\": $filter, \"exact\": true}"
+    check "filter $name$1: count" '$b.result.count == ([$t[] | select('"$keep"')] | length)'
+    call POST "/collections/$coll/points/scroll" "{\"filter\": $filter, \"limit\": 1000}"
+    check "filter $name$1: scroll" '[$b.result.points[].id] == ([$t[] | select('"$keep"') | .id] | in_order) and $b.result.next_page_offset == null'
+  done <<'CASES'
 match keyword|{"must": [{"key": "color", "match": {"value": "red"}}]}|.payload.color == "red"
 one condition alone|{"must": {"key": "color", "match": {"value": "red"}}}|.payload.color == "red"
 match integer|{"must": [{"key": "n", "match": {"value": 42}}]}|.payload.n == 42
@@ -208,6 +209,69 @@ filter in a filter|{"must": [{"should": [{"key": "nested.deep", "match": {"value
 nested objects|{"must": [{"nested": {"key": "nested.list", "filter": {"must": [{"key": "a", "match": {"value": 2}}, {"key": "b", "match": {"value": 7}}]}}}]}|any(.payload.nested.list[]; .a == 2 and .b == 7)
 empty|{}|true
 CASES
+}
+next
+filters ''
+
+# -- indexes on payload fields: the same questions, the same answers
+next
+index() { # index FIELD SCHEMA
+  call PUT "/collections/$coll/index?wait=true" "{\"field_name\": \"$1\", \"field_schema\": $2}"
+  check "index $1" '$b.result.status == "completed" and ($b.result.operation_id | type) == "number"'
+}
+index color '{"type": "keyword", "is_tenant": true, "on_disk": true}'
+index n '"integer"'
+index price '"float"'
+index flag '"bool"'
+index tags '"keyword"'
+index maybe '"keyword"'
+index nested.deep '{"type": "integer", "lookup": true, "range": false}'
+index 'nested.list[].a' '"integer"'
+index when '"datetime"'
+index ref '"uuid"'
+next
+filters ', indexed'
+call GET "/collections/$coll"
+check 'payload_schema' '$b.result.payload_schema | (keys | length) == 10 and .color == {data_type: "keyword", params: {type: "keyword", is_tenant: true, on_disk: true}, points: ($t | length)}
+  and .n.points == ($t | length) and .maybe.points == ([$t[] | select(.payload.maybe == "x")] | length) and .["nested.deep"].params == {type: "integer", lookup: true, range: false}
+  and .["nested.list[].a"].data_type == "integer" and .when == {data_type: "datetime", params: {type: "datetime"}, points: 0} and .ref.data_type == "uuid"'
+counted() { call POST "/collections/$coll/facet" "$1"; }
+counted '{"key": "color", "exact": true}'
+check 'facet of a keyword' '$b.result.hits == ([$t[].payload.color] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]))'
+counted '{"key": "nested.deep", "exact": true, "limit": 4, "filter": {"must": [{"key": "color", "match": {"value": "red"}}]}}'
+check 'facet of an integer, filtered' '$b.result.hits == ([$t[].payload | select(.color == "red") | .nested.deep] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]) | .[:4])'
+counted '{"key": "flag"}'
+check 'facet of a bool' '$b.result.hits == ([$t[].payload.flag] | group_by(.) | map({value: .[0], count: length}) | sort_by([-.count, .value]))'
+counted '{"key": "price"}'
+refused 'facet of a float' 400 price
+call POST "/collections/$coll/points/scroll" '{"order_by": "price", "limit": 9, "filter": {"must": [{"key": "flag", "match": {"value": true}}]}}'
+check 'scroll by a field' '[$b.result.points[] | {id, order_value}] == ([$t[] | select(.payload.flag) | {id, order_value: .payload.price}] | sort_by(.order_value) | .[:9]) and $b.result.next_page_offset == null'
+call POST "/collections/$coll/points/scroll" '{"order_by": {"key": "n", "direction": "desc", "start_from": 50}, "limit": 7}'
+check 'scroll by a field, from a value down' '[$b.result.points[] | {id, order_value}] == ([$t[] | select(.payload.n <= 50) | {id, order_value: .payload.n}] | sort_by(-.order_value) | .[:7])'
+call POST "/collections/$coll/points/scroll" '{"order_by": "nested.deep"}'
+refused 'scroll by a field without ranges' 400 nested.deep
+call POST "/collections/$coll/points/scroll" '{"order_by": "n", "offset": 3}'
+refused 'scroll by a field and from an id' 400 offset
+call DELETE "/collections/$coll/index/price?wait=true"
+check 'drop an index' '$b.result.status == "completed"'
+call DELETE "/collections/$coll/index/price?wait=true"
+check 'drop it again' '$b.result.status == "completed"'
+call POST "/collections/$coll/points/count" '{"filter": {"must": [{"key": "price", "range": {"lt": 5}}]}}'
+check 'count without that index' '$b.result.count == ([$t[] | select(.payload.price < 5)] | length)'
+call PUT "/collections/$coll/index" '{"field_name": "color", "field_schema": "keyword"}'
+check 'index without waiting' '$b.result.status == "acknowledged"'
+call PUT "/collections/$coll/index" '{"field_name": "color"}'
+refused 'index of no type' 400 field_schema
+call PUT "/collections/$coll/index" '{"field_name": "color", "field_schema": "colour"}'
+refused 'index of an unknown type' 400
+call PUT "/collections/$coll/index" '{"field_name": "a..b", "field_schema": "keyword"}'
+refused 'index on a bad path' 400 a..b
+call PUT "/collections/$coll/index" '{"field_name": "", "field_schema": "keyword"}'
+refused 'index on no field' 422 field_name
+call PUT "/collections/$coll/index" '{"field_name": "n", "field_schema": {"type": "integer", "lookup": false, "range": false}}'
+refused 'index for nothing' 422 lookup
+call PUT /collections/no_such/index '{"field_name": "n", "field_schema": "integer"}'
+refused 'index in an unknown collection' 404 no_such
 
 # -- scroll through all pages
 next

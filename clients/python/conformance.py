@@ -105,7 +105,7 @@ class Suite(Cluster):
     def checks(self):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
-        parts = [self.create, self.upsert, self.get, self.query, self.filters, self.old_search, self.scroll, self.count, self.payloads, self.delete,
+        parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.old_search, self.scroll, self.count, self.payloads, self.delete,
                  self.batch, self.knobs, self.named, self.aliases, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
@@ -261,9 +261,11 @@ class Suite(Cluster):
             ("empty filter", m.Filter(), lambda i, p: True),
         ]
 
-    def filters(self):
+    def filters(self, after=""):
         q = vector(10_002)
-        for what, given, keep in self.cases():
+        for name, given, keep in self.cases():
+            what = name + after
+
             def one(what=what, given=given, keep=keep):
                 want = self.truth.nearest(q, keep)
                 got = self.client.query_points(self.name, query=q, query_filter=given, limit=COUNT).points
@@ -273,6 +275,67 @@ class Suite(Cluster):
                 page, _ = self.client.scroll(self.name, scroll_filter=given, limit=COUNT)
                 self.check(f"filter {what}: scroll", [r.id for r in page], order(i for _, i in want))
             self.part(f"filter {what}", one)
+
+    def indexes(self):
+        """The same questions over indexed fields, and the same answers."""
+        if self.over == "memory":
+            return
+        c, t = self.client, m.PayloadSchemaType
+        fields = {
+            "color": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD, is_tenant=True, on_disk=True), "n": t.INTEGER, "price": t.FLOAT, "flag": t.BOOL,
+            "tags": t.KEYWORD, "maybe": t.KEYWORD, "nested.list[].a": t.INTEGER, "when": t.DATETIME, "ref": t.UUID,
+            "nested.deep": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
+        }
+        for field, schema in fields.items():
+            done = c.create_payload_index(self.name, field_name=field, field_schema=schema, wait=True)
+            self.check(f"index {field}", done.status, m.UpdateStatus.COMPLETED)
+        self.filters(", indexed")
+        got = c.get_collection(self.name).payload_schema
+        kinds = {f: s if isinstance(s, t) else t(s.type.value) for f, s in fields.items()}
+        self.check("payload_schema: types", {f: i.data_type for f, i in got.items()}, kinds)
+        some = {"when": 0, "ref": 0, "maybe": sum(p.get("maybe") == "x" for p in self.truth.payloads.values())}
+        self.check("payload_schema: points", {f: i.points for f, i in got.items()}, {f: some.get(f, COUNT) for f in fields})
+        color, deep = got["color"].params, got["nested.deep"].params
+        self.check("payload_schema: params", (color.is_tenant, color.on_disk, deep.lookup, deep.range), (True, True, True, False))
+        self.values(c)
+        at = m.Filter(must=[m.FieldCondition(key="when", range=m.DatetimeRange(gte="2024-05-06T07:08:09Z", lt="2024-05-07"))])
+        c.set_payload(self.name, payload={"when": "2024-05-06 07:08:09"}, points=[3], wait=True)
+        c.set_payload(self.name, payload={"when": ["x", "2024-05-07T01:59:59+02:00"]}, points=[4], wait=True)
+        c.set_payload(self.name, payload={"when": "2024-05-07"}, points=[5], wait=True)
+        self.check("filter datetime", [r.id for r in c.scroll(self.name, scroll_filter=at)[0]], [3, 4])
+        c.delete_payload_index(self.name, field_name="when", wait=True)
+        self.check("filter datetime without its index", [r.id for r in c.scroll(self.name, scroll_filter=at)[0]], [3, 4])
+        c.delete_payload(self.name, keys=["when"], points=[3, 4, 5], wait=True)
+        done = c.delete_payload_index(self.name, field_name="when", wait=True)
+        self.check("drop an index that is not there", done.status, m.UpdateStatus.COMPLETED)
+        self.ok("payload_schema after dropping", "when" not in c.get_collection(self.name).payload_schema)
+        add = lambda field, schema, name=self.name: lambda: c.create_payload_index(name, field_name=field, field_schema=schema)
+        self.refused("index on a bad path", 400, grpc.StatusCode.INVALID_ARGUMENT, add("a..b", t.KEYWORD))
+        self.refused("index for nothing", 422, grpc.StatusCode.INVALID_ARGUMENT,
+                     add("n", m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=False, range=False)))
+        self.refused("index in an unknown collection", 404, grpc.StatusCode.NOT_FOUND, add("n", t.INTEGER, "no_such"))
+
+    def values(self, c):
+        """What the indexes know of values: how many points have each, and their order."""
+        red = m.Filter(must=[m.FieldCondition(key="color", match=m.MatchValue(value="red"))])
+        rows = self.truth.payloads
+        for key, given, get in (("color", None, lambda p: p["color"]), ("flag", red, lambda p: p["flag"]), ("nested.deep", red, lambda p: p["nested"]["deep"])):
+            counts = {}
+            for p in rows.values():
+                if given is None or p["color"] == "red":
+                    counts[get(p)] = counts.get(get(p), 0) + 1
+            want = sorted(((v, k) for v, k in counts.items()), key=lambda h: (-h[1], h[0]))
+            got = [(h.value, h.count) for h in c.facet(self.name, key=key, facet_filter=given, limit=5, exact=True).hits]
+            self.check(f"facet of {key}", got, want[:5])
+        self.refused("facet of a float", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.facet(self.name, key="price"))
+        for what, order, want in (
+            ("up", "n", sorted((p["n"], i) for i, p in rows.items())),
+            ("down from a value", m.OrderBy(key="n", direction=m.Direction.DESC, start_from=50), sorted(((p["n"], i) for i, p in rows.items() if p["n"] <= 50), reverse=True)),
+            ("up by a float", m.OrderBy(key="price", start_from=10.25), sorted((p["price"], i) for i, p in rows.items() if p["price"] >= 10.25)),
+        ):
+            page, after = c.scroll(self.name, order_by=order, limit=21)
+            self.check(f"scroll by a field, {what}", ([(r.order_value, r.id) for r in page], after), (want[:21], None))
+        self.refused("scroll by a field without ranges", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.scroll(self.name, order_by="nested.deep"))
 
     def old_search(self):
         q = vector(10_003)

@@ -9,6 +9,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
+	"github.com/pandodb/pando/services/dataplane/internal/peer"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/session"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -74,6 +75,7 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 	d := node.Desired{Revision: m.Revision(), Confirmed: s.session.Confirmed(m)}
 	for _, c := range m.Collections() {
 		var schema *query.Schema
+		var settings []byte
 		for _, p := range c.Shards {
 			if _, ok := p.Replica(s.Self()); !ok {
 				continue
@@ -84,8 +86,11 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 					return node.Desired{}, err
 				}
 				schema = &got
+				if settings, err = peer.Settings(c); err != nil {
+					return node.Desired{}, err
+				}
 			}
-			d.Assignments = append(d.Assignments, node.Assignment{Placement: p, Schema: *schema, Settings: c.Settings})
+			d.Assignments = append(d.Assignments, node.Assignment{Placement: p, Schema: *schema, Settings: settings})
 		}
 	}
 	return d, nil

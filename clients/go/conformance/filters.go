@@ -94,11 +94,14 @@ func number(b bool) int {
 }
 
 // filters puts every case to query, count and scroll.
-func (s *suite) filters(ctx context.Context) {
+func (s *suite) filters(ctx context.Context) { s.filtered(ctx, "") }
+
+// filtered tells the names of its checks apart by after.
+func (s *suite) filtered(ctx context.Context, after string) {
 	q := vector(10_002, dim)
 	for _, c := range cases() {
 		s.part("filter "+c.name, func() {
-			what := func(part string) string { return fmt.Sprintf("filter %s: %s", c.name, part) }
+			what := func(part string) string { return fmt.Sprintf("filter %s%s: %s", c.name, after, part) }
 			want := s.truth.nearest(q, c.keep)
 			which := sorted(keysOfHits(want))
 			got := must(s.Query(ctx, &qdrant.QueryPoints{CollectionName: s.coll, Query: qdrant.NewQueryDense(q), Filter: c.filter, Limit: qdrant.PtrOf(uint64(count))}))

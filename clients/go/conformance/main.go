@@ -76,7 +76,7 @@ func (s *suite) checks(ctx context.Context) {
 		name string
 		do   func(context.Context)
 	}{
-		{"service", s.service}, {"create", s.create}, {"upsert", s.upsert}, {"get", s.get}, {"query", s.query}, {"filters", s.filters},
+		{"service", s.service}, {"create", s.create}, {"upsert", s.upsert}, {"get", s.get}, {"query", s.query}, {"filters", s.filters}, {"indexes", s.indexes},
 		{"search", s.search}, {"scroll", s.scroll}, {"payloads", s.payloads}, {"delete", s.remove}, {"batch", s.batch}, {"knobs", s.knobs}, {"named", s.named},
 		{"aliases", s.aliases}, {"info", s.info}, {"errors", s.errors}, {"drop", s.drop},
 	} {

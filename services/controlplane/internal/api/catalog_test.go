@@ -348,6 +348,21 @@ func TestPayloadIndexAndMetadata(t *testing.T) {
 				t.Errorf("%v: changed %v, want %v", tc.params, resp.GetChanged(), tc.changed)
 			}
 		}
+		keyword := &qdrant.PayloadIndexParams{IndexParams: &qdrant.PayloadIndexParams_KeywordIndexParams{KeywordIndexParams: &qdrant.KeywordIndexParams{}}}
+		for i := range maxIndexes {
+			_, err := p.catalog.ChangePayloadIndex(ctx, &placementv1.ChangePayloadIndexRequest{CollectionName: "c", FieldName: fmt.Sprint(i), Params: keyword})
+			p.ok("index", err)
+		}
+		_, err := p.catalog.ChangePayloadIndex(ctx, &placementv1.ChangePayloadIndexRequest{CollectionName: "c", FieldName: "more", Params: keyword})
+		if f := fault.From(err); f.Reason != fault.InvalidArgument || f.Msg != "Wrong input: collection c has 256 payload indexes, and 256 is the limit" {
+			t.Errorf("one index too many: %v", err)
+		}
+		for _, name := range []string{"", strings.Repeat("x", maxField+1)} {
+			_, err = p.catalog.ChangePayloadIndex(ctx, &placementv1.ChangePayloadIndexRequest{CollectionName: "c", FieldName: name, Params: keyword})
+			if fault.ReasonOf(err) != fault.Validation {
+				t.Errorf("a field name of %d bytes: %v", len(name), err)
+			}
+		}
 		resp, err := p.catalog.ChangeMetadata(ctx, &placementv1.ChangeMetadataRequest{Key: "k", Value: proto.String("1")})
 		p.ok("set", err)
 		p.ok("view", p.view.Wait(ctx, int64(resp.GetRevision())))

@@ -16,12 +16,18 @@ import (
 	"github.com/pandodb/pando/services/internal/wire"
 )
 
+// maxIndexes bounds the payload indexes of one collection and maxField their keys, so that its record stays within reason.
+const (
+	maxIndexes = 256
+	maxField   = 1024
+)
+
 // ChangePayloadIndex sets or removes the index of a payload key in the catalog entry.
 func (s catalog) ChangePayloadIndex(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
 	return grow(ctx, s.Server, "ChangePayloadIndex", req, maxCall,
 		func(ctx context.Context, req *placementv1.ChangePayloadIndexRequest) (*placementv1.ChangePayloadIndexResponse, error) {
-			if req.GetFieldName() == "" {
-				return nil, fault.New(fault.Validation, "Validation error in body: field_name must not be empty")
+			if n := len(req.GetFieldName()); n == 0 || n > maxField {
+				return nil, fault.New(fault.Validation, "Validation error in body: [field_name: %d bytes, must be from 1 to %d]", n, maxField)
 			}
 			resp := &placementv1.ChangePayloadIndexResponse{}
 			revision, err := s.modify(ctx, req.GetCollectionName(), func(rec *store.Collection, _ *qdrant.CollectionConfig) error {
@@ -38,6 +44,9 @@ func (s catalog) ChangePayloadIndex(ctx context.Context, req *placementv1.Change
 				}
 				if rec.Indexes == nil {
 					rec.Indexes = map[string][]byte{}
+				}
+				if !had && len(rec.Indexes) >= maxIndexes {
+					return fault.BadInput("collection %s has %d payload indexes, and %d is the limit", rec.Name, len(rec.Indexes), maxIndexes)
 				}
 				rec.Indexes[req.GetFieldName()] = raw
 				resp.Changed = !had || string(was) != string(raw)

@@ -27,7 +27,7 @@ import (
 
 // Deps are the seams of an API; all but Unreachable, Progress and Collection must be set.
 type Deps struct {
-	Coordinator points.Coordinator
+	Coordinator Coordinator
 	Catalog     placementv1.CatalogClient
 	// Map gives the newest cluster map.
 	Map func() *topology.Map
@@ -46,6 +46,12 @@ type Deps struct {
 	Collection config.Collection
 }
 
+// Coordinator carries requests over the shards; coordinator.Coordinator is one.
+type Coordinator interface {
+	points.Coordinator
+	collections.Counter
+}
+
 // API is the set of services.
 type API struct {
 	root        *root
@@ -58,7 +64,7 @@ type API struct {
 // New makes the services; it starts nothing.
 func New(d Deps) *API {
 	v := view.New(d.Map)
-	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator})
+	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator, Catalog: d.Catalog, AwaitRevision: d.AwaitRevision})
 	c := collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
 		AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection})
 	return &API{

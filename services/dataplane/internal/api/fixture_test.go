@@ -7,8 +7,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
@@ -137,7 +139,18 @@ func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePaylo
 	if err := proto.Unmarshal(c.Settings, config); err != nil {
 		return nil, err
 	}
-	rev, err := w.decide(r, w.collection(c.Name, config, map[string]*qdrant.PayloadIndexParams{r.GetFieldName(): r.GetParams()})...)
+	indexes := map[string]*qdrant.PayloadIndexParams{}
+	for key, b := range c.Indexes {
+		indexes[key] = &qdrant.PayloadIndexParams{}
+		if err := proto.Unmarshal(b, indexes[key]); err != nil {
+			return nil, err
+		}
+	}
+	delete(indexes, r.GetFieldName())
+	if r.Params != nil {
+		indexes[r.GetFieldName()] = r.GetParams()
+	}
+	rev, err := w.decide(r, w.collection(c.Name, config, indexes)...)
 	return &placementv1.ChangePayloadIndexResponse{Revision: rev, Changed: true}, err
 }
 
@@ -168,6 +181,9 @@ type shards struct {
 	selects []coordinator.Select
 	points  map[uint64]*qdrant.RetrievedPoint
 	fail    map[int]error // by number of the write
+	order   *qdrant.OrderBy
+	facet   *shardv1.FacetPoints
+	settled []uint64 // revisions that somebody waited for; those with a second to spare in vain
 }
 
 func (s *shards) Write(_ context.Context, w coordinator.Write) (coordinator.Outcome, error) {
@@ -239,6 +255,33 @@ func (s *shards) Rank(_ context.Context, r coordinator.Read, qs []coordinator.Ra
 		}
 	}
 	return out, nil
+}
+
+func (s *shards) Fields(_ context.Context, r coordinator.Read) (map[string]uint64, error) {
+	out := map[string]uint64{}
+	for key := range r.Target.Collection.Indexes {
+		out[key] = uint64(len(s.points))
+	}
+	return out, nil
+}
+
+func (s *shards) Settled(_ context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error) {
+	s.settled = append(s.settled, revision)
+	return timeout != time.Second, nil
+}
+
+func (s *shards) ScrollBy(_ context.Context, r coordinator.Read, _ *qdrant.Filter, o *qdrant.OrderBy, limit uint32, sel coordinator.Select) ([]*qdrant.RetrievedPoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads, s.selects, s.order = append(s.reads, r), append(s.selects, sel), o
+	return []*qdrant.RetrievedPoint{{Id: num(uint64(limit))}}, nil
+}
+
+func (s *shards) Facet(_ context.Context, r coordinator.Read, f *shardv1.FacetPoints) ([]*qdrant.FacetHit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads, s.facet = append(s.reads, r), f
+	return []*qdrant.FacetHit{{Count: 3}}, nil
 }
 
 // client is the API behind the in-process connection.

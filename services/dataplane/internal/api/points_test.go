@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
@@ -267,7 +268,7 @@ func TestBadReads(t *testing.T) {
 	_, err := c.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: "c", Limit: new(uint32(0))})
 	wants(t, err, fault.Validation, "Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
 	_, err = c.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: "c", OrderBy: &qdrant.OrderBy{Key: "k"}})
-	wants(t, err, fault.NotBuilt, "scroll with `order_by` is not built yet")
+	wants(t, err, fault.InvalidArgument, "Wrong input: No range index for `order_by` key: `k`. Please create one to use `order_by`: it takes one of type integer with range, float or datetime")
 	_, err = c.Count(ctx, &qdrant.CountPoints{CollectionName: "c", Filter: &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_IsEmpty{
 		IsEmpty: &qdrant.IsEmptyCondition{Key: "a..b"}}}}}})
 	wants(t, err, fault.Malformed, `Invalid json path: "a..b"`)
@@ -451,5 +452,73 @@ func TestBadQueries(t *testing.T) {
 	wants(t, err, fault.NotBuilt, "search with sparse vectors is not built yet")
 	if len(c.shards.ranked) != 0 {
 		t.Errorf("%d rankings were asked for", len(c.shards.ranked))
+	}
+}
+
+func TestFieldIndex(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	c.put(1, 2)
+	r, err := c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "a.b", FieldType: qdrant.FieldType_FieldTypeKeyword.Enum()})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Acknowledged || len(c.shards.settled) != 0 {
+		t.Errorf("without waiting: %v, %v", r, err)
+	}
+	if got := c.world.last.(*placementv1.ChangePayloadIndexRequest); got.GetCollectionName() != "c" || got.GetFieldName() != "a.b" || got.GetParams().GetKeywordIndexParams() == nil {
+		t.Errorf("asked for %v", got)
+	}
+	info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	if s := info.GetResult().GetPayloadSchema()["a.b"]; err != nil || s.GetDataType() != qdrant.PayloadSchemaType_Keyword || s.GetPoints() != 2 {
+		t.Errorf("%v, %v", s, err)
+	}
+	r, err = c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: "n", Wait: new(true), FieldType: qdrant.FieldType_FieldTypeInteger.Enum()})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_Completed || len(c.shards.settled) != 1 || c.shards.settled[0] != r.GetResult().GetOperationId() {
+		t.Errorf("waited for %v: %v, %v", c.shards.settled, r, err)
+	}
+	r, err = c.DeleteFieldIndex(t.Context(), &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "n", Wait: new(true), Timeout: new(uint64(1))})
+	if err != nil || r.GetResult().GetStatus() != qdrant.UpdateStatus_WaitTimeout || c.world.last.(*placementv1.ChangePayloadIndexRequest).Params != nil {
+		t.Errorf("%v, %v", r, err)
+	}
+	_, err = c.DeleteFieldIndex(t.Context(), &qdrant.DeleteFieldIndexCollection{CollectionName: "c", FieldName: "", Timeout: new(uint64(0))})
+	wants(t, err, fault.Validation, `Validation error in body: [field_name: value "" invalid, must be from 1 to 1024 bytes; timeout: value 0 invalid, must be 1 or larger]`)
+	_, err = c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "d", FieldName: "n", FieldType: qdrant.FieldType_FieldTypeInteger.Enum()})
+	wants(t, err, fault.CollectionNotFound, "Not found: Collection `d` doesn't exist!")
+}
+
+func TestReadsFromFieldIndexes(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	index := func(key string, ft qdrant.FieldType) {
+		t.Helper()
+		if _, err := c.CreateFieldIndex(t.Context(), &qdrant.CreateFieldIndexCollection{CollectionName: "c", FieldName: key, FieldType: &ft}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index("k", qdrant.FieldType_FieldTypeKeyword)
+	r, err := c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: `"k"`})
+	if f := c.shards.facet; err != nil || len(r.GetHits()) != 1 || f.GetLimit() != 10 || f.GetExact() {
+		t.Errorf("%v, %v; asked %v", r, err, f)
+	}
+	_, err = c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: "k", Limit: new(uint64(0))})
+	wants(t, err, fault.Validation, "Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
+	_, err = c.Scroll(t.Context(), &qdrant.ScrollPoints{CollectionName: "c", OrderBy: &qdrant.OrderBy{Key: "k"}})
+	wants(t, err, fault.InvalidArgument, "Wrong input: No range index for `order_by` key: `k`. Please create one to use `order_by`: it takes one of type integer with range, float or datetime")
+
+	index("at", qdrant.FieldType_FieldTypeDatetime)
+	_, err = c.Facet(t.Context(), &qdrant.FacetCounts{CollectionName: "c", Key: "at"})
+	wants(t, err, fault.InvalidArgument, "Wrong input: No appropriate index for faceting: `at`. It takes one of type keyword, integer with lookup, bool or uuid")
+	order := func(o *qdrant.OrderBy, offset *qdrant.PointId) (*qdrant.ScrollResponse, error) {
+		return c.Scroll(t.Context(), &qdrant.ScrollPoints{CollectionName: "c", OrderBy: o, Offset: offset, Limit: new(uint32(7))})
+	}
+	page, err := order(&qdrant.OrderBy{Key: "at", StartFrom: &qdrant.StartFrom{Value: &qdrant.StartFrom_Datetime{Datetime: "2024-01-02"}}}, nil)
+	if err != nil || page.GetResult()[0].GetId().GetNum() != 7 || page.NextPageOffset != nil || c.shards.order.GetKey() != "at" {
+		t.Errorf("%v, %v; asked %v", page, err, c.shards.order)
+	}
+	for _, from := range []*qdrant.StartFrom{{Value: &qdrant.StartFrom_Datetime{Datetime: "soon"}}, {Value: &qdrant.StartFrom_Float{Float: 1}}, {Value: &qdrant.StartFrom_Integer{}}} {
+		_, err = order(&qdrant.OrderBy{Key: "at", StartFrom: from}, nil)
+		wants(t, err, fault.InvalidArgument, "Wrong input: order_by.start_from does not fit the index on `at`, which is of type datetime")
+	}
+	_, err = order(&qdrant.OrderBy{Key: "at", Direction: qdrant.Direction(9).Enum()}, nil)
+	wants(t, err, fault.Malformed, "order_by.direction: value 9 invalid, must be asc or desc")
+	_, err = order(&qdrant.OrderBy{Key: "at"}, num(1))
+	if fault.ReasonOf(err) != fault.InvalidArgument {
+		t.Errorf("with an offset: %v", err)
 	}
 }

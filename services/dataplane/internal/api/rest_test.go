@@ -91,7 +91,9 @@ func TestRefusalsOverREST(t *testing.T) {
 		{"absent point", http.MethodGet, "/collections/c/points/99", "", 404, "Not found: Point with id 99 does not exists!"},
 		{"path is no id", http.MethodGet, "/collections/c/points/-1", "", 400, `Can not recognize "-1" as point id: it must be an unsigned integer or a UUID`},
 		{"snapshots", http.MethodPost, "/collections/c/snapshots", "", 501, "qdrant.Snapshots/Create is not built yet"},
-		{"facets", http.MethodPost, "/collections/c/facet", `{"key":"k"}`, 501, "qdrant.Points/Facet is not built yet"},
+		{"facets", http.MethodPost, "/collections/c/facet", `{"key":"k"}`, 400,
+			"Wrong input: No appropriate index for faceting: `k`. It takes one of type keyword, integer with lookup, bool or uuid"},
+		{"groups", http.MethodPost, "/collections/c/points/query/groups", `{"query":[1,2,3,4],"group_by":"k"}`, 501, "qdrant.Points/QueryGroups is not built yet"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			c := start(t, true).with(t, "c", four())

@@ -28,10 +28,7 @@ type Subject interface {
 // Matcher is a compiled filter. It is immutable and may be used by many
 // goroutines at once.
 type Matcher struct {
-	root         group
-	ids          []topology.PointID
-	bounded      bool
-	needsPayload bool
+	root group
 }
 
 // Compile checks f and prepares it; nil and the empty filter accept every point.
@@ -45,8 +42,6 @@ func Compile(f *Filter) (*Matcher, error) {
 	if m.root, err = compileGroup(f, 1); err != nil {
 		return nil, err
 	}
-	m.ids, m.bounded = m.root.bound()
-	m.needsPayload = m.root.payload
 	return m, nil
 }
 
@@ -60,13 +55,7 @@ func (m *Matcher) Match(p Subject) bool {
 func (m *Matcher) All() bool { return m.root.empty() }
 
 // NeedsPayload tells whether Match may ask for the payload.
-func (m *Matcher) NeedsPayload() bool { return m.needsPayload }
-
-// IDs gives the ids outside which nothing can match, ascending and unique, if
-// the filter's Must holds has_id conditions (their intersection, those of
-// sub-filters in Must included). The rest of the filter still has to be asked
-// through Match. The slice belongs to the Matcher.
-func (m *Matcher) IDs() (ids []topology.PointID, ok bool) { return m.ids, m.bounded }
+func (m *Matcher) NeedsPayload() bool { return m.root.payload }
 
 // group is a compiled Filter. In each list the conditions that need no payload
 // come first.
@@ -107,36 +96,6 @@ func compileGroup(f *Filter, depth int) (group, error) {
 	return g, nil
 }
 
-// bound is IDs for one group.
-func (g *group) bound() (ids []topology.PointID, ok bool) {
-	for i := range g.must {
-		var more []topology.PointID
-		switch n := &g.must[i]; n.kind {
-		case hasID:
-			more = n.ids
-		case sub:
-			var limited bool
-			if more, limited = n.group.bound(); !limited {
-				continue
-			}
-		default:
-			continue
-		}
-		if !ok {
-			ids, ok = more, true
-			continue
-		}
-		both := make([]topology.PointID, 0, min(len(ids), len(more)))
-		for _, id := range ids {
-			if containsID(more, id) {
-				both = append(both, id)
-			}
-		}
-		ids = both
-	}
-	return ids, ok
-}
-
 // kind tells what a node tests and which of its fields count.
 type kind uint8
 
@@ -147,6 +106,7 @@ const (
 	anyString               // strs, except
 	anyInt                  // nums, except
 	inRange                 // bounds
+	inTime                  // span
 	isEmpty
 	isNull
 	hasID     // ids
@@ -168,6 +128,7 @@ type node struct {
 	strs   []string // sorted
 	nums   []int64  // sorted
 	bounds Range
+	span   TimeRange
 	ids    []topology.PointID // sorted
 	group  *group
 }
@@ -202,7 +163,11 @@ func compileNode(c Condition, depth int) (node, error) {
 		return compileAny(c)
 	case Range:
 		n, err := keyed(inRange, c.Key)
-		n.bounds = c.copy()
+		n.bounds = Range{GT: copied(c.GT), GTE: copied(c.GTE), LT: copied(c.LT), LTE: copied(c.LTE)}
+		return n, err
+	case TimeRange:
+		n, err := keyed(inTime, c.Key)
+		n.span = TimeRange{GT: copied(c.GT), GTE: copied(c.GTE), LT: copied(c.LT), LTE: copied(c.LTE)}
 		return n, err
 	case IsEmpty:
 		return keyed(isEmpty, c.Key)
@@ -288,13 +253,11 @@ func compileAny(c MatchAny) (node, error) {
 	return n, nil
 }
 
-// copy detaches r from the caller's numbers.
-func (r Range) copy() Range {
-	for _, p := range []**float64{&r.GT, &r.GTE, &r.LT, &r.LTE} {
-		if *p != nil {
-			v := **p
-			*p = &v
-		}
+// copied detaches a bound from the caller's number.
+func copied[T any](p *T) *T {
+	if p == nil {
+		return nil
 	}
-	return r
+	v := *p
+	return &v
 }

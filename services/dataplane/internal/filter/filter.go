@@ -19,7 +19,7 @@ type MinShould struct {
 	Count      uint64
 }
 
-// Condition is one of Match, MatchAny, Range, HasID, IsEmpty, IsNull,
+// Condition is one of Match, MatchAny, Range, TimeRange, HasID, IsEmpty, IsNull,
 // HasVector, Nested or *Filter.
 type Condition interface{ condition() }
 
@@ -64,6 +64,13 @@ type Range struct {
 	GT, GTE, LT, LTE *float64
 }
 
+// TimeRange wants a text that is a point in time (payload.Micros) inside all
+// bounds that are not nil, in microseconds since 1970.
+type TimeRange struct {
+	Key              Key
+	GT, GTE, LT, LTE *int64
+}
+
 // HasID wants one of IDs.
 type HasID struct{ IDs []topology.PointID }
 
@@ -85,6 +92,7 @@ type Nested struct {
 func (Match) condition()     {}
 func (MatchAny) condition()  {}
 func (Range) condition()     {}
+func (TimeRange) condition() {}
 func (HasID) condition()     {}
 func (IsEmpty) condition()   {}
 func (IsNull) condition()    {}

@@ -184,31 +184,8 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-func TestIDs(t *testing.T) {
-	ids := func(ns ...uint64) (out []topology.PointID) {
-		for _, n := range ns {
-			out = append(out, topology.NumberID(n))
-		}
-		return out
-	}
-	for name, c := range map[string]struct {
-		f    *Filter
-		want []topology.PointID
-		ok   bool
-	}{
-		"none":          {&Filter{Must: []Condition{IsNull{"a"}}}, nil, false},
-		"nil":           {nil, nil, false},
-		"sorted":        {&Filter{Must: []Condition{IsNull{"a"}, HasID{ids(3, 1, 3)}}}, ids(1, 3), true},
-		"intersected":   {&Filter{Must: []Condition{HasID{ids(3, 1, 2)}, &Filter{Must: []Condition{HasID{ids(4, 3, 2)}}}}}, ids(2, 3), true},
-		"empty":         {&Filter{Must: []Condition{HasID{}}}, nil, true},
-		"should is not": {&Filter{Should: []Condition{HasID{ids(1)}}}, nil, false},
-		"nor must_not":  {&Filter{MustNot: []Condition{HasID{ids(1)}}}, nil, false},
-	} {
-		if got, ok := compile(t, c.f).IDs(); ok != c.ok || !slices.Equal(got, c.want) {
-			t.Errorf("%s: got %v %v", name, got, ok)
-		}
-	}
-	m := compile(t, &Filter{Must: []Condition{HasID{ids(1)}}})
+func TestWhatIsAsked(t *testing.T) {
+	m := compile(t, &Filter{Must: []Condition{HasID{[]topology.PointID{topology.NumberID(1)}}}})
 	if m.NeedsPayload() || m.All() || !compile(t, &Filter{}).All() || !compile(t, &Filter{Must: []Condition{IsNull{"a"}}}).NeedsPayload() {
 		t.Error("NeedsPayload or All is wrong")
 	}
@@ -298,7 +275,7 @@ func genFilter(depth int) *rapid.Generator[*Filter] {
 	})
 }
 
-// TestModel compares Match with the model, and checks that IDs bounds it.
+// TestModel compares Match with the model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := genFilter(2).Draw(rt, "filter")
@@ -308,9 +285,6 @@ func TestModel(t *testing.T) {
 		got := m.Match(p)
 		if want := modelFilter(f, p, p.tree); got != want {
 			rt.Fatalf("got %v, want %v", got, want)
-		}
-		if ids, ok := m.IDs(); ok && got && !slices.Contains(ids, p.id) {
-			rt.Fatalf("matches outside of %v", ids)
 		}
 		if m.All() && !got {
 			rt.Fatal("All, but no match")

@@ -55,9 +55,9 @@ func (n *node) match(s *scope) bool {
 	case hasVector:
 		return s.point != nil && s.point.HasVector(n.str)
 	case isEmpty:
-		return !n.some(s, notEmpty)
+		return !n.some(s, Filled)
 	case isNull:
-		return n.some(s, null)
+		return n.some(s, Null)
 	default:
 		return n.matchAt(s)
 	}
@@ -123,6 +123,9 @@ func (n *node) holdsScalar(v payload.Value) bool {
 	case inRange:
 		f, ok := v.Number()
 		return ok && n.bounds.holds(f)
+	case inTime:
+		us, ok := payload.Micros(v.Str())
+		return ok && n.span.holds(us)
 	default:
 		return false
 	}
@@ -146,13 +149,19 @@ func (r *Range) holds(f float64) bool {
 		(r.LT == nil || f < *r.LT) && (r.LTE == nil || f <= *r.LTE)
 }
 
-// notEmpty is false for null and the empty list.
-func notEmpty(v payload.Value) bool {
+// holds tells whether us is inside all bounds.
+func (r *TimeRange) holds(us int64) bool {
+	return (r.GT == nil || us > *r.GT) && (r.GTE == nil || us >= *r.GTE) &&
+		(r.LT == nil || us < *r.LT) && (r.LTE == nil || us <= *r.LTE)
+}
+
+// Filled is false for null and the empty list: what is_empty holds for.
+func Filled(v payload.Value) bool {
 	return v.Kind() != payload.Null && (v.Kind() != payload.List || v.Len() > 0)
 }
 
-// null is true for null and for a list that holds a null.
-func null(v payload.Value) bool {
+// Null is true for null and for a list that holds a null: what is_null holds for.
+func Null(v payload.Value) bool {
 	for e := range v.Elements() {
 		if e.Kind() == payload.Null {
 			return true

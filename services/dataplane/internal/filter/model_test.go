@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -262,6 +263,13 @@ func modelCondition(c Condition, p *point, at map[string]any) bool {
 		return slices.ContainsFunc(modelFlat(at, string(c.Key)), func(v any) bool {
 			n, ok := number(v)
 			return ok && (c.GT == nil || n > *c.GT) && (c.GTE == nil || n >= *c.GTE) && (c.LT == nil || n < *c.LT) && (c.LTE == nil || n <= *c.LTE)
+		})
+	case TimeRange:
+		return slices.ContainsFunc(modelFlat(at, string(c.Key)), func(v any) bool {
+			s, _ := v.(string)
+			at, err := time.Parse(time.RFC3339Nano, s)
+			n := at.UnixMicro()
+			return err == nil && (c.GT == nil || n > *c.GT) && (c.GTE == nil || n >= *c.GTE) && (c.LT == nil || n < *c.LT) && (c.LTE == nil || n <= *c.LTE)
 		})
 	}
 	panic(fmt.Sprintf("condition %T", c))

@@ -49,6 +49,7 @@ var sentinels = [...]struct {
 	{shard.ErrNoSpace, fault.DiskFull},
 	{shard.ErrFailed, fault.ReplicaFailed},
 	{shard.ErrClosed, fault.ShardUnavailable},
+	{shard.ErrNoIndex, fault.ShardUnavailable}, // the settings that the coordinator knows are not in effect here yet
 	{op.ErrTooLarge, fault.TooLarge},
 	{context.DeadlineExceeded, fault.Timeout},
 	{context.Canceled, fault.Timeout},

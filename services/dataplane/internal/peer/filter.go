@@ -6,6 +6,7 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // filterOf reads a filter; nil stays nil. A condition that the engine does not
@@ -92,6 +93,9 @@ func fieldOf(f *qdrant.FieldCondition) (filter.Condition, error) {
 	if r := f.GetRange(); r != nil {
 		any = append(any, filter.Range{Key: key, GT: r.Gt, GTE: r.Gte, LT: r.Lt, LTE: r.Lte})
 	}
+	if r := f.GetDatetimeRange(); r != nil {
+		any = append(any, filter.TimeRange{Key: key, GT: micros(r.Gt), GTE: micros(r.Gte), LT: micros(r.Lt), LTE: micros(r.Lte)})
+	}
 	if f.IsEmpty != nil {
 		any = append(any, negated(filter.IsEmpty{Key: key}, !f.GetIsEmpty()))
 	}
@@ -104,7 +108,6 @@ func fieldOf(f *qdrant.FieldCondition) (filter.Condition, error) {
 	}{
 		{f.GetGeoBoundingBox() != nil, "geo_bounding_box"}, {f.GetGeoRadius() != nil, "geo_radius"},
 		{f.GetGeoPolygon() != nil, "geo_polygon"}, {f.GetValuesCount() != nil, "values_count"},
-		{f.GetDatetimeRange() != nil, "datetime range"},
 	} {
 		if u.set {
 			return nil, fault.Missing("filter condition " + u.name)
@@ -117,6 +120,15 @@ func fieldOf(f *qdrant.FieldCondition) (filter.Condition, error) {
 		return any[0], nil
 	}
 	return &filter.Filter{Should: any}, nil
+}
+
+// micros is a bound in the engine's terms; finer fractions are cut off, as they
+// are of values.
+func micros(t *timestamppb.Timestamp) *int64 {
+	if t == nil {
+		return nil
+	}
+	return new(t.AsTime().UnixMicro())
 }
 
 func negated(c filter.Condition, not bool) filter.Condition {

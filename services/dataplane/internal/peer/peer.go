@@ -43,6 +43,14 @@ type Engine interface {
 	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
 	// Digest is that of the state at a place in the log.
 	Digest() (topology.Seq, point.Digest)
+	FieldReader
+}
+
+// FieldReader is what indexes on payload fields offer.
+type FieldReader interface {
+	// Fields tells how many points each of them holds.
+	Fields() (revision uint64, points map[string]uint64)
+	Facet(context.Context, query.Facet) ([]query.FacetHit, error)
 }
 
 // Server answers pando.shard.v1.Shard. Both seams must be set.
@@ -150,10 +158,15 @@ func answer(ctx context.Context, e Engine, r *shardv1.ShardRead) (*shardv1.Shard
 		if err != nil {
 			return nil, err
 		}
-		n, err := e.Count(ctx, query.Count{Filter: f})
+		n, err := e.Count(ctx, query.Count{Filter: f, Approx: !o.Count.GetExact()})
 		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: n}}, err
 	case *shardv1.ShardRead_Query:
 		return rank(ctx, e, o.Query)
+	case *shardv1.ShardRead_Facet:
+		return facet(ctx, e, o.Facet)
+	case *shardv1.ShardRead_Fields:
+		revision, points := e.Fields()
+		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Fields{Fields: &shardv1.Fields{Revision: revision, Points: points}}}, nil
 	}
 	return nil, fault.Missing("this read")
 }
@@ -167,14 +180,15 @@ func recordsOf(recs []query.Record, want query.Want) *shardv1.ShardReadResult {
 }
 
 func scroll(ctx context.Context, e Engine, s *shardv1.ScrollPoints) (*shardv1.ShardReadResult, error) {
-	if s.GetOrderBy() != nil {
-		return nil, fault.Missing("order_by")
-	}
 	f, err := filterOf(s.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	q := query.Scroll{Filter: f, Limit: int(s.GetLimit()), Want: wantOf(s.GetWithPayload(), s.GetWithVectors())}
+	order, err := orderOf(s.GetOrderBy())
+	if err != nil {
+		return nil, err
+	}
+	q := query.Scroll{Filter: f, Order: order, Limit: int(s.GetLimit()), Want: wantOf(s.GetWithPayload(), s.GetWithVectors())}
 	if s.GetOffset() != nil {
 		id, err := wire.PointID(s.GetOffset())
 		if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/pandodb/pando/services/internal/wire"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 )
 
@@ -44,6 +45,7 @@ type fake struct {
 	epoch    topology.Epoch
 	held     int
 	queries  []query.Nearest
+	facet    query.Facet
 }
 
 func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error) {
@@ -88,6 +90,13 @@ func (f *fake) Scroll(context.Context, query.Scroll) ([]query.Record, *topology.
 }
 
 func (f *fake) Digest() (topology.Seq, point.Digest) { return 7, point.Digest{A: 1, B: 2} }
+
+func (f *fake) Fields() (uint64, map[string]uint64) { return 3, map[string]uint64{"a": 2} }
+
+func (f *fake) Facet(_ context.Context, q query.Facet) ([]query.FacetHit, error) {
+	f.facet = q
+	return []query.FacetHit{{Value: filter.Scalar{Kind: filter.BoolScalar, Bool: true}, Count: 5}}, nil
+}
 
 func (f *fake) Count(context.Context, query.Count) (uint64, error) { return 42, nil }
 
@@ -243,9 +252,16 @@ func TestReads(t *testing.T) {
 	if q := f.queries[0]; q.Using != "v" || *q.ScoreThreshold != threshold || q.Limit <= 0 || f.queries[1].Limit != 2 {
 		t.Errorf("the engine was asked %+v", f.queries)
 	}
+	got = one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Facet{Facet: &shardv1.FacetPoints{Key: "b", Limit: 1 << 60}}})
+	if h := got.GetFacets().GetHits(); len(h) != 1 || !h[0].GetValue().GetBoolValue() || h[0].GetCount() != 5 || f.facet.Key != "b" || f.facet.Limit < 1<<30 {
+		t.Errorf("facet: %v, the engine was asked %+v", got, f.facet)
+	}
+	got = one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Fields{Fields: &shardv1.ReadFields{}}})
+	if x := got.GetFields(); x.GetRevision() != 3 || x.GetPoints()["a"] != 2 {
+		t.Errorf("fields: %v", got)
+	}
 	for name, r := range map[string]*shardv1.ShardRead{
 		"fusion":       {Read: &shardv1.ShardRead_Query{Query: &shardv1.QueryPoints{Queries: []*shardv1.ShardQuery{{Query: &qdrant.Query{Variant: &qdrant.Query_Fusion{}}}}}}},
-		"facet":        {Read: &shardv1.ShardRead_Facet{Facet: &shardv1.FacetPoints{}}},
 		"linearizable": {Mode: shardv1.ReadMode_READ_MODE_LINEARIZABLE, Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}},
 	} {
 		if got := one(r).GetFailure().GetReason(); got != clusterv1.Reason_REASON_NOT_BUILT {
@@ -276,7 +292,9 @@ func TestConditions(t *testing.T) {
 		"any":     {field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Integers{Integers: &qdrant.RepeatedIntegers{Integers: []int64{1, 2}}}}}), filter.MatchAny{Key: "a", Values: []filter.Scalar{num(1), num(2)}}},
 		"except":  {field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_ExceptKeywords{ExceptKeywords: &qdrant.RepeatedStrings{Strings: []string{"p"}}}}}), filter.MatchAny{Key: "a", Values: []filter.Scalar{str("p")}, Except: true}},
 		"range":   {field(&qdrant.FieldCondition{Key: "a", Range: &qdrant.Range{Gte: &two}}), filter.Range{Key: "a", GTE: &two}},
-		"empty":   {field(&qdrant.FieldCondition{Key: "a", IsEmpty: &yes}), filter.IsEmpty{Key: "a"}},
+		"datetime": {field(&qdrant.FieldCondition{Key: "a", DatetimeRange: &qdrant.DatetimeRange{Gt: &timestamppb.Timestamp{Seconds: 1, Nanos: 2999}}}),
+			filter.TimeRange{Key: "a", GT: new(int64(1_000_002))}},
+		"empty": {field(&qdrant.FieldCondition{Key: "a", IsEmpty: &yes}), filter.IsEmpty{Key: "a"}},
 		"not null": {field(&qdrant.FieldCondition{Key: "a", IsNull: &no}),
 			&filter.Filter{MustNot: []filter.Condition{filter.IsNull{Key: "a"}}}},
 		"two at once are alternatives": {field(&qdrant.FieldCondition{Key: "a", IsNull: &yes, Range: &qdrant.Range{Lt: &two}}),
@@ -293,11 +311,10 @@ func TestConditions(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]*qdrant.Condition{
-		"text":     field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}}),
-		"geo":      field(&qdrant.FieldCondition{Key: "a", GeoRadius: &qdrant.GeoRadius{}}),
-		"count":    field(&qdrant.FieldCondition{Key: "a", ValuesCount: &qdrant.ValuesCount{}}),
-		"datetime": field(&qdrant.FieldCondition{Key: "a", DatetimeRange: &qdrant.DatetimeRange{}}),
-		"slice":    {ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}},
+		"text":  field(&qdrant.FieldCondition{Key: "a", Match: &qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}}),
+		"geo":   field(&qdrant.FieldCondition{Key: "a", GeoRadius: &qdrant.GeoRadius{}}),
+		"count": field(&qdrant.FieldCondition{Key: "a", ValuesCount: &qdrant.ValuesCount{}}),
+		"slice": {ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}},
 	} {
 		if _, err := conditionOf(c); fault.ReasonOf(err) != fault.NotBuilt {
 			t.Errorf("%s: %v", name, err)

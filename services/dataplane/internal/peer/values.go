@@ -178,6 +178,11 @@ func retrieved(r query.Record, w query.Want) *qdrant.RetrievedPoint {
 	if w.Vectors {
 		p.Vectors = outputOf(r.Vectors)
 	}
+	if o := r.Order; o != nil && o.IsFloat {
+		p.OrderValue = &qdrant.OrderValue{Variant: &qdrant.OrderValue_Float{Float: o.Float}}
+	} else if o != nil {
+		p.OrderValue = &qdrant.OrderValue{Variant: &qdrant.OrderValue_Int{Int: o.Int}}
+	}
 	return p
 }
 

@@ -54,16 +54,21 @@ type Get struct {
 	Want Want
 }
 
-// Scroll asks for points in id order, from Offset (inclusive) on.
+// Scroll asks for points in id order, from Offset (inclusive) on, or by a field.
 type Scroll struct {
 	Filter *filter.Filter
 	Offset *topology.PointID
+	Order  *Order // nil: by id; not together with Offset
 	Limit  int
 	Want   Want
 }
 
-// Count asks how many points satisfy Filter.
-type Count struct{ Filter *filter.Filter }
+// Count asks how many points satisfy Filter. Approx takes an estimate where the
+// indexes have one.
+type Count struct {
+	Filter *filter.Filter
+	Approx bool
+}
 
 // Nearest asks for the Limit best points of a vector.
 type Nearest struct {
@@ -81,6 +86,7 @@ type Record struct {
 	Version uint64 // the point's hlc
 	Vectors []op.Vector
 	Payload payload.Doc
+	Order   *OrderValue // of a Scroll by a field
 }
 
 // Scored is a record with its score.

@@ -69,7 +69,7 @@ func (s *Shard) giveUp(err error) error {
 		err = errors.Join(err, a.batch.Close())
 	}
 	clear(a.staged)
-	a.order, a.batch = a.order[:0], nil
+	a.order, a.batch, a.indexes = a.order[:0], nil, nil
 	s.rows.RLock()
 	a.meta = s.rows.config
 	s.rows.RUnlock()
@@ -86,9 +86,9 @@ func (s *Shard) stage(e *op.Entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, e.Seq, err)
 	}
-	// A Floor looks at everything stored and forgets points, a Mark takes the
-	// digest of what is stored: each a step of its own.
-	alone := o.Kind == op.Floor || o.Kind == op.Mark
+	// A Floor looks at everything stored and forgets points, a Mark takes the digest
+	// of what is stored, a Config indexes what is shown: each a step of its own.
+	alone := o.Kind == op.Floor || o.Kind == op.Mark || o.Kind == op.Config
 	if alone {
 		if err := s.commit(); err != nil {
 			return err
@@ -110,6 +110,7 @@ func (s *Shard) stage(e *op.Entry) error {
 	switch o.Kind {
 	case op.Config:
 		a.meta.revision, a.meta.settings = o.Revision, slices.Clone(o.Settings)
+		a.indexes, err = s.indexed(a.meta.settings)
 	case op.Floor:
 		err = s.stageFloor(o.Floor)
 	case op.Mark:
@@ -265,6 +266,9 @@ func (s *Shard) show() error {
 			s.rows.hide(p.ID)
 			a.hidden[p.ID] = struct{}{}
 		}
+	}
+	if a.indexes != nil {
+		s.rows.indexes, a.indexes = a.indexes, nil
 	}
 	s.rows.publish(&a.meta)
 	clear(a.staged)

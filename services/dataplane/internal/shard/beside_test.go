@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
-	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -82,48 +80,6 @@ func TestReadersBesideApply(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
-}
-
-// TestArena: payload memory is given back, and what was read stays readable.
-func TestArena(t *testing.T) {
-	a := newArena()
-	rng := rand.New(rand.NewPCG(3, 3))
-	want := map[uint32]payload.Doc{}
-	held := map[string]payload.Doc{}
-	for i := range 20_000 {
-		row := uint32(rng.IntN(200))
-		d := fields("r", int(row), "s", strings.Repeat("x", rng.IntN(3000)), "i", i)
-		if rng.IntN(10) == 0 {
-			d = nil
-		}
-		a.put(row, d)
-		want[row] = d
-		if i%1000 == 0 {
-			held[string(a.get(row))] = a.get(row)
-		}
-	}
-	bytes := 0
-	for row, d := range want {
-		if bytes += len(d); string(a.get(row)) != string(d) {
-			t.Fatalf("row %d", row)
-		}
-	}
-	for was, is := range held {
-		if was != string(is) {
-			t.Fatal("bytes changed under a reader")
-		}
-	}
-	taken := 0
-	for _, c := range a.chunks {
-		taken += cap(c.mem)
-	}
-	if a.bytes != bytes || taken > 3*bytes+2*chunkSize {
-		t.Errorf("%d bytes in use (%d counted), %d taken", bytes, a.bytes, taken)
-	}
-	a.put(7, fields("big", strings.Repeat("y", 2*chunkSize)))
-	if len(a.get(7)) < 2*chunkSize {
-		t.Error("payload larger than a chunk")
-	}
 }
 
 func random(n, dim int, rng *rand.Rand) []op.Entry {

@@ -72,7 +72,7 @@ func randomEntry(rng *rand.Rand, l *ledger) op.Entry {
 		id := op.ID{Request: [16]byte{3}, Index: op.ClientIndexBit * uint32(rng.IntN(2)), Part: uint32(rng.IntN(3))}
 		return l.stamped(randomOp(rng, l), l.clock.Next(uint64(len(l.entries))), id)
 	case n == 2:
-		return l.stamped(op.Op{Kind: op.Config, Revision: uint64(len(l.entries)), Settings: []byte{byte(len(l.entries))}}, l.clock.Next(1), op.ID{})
+		return l.stamped(op.Op{Kind: op.Config, Revision: uint64(len(l.entries)), Settings: []byte{byte(len(l.entries) % 32)}}, l.clock.Next(1), op.ID{})
 	default:
 		return l.add(randomOp(rng, l))
 	}

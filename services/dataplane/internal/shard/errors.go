@@ -38,6 +38,9 @@ var (
 	ErrNoPoint    = errors.New("no such point")
 	ErrNotFinite  = errors.New("vector element is NaN or infinite")
 	ErrWrite      = errors.New("malformed write")
+	// ErrNoIndex: the replica has no index that could answer. One that the collection
+	// asks for may be about to come.
+	ErrNoIndex = errors.New("no index on the payload field that could answer")
 )
 
 // DimensionError is ErrDimension with its particulars.

@@ -48,7 +48,7 @@ func (s *Shard) Export() (*Export, error) {
 		Revision: a.meta.revision, Settings: a.meta.settings}}
 	s.rows.RLock()
 	e.head.Points = uint64(len(s.rows.ids) + len(a.hidden))
-	e.head.Bytes = e.head.Points*recordBytes + uint64(s.rows.payloads.bytes)
+	e.head.Bytes = e.head.Points*recordBytes + uint64(s.rows.payloads.Bytes())
 	for i := range s.rows.fields {
 		f := &s.rows.fields[i]
 		e.head.Bytes += 4 * uint64(f.index.Len()) * uint64(f.Size)

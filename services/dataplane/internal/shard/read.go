@@ -50,15 +50,23 @@ func (s *Shard) Count(ctx context.Context, c query.Count) (uint64, error) {
 	if m.All() {
 		return uint64(len(s.rows.ids)), nil
 	}
-	n := uint64(0)
-	err = s.rows.scan(ctx, m, func(uint32) { n++ })
+	chosen, n := s.rows.choose(m, c.Filter), uint64(0)
+	if about, ok := chosen.Estimate(); ok && c.Approx {
+		return uint64(about), nil
+	}
+	if _, bounded := chosen.Most(); bounded {
+		if sel := chosen.Select(); sel.Exact {
+			return uint64(sel.Len()), nil
+		}
+	}
+	err = s.rows.scan(ctx, chosen, func(uint32) { n++ })
 	return n, err
 }
 
 // scan is each with an end of its own: ctx's error.
-func (r *rows) scan(ctx context.Context, m *filter.Matcher, visit func(row uint32)) error {
+func (r *rows) scan(ctx context.Context, c chosen, visit func(row uint32)) error {
 	next := uint32(0)
-	r.each(m, func(row uint32) bool {
+	r.each(c, func(row uint32) bool {
 		if row >= next {
 			next = row + checkEvery
 			if ctx.Err() != nil {
@@ -85,6 +93,10 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 	if err != nil {
 		return nil, nil, err
 	}
+	if q.Order != nil {
+		page, err = r.byField(ctx, q, r.choose(m, q.Filter), &w)
+		return page, nil, err
+	}
 	take := func(row uint32) bool {
 		if len(page) == q.Limit {
 			id := r.at[row]
@@ -94,8 +106,12 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 		page = append(page, r.record(row, &w))
 		return true
 	}
+	if chosen := r.choose(m, q.Filter); r.few(chosen, q.Limit) {
+		r.sorted(chosen, q.Offset, take)
+		return page, next, nil
+	}
 	sub := subject{rows: r}
-	err = s.ordered(ctx, m, q.Offset, func(id topology.PointID) bool {
+	err = s.ordered(ctx, q.Offset, func(id topology.PointID) bool {
 		row, ok := r.ids[id]
 		return !ok || !sub.match(m, row) || take(row)
 	})
@@ -105,17 +121,36 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 	return page, next, nil
 }
 
-// ordered visits ids that m may accept in their order, from offset on. The store
-// may name ids that rows do not show.
-func (s *Shard) ordered(ctx context.Context, m *filter.Matcher, offset *topology.PointID, visit func(topology.PointID) bool) error {
-	if ids, bounded := m.IDs(); bounded {
-		for _, id := range ids {
-			if (offset == nil || id.Compare(*offset) >= 0) && !visit(id) {
-				break
-			}
+// few tells whether sorting all that c chooses is less work than passing over
+// ids in their order until limit of them were found.
+func (r *rows) few(c chosen, limit int) bool {
+	most, bounded := c.Most()
+	return bounded && most <= sortable+limit || bounded && float64(most)*float64(most) <= float64(sortWorth)*float64(limit)*float64(len(r.at))
+}
+
+const (
+	// sortable is how many ids are sorted without asking whether it is worth it.
+	sortable = 256
+	// sortWorth is how much dearer it is to pass an id than to sort one. It leans to
+	// sorting, which takes no longer where those that are chosen come last.
+	sortWorth = 64
+)
+
+// sorted visits what c chooses in the order of ids, from offset on.
+func (r *rows) sorted(c chosen, offset *topology.PointID, visit func(row uint32) bool) {
+	sel, sub := c.Select(), subject{rows: r}
+	rows := slices.DeleteFunc(sel.Rows(), func(row uint32) bool { return offset != nil && r.at[row].Compare(*offset) < 0 })
+	slices.SortFunc(rows, func(a, b uint32) int { return r.at[a].Compare(r.at[b]) })
+	for _, row := range rows {
+		if (sel.Exact || sub.match(c.Matcher, row)) && !visit(row) {
+			return
 		}
-		return nil
 	}
+}
+
+// ordered visits the ids of the store in their order, from offset on. It may name
+// ids that rows do not show.
+func (s *Shard) ordered(ctx context.Context, offset *topology.PointID, visit func(topology.PointID) bool) error {
 	low := []byte{pointSpace}
 	if offset != nil {
 		low = idKey(nil, pointSpace, *offset)
@@ -197,21 +232,25 @@ func (r *rows) prepare(q *query.Nearest) (index.Query, error) {
 	}
 	out := index.Query{Vector: q.Vector, K: q.Limit, Threshold: q.ScoreThreshold,
 		Before: func(a, b uint32) bool { return r.at[a].Compare(r.at[b]) < 0 }}
-	if ids, bounded := m.IDs(); bounded {
-		out.Rows = []uint32{}
-		for _, id := range ids {
-			if row, ok := r.ids[id]; ok {
-				out.Rows = append(out.Rows, row)
-			}
+	s := &subject{rows: r}
+	accept := func(row uint32) bool { return s.match(m, row) }
+	c := r.choose(m, q.Filter)
+	switch most, bounded := c.Most(); {
+	case m.All():
+	case bounded && most <= len(r.at)/pickShare:
+		sel := c.Select()
+		if out.Rows = sel.Rows(); !sel.Exact {
+			out.Accept = accept
 		}
-		slices.Sort(out.Rows)
-	}
-	if !m.All() {
-		s := &subject{rows: r}
-		out.Accept = func(row uint32) bool { return s.match(m, row) }
+	default: // asked of the few rows only that are good enough
+		out.Accept = accept
 	}
 	return out, nil
 }
+
+// pickShare: the index scores single rows instead of all in a row if they are at
+// most this part of them.
+const pickShare = 8
 
 // check tells whether v may be a vector of f.
 func (f *field) check(v []float32) error {
@@ -272,7 +311,7 @@ func parsePaths(keys []filter.Key) ([]payload.Path, error) {
 func (r *rows) record(row uint32, w *want) query.Record {
 	rec := query.Record{ID: r.at[row], Version: uint64(r.versions[row])}
 	if w.payload {
-		rec.Payload = r.payloads.get(row)
+		rec.Payload = r.payloads.Get(row)
 		if len(w.include)+len(w.exclude) > 0 {
 			rec.Payload = payload.Project(rec.Payload, w.include, w.exclude)
 		}
@@ -305,7 +344,7 @@ type VectorInfo struct {
 func (s *Shard) Info() Info {
 	s.rows.RLock()
 	defer s.rows.RUnlock()
-	i := Info{Position: s.rows.pos, Points: len(s.rows.ids), Payload: int64(s.rows.payloads.bytes), Disk: s.store.Metrics().DiskSpaceUsage()}
+	i := Info{Position: s.rows.pos, Points: len(s.rows.ids), Payload: int64(s.rows.payloads.Bytes()), Disk: s.store.Metrics().DiskSpaceUsage()}
 	for f := range s.rows.fields {
 		f := &s.rows.fields[f]
 		n := f.index.Len()

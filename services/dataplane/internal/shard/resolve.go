@@ -89,7 +89,7 @@ func (v *resolver) resolve(ctx context.Context) ([]op.Op, error) {
 // but for deletions of points and of vectors.
 func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err error) {
 	if v.w.Filter != nil {
-		err = v.scan(ctx, v.filter, func(row uint32) { ids = append(ids, v.at[row]) })
+		err = v.scan(ctx, v.choose(v.filter, v.w.Filter), func(row uint32) { ids = append(ids, v.at[row]) })
 		slices.SortFunc(ids, topology.PointID.Compare)
 		return ids, err
 	}
@@ -210,7 +210,7 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 		})
 	}
 	for _, id := range ids {
-		if err := fits(v.payloads.get(v.ids[id]), v.w.Payload); err != nil {
+		if err := fits(v.payloads.Get(v.ids[id]), v.w.Payload); err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}
 	}
@@ -296,7 +296,7 @@ func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (paylo
 	groups := []op.Group(nil)
 	place := map[string]int{}
 	for _, id := range ids {
-		d, err := edit(v.payloads.get(v.ids[id]))
+		d, err := edit(v.payloads.Get(v.ids[id]))
 		if err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}

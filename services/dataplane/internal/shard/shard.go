@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -24,6 +25,9 @@ type Options struct {
 	Schema query.Schema
 	// Index makes the index of a named vector.
 	Index func(query.VectorSchema) (index.Index, error)
+	// Fields reads out of settings (W11) which payload fields are to be indexed;
+	// nil: none ever is.
+	Fields func(settings []byte) ([]query.FieldIndex, error)
 	// Cache may be nil: a small one of the shard's own.
 	Cache  *Cache
 	Events Events
@@ -66,6 +70,8 @@ type applier struct {
 	staged map[topology.PointID]*staged
 	order  []*staged
 	batch  *pebble.Batch
+	// indexes take the place of those in rows when the step is shown; nil: they stay.
+	indexes *fieldindex.Set
 	// Scratch memory.
 	key, val, hash []byte
 }
@@ -110,8 +116,27 @@ func (s *Shard) load() error {
 	if digest != s.apply.meta.digest {
 		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, digest, s.apply.meta.digest)
 	}
+	if s.rows.indexes, err = s.indexed(s.apply.meta.settings); err != nil {
+		return err
+	}
 	s.rows.publish(&s.apply.meta)
 	return nil
+}
+
+// indexed makes the indexes that settings ask for.
+func (s *Shard) indexed(settings []byte) (*fieldindex.Set, error) {
+	if s.opts.Fields == nil {
+		return s.rows.indexes, nil
+	}
+	specs, err := s.opts.Fields(settings)
+	var set *fieldindex.Set
+	if err == nil {
+		set, err = s.rows.indexed(specs)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
+	}
+	return set, nil
 }
 
 // loadPoint brings a stored point into memory.
@@ -160,6 +185,14 @@ func (s *Shard) Config() (revision uint64, settings []byte) {
 	s.rows.RLock()
 	defer s.rows.RUnlock()
 	return s.rows.config.revision, s.rows.config.settings
+}
+
+// Fields gives the revision of the settings in effect and, by its key, how many
+// points each index on a payload field holds.
+func (s *Shard) Fields() (revision uint64, points map[string]uint64) {
+	s.rows.RLock()
+	defer s.rows.RUnlock()
+	return s.rows.config.revision, s.rows.indexes.Count()
 }
 
 // Err is why nothing can be applied at the moment: ErrFailed, ErrCorrupt (both

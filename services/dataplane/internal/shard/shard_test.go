@@ -42,7 +42,7 @@ func schema() query.Schema {
 }
 
 func options(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: dir, Schema: schema(), Index: flatIndex}
+	return Options{FS: fs, Dir: dir, Schema: schema(), Index: flatIndex, Fields: fieldsOf}
 }
 
 func open(t testing.TB, o Options) *Shard {
@@ -105,6 +105,7 @@ type ledger struct {
 	clock   op.Clock
 	origin  topology.PeerID
 	mark    point.Mark
+	config  op.Op // the newest
 }
 
 func newLedger() *ledger {
@@ -137,6 +138,9 @@ func (l *ledger) stamped(o op.Op, h op.HLC, id op.ID) op.Entry {
 				delete(l.points, id)
 			}
 		}
+	}
+	if o.Kind == op.Config {
+		l.config = o
 	}
 	if o.Kind == op.Mark {
 		l.mark = point.Mark{Seq: e.Seq, Digest: l.digest()}
@@ -194,6 +198,7 @@ func (l *ledger) check(t testing.TB, s *Shard) {
 	if int(n) != len(want) {
 		t.Fatalf("count %d, want %d", n, len(want))
 	}
+	l.checkFields(t, s)
 }
 
 func same(t testing.TB, r query.Record, p *point.Point) {
@@ -635,7 +640,7 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		}
 		return out
 	}
-	switch rng.IntN(13) {
+	switch rng.IntN(14) {
 	case 0, 1, 2, 3:
 		return op.Op{Kind: op.Upsert, Points: points(doc)}
 	case 4:
@@ -652,6 +657,8 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		return op.Op{Kind: op.DeleteVectors, IDs: ids(), Names: []string{"img"}}
 	case 11:
 		return op.Op{Kind: op.Mark}
+	case 12:
+		return randomConfig(rng, l)
 	default:
 		return op.Op{Kind: op.Floor, Floor: max(l.clock.Last(), op.MakeHLC(5, 0)) - op.MakeHLC(5, 0)}
 	}

@@ -6,12 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
-	pvfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
@@ -97,7 +95,7 @@ func openStore(o *Options) (*store, error) {
 		s.own = cache
 	}
 	po.Cache, po.FileCache = cache.blocks, cache.files
-	gate := &scheduler{ConcurrencyLimitScheduler: pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()}
+	gate := pebblefs.NewGate()
 	po.Experimental.CompactionScheduler = gate
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -110,7 +108,7 @@ func openStore(o *Options) (*store, error) {
 		return nil, s.classify(err)
 	}
 	s.DB = db
-	gate.open.Store(true)
+	gate.Open()
 	if err := s.err(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -129,39 +127,11 @@ func (s *store) openDB(o *Options, po *pebble.Options) (*pebble.DB, error) {
 		return nil, err
 	}
 	po.Lock = lock
-	if err := removeLogs(po.FS, o.Dir); err != nil {
+	if err := pebblefs.RemoveLogs(po.FS, o.Dir); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	db, err := pebble.Open(o.Dir, po)
 	return db, errors.Join(err, lock.Close())
-}
-
-// removeLogs removes the empty logs that the store makes although it is told to
-// have none. Without them opening replays and flushes nothing, which it would
-// try for ever on a disk that fails.
-func removeLogs(fs pvfs.FS, dir string) error {
-	names, err := fs.List(dir)
-	for _, n := range names {
-		if err == nil && strings.HasSuffix(n, ".log") {
-			err = fs.Remove(filepath.Join(dir, n))
-		}
-	}
-	return err
-}
-
-// scheduler lets no compaction begin before the store is open: one that runs
-// when opening fails would work on what is already given back. It is the one
-// without a ticker of its own; compactions follow flushes.
-type scheduler struct {
-	*pebble.ConcurrencyLimitScheduler
-	open atomic.Bool
-}
-
-func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
-	if !s.open.Load() {
-		return false, nil
-	}
-	return s.ConcurrencyLimitScheduler.TrySchedule()
 }
 
 // classify turns an error of the store into one of this package.

@@ -344,6 +344,7 @@ type ShardRead struct {
 	//	*ShardRead_Count
 	//	*ShardRead_Query
 	//	*ShardRead_Facet
+	//	*ShardRead_Fields
 	Read          isShardRead_Read `protobuf_oneof:"read"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,6 +460,15 @@ func (x *ShardRead) GetFacet() *FacetPoints {
 	return nil
 }
 
+func (x *ShardRead) GetFields() *ReadFields {
+	if x != nil {
+		if x, ok := x.Read.(*ShardRead_Fields); ok {
+			return x.Fields
+		}
+	}
+	return nil
+}
+
 type isShardRead_Read interface {
 	isShardRead_Read()
 }
@@ -488,6 +498,11 @@ type ShardRead_Facet struct {
 	Facet *FacetPoints `protobuf:"bytes,9,opt,name=facet,proto3,oneof"`
 }
 
+type ShardRead_Fields struct {
+	// Indexes on payload fields.
+	Fields *ReadFields `protobuf:"bytes,10,opt,name=fields,proto3,oneof"`
+}
+
 func (*ShardRead_Get) isShardRead_Read() {}
 
 func (*ShardRead_Scroll) isShardRead_Read() {}
@@ -497,6 +512,8 @@ func (*ShardRead_Count) isShardRead_Read() {}
 func (*ShardRead_Query) isShardRead_Read() {}
 
 func (*ShardRead_Facet) isShardRead_Read() {}
+
+func (*ShardRead_Fields) isShardRead_Read() {}
 
 // Reads points by id.
 type GetPoints struct {
@@ -945,6 +962,43 @@ func (x *FacetPoints) GetExact() bool {
 	return false
 }
 
+// Reads what is indexed.
+type ReadFields struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadFields) Reset() {
+	*x = ReadFields{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadFields) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadFields) ProtoMessage() {}
+
+func (x *ReadFields) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadFields.ProtoReflect.Descriptor instead.
+func (*ReadFields) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{10}
+}
+
 // Answers of several shards.
 type ReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -956,7 +1010,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1022,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[10]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1035,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{10}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadResponse) GetResults() []*ShardReadResult {
@@ -1003,6 +1057,7 @@ type ShardReadResult struct {
 	//	*ShardReadResult_Count
 	//	*ShardReadResult_Facets
 	//	*ShardReadResult_Failure
+	//	*ShardReadResult_Fields
 	Result isShardReadResult_Result `protobuf_oneof:"result"`
 	// Applied position at the time of the answer.
 	AppliedSeq uint64 `protobuf:"varint,6,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
@@ -1014,7 +1069,7 @@ type ShardReadResult struct {
 
 func (x *ShardReadResult) Reset() {
 	*x = ShardReadResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1081,7 @@ func (x *ShardReadResult) String() string {
 func (*ShardReadResult) ProtoMessage() {}
 
 func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1094,7 @@ func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardReadResult.ProtoReflect.Descriptor instead.
 func (*ShardReadResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{11}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ShardReadResult) GetResult() isShardReadResult_Result {
@@ -1094,6 +1149,15 @@ func (x *ShardReadResult) GetFailure() *Failure {
 	return nil
 }
 
+func (x *ShardReadResult) GetFields() *Fields {
+	if x != nil {
+		if x, ok := x.Result.(*ShardReadResult_Fields); ok {
+			return x.Fields
+		}
+	}
+	return nil
+}
+
 func (x *ShardReadResult) GetAppliedSeq() uint64 {
 	if x != nil {
 		return x.AppliedSeq
@@ -1137,6 +1201,11 @@ type ShardReadResult_Failure struct {
 	Failure *Failure `protobuf:"bytes,5,opt,name=failure,proto3,oneof"`
 }
 
+type ShardReadResult_Fields struct {
+	// To fields.
+	Fields *Fields `protobuf:"bytes,8,opt,name=fields,proto3,oneof"`
+}
+
 func (*ShardReadResult_Records) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Rankings) isShardReadResult_Result() {}
@@ -1146,6 +1215,8 @@ func (*ShardReadResult_Count) isShardReadResult_Result() {}
 func (*ShardReadResult_Facets) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Failure) isShardReadResult_Result() {}
+
+func (*ShardReadResult_Fields) isShardReadResult_Result() {}
 
 // Points as read.
 type Records struct {
@@ -1158,7 +1229,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1241,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1254,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -1206,7 +1277,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1289,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1302,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{13}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Record) GetPoint() *qdrant.RetrievedPoint {
@@ -1259,7 +1330,7 @@ type Rankings struct {
 
 func (x *Rankings) Reset() {
 	*x = Rankings{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1342,7 @@ func (x *Rankings) String() string {
 func (*Rankings) ProtoMessage() {}
 
 func (x *Rankings) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1355,7 @@ func (x *Rankings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rankings.ProtoReflect.Descriptor instead.
 func (*Rankings) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rankings) GetRankings() []*Ranking {
@@ -1307,7 +1378,7 @@ type Ranking struct {
 
 func (x *Ranking) Reset() {
 	*x = Ranking{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1390,7 @@ func (x *Ranking) String() string {
 func (*Ranking) ProtoMessage() {}
 
 func (x *Ranking) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1403,7 @@ func (x *Ranking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranking.ProtoReflect.Descriptor instead.
 func (*Ranking) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Ranking) GetPoints() []*qdrant.ScoredPoint {
@@ -1360,7 +1431,7 @@ type Facets struct {
 
 func (x *Facets) Reset() {
 	*x = Facets{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1443,7 @@ func (x *Facets) String() string {
 func (*Facets) ProtoMessage() {}
 
 func (x *Facets) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,12 +1456,67 @@ func (x *Facets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facets.ProtoReflect.Descriptor instead.
 func (*Facets) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Facets) GetHits() []*qdrant.FacetHit {
 	if x != nil {
 		return x.Hits
+	}
+	return nil
+}
+
+// Indexes on payload fields of a replica.
+type Fields struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the settings in effect.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Points that have a value of its type, by the key of each index that is built.
+	Points        map[string]uint64 `protobuf:"bytes,2,rep,name=points,proto3" json:"points,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fields) Reset() {
+	*x = Fields{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fields) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fields) ProtoMessage() {}
+
+func (x *Fields) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fields.ProtoReflect.Descriptor instead.
+func (*Fields) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Fields) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Fields) GetPoints() map[string]uint64 {
+	if x != nil {
+		return x.Points
 	}
 	return nil
 }
@@ -1406,7 +1532,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1544,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1557,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WriteRequest) GetWrites() []*ShardWrite {
@@ -1454,7 +1580,7 @@ type OperationId struct {
 
 func (x *OperationId) Reset() {
 	*x = OperationId{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1592,7 @@ func (x *OperationId) String() string {
 func (*OperationId) ProtoMessage() {}
 
 func (x *OperationId) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1605,7 @@ func (x *OperationId) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationId.ProtoReflect.Descriptor instead.
 func (*OperationId) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OperationId) GetRequest() []byte {
@@ -1534,7 +1660,7 @@ type ShardWrite struct {
 
 func (x *ShardWrite) Reset() {
 	*x = ShardWrite{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1672,7 @@ func (x *ShardWrite) String() string {
 func (*ShardWrite) ProtoMessage() {}
 
 func (x *ShardWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1685,7 @@ func (x *ShardWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWrite.ProtoReflect.Descriptor instead.
 func (*ShardWrite) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ShardWrite) GetRoute() *Route {
@@ -1772,7 +1898,7 @@ type UpsertPoints struct {
 
 func (x *UpsertPoints) Reset() {
 	*x = UpsertPoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1910,7 @@ func (x *UpsertPoints) String() string {
 func (*UpsertPoints) ProtoMessage() {}
 
 func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1923,7 @@ func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertPoints.ProtoReflect.Descriptor instead.
 func (*UpsertPoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpsertPoints) GetPoints() []*qdrant.PointStruct {
@@ -1832,7 +1958,7 @@ type DeletePoints struct {
 
 func (x *DeletePoints) Reset() {
 	*x = DeletePoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1970,7 @@ func (x *DeletePoints) String() string {
 func (*DeletePoints) ProtoMessage() {}
 
 func (x *DeletePoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1983,7 @@ func (x *DeletePoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePoints.ProtoReflect.Descriptor instead.
 func (*DeletePoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeletePoints) GetPoints() *qdrant.PointsSelector {
@@ -1882,7 +2008,7 @@ type SetPayload struct {
 
 func (x *SetPayload) Reset() {
 	*x = SetPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2020,7 @@ func (x *SetPayload) String() string {
 func (*SetPayload) ProtoMessage() {}
 
 func (x *SetPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2033,7 @@ func (x *SetPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPayload.ProtoReflect.Descriptor instead.
 func (*SetPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetPayload) GetPayload() map[string]*qdrant.Value {
@@ -1944,7 +2070,7 @@ type DeletePayload struct {
 
 func (x *DeletePayload) Reset() {
 	*x = DeletePayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2082,7 @@ func (x *DeletePayload) String() string {
 func (*DeletePayload) ProtoMessage() {}
 
 func (x *DeletePayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2095,7 @@ func (x *DeletePayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePayload.ProtoReflect.Descriptor instead.
 func (*DeletePayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeletePayload) GetKeys() []string {
@@ -1997,7 +2123,7 @@ type ClearPayload struct {
 
 func (x *ClearPayload) Reset() {
 	*x = ClearPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2135,7 @@ func (x *ClearPayload) String() string {
 func (*ClearPayload) ProtoMessage() {}
 
 func (x *ClearPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2148,7 @@ func (x *ClearPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearPayload.ProtoReflect.Descriptor instead.
 func (*ClearPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClearPayload) GetPoints() *qdrant.PointsSelector {
@@ -2045,7 +2171,7 @@ type UpdateVectors struct {
 
 func (x *UpdateVectors) Reset() {
 	*x = UpdateVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2183,7 @@ func (x *UpdateVectors) String() string {
 func (*UpdateVectors) ProtoMessage() {}
 
 func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2196,7 @@ func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateVectors.ProtoReflect.Descriptor instead.
 func (*UpdateVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UpdateVectors) GetPoints() []*qdrant.PointVectors {
@@ -2100,7 +2226,7 @@ type DeleteVectors struct {
 
 func (x *DeleteVectors) Reset() {
 	*x = DeleteVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2238,7 @@ func (x *DeleteVectors) String() string {
 func (*DeleteVectors) ProtoMessage() {}
 
 func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2251,7 @@ func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVectors.ProtoReflect.Descriptor instead.
 func (*DeleteVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteVectors) GetPoints() *qdrant.PointsSelector {
@@ -2153,7 +2279,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2291,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2304,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WriteResponse) GetResults() []*ShardWriteResult {
@@ -2205,7 +2331,7 @@ type ShardWriteResult struct {
 
 func (x *ShardWriteResult) Reset() {
 	*x = ShardWriteResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2343,7 @@ func (x *ShardWriteResult) String() string {
 func (*ShardWriteResult) ProtoMessage() {}
 
 func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2356,7 @@ func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWriteResult.ProtoReflect.Descriptor instead.
 func (*ShardWriteResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ShardWriteResult) GetStatus() WriteStatus {
@@ -2261,11 +2387,67 @@ func (x *ShardWriteResult) GetProvisional() bool {
 	return false
 }
 
+// What a config entry of the log brings into effect. Its numbers are above those of qdrant.CollectionConfig, which stood in its
+// place before there were indexes: what was logged then reads as settings without any.
+type Settings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the user set it.
+	Config *qdrant.CollectionConfig `protobuf:"bytes,101,opt,name=config,proto3" json:"config,omitempty"`
+	// By payload key.
+	PayloadIndexes map[string]*qdrant.PayloadIndexParams `protobuf:"bytes,102,rep,name=payload_indexes,json=payloadIndexes,proto3" json:"payload_indexes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Settings) GetConfig() *qdrant.CollectionConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *Settings) GetPayloadIndexes() map[string]*qdrant.PayloadIndexParams {
+	if x != nil {
+		return x.PayloadIndexes
+	}
+	return nil
+}
+
 var File_pando_shard_v1_shard_proto protoreflect.FileDescriptor
 
 const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\n" +
-	"\x1apando/shard/v1/shard.proto\x12\x0epando.shard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dpando/cluster/v1/reason.proto\x1a pando/placement/v1/records.proto\x1a\x14qdrant/filters.proto\x1a\x13qdrant/points.proto\x1a\x19qdrant/points_query.proto\x1a\x18qdrant/points_read.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\x1a\x14qdrant/vectors.proto\"]\n" +
+	"\x1apando/shard/v1/shard.proto\x12\x0epando.shard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dpando/cluster/v1/reason.proto\x1a pando/placement/v1/records.proto\x1a\x1fqdrant/collections_config.proto\x1a\x14qdrant/filters.proto\x1a\x1aqdrant/payload_index.proto\x1a\x13qdrant/points.proto\x1a\x19qdrant/points_query.proto\x1a\x18qdrant/points_read.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\x1a\x14qdrant/vectors.proto\"]\n" +
 	"\x05Route\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x14\n" +
@@ -2281,7 +2463,7 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\n" +
 	"_placement\">\n" +
 	"\vReadRequest\x12/\n" +
-	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\xd2\x03\n" +
+	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\x88\x04\n" +
 	"\tShardRead\x12+\n" +
 	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.pando.shard.v1.ReadModeR\x04mode\x123\n" +
@@ -2291,7 +2473,9 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06scroll\x18\x06 \x01(\v2\x1c.pando.shard.v1.ScrollPointsH\x00R\x06scroll\x123\n" +
 	"\x05count\x18\a \x01(\v2\x1b.pando.shard.v1.CountPointsH\x00R\x05count\x123\n" +
 	"\x05query\x18\b \x01(\v2\x1b.pando.shard.v1.QueryPointsH\x00R\x05query\x123\n" +
-	"\x05facet\x18\t \x01(\v2\x1b.pando.shard.v1.FacetPointsH\x00R\x05facetB\x06\n" +
+	"\x05facet\x18\t \x01(\v2\x1b.pando.shard.v1.FacetPointsH\x00R\x05facet\x124\n" +
+	"\x06fields\x18\n" +
+	" \x01(\v2\x1a.pando.shard.v1.ReadFieldsH\x00R\x06fieldsB\x06\n" +
 	"\x04read\"\xda\x01\n" +
 	"\tGetPoints\x12!\n" +
 	"\x03ids\x18\x01 \x03(\v2\x0f.qdrant.PointIdR\x03ids\x12C\n" +
@@ -2339,15 +2523,18 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06filter\x18\x02 \x01(\v2\x0e.qdrant.FilterH\x00R\x06filter\x88\x01\x01\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x04R\x05limit\x12\x14\n" +
 	"\x05exact\x18\x04 \x01(\bR\x05exactB\t\n" +
-	"\a_filter\"I\n" +
+	"\a_filter\"\f\n" +
+	"\n" +
+	"ReadFields\"I\n" +
 	"\fReadResponse\x129\n" +
-	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xc4\x02\n" +
+	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xf6\x02\n" +
 	"\x0fShardReadResult\x123\n" +
 	"\arecords\x18\x01 \x01(\v2\x17.pando.shard.v1.RecordsH\x00R\arecords\x126\n" +
 	"\brankings\x18\x02 \x01(\v2\x18.pando.shard.v1.RankingsH\x00R\brankings\x12\x16\n" +
 	"\x05count\x18\x03 \x01(\x04H\x00R\x05count\x120\n" +
 	"\x06facets\x18\x04 \x01(\v2\x16.pando.shard.v1.FacetsH\x00R\x06facets\x123\n" +
-	"\afailure\x18\x05 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x12\x1f\n" +
+	"\afailure\x18\x05 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x120\n" +
+	"\x06fields\x18\b \x01(\v2\x16.pando.shard.v1.FieldsH\x00R\x06fields\x12\x1f\n" +
 	"\vapplied_seq\x18\x06 \x01(\x04R\n" +
 	"appliedSeq\x12\x1a\n" +
 	"\bdetached\x18\a \x01(\bR\bdetachedB\b\n" +
@@ -2363,7 +2550,13 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06points\x18\x01 \x03(\v2\x13.qdrant.ScoredPointR\x06points\x121\n" +
 	"\asources\x18\x02 \x03(\v2\x17.pando.shard.v1.RankingR\asources\".\n" +
 	"\x06Facets\x12$\n" +
-	"\x04hits\x18\x01 \x03(\v2\x10.qdrant.FacetHitR\x04hits\"B\n" +
+	"\x04hits\x18\x01 \x03(\v2\x10.qdrant.FacetHitR\x04hits\"\x9b\x01\n" +
+	"\x06Fields\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12:\n" +
+	"\x06points\x18\x02 \x03(\v2\".pando.shard.v1.Fields.PointsEntryR\x06points\x1a9\n" +
+	"\vPointsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"B\n" +
 	"\fWriteRequest\x122\n" +
 	"\x06writes\x18\x01 \x03(\v2\x1a.pando.shard.v1.ShardWriteR\x06writes\"=\n" +
 	"\vOperationId\x12\x18\n" +
@@ -2425,7 +2618,13 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\afailure\x18\x03 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01\x12 \n" +
 	"\vprovisional\x18\x04 \x01(\bR\vprovisionalB\n" +
 	"\n" +
-	"\b_failure*A\n" +
+	"\b_failure\"\xf2\x01\n" +
+	"\bSettings\x120\n" +
+	"\x06config\x18e \x01(\v2\x18.qdrant.CollectionConfigR\x06config\x12U\n" +
+	"\x0fpayload_indexes\x18f \x03(\v2,.pando.shard.v1.Settings.PayloadIndexesEntryR\x0epayloadIndexes\x1a]\n" +
+	"\x13PayloadIndexesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.qdrant.PayloadIndexParamsR\x05value:\x028\x01*A\n" +
 	"\bReadMode\x12\x19\n" +
 	"\x15READ_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x01*\xb3\x01\n" +
@@ -2453,7 +2652,7 @@ func file_pando_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(ReadMode)(0),                      // 0: pando.shard.v1.ReadMode
 	(WriteStatus)(0),                   // 1: pando.shard.v1.WriteStatus
@@ -2467,126 +2666,139 @@ var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(*QueryPoints)(nil),                // 9: pando.shard.v1.QueryPoints
 	(*ShardQuery)(nil),                 // 10: pando.shard.v1.ShardQuery
 	(*FacetPoints)(nil),                // 11: pando.shard.v1.FacetPoints
-	(*ReadResponse)(nil),               // 12: pando.shard.v1.ReadResponse
-	(*ShardReadResult)(nil),            // 13: pando.shard.v1.ShardReadResult
-	(*Records)(nil),                    // 14: pando.shard.v1.Records
-	(*Record)(nil),                     // 15: pando.shard.v1.Record
-	(*Rankings)(nil),                   // 16: pando.shard.v1.Rankings
-	(*Ranking)(nil),                    // 17: pando.shard.v1.Ranking
-	(*Facets)(nil),                     // 18: pando.shard.v1.Facets
-	(*WriteRequest)(nil),               // 19: pando.shard.v1.WriteRequest
-	(*OperationId)(nil),                // 20: pando.shard.v1.OperationId
-	(*ShardWrite)(nil),                 // 21: pando.shard.v1.ShardWrite
-	(*UpsertPoints)(nil),               // 22: pando.shard.v1.UpsertPoints
-	(*DeletePoints)(nil),               // 23: pando.shard.v1.DeletePoints
-	(*SetPayload)(nil),                 // 24: pando.shard.v1.SetPayload
-	(*DeletePayload)(nil),              // 25: pando.shard.v1.DeletePayload
-	(*ClearPayload)(nil),               // 26: pando.shard.v1.ClearPayload
-	(*UpdateVectors)(nil),              // 27: pando.shard.v1.UpdateVectors
-	(*DeleteVectors)(nil),              // 28: pando.shard.v1.DeleteVectors
-	(*WriteResponse)(nil),              // 29: pando.shard.v1.WriteResponse
-	(*ShardWriteResult)(nil),           // 30: pando.shard.v1.ShardWriteResult
-	nil,                                // 31: pando.shard.v1.Failure.MetaEntry
-	nil,                                // 32: pando.shard.v1.SetPayload.PayloadEntry
-	(v1.Reason)(0),                     // 33: pando.cluster.v1.Reason
-	(*v11.Shard)(nil),                  // 34: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),        // 35: google.protobuf.Duration
-	(*qdrant.PointId)(nil),             // 36: qdrant.PointId
-	(*qdrant.WithPayloadSelector)(nil), // 37: qdrant.WithPayloadSelector
-	(*qdrant.WithVectorsSelector)(nil), // 38: qdrant.WithVectorsSelector
-	(*qdrant.Filter)(nil),              // 39: qdrant.Filter
-	(*qdrant.OrderBy)(nil),             // 40: qdrant.OrderBy
-	(*qdrant.Query)(nil),               // 41: qdrant.Query
-	(*qdrant.PrefetchQuery)(nil),       // 42: qdrant.PrefetchQuery
-	(*qdrant.SearchParams)(nil),        // 43: qdrant.SearchParams
-	(*qdrant.RetrievedPoint)(nil),      // 44: qdrant.RetrievedPoint
-	(*qdrant.ScoredPoint)(nil),         // 45: qdrant.ScoredPoint
-	(*qdrant.FacetHit)(nil),            // 46: qdrant.FacetHit
-	(qdrant.WriteOrderingType)(0),      // 47: qdrant.WriteOrderingType
-	(*qdrant.PointStruct)(nil),         // 48: qdrant.PointStruct
-	(qdrant.UpdateMode)(0),             // 49: qdrant.UpdateMode
-	(*qdrant.PointsSelector)(nil),      // 50: qdrant.PointsSelector
-	(*qdrant.PointVectors)(nil),        // 51: qdrant.PointVectors
-	(*qdrant.Value)(nil),               // 52: qdrant.Value
+	(*ReadFields)(nil),                 // 12: pando.shard.v1.ReadFields
+	(*ReadResponse)(nil),               // 13: pando.shard.v1.ReadResponse
+	(*ShardReadResult)(nil),            // 14: pando.shard.v1.ShardReadResult
+	(*Records)(nil),                    // 15: pando.shard.v1.Records
+	(*Record)(nil),                     // 16: pando.shard.v1.Record
+	(*Rankings)(nil),                   // 17: pando.shard.v1.Rankings
+	(*Ranking)(nil),                    // 18: pando.shard.v1.Ranking
+	(*Facets)(nil),                     // 19: pando.shard.v1.Facets
+	(*Fields)(nil),                     // 20: pando.shard.v1.Fields
+	(*WriteRequest)(nil),               // 21: pando.shard.v1.WriteRequest
+	(*OperationId)(nil),                // 22: pando.shard.v1.OperationId
+	(*ShardWrite)(nil),                 // 23: pando.shard.v1.ShardWrite
+	(*UpsertPoints)(nil),               // 24: pando.shard.v1.UpsertPoints
+	(*DeletePoints)(nil),               // 25: pando.shard.v1.DeletePoints
+	(*SetPayload)(nil),                 // 26: pando.shard.v1.SetPayload
+	(*DeletePayload)(nil),              // 27: pando.shard.v1.DeletePayload
+	(*ClearPayload)(nil),               // 28: pando.shard.v1.ClearPayload
+	(*UpdateVectors)(nil),              // 29: pando.shard.v1.UpdateVectors
+	(*DeleteVectors)(nil),              // 30: pando.shard.v1.DeleteVectors
+	(*WriteResponse)(nil),              // 31: pando.shard.v1.WriteResponse
+	(*ShardWriteResult)(nil),           // 32: pando.shard.v1.ShardWriteResult
+	(*Settings)(nil),                   // 33: pando.shard.v1.Settings
+	nil,                                // 34: pando.shard.v1.Failure.MetaEntry
+	nil,                                // 35: pando.shard.v1.Fields.PointsEntry
+	nil,                                // 36: pando.shard.v1.SetPayload.PayloadEntry
+	nil,                                // 37: pando.shard.v1.Settings.PayloadIndexesEntry
+	(v1.Reason)(0),                     // 38: pando.cluster.v1.Reason
+	(*v11.Shard)(nil),                  // 39: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),        // 40: google.protobuf.Duration
+	(*qdrant.PointId)(nil),             // 41: qdrant.PointId
+	(*qdrant.WithPayloadSelector)(nil), // 42: qdrant.WithPayloadSelector
+	(*qdrant.WithVectorsSelector)(nil), // 43: qdrant.WithVectorsSelector
+	(*qdrant.Filter)(nil),              // 44: qdrant.Filter
+	(*qdrant.OrderBy)(nil),             // 45: qdrant.OrderBy
+	(*qdrant.Query)(nil),               // 46: qdrant.Query
+	(*qdrant.PrefetchQuery)(nil),       // 47: qdrant.PrefetchQuery
+	(*qdrant.SearchParams)(nil),        // 48: qdrant.SearchParams
+	(*qdrant.RetrievedPoint)(nil),      // 49: qdrant.RetrievedPoint
+	(*qdrant.ScoredPoint)(nil),         // 50: qdrant.ScoredPoint
+	(*qdrant.FacetHit)(nil),            // 51: qdrant.FacetHit
+	(qdrant.WriteOrderingType)(0),      // 52: qdrant.WriteOrderingType
+	(*qdrant.PointStruct)(nil),         // 53: qdrant.PointStruct
+	(qdrant.UpdateMode)(0),             // 54: qdrant.UpdateMode
+	(*qdrant.PointsSelector)(nil),      // 55: qdrant.PointsSelector
+	(*qdrant.PointVectors)(nil),        // 56: qdrant.PointVectors
+	(*qdrant.CollectionConfig)(nil),    // 57: qdrant.CollectionConfig
+	(*qdrant.Value)(nil),               // 58: qdrant.Value
+	(*qdrant.PayloadIndexParams)(nil),  // 59: qdrant.PayloadIndexParams
 }
 var file_pando_shard_v1_shard_proto_depIdxs = []int32{
-	33, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
-	34, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
-	31, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
+	38, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
+	39, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
+	34, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
 	5,  // 3: pando.shard.v1.ReadRequest.reads:type_name -> pando.shard.v1.ShardRead
 	2,  // 4: pando.shard.v1.ShardRead.route:type_name -> pando.shard.v1.Route
 	0,  // 5: pando.shard.v1.ShardRead.mode:type_name -> pando.shard.v1.ReadMode
-	35, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
+	40, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
 	6,  // 7: pando.shard.v1.ShardRead.get:type_name -> pando.shard.v1.GetPoints
 	7,  // 8: pando.shard.v1.ShardRead.scroll:type_name -> pando.shard.v1.ScrollPoints
 	8,  // 9: pando.shard.v1.ShardRead.count:type_name -> pando.shard.v1.CountPoints
 	9,  // 10: pando.shard.v1.ShardRead.query:type_name -> pando.shard.v1.QueryPoints
 	11, // 11: pando.shard.v1.ShardRead.facet:type_name -> pando.shard.v1.FacetPoints
-	36, // 12: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
-	37, // 13: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	38, // 14: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	39, // 15: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
-	36, // 16: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
-	37, // 17: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	38, // 18: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	40, // 19: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
-	39, // 20: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
-	10, // 21: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
-	41, // 22: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
-	42, // 23: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
-	39, // 24: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
-	43, // 25: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
-	37, // 26: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
-	38, // 27: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
-	39, // 28: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
-	13, // 29: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
-	14, // 30: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
-	16, // 31: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
-	18, // 32: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
-	3,  // 33: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
-	15, // 34: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
-	44, // 35: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
-	17, // 36: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
-	45, // 37: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
-	17, // 38: pando.shard.v1.Ranking.sources:type_name -> pando.shard.v1.Ranking
-	46, // 39: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
-	21, // 40: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
-	2,  // 41: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
-	20, // 42: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
-	47, // 43: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
-	35, // 44: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
-	22, // 45: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
-	23, // 46: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
-	24, // 47: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
-	24, // 48: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
-	25, // 49: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
-	26, // 50: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
-	27, // 51: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
-	28, // 52: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
-	48, // 53: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
-	39, // 54: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
-	49, // 55: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
-	50, // 56: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
-	32, // 57: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
-	50, // 58: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
-	50, // 59: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
-	50, // 60: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
-	51, // 61: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
-	39, // 62: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
-	50, // 63: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
-	30, // 64: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	1,  // 65: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
-	3,  // 66: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
-	52, // 67: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
-	4,  // 68: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
-	19, // 69: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
-	12, // 70: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
-	29, // 71: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
-	70, // [70:72] is the sub-list for method output_type
-	68, // [68:70] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	12, // 12: pando.shard.v1.ShardRead.fields:type_name -> pando.shard.v1.ReadFields
+	41, // 13: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
+	42, // 14: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	43, // 15: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	44, // 16: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
+	41, // 17: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
+	42, // 18: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	43, // 19: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	45, // 20: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
+	44, // 21: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
+	10, // 22: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
+	46, // 23: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
+	47, // 24: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
+	44, // 25: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
+	48, // 26: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
+	42, // 27: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
+	43, // 28: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
+	44, // 29: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
+	14, // 30: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
+	15, // 31: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
+	17, // 32: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
+	19, // 33: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
+	3,  // 34: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
+	20, // 35: pando.shard.v1.ShardReadResult.fields:type_name -> pando.shard.v1.Fields
+	16, // 36: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
+	49, // 37: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
+	18, // 38: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
+	50, // 39: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
+	18, // 40: pando.shard.v1.Ranking.sources:type_name -> pando.shard.v1.Ranking
+	51, // 41: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
+	35, // 42: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
+	23, // 43: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
+	2,  // 44: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
+	22, // 45: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
+	52, // 46: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
+	40, // 47: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
+	24, // 48: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
+	25, // 49: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
+	26, // 50: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
+	26, // 51: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
+	27, // 52: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
+	28, // 53: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
+	29, // 54: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
+	30, // 55: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
+	53, // 56: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
+	44, // 57: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
+	54, // 58: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
+	55, // 59: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
+	36, // 60: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
+	55, // 61: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
+	55, // 62: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
+	55, // 63: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
+	56, // 64: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
+	44, // 65: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
+	55, // 66: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
+	32, // 67: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	1,  // 68: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
+	3,  // 69: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
+	57, // 70: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
+	37, // 71: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
+	58, // 72: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
+	59, // 73: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	4,  // 74: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
+	21, // 75: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
+	13, // 76: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
+	31, // 77: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
+	76, // [76:78] is the sub-list for method output_type
+	74, // [74:76] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_shard_proto_init() }
@@ -2601,20 +2813,22 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardRead_Count)(nil),
 		(*ShardRead_Query)(nil),
 		(*ShardRead_Facet)(nil),
+		(*ShardRead_Fields)(nil),
 	}
 	file_pando_shard_v1_shard_proto_msgTypes[4].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[5].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[6].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[8].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[9].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[11].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[12].OneofWrappers = []any{
 		(*ShardReadResult_Records)(nil),
 		(*ShardReadResult_Rankings)(nil),
 		(*ShardReadResult_Count)(nil),
 		(*ShardReadResult_Facets)(nil),
 		(*ShardReadResult_Failure)(nil),
+		(*ShardReadResult_Fields)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[19].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[21].OneofWrappers = []any{
 		(*ShardWrite_Upsert)(nil),
 		(*ShardWrite_Delete)(nil),
 		(*ShardWrite_SetPayload)(nil),
@@ -2624,16 +2838,16 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardWrite_UpdateVectors)(nil),
 		(*ShardWrite_DeleteVectors)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[20].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[25].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[22].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[27].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_shard_proto_rawDesc), len(file_pando_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

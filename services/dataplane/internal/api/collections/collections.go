@@ -39,9 +39,10 @@ type Catalog interface {
 	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 }
 
-// Counter counts points.
+// Counter counts points, and those that indexes on payload fields hold.
 type Counter interface {
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
+	Fields(ctx context.Context, r coordinator.Read) (map[string]uint64, error)
 }
 
 // Deps are the seams of a Service; all but Defaults must be set.

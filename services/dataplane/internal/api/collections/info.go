@@ -41,7 +41,6 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (
 		OptimizerStatus:     &qdrant.OptimizerStatus{Ok: true},
 		SegmentsCount:       uint64(len(c.Shards)),
 		Config:              proto.CloneOf(c.Config),
-		PayloadSchema:       schema(c.Indexes),
 		IndexedVectorsCount: new(uint64(0)), // search is exact: no vector is in an index
 		UpdateQueue:         &qdrant.UpdateQueueInfo{},
 		Warnings:            warnings(c),
@@ -55,6 +54,9 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (
 			return nil, err
 		}
 		info.PointsCount = &n
+	}
+	if info.PayloadSchema, err = s.schema(ctx, c, info.Status); err != nil {
+		return nil, err
 	}
 	return &qdrant.GetCollectionInfoResponse{Result: info}, nil
 }
@@ -91,14 +93,23 @@ func warnings(c *view.Collection) (out []*qdrant.CollectionWarning) {
 	return out
 }
 
-// schema describes payload indexes as recorded. They are not built yet, so they
-// hold no points; filters work without them.
-func schema(indexes map[string]*qdrant.PayloadIndexParams) map[string]*qdrant.PayloadSchemaInfo {
-	out := make(map[string]*qdrant.PayloadSchemaInfo, len(indexes))
-	for key, p := range indexes {
-		out[key] = &qdrant.PayloadSchemaInfo{DataType: dataType(p), Params: proto.CloneOf(p), Points: new(uint64(0))}
+// schema describes the indexes on payload fields and counts what they hold.
+func (s *Service) schema(ctx context.Context, c *view.Collection, st qdrant.CollectionStatus) (map[string]*qdrant.PayloadSchemaInfo, error) {
+	out := make(map[string]*qdrant.PayloadSchemaInfo, len(c.Indexes))
+	if len(c.Indexes) == 0 {
+		return out, nil
 	}
-	return out
+	var points map[string]uint64
+	if st != qdrant.CollectionStatus_Red {
+		var err error
+		if points, err = s.d.Counter.Fields(ctx, coordinator.Read{Target: c.All()}); err != nil {
+			return nil, err
+		}
+	}
+	for key, p := range c.Indexes {
+		out[key] = &qdrant.PayloadSchemaInfo{DataType: dataType(p), Params: proto.CloneOf(p), Points: new(points[key])}
+	}
+	return out, nil
 }
 
 func dataType(p *qdrant.PayloadIndexParams) qdrant.PayloadSchemaType {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
@@ -32,12 +33,23 @@ type Coordinator interface {
 	Scroll(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, offset *qdrant.PointId, limit uint32, sel coordinator.Select) (coordinator.Page, error)
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 	Rank(ctx context.Context, r coordinator.Read, queries []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error)
+	Fields
+}
+
+// Fields is what is read from indexes on payload fields.
+type Fields interface {
+	Settled(ctx context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error)
+	ScrollBy(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, order *qdrant.OrderBy, limit uint32, sel coordinator.Select) ([]*qdrant.RetrievedPoint, error)
+	Facet(ctx context.Context, r coordinator.Read, f *shardv1.FacetPoints) ([]*qdrant.FacetHit, error)
 }
 
 // Deps are the seams of a Service; all must be set.
 type Deps struct {
 	View        *view.Cluster
 	Coordinator Coordinator
+	Catalog     Catalog
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
 }
 
 // Service implements qdrant.PointsServer.

@@ -3,9 +3,9 @@ package points
 import (
 	"context"
 
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
-	"github.com/pandodb/pando/services/internal/fault"
 )
 
 // defaultLimit is that of scrolls and queries.
@@ -33,7 +33,7 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetPoints) (*qdrant.GetResp
 	return &qdrant.GetResponse{Result: found}, nil
 }
 
-// Scroll reads a page in the order of ids, with payload unless the request says
+// Scroll reads a page in the order of ids, or of an indexed field, with payload unless the request says
 // otherwise.
 func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.ScrollResponse, error) {
 	limit := uint32(defaultLimit)
@@ -43,9 +43,6 @@ func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.S
 	col, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(uint64(limit)) })
 	if err != nil {
 		return nil, err
-	}
-	if r.GetOrderBy() != nil {
-		return nil, fault.Missing("scroll with `order_by`")
 	}
 	if err := validate.Filter(r.GetFilter()); err != nil {
 		return nil, err
@@ -58,6 +55,16 @@ func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.S
 	sel, err := selection(col.Schema, r.GetWithPayload(), r.GetWithVectors(), true)
 	if err != nil {
 		return nil, err
+	}
+	if r.GetOrderBy() != nil {
+		if err := validate.OrderBy(r.GetOrderBy(), r.GetOffset(), col.Indexes); err != nil {
+			return nil, err
+		}
+		found, err := s.d.Coordinator.ScrollBy(ctx, read, r.GetFilter(), r.GetOrderBy(), limit, sel)
+		if err != nil {
+			return nil, err
+		}
+		return &qdrant.ScrollResponse{Result: found}, nil
 	}
 	page, err := s.d.Coordinator.Scroll(ctx, read, r.GetFilter(), r.GetOffset(), limit, sel)
 	if err != nil {
@@ -80,4 +87,27 @@ func (s *Service) Count(ctx context.Context, r *qdrant.CountPoints) (*qdrant.Cou
 		return nil, err
 	}
 	return &qdrant.CountResponse{Result: &qdrant.CountResult{Count: n}}, nil
+}
+
+// Facet counts points by their values of an indexed field.
+func (s *Service) Facet(ctx context.Context, r *qdrant.FacetCounts) (*qdrant.FacetResponse, error) {
+	limit := uint64(defaultLimit)
+	if r.Limit != nil {
+		limit = *r.Limit
+	}
+	col, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(limit) })
+	if err != nil {
+		return nil, err
+	}
+	if err := validate.Facet(r.GetKey(), col.Indexes); err != nil {
+		return nil, err
+	}
+	if err := validate.Filter(r.GetFilter()); err != nil {
+		return nil, err
+	}
+	hits, err := s.d.Coordinator.Facet(ctx, read, &shardv1.FacetPoints{Key: r.GetKey(), Filter: r.GetFilter(), Limit: limit, Exact: r.GetExact()})
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.FacetResponse{Hits: hits}, nil
 }

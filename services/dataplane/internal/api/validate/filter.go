@@ -8,6 +8,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Filter checks a condition tree. A nil filter passes.
@@ -100,14 +101,14 @@ func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
 		set  bool
 	}{
 		{"geo_bounding_box", f.GetGeoBoundingBox() != nil}, {"geo_radius", f.GetGeoRadius() != nil}, {"geo_polygon", f.GetGeoPolygon() != nil},
-		{"values_count", f.GetValuesCount() != nil}, {"datetime range", f.GetDatetimeRange() != nil},
+		{"values_count", f.GetValuesCount() != nil},
 	} {
 		if later.set {
 			return fault.Missing(fmt.Sprintf("filter condition `%s`", later.name))
 		}
 	}
-	m, r := f.GetMatch(), f.GetRange()
-	if m == nil && r == nil && f.IsEmpty == nil && f.IsNull == nil {
+	m, r, span := f.GetMatch(), f.GetRange(), f.GetDatetimeRange()
+	if m == nil && r == nil && span == nil && f.IsEmpty == nil && f.IsNull == nil {
 		c.Add("filter", "At least one field condition must be specified")
 	}
 	if r != nil {
@@ -115,6 +116,11 @@ func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
 			if b != nil && math.IsNaN(*b) {
 				return fault.BadInput("a bound of a range is not a number")
 			}
+		}
+	}
+	for _, b := range []*timestamppb.Timestamp{span.GetGt(), span.GetGte(), span.GetLt(), span.GetLte()} {
+		if b != nil && !b.IsValid() {
+			return fault.BadInput("a bound of a datetime range is not a point in time of the years 1 to 9999")
 		}
 	}
 	if m != nil {

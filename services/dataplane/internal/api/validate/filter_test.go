@@ -7,6 +7,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/internal/fault"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 func field(f *qdrant.FieldCondition) *qdrant.Condition {
@@ -74,7 +75,9 @@ func TestFilter(t *testing.T) {
 		{"radius", must(field(&qdrant.FieldCondition{GeoRadius: &qdrant.GeoRadius{}})), fault.NotBuilt, missing("geo_radius")},
 		{"polygon", must(field(&qdrant.FieldCondition{GeoPolygon: &qdrant.GeoPolygon{}})), fault.NotBuilt, missing("geo_polygon")},
 		{"count", must(field(&qdrant.FieldCondition{ValuesCount: &qdrant.ValuesCount{}})), fault.NotBuilt, missing("values_count")},
-		{"datetime", must(field(&qdrant.FieldCondition{DatetimeRange: &qdrant.DatetimeRange{}})), fault.NotBuilt, missing("datetime range")},
+		{"datetime", must(field(&qdrant.FieldCondition{DatetimeRange: &qdrant.DatetimeRange{Gt: &timestamppb.Timestamp{Seconds: 1}}})), 0, ""},
+		{"no datetime", must(field(&qdrant.FieldCondition{DatetimeRange: &qdrant.DatetimeRange{Lte: &timestamppb.Timestamp{Seconds: 1 << 60}}})), fault.InvalidArgument,
+			"Wrong input: a bound of a datetime range is not a point in time of the years 1 to 9999"},
 		{"slice", must(&qdrant.Condition{ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}}), fault.NotBuilt, missing("slice")},
 	} {
 		t.Run(c.name, func(t *testing.T) { wants(t, Filter(c.f), c.reason, c.text) })

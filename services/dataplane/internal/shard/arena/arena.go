@@ -1,4 +1,6 @@
-package shard
+// Package arena holds what a shard keeps for each of its rows in memory that the
+// garbage collector does not look into: payloads, and sets of rows.
+package arena
 
 import (
 	"encoding/binary"
@@ -19,10 +21,10 @@ type place struct {
 	size  uint32
 }
 
-// arena holds the payloads of rows in memory without pointers in it. Bytes once
-// written never change, so what get returned stays readable for ever; chunks
+// Arena holds the payloads of rows in memory without pointers in it. Bytes once
+// written never change, so what Get returned stays readable for ever; chunks
 // that became mostly garbage are moved out of, one at a time.
-type arena struct {
+type Arena struct {
 	chunks []chunk
 	free   []uint32 // numbers of chunks without memory
 	tail   int      // chunk that takes the next payload; -1: none
@@ -30,15 +32,19 @@ type arena struct {
 	bytes  int      // in payloads that are in use
 }
 
+// Bytes is the size of the payloads that are in use.
+func (a *Arena) Bytes() int { return a.bytes }
+
 type chunk struct {
 	mem     []byte
 	garbage int
 }
 
-func newArena() arena { return arena{tail: -1} }
+// New makes an empty one.
+func New() Arena { return Arena{tail: -1} }
 
-// get reads a row's payload.
-func (a *arena) get(row uint32) payload.Doc {
+// Get reads a row's payload.
+func (a *Arena) Get(row uint32) payload.Doc {
 	p := a.places[row]
 	if p.size == 0 {
 		return nil
@@ -47,8 +53,8 @@ func (a *arena) get(row uint32) payload.Doc {
 	return payload.Doc(a.chunks[p.chunk-1].mem[p.off:end:end])
 }
 
-// put replaces a row's payload by a copy of d.
-func (a *arena) put(row uint32, d payload.Doc) {
+// Put replaces a row's payload by a copy of d.
+func (a *Arena) Put(row uint32, d payload.Doc) {
 	for int(row) >= len(a.places) {
 		a.places = append(a.places, place{})
 	}
@@ -66,7 +72,7 @@ func (a *arena) put(row uint32, d payload.Doc) {
 	}
 }
 
-func (a *arena) write(row uint32, d []byte) place {
+func (a *Arena) write(row uint32, d []byte) place {
 	need := recordHeader + len(d)
 	if a.tail < 0 || len(a.chunks[a.tail].mem)+need > cap(a.chunks[a.tail].mem) {
 		a.grow(max(chunkSize, need))
@@ -79,7 +85,7 @@ func (a *arena) write(row uint32, d []byte) place {
 	return p
 }
 
-func (a *arena) grow(size int) {
+func (a *Arena) grow(size int) {
 	full := a.tail
 	c := chunk{mem: make([]byte, 0, size)}
 	if n := len(a.free); n > 0 {
@@ -95,7 +101,7 @@ func (a *arena) grow(size int) {
 }
 
 // compact moves the living payloads out of chunk n if over half of it is garbage.
-func (a *arena) compact(n int) {
+func (a *Arena) compact(n int) {
 	c := a.chunks[n]
 	if 2*c.garbage <= len(c.mem) {
 		return

@@ -1,0 +1,149 @@
+package payload
+
+import (
+	"math"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	doc "github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+)
+
+// Of makes an exact selection of rows, ascending or not.
+func Of(rows []uint32) Selection { return Selection{set: roaring.BitmapOf(rows...), Exact: true} }
+
+// Facet counts the rows of sel, which is exact, that have each value of the field
+// at key; nil counts all rows. The first limit hits in the order of
+// query.CompareFacets are given, all of them with limit 0. false: no index can tell.
+func (s *Set) Facet(key string, sel *Selection, limit int) ([]query.FacetHit, bool) {
+	f := s.find(key, func(f *field) bool { return f.words != nil || f.ids != nil || f.whole != nil })
+	if f == nil {
+		return nil, false
+	}
+	c := counter{sel: sel}
+	for word, p := range f.words {
+		c.add(filter.Scalar{Kind: filter.StringScalar, Str: word}, &p)
+	}
+	for id, p := range f.ids {
+		c.add(filter.Scalar{Kind: filter.StringScalar, Str: id.String()}, &p)
+	}
+	for n, p := range f.whole {
+		if f.Type == query.BoolField {
+			c.add(filter.Scalar{Kind: filter.BoolScalar, Bool: n != 0}, &p)
+		} else {
+			c.add(filter.Scalar{Kind: filter.IntScalar, Int: n}, &p)
+		}
+	}
+	slices.SortFunc(c.hits, query.CompareFacets)
+	if limit > 0 && limit < len(c.hits) {
+		c.hits = slices.Clip(c.hits[:limit])
+	}
+	return c.hits, true
+}
+
+type counter struct {
+	sel  *Selection
+	hits []query.FacetHit
+}
+
+func (c *counter) add(v filter.Scalar, p *posting) {
+	n := uint64(p.len())
+	if c.sel != nil && p.many != nil {
+		n = p.many.AndCardinality(c.sel.set)
+	} else if c.sel != nil {
+		n = 0
+		for _, row := range p.list {
+			if c.sel.Has(row) {
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		c.hits = append(c.hits, query.FacetHit{Value: v, Count: n})
+	}
+}
+
+// find is the index on the path of key that fits; nil if there is none.
+func (s *Set) find(key string, fits func(*field) bool) *field {
+	path, err := doc.ParsePath(key)
+	if err != nil {
+		return nil
+	}
+	name := path.String()
+	for _, f := range s.fields {
+		if f.name == name && fits(f) {
+			return f
+		}
+	}
+	return nil
+}
+
+// Sorted is the rows in the order of one field.
+type Sorted struct {
+	f    *field
+	from int64
+	down bool
+}
+
+// Sort finds an index that has the order; false if there is none.
+func (s *Set) Sort(o *query.Order) (Sorted, bool) {
+	f := s.find(o.Key, func(f *field) bool { return f.order != nil })
+	if f == nil {
+		return Sorted{}, false
+	}
+	out := Sorted{f: f, from: math.MinInt64, down: o.Desc}
+	switch {
+	case o.From == nil && o.Desc:
+		out.from = math.MaxInt64
+	case o.From == nil:
+	case f.Type == query.DatetimeField && !o.From.IsFloat:
+		out.from = o.From.Int
+	case o.From.IsFloat:
+		out.from = orderOf(o.From.Float)
+	default:
+		out.from = orderOf(float64(o.From.Int))
+	}
+	return out, true
+}
+
+// Groups visits the rows that keep lets through, those of one value together in
+// no order; rank tells the values apart. It ends when visit answers false.
+func (s Sorted) Groups(keep func(row uint32) bool, visit func(rank int64, rows []uint32) bool) {
+	var rows []uint32
+	rank, more := int64(0), true
+	s.f.order.walk(s.from, s.down, func(p pair) bool {
+		if p.value != rank && len(rows) > 0 {
+			more = visit(rank, rows)
+			rows = rows[:0]
+		}
+		if rank = p.value; more && keep(p.row) {
+			rows = append(rows, p.row)
+		}
+		return more
+	})
+	if more && len(rows) > 0 {
+		visit(rank, rows)
+	}
+}
+
+// Value is the value of rank in a payload that has it.
+func (s Sorted) Value(rank int64, d doc.Doc) (out query.OrderValue) {
+	found := false
+	s.f.values(d, func(v doc.Value) {
+		if t, ok := s.f.read(v); found || !ok || t.rank != rank {
+			return
+		}
+		found = true
+		switch {
+		case s.f.Type == query.DatetimeField:
+			out.Int = rank
+		case s.f.Type == query.IntegerField && v.Kind() == doc.Integer:
+			out.Int = v.Int()
+		default:
+			out.Float, out.IsFloat = v.Number()
+		}
+	})
+	return out
+}
