@@ -411,6 +411,7 @@ func TestDeposed(t *testing.T) {
 		c.elect(1, 0)
 		<-time.After(100 * time.Millisecond)
 		c.elections[1].set(Office{Term: c.term, Member: 2}) // the successor is silent too
+		<-time.After(100 * time.Millisecond)                // it may finish what it has begun
 		c.start(ctx, 1, map[store.Key]store.Incarnation{})
 		c.create(ctx, "c", 1, 1)
 		<-time.After(time.Minute)
