@@ -15,7 +15,6 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
-	"google.golang.org/protobuf/proto"
 )
 
 // wireVersion is the version of the internal messages that this build speaks.
@@ -81,12 +80,12 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 				continue
 			}
 			if schema == nil {
-				got, err := schemaOf(c)
+				decoded, err := wire.Settings(c)
 				if err != nil {
 					return node.Desired{}, err
 				}
-				schema = &got
-				if settings, err = peer.Settings(c); err != nil {
+				schema = schemaOf(c.Revision, decoded.GetConfig())
+				if settings, err = peer.Settings(decoded); err != nil {
 					return node.Desired{}, err
 				}
 			}
@@ -97,12 +96,8 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 }
 
 // schemaOf reads what a collection's settings say about the contents of a shard.
-func schemaOf(c *topology.Collection) (query.Schema, error) {
-	var cfg qdrant.CollectionConfig
-	if err := proto.Unmarshal(c.Settings, &cfg); err != nil {
-		return query.Schema{}, fmt.Errorf("settings of collection %q: %w", c.Name, err)
-	}
-	out := query.Schema{Revision: c.Revision}
+func schemaOf(revision uint64, cfg *qdrant.CollectionConfig) *query.Schema {
+	out := &query.Schema{Revision: revision}
 	add := func(name string, p *qdrant.VectorParams) {
 		out.Vectors = append(out.Vectors, query.VectorSchema{Name: name, Size: int(p.GetSize()), Distance: query.Distance(p.GetDistance())})
 	}
@@ -115,7 +110,7 @@ func schemaOf(c *topology.Collection) (query.Schema, error) {
 		}
 	}
 	slices.SortFunc(out.Vectors, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return out
 }
 
 // Ready is nil once the peer belongs to the cluster, has caught up with its

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
@@ -217,4 +218,21 @@ func Delta(revision uint64, reset bool, changes []*placementv1.Change) (topology
 		}
 	}
 	return d, nil
+}
+
+// Settings reads what a collection's record says of its contents, and which
+// payload fields it indexes. Neither part of the answer is nil.
+func Settings(c *topology.Collection) (*shardv1.Settings, error) {
+	out := &shardv1.Settings{Config: &qdrant.CollectionConfig{}, PayloadIndexes: make(map[string]*qdrant.PayloadIndexParams, len(c.Indexes))}
+	if err := proto.Unmarshal(c.Settings, out.Config); err != nil {
+		return nil, fmt.Errorf("settings of collection %q: %w", c.Name, err)
+	}
+	for key, b := range c.Indexes {
+		p := &qdrant.PayloadIndexParams{}
+		if err := proto.Unmarshal(b, p); err != nil {
+			return nil, fmt.Errorf("index %q of collection %q: %w", key, c.Name, err)
+		}
+		out.PayloadIndexes[key] = p
+	}
+	return out, nil
 }

@@ -342,9 +342,9 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 			out.Catchup = &shardv1.Catchup{Behind: uint64(st.Behind)}
 			if st.Fetching {
 				out.Catchup.Copy = &shardv1.CopyProgress{}
-			}
-			if c := st.Copy; c != nil {
-				out.Catchup.Copy.Points, out.Catchup.Copy.TotalPoints = c.Points, c.TotalPoints
+				if c := st.Copy; c != nil {
+					out.Catchup.Copy.Points, out.Catchup.Copy.TotalPoints = c.Points, c.TotalPoints
+				}
 			}
 		}
 	}

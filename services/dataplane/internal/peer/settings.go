@@ -2,30 +2,17 @@ package peer
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
-	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
 )
 
 // Settings is what a config entry of the collection's shards carries (W11).
-func Settings(c *topology.Collection) ([]byte, error) {
-	out := &shardv1.Settings{Config: &qdrant.CollectionConfig{}, PayloadIndexes: make(map[string]*qdrant.PayloadIndexParams, len(c.Indexes))}
-	if err := proto.Unmarshal(c.Settings, out.Config); err != nil {
-		return nil, fmt.Errorf("settings of collection %q: %w", c.Name, err)
-	}
-	for key, b := range c.Indexes {
-		p := &qdrant.PayloadIndexParams{}
-		if err := proto.Unmarshal(b, p); err != nil {
-			return nil, fmt.Errorf("index %q of collection %q: %w", key, c.Name, err)
-		}
-		out.PayloadIndexes[key] = p
-	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(out)
+func Settings(s *shardv1.Settings) ([]byte, error) {
+	return proto.MarshalOptions{Deterministic: true}.Marshal(s)
 }
 
 // Fields reads out of such settings which payload fields the engine is to index,

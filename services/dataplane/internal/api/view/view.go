@@ -4,7 +4,6 @@
 package view
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,7 +13,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
-	"google.golang.org/protobuf/proto"
+	"github.com/pandodb/pando/services/internal/wire"
 )
 
 // Collection is a collection with its settings decoded. It is shared by all
@@ -84,10 +83,11 @@ func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, err
 	if ok && d.revision == tc.Revision {
 		return d, nil
 	}
-	d, err := read(tc)
+	s, err := wire.Settings(tc)
 	if err != nil {
 		return d, fault.Wrap(fault.Unspecified, err, "Service internal error: the settings of collection `%s` cannot be read", tc.Name)
 	}
+	d = decoded{revision: tc.Revision, config: s.GetConfig(), indexes: s.GetPayloadIndexes(), schema: validate.SchemaOf(s.GetConfig().GetParams().GetVectorsConfig())}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.decoded[tc.ID].revision < d.revision {
@@ -98,22 +98,6 @@ func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, err
 			}
 		}
 	}
-	return d, nil
-}
-
-func read(tc *topology.Collection) (decoded, error) {
-	d := decoded{revision: tc.Revision, config: &qdrant.CollectionConfig{}, indexes: make(map[string]*qdrant.PayloadIndexParams, len(tc.Indexes))}
-	if err := proto.Unmarshal(tc.Settings, d.config); err != nil {
-		return d, fmt.Errorf("settings of collection %d: %w", tc.ID, err)
-	}
-	for key, b := range tc.Indexes {
-		p := &qdrant.PayloadIndexParams{}
-		if err := proto.Unmarshal(b, p); err != nil {
-			return d, fmt.Errorf("index %q of collection %d: %w", key, tc.ID, err)
-		}
-		d.indexes[key] = p
-	}
-	d.schema = validate.SchemaOf(d.config.GetParams().GetVectorsConfig())
 	return d, nil
 }
 
