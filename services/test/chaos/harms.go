@@ -139,7 +139,7 @@ func (r *run) copyTo(ctx context.Context, shard, to uint64, at string) error {
 		if !busy || time.Since(begun) > patience {
 			return err
 		}
-		if err := wait(ctx, 100*ms); err != nil {
+		if err := fleet.Pass(ctx, 100*ms); err != nil {
 			return err
 		}
 	}
@@ -207,7 +207,7 @@ func empty(ctx context.Context, r *run, peer int) error {
 	if err := os.Remove(filepath.Join(p.Dir, "storage", ballast)); err != nil {
 		return err
 	}
-	if err := wait(ctx, 500*ms); err != nil { // it may be about to end
+	if err := fleet.Pass(ctx, 500*ms); err != nil { // it may be about to end
 		return err
 	}
 	if !p.Process().Ended() {

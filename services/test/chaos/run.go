@@ -194,7 +194,7 @@ func (r *run) create(ctx context.Context) error {
 // hurtAll draws faults until the round is over, and leaves the cluster whole.
 func (r *run) hurtAll(ctx context.Context, cards *deck, over time.Time) error {
 	for n := 0; n < roundFaults && (n == 0 || time.Now().Before(over)); n++ {
-		if err := wait(ctx, rand.N(500*ms)); err != nil {
+		if err := fleet.Pass(ctx, rand.N(500*ms)); err != nil {
 			return err
 		}
 		f, peer := cards.draw(), r.victim(ctx)
@@ -222,15 +222,6 @@ func (r *run) hurtAll(ctx context.Context, cards *deck, over time.Time) error {
 
 func (r *run) isWhole(p fleet.Placement) bool { return p.Whole(r.collection, r.shards, r.replicas) }
 
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // victim is any peer, more often than others the one that leads the control plane.
 func (r *run) victim(ctx context.Context) int {
 	if r.rng.IntN(3) == 0 {
@@ -257,17 +248,15 @@ func (r *run) befall(ctx context.Context, f harm, peer int) (ended time.Time, er
 		return began, fmt.Errorf("%s: %w", f.name, err)
 	}
 	if f.dies {
-		limited, done := context.WithTimeout(ctx, deadLimit)
-		err := r.fleet.Await(limited, func(p fleet.Placement) bool { return gone(p, r.collection, id) })
-		done()
-		if err != nil {
-			return began, fmt.Errorf("%s: peer %d: not all of its replicas are marked Dead within %v: %v", f.name, id, deadLimit, r.fleet.Placement().Of(r.collection))
+		what := fmt.Sprintf("all replicas of peer %d are marked Dead", id)
+		if err := r.fleet.AwaitWithin(ctx, deadLimit, what, func(p fleet.Placement) bool { return gone(p, r.collection, id) }, r.collection); err != nil {
+			return began, fmt.Errorf("%s: %w", f.name, err)
 		}
 		if replicas > 0 { // otherwise it has been Dead before
 			r.report.dead(f.name, time.Since(began))
 		}
 	}
-	if err := wait(ctx, f.hold[0]+rand.N(f.hold[1]-f.hold[0])); err != nil {
+	if err := fleet.Pass(ctx, f.hold[0]+rand.N(f.hold[1]-f.hold[0])); err != nil {
 		return began, err
 	}
 	ended = time.Now()
@@ -327,7 +316,7 @@ const aftermath = 2500 * ms
 // settles waits until one more loss is not one too many: what was not noticed yet has been, and all peers vote.
 func (r *run) settles(ctx context.Context, f harm) error {
 	if !f.dies {
-		if err := wait(ctx, aftermath); err != nil {
+		if err := fleet.Pass(ctx, aftermath); err != nil {
 			return err
 		}
 	}

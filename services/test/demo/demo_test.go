@@ -243,8 +243,8 @@ func TestKind(t *testing.T) {
 	if reads, writes := s.lap(); reads != 2*time.Second || writes != 0 {
 		t.Errorf("%v %v", reads, writes)
 	}
-	if reads, _ := s.lap(); reads != 0 || k.pause != 2*time.Second || k.done != 2 || k.reasons() != " (Unavailable 1)" {
-		t.Errorf("%v %+v %s", reads, k, k.reasons())
+	if reads, _ := s.lap(); reads != 0 || k.pause != 2*time.Second || k.done != 2 || k.fails.Reasons() != " (Unavailable 1)" {
+		t.Errorf("%v %+v %s", reads, k, k.fails.Reasons())
 	}
 	if err := s.report(); !errors.Is(err, gone) {
 		t.Error(err)

@@ -10,6 +10,7 @@ import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/test/fleet"
 	"google.golang.org/grpc"
 )
 
@@ -77,7 +78,7 @@ func (t *trio) settled(ctx context.Context) (map[topology.Shard][]*replica, erro
 		if err == nil {
 			return shards, nil
 		}
-		if pass(ctx, 50*time.Millisecond) != nil {
+		if fleet.Pass(ctx, 50*time.Millisecond) != nil {
 			return nil, fmt.Errorf("not at rest within %v: %w", patience, err)
 		}
 	}

@@ -4,21 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/test/failures"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -65,11 +61,11 @@ type kind struct {
 	retries bool
 	mu      sync.Mutex
 	done    int
-	wrong   int                // answers that are not the exact ones
-	fails   map[codes.Code]int // requests that failed
-	lap     time.Duration      // longest pause since the last lap
-	pause   time.Duration      // longest pause
-	first   error              // of the failures
+	wrong   int // answers that are not the exact ones
+	fails   failures.Counts
+	lap     time.Duration // longest pause since the last lap
+	pause   time.Duration // longest pause
+	first   error         // of the failures
 }
 
 func (t *trio) storm(ctx context.Context) (*storm, error) {
@@ -83,7 +79,7 @@ func (t *trio) storm(ctx context.Context) (*storm, error) {
 		}
 		s.conns = append(s.conns, conn)
 		to := qdrant.NewPointsClient(conn)
-		reads, writes := &kind{what: "reads", retries: retries, fails: map[codes.Code]int{}}, &kind{what: "writes", retries: retries, fails: map[codes.Code]int{}}
+		reads, writes := &kind{what: "reads", retries: retries, fails: failures.Counts{}}, &kind{what: "writes", retries: retries, fails: failures.Counts{}}
 		s.kinds = append(s.kinds, reads, writes)
 		for r := range max(1, t.clients/2) {
 			s.group.Go(func() error {
@@ -154,7 +150,7 @@ func (k *kind) note(right bool, err error, pause time.Duration) {
 	k.lap, k.pause = max(k.lap, pause), max(k.pause, pause)
 	switch {
 	case err != nil:
-		k.fails[status.Code(err)]++
+		k.fails.Note(err)
 		if k.first == nil {
 			k.first = err
 		}
@@ -199,11 +195,8 @@ func (s *storm) report() error {
 		if k.retries {
 			how = "clients that retry at the next peer"
 		}
-		n := 0
-		for _, m := range k.fails {
-			n += m
-		}
-		say(k.what, "%s: %d requests, failed %d%s, longest pause %.2f s", how, k.done+k.wrong+n, n, k.reasons(), k.pause.Seconds())
+		n := k.fails.Sum()
+		say(k.what, "%s: %d requests, failed %d%s, longest pause %.2f s", how, k.done+k.wrong+n, n, k.fails.Reasons(), k.pause.Seconds())
 		if k.wrong > 0 {
 			failed = errors.Join(failed, fmt.Errorf("%d of the %d answers are not the exact ones", k.wrong, k.done+k.wrong))
 		}
@@ -212,15 +205,4 @@ func (s *storm) report() error {
 		}
 	}
 	return failed
-}
-
-func (k *kind) reasons() string {
-	var out []string
-	for _, c := range slices.Sorted(maps.Keys(k.fails)) {
-		out = append(out, fmt.Sprintf("%v %d", c, k.fails[c]))
-	}
-	if len(out) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(out, ", ") + ")"
 }

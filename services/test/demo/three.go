@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pandodb/pando/services/test/child"
@@ -85,10 +84,7 @@ func (t *trio) end() error {
 	if t.conn != nil {
 		err = t.conn.Close()
 	}
-	for _, p := range t.fleet.Peers() {
-		err = errors.Join(err, p.Stop())
-	}
-	return err
+	return errors.Join(err, t.fleet.Stop())
 }
 
 func (t *trio) whole(p fleet.Placement) bool {
@@ -97,12 +93,7 @@ func (t *trio) whole(p fleet.Placement) bool {
 
 // await waits until the placement is so.
 func (t *trio) await(ctx context.Context, what string, is func(fleet.Placement) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := t.fleet.Await(ctx, is); err != nil {
-		return fmt.Errorf("not within %v: %s: %w", patience, what, err)
-	}
-	return nil
+	return t.fleet.AwaitWithin(ctx, patience, what, is, words, again)
 }
 
 // turn kills one peer under load and brings it back.
@@ -126,7 +117,7 @@ func (t *trio) turn(ctx context.Context, i int, storm *storm) error {
 		return err
 	}
 	dead := time.Since(begin)
-	if err := pass(ctx, away); err != nil {
+	if err := fleet.Pass(ctx, away); err != nil {
 		return err
 	}
 	begin = time.Now()
@@ -137,23 +128,11 @@ func (t *trio) turn(ctx context.Context, i int, storm *storm) error {
 		return err
 	}
 	whole := time.Since(begin)
-	if err := pass(ctx, calm); err != nil {
+	if err := fleet.Pass(ctx, calm); err != nil {
 		return err
 	}
 	reads, writes := storm.lap()
 	say("kill -9", "peer %d%s: its %d replicas, %d of them primaries, Dead after %.2f s; Active again %.2f s after its start; longest pause of reads %.2f s, of writes %.2f s",
 		peer.ID, led, held+more, lead+leads, dead.Seconds(), whole.Seconds(), reads.Seconds(), writes.Seconds())
 	return nil
-}
-
-// pass lets time pass.
-func pass(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -35,11 +35,7 @@ func on(ctx context.Context, h child.Home, o options, w words, dir string, peers
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, p := range f.Peers() {
-			err = errors.Join(err, p.Stop())
-		}
-	}()
+	defer func() { err = errors.Join(err, f.Stop()) }()
 	starting, done := context.WithTimeout(ctx, patience)
 	defer done()
 	if err := f.Begin(starting); err != nil {
@@ -78,20 +74,7 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 
 // await waits until the placement is so.
 func (c *cluster) await(ctx context.Context, what string, is func(fleet.Placement) bool) error {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := c.fleet.Await(limited, is)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	err = fmt.Errorf("not within %v: %s: %w; on record are", patience, what, err)
-	every(func(name string, _ int) bool {
-		for _, s := range c.fleet.Placement().Of(name) {
-			err = fmt.Errorf("%w\n  %s", err, fleet.Describe(name, s))
-		}
-		return true
-	})
-	return err
+	return c.fleet.AwaitWithin(ctx, patience, what, is, nameOf(2), nameOf(3))
 }
 
 // together measures clusters, of three peers more than of fewer.

@@ -90,7 +90,7 @@ func (c *cluster) victim(ctx context.Context, r role) (int, error) {
 	for range 4 {
 		leader := c.fleet.Leader(ctx)
 		if leader < 0 { // nobody knows it yet
-			if err := pass(ctx, before); err != nil {
+			if err := fleet.Pass(ctx, before); err != nil {
 				return 0, err
 			}
 			continue
@@ -144,7 +144,7 @@ func (c *cluster) die(ctx context.Context, peer int, as role) (d death, err erro
 				as, p.ID, replicas, primaries, span([]time.Duration{d.led}), span([]time.Duration{d.dead}), span([]time.Duration{d.whole}), d.reads, d.writes)
 		}
 	}()
-	if err := pass(ctx, before); err != nil {
+	if err := fleet.Pass(ctx, before); err != nil {
 		return d, err
 	}
 	if err := c.lose(ctx, p, &d); err != nil {
@@ -161,7 +161,7 @@ func (c *cluster) die(ctx context.Context, peer int, as role) (d death, err erro
 		return d, err
 	}
 	d.whole = time.Since(began)
-	return d, pass(ctx, after)
+	return d, fleet.Pass(ctx, after)
 }
 
 // lose kills a peer and waits until the others have it on record.

@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/test/failures"
+	"github.com/pandodb/pando/services/test/fleet"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -27,7 +24,7 @@ const (
 // seen is what clients met: requests that succeeded and that failed, and the longest time that one of them was without success.
 type seen struct {
 	done  int
-	fails map[codes.Code]int
+	fails failures.Counts
 	pause time.Duration
 }
 
@@ -45,34 +42,24 @@ func (c *client) note(at time.Time, err error) {
 		return
 	}
 	if c.fails == nil {
-		c.fails = map[codes.Code]int{}
+		c.fails = failures.Counts{}
 	}
-	c.fails[status.Code(err)]++
+	c.fails.Note(err)
 }
 
 // sum joins what several met.
 func sum(all ...seen) seen {
-	out := seen{fails: map[codes.Code]int{}}
+	out := seen{fails: failures.Counts{}}
 	for _, s := range all {
 		out.done, out.pause = out.done+s.done, max(out.pause, s.pause)
-		for code, n := range s.fails {
-			out.fails[code] += n
-		}
+		out.fails.Add(s.fails)
 	}
 	return out
 }
 
 func (s seen) String() string {
-	failed, reasons := 0, []string{}
-	for _, code := range slices.Sorted(maps.Keys(s.fails)) {
-		failed += s.fails[code]
-		reasons = append(reasons, fmt.Sprintf("%v %d", code, s.fails[code]))
-	}
-	out := fmt.Sprintf("pause %.2f s, %d failed of %d", s.pause.Seconds(), failed, s.done+failed)
-	if failed > 0 {
-		out += " (" + strings.Join(reasons, ", ") + ")"
-	}
-	return out
+	failed := s.fails.Sum()
+	return fmt.Sprintf("pause %.2f s, %d failed of %d%s", s.pause.Seconds(), failed, s.done+failed, s.fails.Reasons())
 }
 
 // light is a light load: writers that wait for their points to be readable and readers that search, one request each.
@@ -109,7 +96,7 @@ func (w words) begin(ctx context.Context, peers []*grpc.ClientConn) *light {
 func (l *light) work(ctx context.Context, one func(ctx context.Context, n int) error) *client {
 	c := &client{last: time.Now()}
 	l.group.Go(func() {
-		for n := 0; pass(ctx, rest) == nil; n++ {
+		for n := 0; fleet.Pass(ctx, rest) == nil; n++ {
 			limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUp)
 			err := one(limited, n)
 			cancel()

@@ -17,6 +17,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/test/child"
+	"github.com/pandodb/pando/services/test/fleet"
 	"github.com/pandodb/pando/services/test/percentile"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -55,7 +56,7 @@ func idle(ctx context.Context, what string, d time.Duration, pids ...int) error 
 	if err != nil {
 		return err
 	}
-	if err := pass(ctx, d); err != nil {
+	if err := fleet.Pass(ctx, d); err != nil {
 		return err
 	}
 	after, err := usageOfAll(pids)
@@ -86,18 +87,6 @@ func usageOfAll(pids []int) ([]usage, error) {
 		}
 	}
 	return out, nil
-}
-
-// pass lets time pass.
-func pass(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // roundTrips measures the smallest request of each kind over loopback, one at a time on one connection.

@@ -270,6 +270,15 @@ func (f *Fleet) Leader(ctx context.Context) int {
 	return -1
 }
 
+// Stop stops what runs, in order: SIGTERM to one peer after the other.
+func (f *Fleet) Stop() error {
+	var err error
+	for _, p := range f.peers {
+		err = errors.Join(err, p.Stop())
+	}
+	return err
+}
+
 // End kills what runs.
 func (f *Fleet) End() error {
 	var err error
@@ -277,6 +286,18 @@ func (f *Fleet) End() error {
 		err = errors.Join(err, p.Kill())
 	}
 	return err
+}
+
+// Pass lets time pass.
+func Pass(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // until asks again and again.

@@ -43,8 +43,8 @@ func (p Placement) Whole(collection string, shards, factor int) bool {
 	})
 }
 
-// Describe tells in a line what is on record of a shard.
-func Describe(collection string, s *placementv1.Shard) string {
+// describe tells in a line what is on record of a shard.
+func describe(collection string, s *placementv1.Shard) string {
 	out := fmt.Sprintf("%s, shard %d: epoch %d, primary %d, replicas", collection, s.GetShardId(), s.GetEpoch(), s.GetPrimary())
 	for _, r := range s.GetReplicas() {
 		out += fmt.Sprintf(" %d=%v", r.GetPeerId(), r.GetState())
@@ -181,4 +181,22 @@ func (f *Fleet) Await(ctx context.Context, is func(Placement) bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// AwaitWithin waits until the placement is so, but not longer than that. Its error tells what is on record of these collections.
+func (f *Fleet) AwaitWithin(ctx context.Context, within time.Duration, what string, is func(Placement) bool, collections ...string) error {
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := f.Await(limited, is)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	err = fmt.Errorf("not within %v: %s: %w; on record are", within, what, err)
+	now := f.Placement()
+	for _, name := range collections {
+		for _, s := range now.Of(name) {
+			err = fmt.Errorf("%w\n  %s", err, describe(name, s))
+		}
+	}
+	return err
 }

@@ -44,7 +44,7 @@ func TestLedAndDead(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	s := &placementv1.Shard{ShardId: 3, Epoch: 5, Primary: 102, Replicas: []*placementv1.Replica{{PeerId: 101, State: qdrant.ReplicaState_Dead}, {PeerId: 102}}}
-	if got, want := Describe("c", s), "c, shard 3: epoch 5, primary 102, replicas 101=Dead 102=Active"; got != want {
+	if got, want := describe("c", s), "c, shard 3: epoch 5, primary 102, replicas 101=Dead 102=Active"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
