@@ -55,29 +55,6 @@ class Grpc extends Suite<QdrantClient> {
     );
   }
 
-  protected parts(): [string, () => Promise<void>][] {
-    const parts = [
-      this.service,
-      this.create,
-      this.load,
-      this.get,
-      this.query,
-      this.filters,
-      this.search,
-      this.scroll,
-      this.payloads,
-      this.delete,
-      this.batch,
-      this.knobs,
-      this.named,
-      this.aliases,
-      this.info,
-      this.errors,
-      this.drop,
-    ];
-    return parts.map((f) => [f.name, f.bind(this)]);
-  }
-
   private get points() {
     return this.client.api("points");
   }
@@ -86,7 +63,7 @@ class Grpc extends Suite<QdrantClient> {
     return this.client.api("collections");
   }
 
-  private async service() {
+  protected async service() {
     const { version, commit } = await this.client.api("service").healthCheck({});
     this.ok("the version of the API", version.startsWith("1.19."), version);
     this.check("a commit of 40 characters", commit?.length, 40);
@@ -110,7 +87,7 @@ class Grpc extends Suite<QdrantClient> {
     this.check("create", made.result, true);
   }
 
-  private async create() {
+  protected async create() {
     await this.make();
     await this.seenByAll();
     const { collections } = await this.collections.list({});
@@ -141,7 +118,7 @@ class Grpc extends Suite<QdrantClient> {
     return Number((await this.points.count({ collectionName, filter, exact: true })).result?.count);
   }
 
-  private async load() {
+  protected async load() {
     this.truth = Truth.filled();
     for (let from = 0; from < COUNT; from += 100) await this.upsert(names(from, from + 100));
     this.check("count", await this.count(), COUNT);
@@ -179,7 +156,7 @@ class Grpc extends Suite<QdrantClient> {
     );
   }
 
-  private async get() {
+  protected async get() {
     for (let from = 0; from < COUNT; from += 200) await this.holds("get", names(from, from + 200));
     this.check("get of an absent id", await this.retrieve([ABSENT]), []);
     const some = await this.retrieve([3, ABSENT, name(9)]);
@@ -216,7 +193,7 @@ class Grpc extends Suite<QdrantClient> {
     return this.ranked(await this.ask({ query: wire.nearestTo(q), limit: BigInt(limit) }));
   }
 
-  private async query() {
+  protected async query() {
     const { truth } = this;
     const [query, want] = [wire.nearestTo(this.q), truth.nearest(this.q)];
     const top = await this.ask({ query, withPayload: wire.allPayload, withVectors: wire.allVectors });
@@ -266,7 +243,7 @@ class Grpc extends Suite<QdrantClient> {
   }
 
   /** Puts every filter to query, count and scroll. */
-  private async filters() {
+  protected async filters() {
     const q = vector(10_002);
     for (const [what, filter, keep] of FILTERS) {
       await this.part(`filter ${what}`, async () => {
@@ -282,7 +259,7 @@ class Grpc extends Suite<QdrantClient> {
   }
 
   /** The older form of query. */
-  private async search() {
+  protected async search() {
     const { collection: collectionName, truth } = this;
     const q = vector(10_003);
     const want = truth.nearest(q, (p) => p.n >= 300).slice(2);
@@ -311,7 +288,7 @@ class Grpc extends Suite<QdrantClient> {
     many.result.forEach((r) => this.hits("search in a batch: rank", this.ranked(r.result), want));
   }
 
-  private async scroll() {
+  protected async scroll() {
     const { collection: collectionName, truth } = this;
     for (const [what, filter, keep] of [
       ["all", {}, () => true],
@@ -357,7 +334,7 @@ class Grpc extends Suite<QdrantClient> {
     });
   }
 
-  private async payloads() {
+  protected async payloads() {
     const { collection: collectionName, truth } = this;
     const extra = { extra: [1, 2.5, null], n: 1000 };
     await this.setPayload(20, extra);
@@ -416,7 +393,7 @@ class Grpc extends Suite<QdrantClient> {
     await this.points.delete({ collectionName: this.collection, wait: true, points: wire.these(...ids) });
   }
 
-  private async delete() {
+  protected async delete() {
     const gone = [31, name(39), ...names(40, 50)];
     await this.remove([31, name(39)]);
     await this.remove([ABSENT]);
@@ -437,7 +414,7 @@ class Grpc extends Suite<QdrantClient> {
     await this.holds("a deleted id stored again", [31]);
   }
 
-  private async batch() {
+  protected async batch() {
     const row = (id: number, payload: Payload) => ({
       id: wire.toId(id),
       vectors: wire.toVectors(vector(id)),
@@ -465,7 +442,7 @@ class Grpc extends Suite<QdrantClient> {
   }
 
   /** What may be asked for on top: ordering, consistency, and writes that only touch what is (not) there. */
-  private async knobs() {
+  protected async knobs() {
     const { truth } = this;
     for (const type of [WriteOrderingType.Weak, WriteOrderingType.Medium, WriteOrderingType.Strong]) {
       this.check(
@@ -500,7 +477,7 @@ class Grpc extends Suite<QdrantClient> {
   }
 
   /** A second collection, whose points have up to three vectors. */
-  private async named() {
+  protected async named() {
     const collectionName = `${this.collection}_named`;
     const spaces: { using: string; size: number; distance: Distance }[] = [
       { using: "dot", size: 8, distance: "Dot" },
@@ -567,7 +544,7 @@ class Grpc extends Suite<QdrantClient> {
     this.check("payload after both", wire.fromPayload(result[0].payload), { n: 4 });
   }
 
-  private async aliases() {
+  protected async aliases() {
     const { collection: collectionName, collections } = this;
     const [a, b] = [`${collectionName}_alias`, `${collectionName}_alias2`];
     const ofCollection = async () => (await collections.listCollectionAliases({ collectionName })).aliases.map((x) => x.aliasName);
@@ -592,7 +569,7 @@ class Grpc extends Suite<QdrantClient> {
     return { shards: Number(info.shardCount), replicas: [...local, ...remote] };
   }
 
-  private async info() {
+  protected async info() {
     const { result } = await this.collections.get({ collectionName: this.collection });
     const params = result?.config?.params;
     const config = params?.vectorsConfig?.config;
@@ -612,7 +589,7 @@ class Grpc extends Suite<QdrantClient> {
     );
   }
 
-  private async errors() {
+  protected async errors() {
     const { collection: collectionName, collections, points } = this;
     const create = (collectionName: string, more: object = {}, size = 4n) =>
       collections.create({
@@ -641,7 +618,7 @@ class Grpc extends Suite<QdrantClient> {
     this.check("nothing was half applied", await this.count(), this.truth.vectors.size);
   }
 
-  private async drop() {
+  protected async drop() {
     for (const collectionName of [this.collection, `${this.collection}_named`]) {
       this.check("drop", (await this.collections.delete({ collectionName })).result, true);
       this.check("dropped", await this.exists(this.client, collectionName), false);

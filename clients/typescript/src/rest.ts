@@ -36,30 +36,7 @@ class Rest extends Suite<QdrantClient> {
     );
   }
 
-  protected parts(): [string, () => Promise<void>][] {
-    const parts = [
-      this.service,
-      this.create,
-      this.load,
-      this.get,
-      this.query,
-      this.filters,
-      this.search,
-      this.scroll,
-      this.payloads,
-      this.delete,
-      this.batch,
-      this.knobs,
-      this.named,
-      this.aliases,
-      this.info,
-      this.errors,
-      this.drop,
-    ];
-    return parts.map((f) => [f.name, f.bind(this)]);
-  }
-
-  private async service() {
+  protected async service() {
     const { version, commit } = await this.client.versionInfo();
     this.ok("the version of the API", version.startsWith("1.19."), version);
     this.check("a commit of 40 characters", commit?.length, 40);
@@ -80,7 +57,7 @@ class Rest extends Suite<QdrantClient> {
     this.check("create", made, true);
   }
 
-  private async create() {
+  protected async create() {
     await this.make();
     await this.seenByAll();
     const { collections } = await this.client.getCollections();
@@ -103,7 +80,7 @@ class Rest extends Suite<QdrantClient> {
     return (await this.client.count(this.collection, { filter, exact: true })).count;
   }
 
-  private async load() {
+  protected async load() {
     this.truth = Truth.filled();
     for (let from = 0; from < COUNT / 2; from += 100) await this.upsert(names(from, from + 100));
     const rest = names(COUNT / 2, COUNT).map(this.point);
@@ -133,7 +110,7 @@ class Rest extends Suite<QdrantClient> {
     );
   }
 
-  private async get() {
+  protected async get() {
     for (let from = 0; from < COUNT; from += 200) await this.holds("get", names(from, from + 200));
     const get = (ids: Id[], with_payload: Schemas["WithPayloadInterface"] = true) =>
       this.client.retrieve(this.collection, { ids, with_payload });
@@ -159,7 +136,7 @@ class Rest extends Suite<QdrantClient> {
     return this.ask({ query: q, limit });
   }
 
-  private async query() {
+  protected async query() {
     const { q, truth } = this;
     const want = truth.nearest(q);
     const top = await this.ask({ query: q, with_payload: true, with_vector: true });
@@ -210,7 +187,7 @@ class Rest extends Suite<QdrantClient> {
   }
 
   /** Puts every filter to query, count and scroll. */
-  private async filters() {
+  protected async filters() {
     const q = vector(10_002);
     for (const [what, filter, keep] of FILTERS) {
       await this.part(`filter ${what}`, async () => {
@@ -230,7 +207,7 @@ class Rest extends Suite<QdrantClient> {
   }
 
   /** The older form of query, which the client no longer has. */
-  private async search() {
+  protected async search() {
     const [q, filter] = [vector(10_003), { must: range("n", { gte: 300 }) }];
     const answer = await fetch(`http://${this.addresses[this.clients.indexOf(this.client)]}/collections/${this.collection}/points/search`, {
       method: "POST",
@@ -247,7 +224,7 @@ class Rest extends Suite<QdrantClient> {
     );
   }
 
-  private async scroll() {
+  protected async scroll() {
     for (const [what, filter, keep] of [
       ["all", {}, () => true],
       ["filtered", { must_not: [flag] }, (p) => !p.flag],
@@ -289,7 +266,7 @@ class Rest extends Suite<QdrantClient> {
     await this.client.overwritePayload(this.collection, { wait: true, payload, points: [id] });
   }
 
-  private async payloads() {
+  protected async payloads() {
     const { client, collection, truth } = this;
     const extra = { extra: [1, 2.5, null], n: 1000 };
     await this.setPayload(20, extra);
@@ -332,7 +309,7 @@ class Rest extends Suite<QdrantClient> {
     await this.client.delete(this.collection, { wait: true, points: ids });
   }
 
-  private async delete() {
+  protected async delete() {
     const gone = [31, name(39), ...names(40, 50)];
     await this.remove([31, name(39)]);
     await this.remove([ABSENT]);
@@ -349,7 +326,7 @@ class Rest extends Suite<QdrantClient> {
     await this.holds("a deleted id stored again", [31]);
   }
 
-  private async batch() {
+  protected async batch() {
     const done = await this.client.batchUpdate(this.collection, {
       wait: true,
       operations: [
@@ -378,7 +355,7 @@ class Rest extends Suite<QdrantClient> {
   }
 
   /** What may be asked for on top: ordering, consistency, and writes that only touch what is (not) there. */
-  private async knobs() {
+  protected async knobs() {
     const { client, collection, truth } = this;
     for (const ordering of ["weak", "medium", "strong"] as const) {
       const done = await client.upsert(collection, { wait: true, ordering, points: [this.point(60)] });
@@ -405,7 +382,7 @@ class Rest extends Suite<QdrantClient> {
   }
 
   /** A second collection, whose points have up to three vectors. */
-  private async named() {
+  protected async named() {
     const { client } = this;
     const collection = `${this.collection}_named`;
     const spaces: { using: string; size: number; distance: Distance }[] = [
@@ -458,7 +435,7 @@ class Rest extends Suite<QdrantClient> {
     this.check("payload after both", left.payload, { n: 4 });
   }
 
-  private async aliases() {
+  protected async aliases() {
     const { client, collection } = this;
     const [a, b] = [`${collection}_alias`, `${collection}_alias2`];
     await client.updateCollectionAliases({ actions: [{ create_alias: { collection_name: collection, alias_name: a } }] });
@@ -488,7 +465,7 @@ class Rest extends Suite<QdrantClient> {
     return { shards: info.shard_count, replicas: [...local, ...remote] };
   }
 
-  private async info() {
+  protected async info() {
     const info = await this.client.getCollection(this.collection);
     this.check("status", info.status, "green");
     this.check("points", info.points_count, this.truth.vectors.size);
@@ -505,7 +482,7 @@ class Rest extends Suite<QdrantClient> {
     this.check("cluster", cluster?.status, "enabled");
   }
 
-  private async errors() {
+  protected async errors() {
     const { client, collection } = this;
     const small = { size: 4, distance: "Dot" as const };
     const never = (args: object) => client.createCollection("never", { vectors: small, ...args });
@@ -532,7 +509,7 @@ class Rest extends Suite<QdrantClient> {
     this.check("nothing was half applied", await this.count(), this.truth.vectors.size);
   }
 
-  private async drop() {
+  protected async drop() {
     for (const c of [this.collection, `${this.collection}_named`]) {
       this.check("drop", await this.client.deleteCollection(c), true);
       this.check("dropped", (await this.client.collectionExists(c)).exists, false);
