@@ -127,8 +127,8 @@ type node struct {
 	num    int64
 	strs   []string // sorted
 	nums   []int64  // sorted
-	bounds Range
-	span   TimeRange
+	bounds bounds[float64]
+	span   bounds[int64]
 	ids    []topology.PointID // sorted
 	group  *group
 }
@@ -163,11 +163,11 @@ func compileNode(c Condition, depth int) (node, error) {
 		return compileAny(c)
 	case Range:
 		n, err := keyed(inRange, c.Key)
-		n.bounds = Range{GT: copied(c.GT), GTE: copied(c.GTE), LT: copied(c.LT), LTE: copied(c.LTE)}
+		n.bounds = boundsOf(c.GT, c.GTE, c.LT, c.LTE)
 		return n, err
 	case TimeRange:
 		n, err := keyed(inTime, c.Key)
-		n.span = TimeRange{GT: copied(c.GT), GTE: copied(c.GTE), LT: copied(c.LT), LTE: copied(c.LTE)}
+		n.span = boundsOf(c.GT, c.GTE, c.LT, c.LTE)
 		return n, err
 	case IsEmpty:
 		return keyed(isEmpty, c.Key)
@@ -253,11 +253,16 @@ func compileAny(c MatchAny) (node, error) {
 	return n, nil
 }
 
-// copied detaches a bound from the caller's number.
-func copied[T any](p *T) *T {
-	if p == nil {
-		return nil
+// bounds of a range; nil is none.
+type bounds[T float64 | int64] struct{ gt, gte, lt, lte *T }
+
+// boundsOf detaches bounds from the caller's numbers.
+func boundsOf[T float64 | int64](gt, gte, lt, lte *T) bounds[T] {
+	copied := func(p *T) *T {
+		if p == nil {
+			return nil
+		}
+		return new(*p)
 	}
-	v := *p
-	return &v
+	return bounds[T]{copied(gt), copied(gte), copied(lt), copied(lte)}
 }

@@ -143,16 +143,10 @@ func (n *node) listed(v payload.Value) bool {
 	return ok
 }
 
-// holds tells whether f is inside all bounds; none holds for a NaN bound.
-func (r *Range) holds(f float64) bool {
-	return (r.GT == nil || f > *r.GT) && (r.GTE == nil || f >= *r.GTE) &&
-		(r.LT == nil || f < *r.LT) && (r.LTE == nil || f <= *r.LTE)
-}
-
-// holds tells whether us is inside all bounds.
-func (r *TimeRange) holds(us int64) bool {
-	return (r.GT == nil || us > *r.GT) && (r.GTE == nil || us >= *r.GTE) &&
-		(r.LT == nil || us < *r.LT) && (r.LTE == nil || us <= *r.LTE)
+// holds tells whether v is inside all bounds; none holds for a NaN bound.
+func (b *bounds[T]) holds(v T) bool {
+	return (b.gt == nil || v > *b.gt) && (b.gte == nil || v >= *b.gte) &&
+		(b.lt == nil || v < *b.lt) && (b.lte == nil || v <= *b.lte)
 }
 
 // Filled is false for null and the empty list: what is_empty holds for.
