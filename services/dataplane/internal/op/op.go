@@ -105,10 +105,16 @@ type Point struct {
 	Payload payload.Doc
 }
 
-// Vector is one named dense vector; the default vector's name is "".
+// Vector is one named vector; the default vector's name is "".
 type Vector struct {
 	Name string
+	// Data are the elements: of one dense vector, of Count dense vectors one after
+	// the other, or the weights that belong to Indices.
 	Data []float32
+	// Indices, if not nil, make it sparse: strictly ascending, one for each element.
+	Indices []uint32
+	// Count of a multi-vector; 0: it is none.
+	Count int
 }
 
 // Group gives one payload to many points.

@@ -27,11 +27,13 @@ type Schema struct {
 	Vectors  []VectorSchema // sorted by name
 }
 
-// VectorSchema describes one named dense vector.
+// VectorSchema describes one named vector.
 type VectorSchema struct {
 	Name     string
-	Size     int
+	Kind     VectorKind
+	Size     int // of each dense vector; Sparse: 0
 	Distance Distance
+	Datatype Datatype
 }
 
 // Want says which parts of a point to answer.
@@ -74,9 +76,12 @@ type Count struct {
 type Nearest struct {
 	Using          string
 	Vector         []float32
+	Indices        []uint32 // Sparse: of the weights in Vector, ascending
+	Count          int      // Multi: how many vectors of equal length Vector holds
 	Filter         *filter.Filter
 	ScoreThreshold *float32
 	Limit          int // already includes the offset that the coordinator cuts
+	Params         Params
 	Want           Want
 }
 

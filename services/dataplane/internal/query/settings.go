@@ -1,0 +1,118 @@
+package query
+
+// VectorKind is what a named vector of a point consists of.
+type VectorKind uint8
+
+// The kinds of vectors.
+const (
+	Dense  VectorKind = iota // Size numbers
+	Multi                    // one or more dense ones, compared by MaxSim
+	Sparse                   // pairs of index and weight; compared by their inner product
+)
+
+// Datatype is the form in which the elements of a vector are kept. Values are
+// converted by the primary before they are stamped (W3a), so that what is stored
+// as float32 elsewhere is exactly representable.
+type Datatype uint8
+
+// The datatypes.
+const (
+	Float32 Datatype = iota
+	Float16
+	Uint8
+)
+
+// HNSW shapes the graph of one named vector, its collection's defaults filled in.
+type HNSW struct {
+	M, EfConstruct int
+	// PayloadM is how many links a row has among those with its value of an indexed
+	// field; 0: M.
+	PayloadM int
+	// FullScanThreshold in kB of vectors: fewer rows pass a filter, all are compared.
+	FullScanThreshold int
+	OnDisk            bool
+}
+
+// QuantizationKind is how codes are made of vectors.
+type QuantizationKind uint8
+
+// The kinds of quantization.
+const (
+	NoQuantization QuantizationKind = iota
+	ScalarQuantization
+	ProductQuantization
+	BinaryQuantization
+)
+
+// BinaryEncoding is the form of a binary code, or of a query against such codes.
+type BinaryEncoding uint8
+
+// The binary encodings; the last two are of queries only.
+const (
+	OneBit BinaryEncoding = iota
+	TwoBits
+	OneAndHalfBits
+	Scalar4Bits
+	Scalar8Bits
+)
+
+// Quantization says which codes stand beside the vectors of one name.
+type Quantization struct {
+	Kind      QuantizationKind
+	AlwaysRAM bool
+	// Quantile (Scalar): this share of all elements lies in the range of a code; 0 or
+	// 1: all.
+	Quantile float32
+	// Compression (Product): float32 bytes to code bytes, 4..64.
+	Compression int
+	// Encoding and Query (Binary): of rows; of queries, OneBit: as rows.
+	Encoding, Query BinaryEncoding
+}
+
+// Optimizers says when tails are sealed and segments merged. Zero: the default.
+type Optimizers struct {
+	// DeletedThreshold is the share of dead rows from which on a segment is written
+	// anew, if it has VacuumMinVectors rows.
+	DeletedThreshold float64
+	VacuumMinVectors int
+	// SegmentNumber is how many segments there should be at most; 0: by the number
+	// of processors.
+	SegmentNumber int
+	// MaxSegmentKB bounds what merging makes, IndexingThresholdKB is from how many kB
+	// of vectors on a segment gets a graph. 0: no bound; never.
+	MaxSegmentKB, IndexingThresholdKB uint64
+}
+
+// Settings is what of a collection's settings decides about the contents of
+// segments and the indexes over them. It takes effect at an entry of the log (W11).
+type Settings struct {
+	Vectors    []VectorSettings // sorted by name
+	Fields     []FieldIndex     // sorted by key
+	Optimizers Optimizers
+}
+
+// VectorSettings is what stands beside the vectors of one name.
+type VectorSettings struct {
+	Name         string
+	HNSW         HNSW
+	Quantization Quantization
+	// OnDisk: its vectors are read from the disk as they are needed.
+	OnDisk bool
+	// IDF (Sparse): weights of a query are scaled by inverse document frequency.
+	IDF bool
+}
+
+// Params trade speed against accuracy in one search.
+type Params struct {
+	// Ef is how many near rows a walk keeps; 0: the index's default.
+	Ef int
+	// Exact compares with all rows, without codes.
+	Exact bool
+	// IndexedOnly passes over rows without an index.
+	IndexedOnly bool
+	// IgnoreCodes walks over the vectors though there are codes; Rescore: nil, the
+	// kind's default; Oversampling: below 1 counts as 1.
+	IgnoreCodes  bool
+	Rescore      *bool
+	Oversampling float64
+}
