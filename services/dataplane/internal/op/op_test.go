@@ -186,7 +186,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"NaN", vec(1, float32(math.NaN())), ErrCorrupt},
 		{"infinity", vec(float32(math.Inf(1))), ErrCorrupt},
 		{"empty vector", vec(), ErrCorrupt},
-		{"names out of order", Op{Kind: UpdateVectors, Points: []Point{{Vectors: []Vector{{"b", []float32{1}}, {"a", []float32{1}}}}}}.Append(nil), ErrCorrupt},
+		{"names out of order", Op{Kind: UpdateVectors, Points: []Point{{Vectors: []Vector{{Name: "b", Data: []float32{1}}, {Name: "a", Data: []float32{1}}}}}}.Append(nil), ErrCorrupt},
 		{"payload", Op{Kind: OverwritePayload, Groups: []Group{{Payload: payload.Doc{1, 2, 3}}}}.Append(nil), payload.ErrCorrupt},
 		{"payload, too", Op{Kind: OverwritePayload, Groups: []Group{{Payload: payload.Doc{1, 2, 3}}}}.Append(nil), ErrCorrupt},
 	} {
