@@ -263,7 +263,7 @@ func golden() (lines []string) {
 		panic(err)
 	}
 	one, two := topology.NumberID(1), topology.UUIDID([16]byte{0xAB, 15: 0xCD})
-	vs := []Vector{{"", []float32{1, -0.5}}, {"t", []float32{2}}}
+	vs := []Vector{{Name: "", Data: []float32{1, -0.5}}, {Name: "t", Data: []float32{2}}}
 	for _, o := range []Op{
 		{Kind: EpochStart},
 		{Kind: Upsert, Points: []Point{{one, vs, doc}, {ID: two}}},
