@@ -19,7 +19,7 @@ func Decode(body []byte) (Op, error) {
 	if len(body) < 2 || len(body) > MaxBody {
 		return Op{}, fmt.Errorf("%w: body of %d bytes", ErrCorrupt, len(body))
 	}
-	if body[0] != bodyVersion || Kind(body[1]) > Mark {
+	if body[0] != bodyVersion || Kind(body[1]) > Merge {
 		return Op{}, fmt.Errorf("%w: body version %d, kind %d", ErrVersion, body[0], body[1])
 	}
 	o := Op{Kind: Kind(body[1])}
@@ -57,7 +57,14 @@ func Decode(body []byte) (Op, error) {
 		o.Revision, o.Settings = r.Uvarint(), r.Bytes()
 	case Floor:
 		o.Floor = HLC(r.Uint64())
-	case EpochStart, Mark:
+	case Merge:
+		o.Parts = make([]topology.Seq, r.Count(1))
+		for i := range o.Parts {
+			if o.Parts[i] = topology.Seq(r.Uvarint()); i > 0 && o.Parts[i] <= o.Parts[i-1] {
+				r.Fail("parts out of order")
+			}
+		}
+	case EpochStart, Mark, Seal:
 	default:
 		return Op{}, fmt.Errorf("%w: kind %d", ErrCorrupt, o.Kind)
 	}

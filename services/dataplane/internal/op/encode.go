@@ -50,7 +50,12 @@ func (o Op) Append(dst []byte) []byte {
 		dst = appendBytes(binary.AppendUvarint(dst, o.Revision), o.Settings)
 	case Floor:
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(o.Floor))
-	case EpochStart, Mark:
+	case Merge:
+		dst = binary.AppendUvarint(dst, uint64(len(o.Parts)))
+		for _, p := range o.Parts {
+			dst = binary.AppendUvarint(dst, uint64(p))
+		}
+	case EpochStart, Mark, Seal:
 	}
 	return dst
 }

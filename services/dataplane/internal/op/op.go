@@ -72,6 +72,11 @@ const (
 	// Mark changes nothing; each replica remembers the digest of its state there,
 	// so that replicas can be compared at one place of the log (C8).
 	Mark
+	// Seal ends the tail: its points become a part of their own, named by the entry's
+	// seq, that only loses rows from then on.
+	Seal
+	// Merge makes one part, named by the entry's seq, of the living rows of others.
+	Merge
 )
 
 // Op is a decoded body. Which fields count is said by Kind:
@@ -85,7 +90,8 @@ const (
 //	DeleteVectors                   IDs, Names (vector names)
 //	Config            Revision, Settings
 //	Floor             Floor
-//	EpochStart, Mark  none
+//	Merge             Parts, ascending
+//	EpochStart, Mark, Seal  none
 type Op struct {
 	Kind     Kind
 	Points   []Point
@@ -95,6 +101,7 @@ type Op struct {
 	Revision uint64
 	Settings []byte
 	Floor    HLC
+	Parts    []topology.Seq
 }
 
 // Point is a point in stored form: vectors normalised and converted, payload

@@ -65,7 +65,7 @@ var vectorsGen = rapid.Custom(func(t *rapid.T) []Vector {
 
 var opGen = rapid.Custom(func(t *rapid.T) Op {
 	o := Op{Kind: rapid.SampledFrom([]Kind{EpochStart, Upsert, Delete, SetPayload, OverwritePayload, DeletePayload,
-		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor, Mark}).Draw(t, "kind")}
+		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor, Mark, Seal, Merge}).Draw(t, "kind")}
 	ids := rapid.SliceOfN(idGen, 0, 20)
 	switch o.Kind {
 	case Upsert, UpdateVectors:
@@ -89,6 +89,12 @@ var opGen = rapid.Custom(func(t *rapid.T) Op {
 		o.Revision, o.Settings = rapid.Uint64().Draw(t, "revision"), rapid.SliceOfN(rapid.Byte(), 1, 9).Draw(t, "settings")
 	case Floor:
 		o.Floor = HLC(rapid.Uint64().Draw(t, "floor"))
+	case Merge:
+		parts := rapid.SliceOfNDistinct(rapid.Uint64(), 1, 5, rapid.ID).Draw(t, "parts")
+		slices.Sort(parts)
+		for _, p := range parts {
+			o.Parts = append(o.Parts, topology.Seq(p))
+		}
 	}
 	return o
 })
@@ -136,7 +142,7 @@ func TestSplit(t *testing.T) {
 		room := rapid.IntRange(40, 400).Draw(t, "max")
 		parts, err := Split(o, room)
 		if errors.Is(err, ErrTooLarge) {
-			if len(o.Append(nil)) <= 40 {
+			if len(o.Append(nil)) <= 36 { // counts are taken for 5 bytes long
 				t.Fatal("small operation refused")
 			}
 			return
@@ -176,7 +182,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, ErrCorrupt},
 		{"version", []byte{2, 1}, ErrVersion},
-		{"kind", []byte{1, byte(Mark) + 1}, ErrVersion},
+		{"kind", []byte{1, byte(Merge) + 1}, ErrVersion},
 		{"kind 0", []byte{1, 0}, ErrCorrupt},
 		{"tail", []byte{1, byte(EpochStart), 0}, ErrCorrupt},
 		{"tail of a mark", []byte{1, byte(Mark), 0}, ErrCorrupt},
@@ -184,6 +190,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"long number", []byte{1, byte(Delete), 0x80, 0}, ErrCorrupt},
 		{"too large", make([]byte, MaxBody+1), ErrCorrupt},
 		{"NaN", vec(1, float32(math.NaN())), ErrCorrupt},
+		{"parts out of order", Op{Kind: Merge, Parts: []topology.Seq{2, 2}}.Append(nil), ErrCorrupt},
 		{"infinity", vec(float32(math.Inf(1))), ErrCorrupt},
 		{"empty vector", vec(), ErrCorrupt},
 		{"names out of order", Op{Kind: UpdateVectors, Points: []Point{{Vectors: []Vector{{Name: "b", Data: []float32{1}}, {Name: "a", Data: []float32{1}}}}}}.Append(nil), ErrCorrupt},
@@ -277,6 +284,8 @@ func golden() (lines []string) {
 		{Kind: Config, Revision: 300, Settings: []byte("{}")},
 		{Kind: Floor, Floor: MakeHLC(5, 6)},
 		{Kind: Mark},
+		{Kind: Seal},
+		{Kind: Merge, Parts: []topology.Seq{7, 300}},
 	} {
 		lines = append(lines, fmt.Sprintf("%d %s", o.Kind, hex.EncodeToString(o.Append(nil))))
 	}

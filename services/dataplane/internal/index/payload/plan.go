@@ -83,6 +83,22 @@ func (s Selection) All(visit func(row uint32) bool) {
 	}
 }
 
+// From is All for the rows from one on.
+func (s Selection) From(from uint32, visit func(row uint32) bool) {
+	it := s.set.Iterator()
+	it.AdvanceIfNeeded(from)
+	for it.HasNext() && visit(it.Next()) {
+	}
+}
+
+// Without is the selection but for some rows; nil: none. It stays exact if it was.
+func (s Selection) Without(rows *roaring.Bitmap) Selection {
+	if rows != nil {
+		s.set = roaring.AndNot(s.set, rows)
+	}
+	return s
+}
+
 // Rows lists the rows in ascending order.
 func (s Selection) Rows() []uint32 { return s.set.ToArray() }
 

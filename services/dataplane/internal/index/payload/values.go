@@ -14,6 +14,9 @@ import (
 // Of makes an exact selection of rows, ascending or not.
 func Of(rows []uint32) Selection { return Selection{set: roaring.BitmapOf(rows...), Exact: true} }
 
+// In makes an exact selection of a set of rows, which it keeps.
+func In(set *roaring.Bitmap) Selection { return Selection{set: set, Exact: true} }
+
 // Facet counts the rows of sel, which is exact, that have each value of the field
 // at key; nil counts all rows. The first limit hits in the order of
 // query.CompareFacets are given, all of them with limit 0. false: no index can tell.

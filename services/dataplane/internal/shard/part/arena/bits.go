@@ -1,5 +1,7 @@
 package arena
 
+import "math/bits"
+
 // Bits is a set of rows.
 type Bits []uint64
 
@@ -21,4 +23,12 @@ func (b Bits) Clear(row uint32) {
 	if int(row>>6) < len(b) {
 		b[row>>6] &^= 1 << (row & 63)
 	}
+}
+
+// Count counts the rows in it.
+func (b Bits) Count() (n int) {
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
 }

@@ -1,0 +1,196 @@
+package part
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
+	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part/arena"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// Store keeps the values of one named vector of a tail.
+type Store interface {
+	Vectors
+	Put(row uint32, v op.Vector) error
+	Delete(row uint32)
+}
+
+// Tail is the points that were written last, in memory. Its maps and arrays hold
+// no pointers per point.
+type Tail struct {
+	Part
+	columns tailColumns
+	stores  []Store // as fields
+	free    []uint32
+	bytes   int // of vectors that are in use
+}
+
+// tailColumns are in the order of arrival.
+type tailColumns struct {
+	ids      map[topology.PointID]uint32
+	at       []topology.PointID
+	versions []op.HLC
+	used     arena.Bits
+	payloads arena.Arena
+}
+
+func (c *tailColumns) Rows() int                      { return len(c.at) }
+func (c *tailColumns) ID(row uint32) topology.PointID { return c.at[row] }
+func (c *tailColumns) Version(row uint32) op.HLC      { return c.versions[row] }
+func (c *tailColumns) Payload(row uint32) payload.Doc { return c.payloads.Get(row) }
+func (c *tailColumns) Find(id topology.PointID) (uint32, bool) {
+	row, ok := c.ids[id]
+	return row, ok
+}
+
+// NewTail makes an empty one.
+func NewTail(schema query.Schema, make func(query.VectorSchema) (Store, error)) (*Tail, error) {
+	t := &Tail{columns: tailColumns{ids: map[topology.PointID]uint32{}, payloads: arena.New()}}
+	t.Columns, t.used, t.indexes = &t.columns, &t.columns.used, &fieldindex.Set{}
+	vs := slices.Clone(schema.Vectors)
+	slices.SortFunc(vs, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
+	for _, v := range vs {
+		x, err := make(v)
+		if err != nil {
+			return nil, fmt.Errorf("index of vector %q: %w", v.Name, err)
+		}
+		t.stores = append(t.stores, x)
+		t.fields = append(t.fields, Field{VectorSchema: v, Vectors: x})
+	}
+	return t, nil
+}
+
+// SetIndexes replaces the indexes on payload fields.
+func (t *Tail) SetIndexes(s *fieldindex.Set) { t.indexes = s }
+
+// Points counts the points.
+func (t *Tail) Points() int { return len(t.columns.ids) }
+
+// Bytes is about what the points take: vectors and payloads.
+func (t *Tail) Bytes() int { return t.bytes + t.columns.payloads.Bytes() + rowBytes*len(t.columns.at) }
+
+// rowBytes is about what else a row takes.
+const rowBytes = 64
+
+// Seal is the part that t becomes; t must not be changed any more.
+func (t *Tail) Seal(number topology.Seq) *Part {
+	p := t.Part
+	p.Number, p.Dead = number, mask.New(p.Rows())
+	return &p
+}
+
+// Show makes p, which is alive, visible.
+func (t *Tail) Show(p *point.Point) error {
+	c := &t.columns
+	row, ok := c.ids[p.ID]
+	var old payload.Doc
+	if ok {
+		old = c.payloads.Get(row)
+	} else {
+		if n := len(t.free); n > 0 {
+			row, t.free = t.free[n-1], t.free[:n-1]
+			c.at[row] = p.ID
+		} else {
+			row = uint32(len(c.at))
+			c.at, c.versions = append(c.at, p.ID), append(c.versions, 0)
+		}
+		c.ids[p.ID] = row
+		c.used.Set(row)
+	}
+	c.versions[row] = p.Version()
+	c.payloads.Put(row, p.Payload)
+	t.indexes.Put(row, old, p.Payload)
+	i := 0
+	for f, x := range t.stores {
+		name := t.fields[f].Name
+		for i < len(p.Vectors) && p.Vectors[i].Name < name {
+			i++
+		}
+		t.drop(x, row)
+		if i < len(p.Vectors) && p.Vectors[i].Name == name && p.Vectors[i].Data != nil {
+			v := &p.Vectors[i]
+			if err := x.Put(row, op.Vector{Name: name, Data: v.Data}); err != nil {
+				return fmt.Errorf("point %s, vector %q: %w", p.ID, name, err)
+			}
+			t.bytes += 4 * len(v.Data)
+		}
+	}
+	return nil
+}
+
+func (t *Tail) drop(x Store, row uint32) {
+	if v, ok := x.Vector(row); ok {
+		t.bytes -= 4 * len(v.Data)
+		x.Delete(row)
+	}
+}
+
+// Hide takes a point out.
+func (t *Tail) Hide(id topology.PointID) {
+	c := &t.columns
+	row, ok := c.ids[id]
+	if !ok {
+		return
+	}
+	for _, x := range t.stores {
+		t.drop(x, row)
+	}
+	t.indexes.Put(row, c.payloads.Get(row), nil)
+	c.payloads.Put(row, nil)
+	delete(c.ids, id)
+	c.used.Clear(row)
+	t.free = append(t.free, row)
+}
+
+// DenseStore keeps dense vectors in an index.
+type DenseStore struct {
+	Name  string
+	Index index.Index
+	has   arena.Bits
+}
+
+// Put implements Store.
+func (d *DenseStore) Put(row uint32, v op.Vector) error {
+	if err := d.Index.Put(row, v.Data); err != nil {
+		return err
+	}
+	d.has.Set(row)
+	return nil
+}
+
+// Delete implements Store.
+func (d *DenseStore) Delete(row uint32) {
+	d.Index.Delete(row)
+	d.has.Clear(row)
+}
+
+// Has implements Vectors.
+func (d *DenseStore) Has(row uint32) bool { return d.has.Has(row) }
+
+// Len implements Vectors.
+func (d *DenseStore) Len() int { return d.Index.Len() }
+
+// Vector implements Vectors.
+func (d *DenseStore) Vector(row uint32) (op.Vector, bool) {
+	v, ok := d.Index.Vector(row, nil)
+	return op.Vector{Name: d.Name, Data: v}, ok
+}
+
+// Search implements Vectors. Whoever has rows die sees to it that they are not
+// accepted.
+func (d *DenseStore) Search(ctx context.Context, qs []Query, _ uint64) ([][]index.Hit, error) {
+	flat := make([]index.Query, len(qs))
+	for i := range qs {
+		flat[i] = qs[i].Query
+	}
+	return d.Index.SearchBatch(ctx, flat)
+}
