@@ -1,6 +1,10 @@
 package query
 
 import (
+	"cmp"
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -192,4 +196,59 @@ func (m *merger[T]) down(i int) {
 		m.heads[i], m.heads[c] = m.heads[c], m.heads[i]
 		i = c
 	}
+}
+
+// MergeFacets adds up what several parts counted, and keeps the first limit hits
+// in the order of CompareFacets, all with limit 0.
+func MergeFacets(parts [][]FacetHit, limit int) []FacetHit {
+	var out []FacetHit
+	if len(parts) == 1 {
+		out = parts[0]
+	} else {
+		at := map[filter.Scalar]int{}
+		for _, p := range parts {
+			for _, h := range p {
+				i, ok := at[h.Value]
+				if !ok {
+					i = len(out)
+					at[h.Value] = i
+					out = append(out, FacetHit{Value: h.Value})
+				}
+				out[i].Count += h.Count
+			}
+		}
+	}
+	slices.SortFunc(out, CompareFacets)
+	if limit > 0 && limit < len(out) {
+		out = slices.Clip(out[:limit])
+	}
+	return out
+}
+
+// MergeOrdered merges pages in the order of a field, ties by id.
+func MergeOrdered(o *Order, parts [][]Record, limit int) []Record {
+	m := newMerger(parts, func(a, b *Record) bool {
+		by := cmp.Compare(a.Order.number(), b.Order.number())
+		if o.Desc {
+			by = -by
+		}
+		return cmp.Or(by, a.ID.Compare(b.ID)) < 0
+	})
+	var out []Record
+	for len(out) < limit {
+		r := m.next()
+		if r == nil {
+			break
+		}
+		out = append(out, *r)
+	}
+	return out
+}
+
+// number is what values are ordered by.
+func (v *OrderValue) number() float64 {
+	if v.IsFloat {
+		return v.Float
+	}
+	return float64(v.Int)
 }

@@ -25,6 +25,10 @@ type staged struct {
 	old    point.Digest // its contribution then
 	touch  bool         // changed in this step
 	gone   bool         // forgotten in this step
+	// Where it was before: in the tail, among the dead, or in row of from.
+	inTail, inDead bool
+	from           *sealed
+	row            uint32
 }
 
 // Apply applies committed entries in the order of the log (W7, P5). Entries at
@@ -69,10 +73,10 @@ func (s *Shard) giveUp(err error) error {
 		err = errors.Join(err, a.batch.Close())
 	}
 	clear(a.staged)
-	a.order, a.batch, a.indexes = a.order[:0], nil, nil
-	s.rows.RLock()
-	a.meta = s.rows.config
-	s.rows.RUnlock()
+	a.order, a.batch, a.change = a.order[:0], nil, nil
+	s.state.RLock()
+	a.meta = s.state.config
+	s.state.RUnlock()
 	return err
 }
 
@@ -87,8 +91,9 @@ func (s *Shard) stage(e *op.Entry) error {
 		return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, e.Seq, err)
 	}
 	// A Floor looks at everything stored and forgets points, a Mark takes the digest
-	// of what is stored, a Config indexes what is shown: each a step of its own.
-	alone := o.Kind == op.Floor || o.Kind == op.Mark || o.Kind == op.Config
+	// of what is stored, a Config indexes what is shown, the others change where it
+	// is: each a step of its own.
+	alone := o.Kind >= op.Config
 	if alone {
 		if err := s.commit(); err != nil {
 			return err
@@ -110,11 +115,15 @@ func (s *Shard) stage(e *op.Entry) error {
 	switch o.Kind {
 	case op.Config:
 		a.meta.revision, a.meta.settings = o.Revision, slices.Clone(o.Settings)
-		a.indexes, err = s.indexed(a.meta.settings)
+		err = s.stageConfig()
 	case op.Floor:
 		err = s.stageFloor(o.Floor)
 	case op.Mark:
 		a.meta.Mark = point.Mark{Seq: e.Seq, Digest: a.meta.digest}
+	case op.Seal:
+		err = s.stageSeal(e.Seq)
+	case op.Merge:
+		err = s.stageMerge(e.Seq, o.Parts)
 	default:
 		err = s.stageChanges(e, &o)
 	}
@@ -149,41 +158,77 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 // are stored and not shown.
 func (s *Shard) fits(c point.Change) error {
 	for _, v := range c.Vectors {
-		if f := s.rows.field(v.Name); f != nil && len(v.Data) != f.Size {
+		if f := s.state.tail.Field(v.Name); f != nil && len(v.Data) != f.Size {
 			return &DimensionError{Name: v.Name, Want: f.Size, Got: len(v.Data)}
 		}
 	}
 	return nil
 }
 
-// load1 brings a point into the current step.
+// load1 brings a point into the current step. Only this goroutine changes what the
+// state shows, so it reads it without the lock.
 func (s *Shard) load1(id topology.PointID) (*staged, error) {
 	a := &s.apply
 	if p, ok := a.staged[id]; ok {
 		return p, nil
 	}
 	p := &staged{Point: point.Point{ID: id}}
-	_, shown := s.rows.ids[id]
-	if _, hidden := a.hidden[id]; shown || hidden {
-		a.key = idKey(a.key, pointSpace, id)
-		v, closer, err := s.store.Get(a.key)
-		if err != nil {
-			return nil, s.store.classify(err)
+	var err error
+	if _, p.inTail = s.state.tail.Find(id); p.inTail {
+		a.key = tailKey(a.key, a.manifest.active, id)
+		err = s.loadKey(p)
+	} else if buried, ok := a.dead[id]; ok {
+		if p.inDead = true; !buried {
+			a.key = idKey(a.key, deadSpace, id)
+			err = s.loadKey(p)
 		}
-		// Kept until the step ends, longer than the store lends it.
-		v = slices.Clone(v)
-		if err := closer.Close(); err != nil {
-			return nil, s.store.classify(err)
-		}
-		if p.Point, err = point.Decode(id, v); err != nil {
-			return nil, storedError(err)
-		}
-		p.stored = true
-		p.old, a.hash = point.DigestOf(id, v, a.hash)
+	} else if p.from, p.row = s.state.sealed.find(id); p.from != nil {
+		err = s.loadSealed(p)
+	}
+	if err != nil {
+		return nil, err
 	}
 	a.staged[id] = p
 	a.order = append(a.order, p)
 	return p, nil
+}
+
+// loadKey reads a point that is stored under a.key.
+func (s *Shard) loadKey(p *staged) error {
+	v, closer, err := s.store.Get(s.apply.key)
+	if err != nil {
+		return s.store.classify(err)
+	}
+	// Kept until the step ends, longer than the store lends it.
+	v = slices.Clone(v)
+	if err := closer.Close(); err != nil {
+		return s.store.classify(err)
+	}
+	return s.loaded(p, v)
+}
+
+func (s *Shard) loadSealed(p *staged) error {
+	if p.from.seg == nil {
+		s.apply.key = tailKey(s.apply.key, p.from.gen, p.ID)
+		return s.loadKey(p)
+	}
+	if err := p.from.seg.Point(p.row, &p.Point); err != nil {
+		return segmentError(err)
+	}
+	s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
+	p.stored = true
+	p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
+	return nil
+}
+
+func (s *Shard) loaded(p *staged, v []byte) (err error) {
+	id := p.ID
+	if p.Point, err = point.Decode(id, v); err != nil {
+		return storedError(err)
+	}
+	p.stored = true
+	p.old, s.apply.hash = point.DigestOf(id, v, s.apply.hash)
+	return nil
 }
 
 // commit stores the current step in one batch and then shows it.
@@ -202,6 +247,11 @@ func (s *Shard) commit() error {
 	a.val = a.meta.append(a.val)
 	if err := a.batch.Set(metaKey(), a.val, nil); err != nil {
 		return err
+	}
+	if a.change != nil {
+		if err := a.batch.Set(partsKey(), a.change.manifest.append(nil), nil); err != nil {
+			return err
+		}
 	}
 	if err := s.store.room(a.batch.Len()); err != nil {
 		return err
@@ -223,64 +273,99 @@ func (s *Shard) put(p *staged) error {
 	if p.stored {
 		a.meta.digest = a.meta.digest.Sub(p.old)
 	}
+	a.key = idKey(a.key, openSpace, p.ID)
+	var err error
+	switch {
+	case p.gone, p.Settled():
+		if p.stored {
+			err = a.batch.Delete(a.key, nil)
+		}
+	default:
+		err = a.batch.Set(a.key, nil, nil)
+	}
+	if err != nil {
+		return err
+	}
 	if p.gone {
-		a.key = idKey(a.key, pointSpace, p.ID)
-		a.val = idKey(a.val, openSpace, p.ID)
-		return errors.Join(a.batch.Delete(a.key, nil), a.batch.Delete(a.val, nil))
+		return s.bury(p)
 	}
 	a.val = p.AppendBinary(a.val[:0])
 	var d point.Digest
 	d, a.hash = point.DigestOf(p.ID, a.val, a.hash)
 	a.meta.digest = a.meta.digest.Add(d)
-	a.key = idKey(a.key, pointSpace, p.ID)
-	if err := a.batch.Set(a.key, a.val, nil); err != nil {
-		return err
+	stays, leaves := tailKey(a.key, a.manifest.active, p.ID), idKey(nil, deadSpace, p.ID)
+	left := p.inDead
+	if !p.Alive {
+		stays, leaves, left = leaves, stays, p.inTail
 	}
-	a.key = idKey(a.key, openSpace, p.ID)
-	switch {
-	case !p.Settled():
+	if left {
+		err = a.batch.Delete(leaves, nil)
+	}
+	return errors.Join(err, a.batch.Set(stays, a.val, nil))
+}
+
+// bury forgets a point. What sealed parts have of it must not come up again.
+func (s *Shard) bury(p *staged) error {
+	a := &s.apply
+	a.key = idKey(a.key, deadSpace, p.ID)
+	if s.state.sealed.contain(p.ID) {
 		return a.batch.Set(a.key, nil, nil)
-	case p.stored:
-		return a.batch.Delete(a.key, nil)
-	default:
-		return nil
 	}
+	return a.batch.Delete(a.key, nil)
 }
 
 // show makes the stored step visible, all of it at one instant.
 func (s *Shard) show() error {
-	a := &s.apply
-	s.rows.Lock()
-	defer s.rows.Unlock()
+	a, st := &s.apply, &s.state
+	st.Lock()
+	defer st.Unlock()
 	for _, p := range a.order {
+		if !p.touch {
+			continue
+		}
+		if p.from != nil {
+			p.from.Dead.Kill(p.row, uint64(a.meta.Seq))
+		}
 		switch {
-		case !p.touch:
 		case p.gone:
-			delete(a.hidden, p.ID)
+			if delete(a.dead, p.ID); st.sealed.contain(p.ID) {
+				a.dead[p.ID] = true
+			}
 		case p.Alive:
-			delete(a.hidden, p.ID)
-			if err := s.rows.show(&p.Point); err != nil {
+			delete(a.dead, p.ID)
+			if err := st.tail.Show(&p.Point); err != nil {
 				return s.store.fail(err)
 			}
 		default:
-			s.rows.hide(p.ID)
-			a.hidden[p.ID] = struct{}{}
+			st.tail.Hide(p.ID)
+			a.dead[p.ID] = false
 		}
+		st.points += p.shown() - p.wasShown()
 	}
-	if a.indexes != nil {
-		s.rows.indexes, a.indexes = a.indexes, nil
-	}
-	s.rows.publish(&a.meta)
+	err := a.change.perform(s)
+	a.change = nil
+	st.publish(&a.meta)
 	clear(a.staged)
 	clear(a.order)
 	a.order = a.order[:0]
-	return nil
+	return err
 }
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// shown and wasShown count the point in what reads see, after the step and before.
+func (p *staged) shown() int    { return count(p.Alive && !p.gone) }
+func (p *staged) wasShown() int { return count(p.inTail || p.from != nil) }
 
 // stageFloor folds away what is below floor (D2): stamps, tombstones, dedup.
 func (s *Shard) stageFloor(floor op.HLC) error {
 	a := &s.apply
-	err := s.scan(openSpace, func(key []byte) error {
+	err := s.store.scan([]byte{openSpace}, []byte{openSpace + 1}, func(key, _ []byte) error {
 		id, err := topology.DecodePointID(key[1:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -296,7 +381,7 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 		return err
 	}
 	late := floor + op.MakeHLC(coordinatorHead, 0)
-	return s.scan(ageSpace, func(key []byte) error {
+	return s.store.scan([]byte{ageSpace}, []byte{ageSpace + 1}, func(key, _ []byte) error {
 		h, id, err := decodeAgeKey(key)
 		if err != nil {
 			return err
@@ -322,18 +407,3 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 
 // errEnough ends a scan early.
 var errEnough = errors.New("enough")
-
-// scan calls visit for the keys of a space in order.
-func (s *Shard) scan(space byte, visit func(key []byte) error) error {
-	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}})
-	if err != nil {
-		return s.store.classify(err)
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = visit(it.Key())
-	}
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return errors.Join(err, s.store.classify(errors.Join(it.Error(), it.Close())))
-}

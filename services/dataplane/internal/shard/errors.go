@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -33,34 +34,19 @@ var (
 
 // What is wrong with a request.
 var (
-	ErrDimension  = errors.New("wrong vector dimension")
-	ErrVectorName = errors.New("no such vector name")
+	ErrDimension  = part.ErrDimension
+	ErrVectorName = part.ErrVectorName
+	ErrNotFinite  = part.ErrNotFinite
+	ErrNoIndex    = part.ErrNoIndex
 	ErrNoPoint    = errors.New("no such point")
-	ErrNotFinite  = errors.New("vector element is NaN or infinite")
 	ErrWrite      = errors.New("malformed write")
-	// ErrNoIndex: the replica has no index that could answer. One that the collection
-	// asks for may be about to come.
-	ErrNoIndex = errors.New("no index on the payload field that could answer")
 )
 
 // DimensionError is ErrDimension with its particulars.
-type DimensionError struct {
-	Name      string
-	Want, Got int
-}
-
-func (e *DimensionError) Error() string {
-	return fmt.Sprintf("%v: vector %q has %d elements, expected %d", ErrDimension, e.Name, e.Got, e.Want)
-}
-
-func (e *DimensionError) Unwrap() error { return ErrDimension }
+type DimensionError = part.DimensionError
 
 // VectorNameError is ErrVectorName with the name.
-type VectorNameError struct{ Name string }
-
-func (e *VectorNameError) Error() string { return fmt.Sprintf("%v: %q", ErrVectorName, e.Name) }
-
-func (e *VectorNameError) Unwrap() error { return ErrVectorName }
+type VectorNameError = part.VectorNameError
 
 // NoPointError is ErrNoPoint with the first id that is missing.
 type NoPointError struct{ ID topology.PointID }

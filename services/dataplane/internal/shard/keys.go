@@ -12,17 +12,35 @@ import (
 // The keys of the store (docs/format/shard.md). The first byte is the space.
 const (
 	metaSpace  = 0x00 // the one record of the shard itself
-	pointSpace = 0x01 // id -> stored point
+	pointSpace = 0x01 // id -> stored point; of forms 1 and 2 only
 	openSpace  = 0x02 // id -> nothing: points that a Floor may change
 	dedupSpace = 0x03 // op id -> seq, hlc
 	ageSpace   = 0x04 // hlc big-endian, op id -> nothing: dedup by age
-	endSpace   = 0x05
+	tailSpace  = 0x05 // generation big-endian, id -> stored point: tails, that of now and those that wait to become segments
+	deadSpace  = 0x06 // id -> stored point that is not alive; or nothing: not stored at all, whatever sealed parts say
+	partsSpace = 0x07 // the manifest
+	endSpace   = 0x08
 )
 
-// formVersion is the first byte of the meta record. Version 1 had no mark.
-const formVersion = 2
+// formVersion is the first byte of the meta record. Version 1 had no mark, version
+// 2 all points in one space.
+const formVersion = 3
 
 func metaKey() []byte { return []byte{metaSpace} }
+
+func partsKey() []byte { return []byte{partsSpace} }
+
+// generation is the prefix of the keys of a tail.
+func generation(dst []byte, gen topology.Seq) []byte {
+	return binary.BigEndian.AppendUint64(append(dst[:0], tailSpace), uint64(gen))
+}
+
+// tailHead is how long a tail's key is before the id.
+const tailHead = 1 + 8
+
+func tailKey(dst []byte, gen topology.Seq, id topology.PointID) []byte {
+	return id.Append(generation(dst, gen))
+}
 
 func idKey(dst []byte, space byte, id topology.PointID) []byte {
 	return id.Append(append(dst[:0], space))
@@ -73,6 +91,7 @@ type meta struct {
 	digest   point.Digest
 	revision uint64 // of the last Config entry (W11)
 	settings []byte
+	form     byte // that it was read in; 0: it was not
 }
 
 func (m *meta) append(dst []byte) []byte {
@@ -90,6 +109,7 @@ func decodeMeta(b []byte) (m meta, err error) {
 	if (version == 0 || version > formVersion) && r.Err() == nil {
 		return m, fmt.Errorf("%w: form %d", ErrVersion, version)
 	}
+	m.form = version
 	m.Epoch, m.Run, m.Seq = topology.Epoch(r.Uint64()), topology.Run(r.Uint64()), topology.Seq(r.Uint64())
 	m.HLC, m.Floor = op.HLC(r.Uint64()), op.HLC(r.Uint64())
 	m.digest = point.Digest{A: r.Uint64(), B: r.Uint64()}

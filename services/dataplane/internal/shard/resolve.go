@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -28,9 +29,9 @@ func (s *Shard) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.rows.RLock()
-	defer s.rows.RUnlock()
-	v := resolver{rows: s.rows, w: w, filter: m}
+	r := s.read()
+	defer r.end()
+	v := resolver{reader: r, w: w, filter: m}
 	ops, err := v.resolve(ctx)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (w *Write) NeedsState() bool {
 }
 
 type resolver struct {
-	*rows
+	*reader
 	w      *Write
 	filter *filter.Matcher
 }
@@ -89,7 +90,9 @@ func (v *resolver) resolve(ctx context.Context) ([]op.Op, error) {
 // but for deletions of points and of vectors.
 func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err error) {
 	if v.w.Filter != nil {
-		err = v.scan(ctx, v.choose(v.filter, v.w.Filter), func(row uint32) { ids = append(ids, v.at[row]) })
+		err = v.each(func(p part.View) error {
+			return p.Scan(ctx, p.Choose(v.filter, v.w.Filter), func(row uint32) { ids = append(ids, p.ID(row)) })
+		})
 		slices.SortFunc(ids, topology.PointID.Compare)
 		return ids, err
 	}
@@ -99,7 +102,7 @@ func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err err
 			continue
 		}
 		seen[id] = struct{}{}
-		if _, ok := v.ids[id]; !ok {
+		if _, _, ok := v.row(id); !ok {
 			switch v.w.Kind {
 			case op.Delete:
 				// Kept: it also hides what is still on its way (P5).
@@ -119,20 +122,19 @@ func (v *resolver) targets(ctx context.Context) (ids []topology.PointID, err err
 func (v *resolver) points() ([]op.Op, error) {
 	place := make(map[topology.PointID]int, len(v.w.Points))
 	out := make([]op.Point, 0, len(v.w.Points))
-	sub := subject{rows: v.rows}
 	for i := range v.w.Points {
 		p := v.w.Points[i]
 		vs, err := v.stored(p.Vectors)
 		if err != nil {
 			return nil, fmt.Errorf("point %s: %w", p.ID, err)
 		}
-		row, exists := v.ids[p.ID]
+		in, row, exists := v.row(p.ID)
 		switch {
 		case !exists && v.w.Kind == op.UpdateVectors:
 			return nil, &NoPointError{ID: p.ID}
 		case exists && v.w.Mode == InsertOnly, !exists && v.w.Mode == UpdateOnly:
 			continue
-		case exists && !sub.match(v.filter, row):
+		case exists && !in.Subject().Match(v.filter, row):
 			continue
 		}
 		p.Vectors = vs
@@ -173,14 +175,14 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 	out := slices.Clone(vs)
 	slices.SortFunc(out, byName)
 	for i := range out {
-		f := v.field(out[i].Name)
+		f := v.tail.Field(out[i].Name)
 		if f == nil {
 			return nil, &VectorNameError{Name: out[i].Name}
 		}
 		if i > 0 && out[i-1].Name == out[i].Name {
 			return nil, fmt.Errorf("%w: vector %q occurs twice", ErrWrite, out[i].Name)
 		}
-		if err := f.check(out[i].Data); err != nil {
+		if err := f.Check(out[i].Data); err != nil {
 			return nil, err
 		}
 		if f.Distance == query.Cosine {
@@ -190,6 +192,16 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 		}
 	}
 	return out, nil
+}
+
+// payload of a point that exists. It may alias memory of a part, for as long as the
+// read lasts.
+func (v *resolver) payload(id topology.PointID) payload.Doc {
+	in, row, ok := v.row(id)
+	if !ok {
+		return nil
+	}
+	return in.Payload(row)
 }
 
 // setPayload sets the payload's keys. A null removes its key, as the public
@@ -210,7 +222,7 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 		})
 	}
 	for _, id := range ids {
-		if err := fits(v.payloads.Get(v.ids[id]), v.w.Payload); err != nil {
+		if err := fits(v.payload(id), v.w.Payload); err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}
 	}
@@ -296,7 +308,7 @@ func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (paylo
 	groups := []op.Group(nil)
 	place := map[string]int{}
 	for _, id := range ids {
-		d, err := edit(v.payloads.Get(v.ids[id]))
+		d, err := edit(v.payload(id))
 		if err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}
@@ -322,7 +334,7 @@ func (v *resolver) deleteVectors(ids []topology.PointID) ([]op.Op, error) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	for _, n := range names {
-		if v.field(n) == nil {
+		if v.tail.Field(n) == nil {
 			return nil, &VectorNameError{Name: n}
 		}
 	}

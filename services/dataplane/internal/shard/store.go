@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -325,31 +326,133 @@ func (s *store) seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err er
 	return seq, h, err == nil, errors.Join(err, closer.Close())
 }
 
-// readAll reads every stored byte, shows visit the points in the order of their
-// ids and computes their digest.
-func (s *store) readAll(visit func(id topology.PointID, stored []byte) error) (d point.Digest, err error) {
-	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{metaSpace}, UpperBound: []byte{endSpace}})
-	if err != nil {
+// readAll reads every stored byte, shows the points of a generation in a tail, tells
+// who is dead, and computes the digest of both.
+func (s *store) readAll(active topology.Seq, tail *part.Tail, dead func(id topology.PointID, buried bool)) (d point.Digest, err error) {
+	if d, err = s.readTail(active, tail); err != nil {
 		return d, err
 	}
 	var scratch []byte
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		if it.Key()[0] != pointSpace {
-			continue // read for its checksum only
+	err = s.scan([]byte{deadSpace}, []byte{deadSpace + 1}, func(key, v []byte) error {
+		id, err := topology.DecodePointID(key[1:])
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
-		id, bad := topology.DecodePointID(it.Key()[1:])
-		if bad != nil {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, bad)
-			break
+		if dead(id, len(v) == 0); len(v) == 0 {
+			return nil
 		}
-		var v []byte
-		if v, err = it.ValueAndErr(); err == nil {
-			var one point.Digest
-			one, scratch = point.DigestOf(id, v, scratch)
-			d, err = d.Add(one), visit(id, v)
+		p, err := point.Decode(id, v)
+		if err != nil {
+			return storedError(err)
+		}
+		if p.Alive {
+			return fmt.Errorf("%w: point %s lives among the dead", ErrCorrupt, id)
+		}
+		var one point.Digest
+		one, scratch = point.DigestOf(id, v, scratch)
+		d = d.Add(one)
+		return nil
+	})
+	if err != nil {
+		return d, err
+	}
+	// The others are read for their checksums only.
+	for _, space := range []byte{openSpace, dedupSpace, ageSpace} {
+		if err := s.scan([]byte{space}, []byte{space + 1}, func(_, _ []byte) error { return nil }); err != nil {
+			return d, err
 		}
 	}
-	return d, errors.Join(err, it.Error(), it.Close())
+	return d, nil
+}
+
+// readTail shows the points of a generation in a tail and computes their digest.
+func (s *store) readTail(gen topology.Seq, tail *part.Tail) (d point.Digest, err error) {
+	var scratch []byte
+	err = s.scan(generation(nil, gen), generation(nil, gen+1), func(key, v []byte) error {
+		id, err := topology.DecodePointID(key[tailHead:])
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		p, err := point.Decode(id, v)
+		if err != nil {
+			return storedError(err)
+		}
+		if !p.Alive {
+			return fmt.Errorf("%w: point %s is dead among the living", ErrCorrupt, id)
+		}
+		if err := tail.Show(&p); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		var one point.Digest
+		one, scratch = point.DigestOf(id, v, scratch)
+		d = d.Add(one)
+		return nil
+	})
+	return d, err
+}
+
+// scan calls visit for the keys from low to below high, in order, until it answers
+// an error; errEnough is none.
+func (s *store) scan(low, high []byte, visit func(key, value []byte) error) error {
+	return scan(s, s.DB, low, high, visit)
+}
+
+// scan reads a store or a snapshot of it.
+func scan(s *store, from pebble.Reader, low, high []byte, visit func(key, value []byte) error) error {
+	it, err := from.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: high})
+	if err != nil {
+		return s.classify(err)
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var v []byte
+		if v, err = it.ValueAndErr(); err == nil {
+			err = visit(it.Key(), v)
+		}
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return errors.Join(err, s.classify(errors.Join(it.Error(), it.Close())))
+}
+
+// upgrade brings a store of forms 1 and 2 into the present one: points leave the
+// one space that all had. Nothing is lost when it is cut short: it begins anew, for
+// the meta record is written last.
+func (s *store) upgrade(m meta) error {
+	if m.form == 0 || m.form == formVersion {
+		return nil
+	}
+	b := s.NewBatch()
+	put := func() error {
+		err := errors.Join(s.room(b.Len()), s.Apply(b, pebble.NoSync), b.Close())
+		b = s.NewBatch()
+		return err
+	}
+	err := s.scan([]byte{pointSpace}, []byte{pointSpace + 1}, func(key, v []byte) error {
+		id, err := topology.DecodePointID(key[1:])
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		p, err := point.Decode(id, v)
+		if err != nil {
+			return storedError(err)
+		}
+		to := idKey(nil, deadSpace, id)
+		if p.Alive {
+			to = tailKey(nil, 0, id)
+		}
+		if err := b.Set(to, v, nil); err != nil || b.Len() < batchBytes {
+			return err
+		}
+		return put()
+	})
+	if err == nil {
+		err = errors.Join(b.DeleteRange([]byte{pointSpace}, []byte{pointSpace + 1}, nil), b.Set(metaKey(), m.append(nil), nil))
+	}
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return put()
 }
 
 // close ends the store; what was not flushed is lost, as in a crash.

@@ -286,3 +286,27 @@ func (f *Field) Check(data []float32) error {
 	}
 	return nil
 }
+
+// Shadow lets the rows of old be dead, for all times, whose ids later has.
+func Shadow(old, later *Part) {
+	if !old.sorted || !later.sorted {
+		for row := range uint32(later.Rows()) {
+			if r, ok := old.Find(later.ID(row)); later.holds(row) && ok {
+				old.Dead.Kill(r, 0)
+			}
+		}
+		return
+	}
+	var a, b uint32
+	for a < uint32(old.Rows()) && b < uint32(later.Rows()) {
+		switch by := old.ID(a).Compare(later.ID(b)); {
+		case by < 0:
+			a++
+		case by > 0:
+			b++
+		default:
+			old.Dead.Kill(a, 0)
+			a, b = a+1, b+1
+		}
+	}
+}

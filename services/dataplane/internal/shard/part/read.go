@@ -287,3 +287,17 @@ func (v View) ByField(ctx context.Context, q *query.Scroll, m *filter.Matcher, w
 	})
 	return page, err
 }
+
+// CheckQuery tells whether a query can be asked.
+func (p *Part) CheckQuery(q *query.Nearest) error {
+	f := p.Field(q.Using)
+	if f == nil {
+		return &VectorNameError{Name: q.Using}
+	}
+	return f.Check(q.Vector)
+}
+
+// Search answers queries on one named vector.
+func (v View) Search(ctx context.Context, name string, qs []Query) ([][]index.Hit, error) {
+	return v.Field(name).Search(ctx, qs, v.at)
+}

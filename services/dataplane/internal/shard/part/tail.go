@@ -194,3 +194,10 @@ func (d *DenseStore) Search(ctx context.Context, qs []Query, _ uint64) ([][]inde
 	}
 	return d.Index.SearchBatch(ctx, flat)
 }
+
+// IDs visits the points in no order.
+func (t *Tail) IDs(visit func(topology.PointID)) {
+	for id := range t.columns.ids {
+		visit(id)
+	}
+}

@@ -1,0 +1,211 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+)
+
+// worker makes segments, and what is derived from them, one at a time.
+type worker struct {
+	news   chan struct{} // cap 1
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	// writing is held while there are files that no manifest names yet.
+	writing sync.Mutex
+}
+
+// retryWork is how long a full disk is left alone.
+const retryWork = time.Second
+
+func (s *Shard) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.work.cancel = cancel
+	s.work.done.Go(func() { s.toil(ctx) })
+}
+
+func (s *Shard) stop() {
+	s.work.cancel()
+	s.work.done.Wait()
+}
+
+// wake tells the worker that there may be something to do.
+func (s *Shard) wake() {
+	select {
+	case s.work.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Shard) toil(ctx context.Context) {
+	for {
+		busy, err := s.toilOnce(ctx)
+		var again <-chan time.Time
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && vfs.IsNoSpace(err), errors.Is(err, ErrNoSpace):
+			t := time.NewTimer(retryWork)
+			defer t.Stop()
+			again = t.C
+		case err != nil:
+			_ = s.store.fail(err)
+			return
+		case busy:
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.work.news:
+		case <-again:
+		}
+	}
+}
+
+// toilOnce makes one thing; false: there is nothing to make.
+func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
+	s.apply.Lock()
+	jobs := s.apply.jobs
+	s.apply.Unlock()
+	if len(jobs) > 0 {
+		return true, s.perform(ctx, jobs[0])
+	}
+	return s.derive(ctx)
+}
+
+// perform makes the segment of a job.
+func (s *Shard) perform(ctx context.Context, j *job) error {
+	release, err := s.admit(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s.work.writing.Lock()
+	defer s.work.writing.Unlock()
+	n := 0
+	for i := range j.sources {
+		n += j.sources[i].alive()
+	}
+	var made *sealed
+	if n > 0 {
+		spec := segment.Spec{Part: j.number, Vectors: s.vectors()}
+		d, err := segment.Write(ctx, s.opts.FS, s.segments(), spec, n, s.points(j))
+		if err != nil {
+			return segmentError(err)
+		}
+		if made, err = s.open(j.number, d, nil); err != nil {
+			return err
+		}
+	}
+	done, err := s.install(j, made)
+	if made != nil && !done {
+		err = errors.Join(err, made.files.discard())
+	}
+	return err
+}
+
+// admit waits for a place among those that work in the background.
+func (s *Shard) admit(ctx context.Context) (release func(), err error) {
+	if s.opts.Background == nil {
+		return func() {}, nil
+	}
+	select {
+	case s.opts.Background <- struct{}{}:
+		return func() { <-s.opts.Background }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// points are the points that were alive at the job's entry, by id.
+func (s *Shard) points(j *job) iter.Seq2[*point.Point, error] {
+	return func(yield func(*point.Point, error) bool) {
+		var heads []*head
+		defer func() {
+			for _, h := range heads {
+				h.stop()
+			}
+		}()
+		for i := range j.sources {
+			h := &head{}
+			h.next, h.stop = iter.Pull2(s.alive(&j.sources[i]))
+			if h.step() {
+				heads = append(heads, h)
+			} else {
+				h.stop()
+			}
+		}
+		for len(heads) > 0 {
+			least := 0
+			for i, h := range heads[1:] {
+				if heads[least].err == nil && (h.err != nil || h.p.ID.Compare(heads[least].p.ID) < 0) {
+					least = i + 1
+				}
+			}
+			h := heads[least]
+			if !yield(h.p, h.err) || h.err != nil {
+				return
+			}
+			if !h.step() {
+				h.stop()
+				heads = slices.Delete(heads, least, least+1)
+			}
+		}
+	}
+}
+
+// head is the next point of a source.
+type head struct {
+	p    *point.Point
+	err  error
+	next func() (*point.Point, error, bool)
+	stop func()
+}
+
+func (h *head) step() (ok bool) {
+	h.p, h.err, ok = h.next()
+	return ok
+}
+
+// alive are the points of a source that were alive at the job's entry, by id.
+func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
+	return func(yield func(*point.Point, error) bool) {
+		var p point.Point
+		if in.seg != nil {
+			for row := range uint32(in.Rows()) {
+				if in.dead.Contains(row) {
+					continue
+				}
+				if err := in.seg.Point(row, &p); !yield(&p, err) || err != nil {
+					return
+				}
+			}
+			return
+		}
+		err := s.store.scan(generation(nil, in.gen), generation(nil, in.gen+1), func(key, v []byte) error {
+			id, err := topology.DecodePointID(key[tailHead:])
+			if err != nil || in.dies(id) {
+				return err
+			}
+			if p, err = point.Decode(id, v); err != nil {
+				return storedError(err)
+			}
+			if !yield(&p, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil {
+			yield(&p, err)
+		}
+	}
+}
