@@ -40,6 +40,8 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenReadWrite opens a file for both, made empty if it does not exist.
 	OpenReadWrite(name string) (File, error)
+	// Map gives the contents of a file that does not change any more as memory.
+	Map(name string) (Mapping, error)
 	// OpenDir opens a directory; only Sync, Stat and Close are of use on it.
 	OpenDir(name string) (File, error)
 	// Remove removes a file or an empty directory.

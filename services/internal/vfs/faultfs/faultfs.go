@@ -205,6 +205,16 @@ func (f *FS) Create(name string) (vfs.File, error) { return f.open(KindCreate, n
 // Open implements vfs.FS.
 func (f *FS) Open(name string) (vfs.File, error) { return f.open(KindOpen, name, f.inner.Open) }
 
+// Map implements vfs.FS. To the rules it opens and reads the file.
+func (f *FS) Map(name string) (vfs.Mapping, error) {
+	for _, kind := range []Kind{KindOpen, KindRead} {
+		if err := f.look(kind, name); err != nil {
+			return nil, err
+		}
+	}
+	return f.inner.Map(name)
+}
+
 // OpenReadWrite implements vfs.FS.
 func (f *FS) OpenReadWrite(name string) (vfs.File, error) {
 	return f.open(KindOpenRW, name, f.inner.OpenReadWrite)

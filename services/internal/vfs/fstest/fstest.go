@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -40,6 +41,8 @@ func Run(t *testing.T, open Open) {
 		{"DiskUsage", suite.diskUsage},
 		{"WriteFileAtomic", suite.writeFileAtomic},
 		{"ConcurrentReads", suite.concurrentReads},
+		{"Map", suite.mapped},
+		{"MapMissing", suite.mapMissing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fsys, dir := open(t)
@@ -389,4 +392,44 @@ func (s suite) concurrentReads(t *testing.T) {
 	}
 	wg.Wait()
 	ok(t, f.Close())
+}
+
+// mapped: mapped, copied and loaded files hold the same bytes, begin where vector
+// instructions want them, and outlive the file's name.
+func (s suite) mapped(t *testing.T) {
+	for _, size := range []int{0, 1, 4096, 3<<20 + 17} {
+		data := bytes.Repeat([]byte("0123456789abcdefg"), size/17+1)[:size]
+		s.write(t, "a", string(data))
+		for name, open := range map[string]func(vfs.FS, string) (vfs.Mapping, error){"map": vfs.FS.Map, "copy": vfs.Copy, "load": vfs.Load} {
+			m, err := open(s.FS, s.path("a"))
+			ok(t, err)
+			for _, a := range []vfs.Advice{vfs.Sequential, vfs.WillNeed, vfs.Random, vfs.DontNeed} {
+				ok(t, m.Advise(a))
+			}
+			if name == "map" {
+				ok(t, s.Remove(s.path("a")))
+				s.write(t, "a", string(data))
+			}
+			got := m.Bytes()
+			if !bytes.Equal(got, data) || cap(got) != len(got) {
+				t.Fatalf("%s: %d bytes of %d, or others", name, len(got), size)
+			}
+			if at := uintptr(unsafe.Pointer(unsafe.SliceData(got))); size > 0 && at%vfs.Alignment != 0 {
+				t.Fatalf("%s: begins at %#x", name, at)
+			}
+			ok(t, m.Close())
+			is(t, m.Close(), fs.ErrClosed)
+			if m.Bytes() != nil {
+				t.Fatalf("%s: bytes after Close", name)
+			}
+		}
+	}
+}
+
+func (s suite) mapMissing(t *testing.T) {
+	_, err := s.Map(s.path("none"))
+	is(t, err, fs.ErrNotExist)
+	if _, err := s.Map(s.dir); err == nil {
+		t.Fatal("mapped a directory")
+	}
 }

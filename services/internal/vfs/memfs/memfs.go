@@ -197,6 +197,9 @@ func (m *FS) Open(name string) (vfs.File, error) {
 	return &file{fs: m, node: n, name: name}, nil
 }
 
+// Map implements vfs.FS. It copies: later writes to the file do not show.
+func (m *FS) Map(name string) (vfs.Mapping, error) { return vfs.Copy(m, name) }
+
 // OpenReadWrite implements vfs.FS.
 func (m *FS) OpenReadWrite(name string) (vfs.File, error) {
 	m.mu.Lock()

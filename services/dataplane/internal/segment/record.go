@@ -1,0 +1,35 @@
+package segment
+
+import (
+	"encoding/binary"
+
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// appendRecord adds what of a point is neither payload nor in a column: the stored
+// form of that rest, and the stamps of the vectors that are in columns.
+func appendRecord(dst, rest []byte, stamps []point.Key) []byte {
+	dst = append(binary.AppendUvarint(dst, uint64(len(rest))), rest...)
+	dst = binary.AppendUvarint(dst, uint64(len(stamps)))
+	for _, s := range stamps {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s.Name))), s.Name...)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(s.Stamp.HLC))
+		dst = binary.AppendUvarint(dst, uint64(s.Stamp.Origin))
+	}
+	return dst
+}
+
+// decodeRecord takes a record apart. All results alias b.
+func decodeRecord(b []byte) (rest []byte, stamps []point.Key, err error) {
+	r := op.NewReader(b)
+	rest = r.Bytes()
+	if n := r.Count(1 + 8 + 1); n > 0 {
+		stamps = make([]point.Key, n)
+	}
+	for i := range stamps {
+		stamps[i] = point.Key{Name: r.Text(), Stamp: point.Stamp{HLC: op.HLC(r.Uint64()), Origin: topology.PeerID(r.Uvarint())}}
+	}
+	return rest, stamps, r.Close()
+}

@@ -1,0 +1,157 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+)
+
+// Vectors are the dense vectors of one name, row after row, each padded to Stride
+// elements. They begin at a multiple of 64, as does every row, lie off Go's heap and
+// must not be used after Close of the segment.
+type Vectors struct {
+	query.VectorSchema
+	Stride int // elements from one row to the next
+	// The one of Datatype is set.
+	F32 []float32
+	F16 []uint16 // bits of IEEE 754 binary16
+	U8  []uint8
+	// Present has a bit for each row that has a vector, row r in bit r%64 of word
+	// r/64; nil: every row has one. The others are zero.
+	Present []uint64
+	Len     int // how many rows have one
+}
+
+// Has tells whether a row has a vector.
+func (v *Vectors) Has(row uint32) bool {
+	return v.Present == nil || v.Present[row/64]>>(row%64)&1 != 0
+}
+
+// column are the vectors of one file.
+type column struct {
+	Vectors
+	current bool // in the form of the present schema
+}
+
+// elementSize in bytes; 0: no such datatype.
+func elementSize(d query.Datatype) int {
+	switch d {
+	case query.Float32:
+		return 4
+	case query.Float16:
+		return 2
+	case query.Uint8:
+		return 1
+	}
+	return 0
+}
+
+// rowBytes is the size of a row: padded to a multiple of the alignment.
+func rowBytes(d query.Datatype, size int) int {
+	return (elementSize(d)*size + alignment - 1) &^ (alignment - 1)
+}
+
+func openColumn(m *mapped, name string, spec Spec) (c column, err error) {
+	d, size := query.Datatype(m.datatype), int(m.size)
+	width := elementSize(d)
+	if width == 0 || uint32(d) != m.datatype {
+		return c, fmt.Errorf("%s: %w: datatype %d", m.path, ErrVersion, m.datatype)
+	}
+	if size < 1 || size > op.MaxVectorSize || int(m.stride)*width != rowBytes(d, size) {
+		return c, m.damage(0, "size of a vector")
+	}
+	rows := int(m.rows)
+	body, words := rows*rowBytes(d, size), 0
+	if m.extra != m.rows {
+		words = (rows + 63) / 64
+	}
+	if len(m.content) != body+8*words || m.extra > m.rows || m.extra == 0 {
+		return c, m.damage(headerSize, "size of the contents")
+	}
+	c.VectorSchema = query.VectorSchema{Name: name, Kind: query.Dense, Size: size, Datatype: d}
+	for _, v := range spec.Vectors {
+		if v.Name == name && v.Kind == query.Dense && v.Size == size && v.Datatype == d {
+			c.VectorSchema, c.current = v, true
+		}
+	}
+	c.Stride, c.Len = int(m.stride), int(m.extra)
+	base := unsafe.Pointer(unsafe.SliceData(m.content))
+	switch d {
+	case query.Float32:
+		c.F32 = unsafe.Slice((*float32)(base), body/4)
+	case query.Float16:
+		c.F16 = unsafe.Slice((*uint16)(base), body/2)
+	case query.Uint8:
+		c.U8 = m.content[:body:body]
+	}
+	if words > 0 {
+		c.Present = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(m.content[body:]))), words)
+	}
+	return c, nil
+}
+
+// at is a row's vector in stored form; float32 aliases the file.
+func (c *column) at(row uint32) []float32 {
+	from := int(row) * c.Stride
+	to := from + c.Size
+	switch c.Datatype {
+	case query.Float32:
+		return c.F32[from:to:to]
+	case query.Float16:
+		out := make([]float32, c.Size)
+		kernel.Widen(out, c.F16[from:to])
+		return out
+	default:
+		out := make([]float32, c.Size)
+		for i, n := range c.U8[from:to] {
+			out[i] = float32(n)
+		}
+		return out
+	}
+}
+
+// appendElements adds data in the datatype; false if that would change a bit.
+func appendElements(dst []byte, d query.Datatype, data []float32) ([]byte, bool) {
+	for _, x := range data {
+		bits := math.Float32bits(x)
+		switch d {
+		case query.Float32:
+			dst = binary.LittleEndian.AppendUint32(dst, bits)
+		case query.Float16:
+			h, ok := narrow(bits)
+			if !ok {
+				return dst, false
+			}
+			dst = binary.LittleEndian.AppendUint16(dst, h)
+		default:
+			n := uint8(max(0, min(x, math.MaxUint8)))
+			if math.Float32bits(float32(n)) != bits {
+				return dst, false
+			}
+			dst = append(dst, n)
+		}
+	}
+	return dst, true
+}
+
+// narrow is the float16 of a finite float32; false if there is none of that value.
+func narrow(bits uint32) (uint16, bool) {
+	sign := uint16(bits >> 16 & 0x8000)
+	exp, fraction := int(bits>>23&0xff)-127, bits&(1<<23-1)
+	switch {
+	case bits<<1 == 0:
+		return sign, true
+	case exp > 15 || exp < -24:
+		return 0, false
+	case exp >= -14:
+		return sign | uint16(exp+15)<<10 | uint16(fraction>>13), fraction<<19 == 0
+	}
+	fraction |= 1 << 23 // below 2^-14: units of 2^-24
+	shift := -1 - exp
+	return sign | uint16(fraction>>shift), fraction&(1<<shift-1) == 0
+}
