@@ -129,6 +129,7 @@ func TestCopy(t *testing.T) {
 			}
 		}
 		ok(t, a.Apply(l.entries[a.Applied().Seq:]))
+		ok(t, a.Settle(ctx))
 		head, body := export(t, a)
 		again, same := export(t, a)
 		if !bytes.Equal(head, again) || !bytes.Equal(body, same) {
@@ -148,6 +149,7 @@ func TestCopy(t *testing.T) {
 			}
 		}
 		// Copies of copies are copies.
+		ok(t, errors.Join(a.Settle(ctx), b.Settle(ctx)))
 		head, body = export(t, a)
 		again, same = export(t, b)
 		if !bytes.Equal(head, again) || !bytes.Equal(body, same) {
@@ -274,7 +276,7 @@ func TestImportRefuses(t *testing.T) {
 	}{
 		{"whole", schema(), head, body, nil},
 		{"no head", schema(), nil, body, ErrCopy},
-		{"newer", schema(), append([]byte{2}, head[1:]...), body, ErrVersion},
+		{"newer", schema(), append([]byte{3}, head[1:]...), body, ErrVersion},
 		{"cut short", schema(), head, body[:len(body)-5], ErrCopy},
 		{"nothing", schema(), head, nil, ErrCopy},
 		{"other head", schema(), digest, body, ErrCopy},
@@ -311,13 +313,8 @@ type relay struct {
 	out []byte
 }
 
-func (r *relay) Point(id topology.PointID, stored []byte) error {
-	r.out = r.w.Point(r.out, id, stored)
-	return nil
-}
-
-func (r *relay) Dedup(d record.Dedup) error {
-	r.out = r.w.Dedup(r.out, d)
+func (r *relay) Record(k record.Kind, key, value []byte) error {
+	r.out = r.w.Record(r.out, k, key, value)
 	return nil
 }
 

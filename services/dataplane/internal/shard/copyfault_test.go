@@ -5,6 +5,7 @@ package shard
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -189,9 +190,11 @@ func TestImportInBoundedMemory(t *testing.T) {
 	i, err := NewImport(o, head)
 	ok(t, err)
 	w := record.NewWriter(head)
-	var buf []byte
+	buf := w.Record(nil, record.Manifest, nil, (&manifest{}).append(nil))
+	_, err = i.Write(buf)
+	ok(t, err)
 	for n := range points {
-		buf = w.Point(buf[:0], make(n).ID, stored)
+		buf = w.Record(buf[:0], record.Tail, make(n).ID.Append(binary.BigEndian.AppendUint64(nil, 0)), stored)
 		_, err := i.Write(buf)
 		ok(t, err)
 		if n%100 == 0 {

@@ -1,7 +1,6 @@
 package shard
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,11 +54,11 @@ func (f *files) discard() error {
 // place says where a file of a segment is read from.
 func (s *Shard) place(k segment.Kind, name string) segment.Placement {
 	for _, v := range s.apply.settings.Vectors {
-		if v.Name == name && (k == segment.Vector && v.OnDisk || k == segment.Graph && v.HNSW.OnDisk) {
+		if v.Name == name && (k == segment.KindVectors && v.OnDisk || k == segment.KindGraph && v.HNSW.OnDisk) {
 			return segment.Cold
 		}
 	}
-	if k == segment.Vector || k == segment.Graph {
+	if k == segment.KindVectors || k == segment.KindGraph {
 		return segment.Pinned
 	}
 	return segment.Cached
@@ -92,15 +91,15 @@ func (s *Shard) fields(p *sealed) ([]part.Field, error) {
 // none.
 func (s *Shard) graph(p *sealed, name string, space hnsw.Vectors) (*hnsw.Graph, error) {
 	for _, a := range p.artefacts {
-		if a.Kind != segment.Graph || a.Name != name {
+		if a.Kind != segment.KindGraph || a.Name != name {
 			continue
 		}
-		f, err := segment.OpenArtefact(s.opts.FS, s.segments(), a.File, s.place(segment.Graph, name))
+		f, err := segment.OpenArtefact(s.opts.FS, s.segments(), a.File, s.place(segment.KindGraph, name))
 		if err != nil {
 			return nil, segmentError(err)
 		}
 		p.files.open = append(p.files.open, f)
-		g, err := hnsw.Decode(bytes.NewReader(f.Bytes()))
+		g, err := hnsw.Decode(f.Bytes())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, a.FileName(), err)
 		}

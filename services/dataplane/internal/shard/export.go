@@ -2,18 +2,25 @@ package shard
 
 import (
 	"errors"
-	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
-	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
-// fillBytes is about how much of a copy an Export holds in memory.
-const fillBytes = 256 << 10
+const (
+	// fillBytes is about how much of a copy an Export holds in memory.
+	fillBytes = 256 << 10
+	// pieceBytes is how much of a file goes into one record.
+	pieceBytes = 128 << 10
+	// recordBytes is about what a point's record takes besides its values.
+	recordBytes = 48
+)
 
 // Export reads the state of a shard at the position where it was pinned, as the
 // records that follow its head (docs/format/copy.md). What is applied meanwhile
@@ -25,18 +32,36 @@ type Export struct {
 
 	mu struct {
 		sync.Mutex
-		snap  *pebble.Snapshot // nil: closed
-		out   *record.Writer
-		space byte   // being read; endSpace: all was read
-		next  []byte // first key not read yet
-		buf   []byte
-		off   int // of the first byte of buf not given out
-		err   error
+		snap     *pebble.Snapshot // nil: closed
+		out      *record.Writer
+		kind     record.Kind // being read; 0: all was read
+		manifest []byte
+		files    []vfs.File // open, so that they outlive their names
+		sizes    []int64
+		file     int
+		at       int64
+		next     []byte // first key of kind not read yet
+		buf      []byte
+		off      int // of the first byte of buf not given out
+		err      error
 	}
 }
 
+// filesOf lists the files that m names, each once, in an order that depends on m
+// alone.
+func filesOf(m *manifest) (fs []segment.File) {
+	seen := map[string]bool{}
+	m.files(func(f segment.File) {
+		if !seen[f.FileName()] {
+			seen[f.FileName()] = true
+			fs = append(fs, f)
+		}
+	})
+	return fs
+}
+
 // Export pins the applied state. It must be closed; Shard.Close does so, too. It
-// may be called beside everything. Errors: ErrClosed.
+// may be called beside everything. Errors: ErrClosed, ErrFailed.
 func (s *Shard) Export() (*Export, error) {
 	a := &s.apply
 	a.Lock()
@@ -46,23 +71,29 @@ func (s *Shard) Export() (*Export, error) {
 	}
 	e := &Export{shard: s, head: record.Head{Term: a.meta.Term, Seq: a.meta.Seq, HLC: a.meta.HLC, Floor: a.meta.Floor, Digest: a.meta.digest,
 		Revision: a.meta.revision, Settings: a.meta.settings}}
-	s.rows.RLock()
-	e.head.Points = uint64(len(s.rows.ids) + len(a.hidden))
-	e.head.Bytes = e.head.Points*recordBytes + uint64(s.rows.payloads.Bytes())
-	for i := range s.rows.fields {
-		f := &s.rows.fields[i]
-		e.head.Bytes += 4 * uint64(f.index.Len()) * uint64(f.Size)
+	x := &e.mu
+	for _, f := range filesOf(&a.manifest) {
+		open, err := s.opts.FS.Open(filepath.Join(s.segments(), f.FileName()))
+		if err != nil {
+			return nil, errors.Join(s.store.classify(err), e.closeFiles())
+		}
+		x.files, x.sizes = append(x.files, open), append(x.sizes, f.Size)
+		e.head.Bytes += uint64(f.Size)
 	}
-	s.rows.RUnlock()
-	e.mu.snap = s.store.NewSnapshot()
-	e.mu.out = record.NewWriter(e.head.AppendBinary(nil))
-	e.mu.space, e.mu.next = pointSpace, []byte{pointSpace}
+	e.head.Points = uint64(len(a.dead) + s.state.points)
+	e.head.Bytes += uint64(s.state.tail.Bytes() + recordBytes*len(a.dead))
+	for _, p := range s.state.sealed.list {
+		if p.seg == nil {
+			e.head.Bytes += uint64(p.Rows() * recordBytes)
+		}
+	}
+	x.manifest = a.manifest.append(nil)
+	x.snap = s.store.NewSnapshot()
+	x.out = record.NewWriter(e.head.AppendBinary(nil))
+	x.kind = record.Manifest
 	s.exports.Store(e, nil)
 	return e, nil
 }
-
-// recordBytes is about how much a point's record takes besides its values.
-const recordBytes = 48
 
 // Head says what the copy stands for.
 func (e *Export) Head() record.Head { return e.head }
@@ -89,52 +120,77 @@ func (e *Export) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// fill encodes the next records. It opens an iterator each time: one that stays
-// open would hold the store's memory and files.
+// fill encodes the next records.
 func (e *Export) fill() error {
-	if e.mu.space == endSpace {
-		return io.EOF
+	x := &e.mu
+	switch x.kind {
+	case record.Manifest:
+		x.buf, x.kind = x.out.Record(x.buf, record.Manifest, nil, x.manifest), record.File
+		return nil
+	case record.File:
+		return e.fillFile()
+	case record.Tail:
+		return e.fillSpace(tailSpace, record.Dead)
+	case record.Dead:
+		return e.fillSpace(deadSpace, record.Open)
+	case record.Open:
+		return e.fillSpace(openSpace, record.Dedup)
+	case record.Dedup:
+		return e.fillSpace(dedupSpace, 0)
+	default:
+		if x.out == nil {
+			return io.EOF
+		}
+		x.buf, x.out = x.out.End(x.buf), nil
+		return nil
 	}
-	it, err := e.mu.snap.NewIter(&pebble.IterOptions{LowerBound: e.mu.next, UpperBound: []byte{e.mu.space + 1}})
-	if err != nil {
+}
+
+// fillFile encodes the next piece of a file.
+func (e *Export) fillFile() error {
+	x := &e.mu
+	if x.file == len(x.files) {
+		x.kind = record.Tail
+		return nil
+	}
+	piece := make([]byte, min(pieceBytes, x.sizes[x.file]-x.at))
+	if n, err := x.files[x.file].ReadAt(piece, x.at); n < len(piece) {
 		return e.shard.store.classify(err)
 	}
-	ok := it.First()
-	for ; ok && err == nil && len(e.mu.buf) < fillBytes; ok = it.Next() {
-		e.mu.next = append(append(e.mu.next[:0], it.Key()...), 0)
-		err = e.record(it)
+	x.buf = x.out.Record(x.buf, record.File, record.FileKey(nil, uint32(x.file), x.at), piece)
+	if x.at += int64(len(piece)); x.at == x.sizes[x.file] {
+		x.file, x.at = x.file+1, 0
 	}
-	err = errors.Join(err, e.shard.store.classify(errors.Join(it.Error(), it.Close())))
-	switch {
-	case err != nil || ok:
-	case e.mu.space == pointSpace:
-		e.mu.space, e.mu.next = dedupSpace, append(e.mu.next[:0], dedupSpace)
-	default:
-		e.mu.space, e.mu.buf = endSpace, e.mu.out.End(e.mu.buf)
+	return nil
+}
+
+// fillSpace encodes the next keys of a space of the store, whose keys are those of
+// the records. It opens an iterator each time: one that stays open would hold the
+// store's memory and files.
+func (e *Export) fillSpace(space byte, then record.Kind) error {
+	x := &e.mu
+	if x.next == nil {
+		x.next = []byte{space}
+	}
+	err := scan(e.shard.store, x.snap, slices.Clone(x.next), []byte{space + 1}, func(key, v []byte) error {
+		if len(x.buf) >= fillBytes {
+			return errEnough
+		}
+		x.next = append(append(x.next[:0], key...), 0)
+		x.buf = x.out.Record(x.buf, x.kind, key[1:], v)
+		return nil
+	})
+	if err == nil && len(x.buf) < fillBytes {
+		x.kind, x.next = then, nil
 	}
 	return err
 }
 
-func (e *Export) record(it *pebble.Iterator) error {
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return e.shard.store.classify(err)
+func (e *Export) closeFiles() (err error) {
+	for _, f := range e.mu.files {
+		err = errors.Join(err, f.Close())
 	}
-	key := it.Key()[1:]
-	if e.mu.space == pointSpace {
-		id, err := topology.DecodePointID(key)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		e.mu.buf = e.mu.out.Point(e.mu.buf, id, v)
-		return nil
-	}
-	id, err := op.DecodeID(key)
-	if err != nil {
-		return storedError(err)
-	}
-	seq, h, err := decodeDedupValue(v)
-	e.mu.buf = e.mu.out.Dedup(e.mu.buf, record.Dedup{ID: id, Seq: seq, HLC: h})
+	e.mu.files = nil
 	return err
 }
 
@@ -145,7 +201,7 @@ func (e *Export) Close() error {
 	if e.mu.snap == nil {
 		return nil
 	}
-	err := e.mu.snap.Close()
+	err := errors.Join(e.mu.snap.Close(), e.closeFiles())
 	e.mu.snap, e.mu.buf, e.mu.off = nil, nil, 0
 	e.shard.exports.Delete(e)
 	return e.shard.store.classify(err)

@@ -22,9 +22,9 @@ const benchPoints = 150_000
 func fieldBench() Options {
 	return Options{FS: memfs.New(), Dir: dir, Schema: query.Schema{Vectors: []query.VectorSchema{{Size: 100, Distance: query.Dot}}},
 		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-		Fields: func(settings []byte) (out []query.FieldIndex, _ error) {
+		Settings: func(settings []byte) (out query.Settings, _ error) {
 			if len(settings) > 0 {
-				out = []query.FieldIndex{{Key: "kind", Type: query.KeywordField}, {Key: "word", Type: query.KeywordField}, {Key: "length", Type: query.IntegerField, Lookup: true, Range: true},
+				out.Fields = []query.FieldIndex{{Key: "kind", Type: query.KeywordField}, {Key: "word", Type: query.KeywordField}, {Key: "length", Type: query.IntegerField, Lookup: true, Range: true},
 					{Key: "rank", Type: query.FloatField}, {Key: "at", Type: query.DatetimeField}}
 			}
 			return out, nil

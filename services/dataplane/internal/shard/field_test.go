@@ -37,6 +37,11 @@ func fieldsOf(settings []byte) (out []query.FieldIndex, err error) {
 	return out, err
 }
 
+func settingsOf(settings []byte) (out query.Settings, err error) {
+	out.Fields, err = fieldsOf(settings)
+	return out, err
+}
+
 func randomConfig(rng *rand.Rand, l *ledger) op.Op {
 	return op.Op{Kind: op.Config, Revision: uint64(len(l.entries)) + 1, Settings: []byte{byte(rng.IntN(32))}}
 }

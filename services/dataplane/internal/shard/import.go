@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // importBatch is about how much of a copy is handed to the store at once.
@@ -19,15 +23,20 @@ const importBatch = 1 << 20
 // copy. The meta record, without which nobody takes the folder for a shard with
 // this contents, is written last. One goroutine at a time may use it.
 type Import struct {
-	head    record.Head
-	dir     string
-	store   *store
-	records *record.Reader
-	sizes   map[string]int // of the schema's vectors
-	batch   *pebble.Batch
-	digest  point.Digest
+	opts     Options
+	head     record.Head
+	store    *store
+	records  *record.Reader
+	bytes    uint64
+	batch    *pebble.Batch
+	manifest []byte
+	// Files of segments, the one that is being written, and how far.
+	files []segment.File
+	file  vfs.File
+	at    int
+	end   int64
 	// Scratch memory.
-	key, hash []byte
+	key []byte
 }
 
 // NewImport begins a folder that must not exist yet, for a copy with this head.
@@ -47,10 +56,10 @@ func NewImport(o Options, head []byte) (*Import, error) {
 		return nil, err
 	}
 	st.most = maxUnflushed / 2 // several copies may come in at once
-	i := &Import{head: h, dir: o.Dir, store: st, sizes: map[string]int{}, batch: st.NewBatch()}
+	i := &Import{opts: o, head: h, store: st, batch: st.NewBatch()}
 	i.records = record.NewReader(h, head, (*intake)(i))
-	for _, v := range o.Schema.Vectors {
-		i.sizes[v.Name] = v.Size
+	if err := o.FS.MkdirAll(i.segments(), 0o750); err != nil {
+		return nil, errors.Join(st.classify(err), i.Close())
 	}
 	return i, nil
 }
@@ -69,53 +78,60 @@ func copyError(err error) error {
 // Head says what the copy stands for.
 func (i *Import) Head() record.Head { return i.head }
 
-// Points tells how many points have come.
+// Points tells about how many points have come.
 func (i *Import) Points() uint64 {
-	n, _ := i.records.Counts()
-	return n
+	return uint64(float64(i.head.Points) * min(1, float64(i.bytes)/float64(max(1, i.head.Bytes))))
 }
+
+func (i *Import) segments() string { return filepath.Join(i.opts.Dir, segmentsDir) }
 
 // Write takes the next bytes, cut anywhere. Errors, which end the import: ErrCopy,
 // ErrVersion, ErrNoSpace, ErrFailed.
 func (i *Import) Write(b []byte) (int, error) {
 	n, err := i.records.Write(b)
-	return n, copyError(err)
+	i.bytes += uint64(n)
+	return n, i.store.classify(copyError(err))
 }
 
 // Finish checks that the copy is whole and is what its head says, makes the folder
-// durable, reads it once more and closes it. Errors are those of Write, and
+// durable, and opens and closes it once as a shard. Errors are those of Write, and
 // ErrCorrupt. After an error the folder is rubbish.
 func (i *Import) Finish() error {
-	err := i.finish()
-	return errors.Join(err, i.Close())
+	if err := i.finish(); err != nil {
+		return errors.Join(err, i.Close())
+	}
+	if err := i.Close(); err != nil {
+		return err
+	}
+	s, err := Open(i.opts)
+	if errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 func (i *Import) finish() error {
 	if err := i.records.Close(); err != nil {
 		return copyError(err)
 	}
-	if i.digest != i.head.Digest {
-		return fmt.Errorf("%w: digest of its points is %s, its sender had %s", ErrCopy, i.digest, i.head.Digest)
+	if i.manifest == nil || i.at != len(i.files) || i.file != nil {
+		return fmt.Errorf("%w: %d of %d files came", ErrCopy, i.at, len(i.files))
+	}
+	if err := vfs.SyncDir(i.opts.FS, i.segments()); err != nil {
+		return i.store.classify(err)
 	}
 	h := &i.head
 	m := meta{Position: Position{Term: h.Term, Seq: h.Seq, HLC: h.HLC, Floor: h.Floor}, digest: h.Digest, revision: h.Revision, settings: h.Settings}
-	if err := i.batch.Set(metaKey(), m.append(nil), nil); err != nil {
+	if err := errors.Join(i.batch.Set(partsKey(), i.manifest, nil), i.batch.Set(metaKey(), m.append(nil), nil)); err != nil {
 		return err
 	}
 	if err := i.flushBatch(); err != nil {
 		return err
 	}
-	if err := i.store.flush(); err != nil {
-		return err
-	}
-	d, err := i.store.readAll(func(topology.PointID, []byte) error { return nil })
-	if err != nil {
-		return i.store.classify(err)
-	}
-	if d != h.Digest {
-		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, i.dir, d, h.Digest)
-	}
-	return nil
+	return i.store.flush()
 }
 
 // Close ends the import; the folder is of use only if Finish returned nil.
@@ -124,7 +140,10 @@ func (i *Import) Close() error {
 		return nil
 	}
 	err := errors.Join(i.batch.Close(), i.store.close())
-	i.store = nil
+	if i.file != nil {
+		err = errors.Join(err, i.file.Close())
+	}
+	i.store, i.file = nil, nil
 	return err
 }
 
@@ -143,7 +162,44 @@ func (i *Import) flushBatch() error {
 // intake is the import as the reader of records sees it.
 type intake Import
 
-func (i *intake) Point(id topology.PointID, stored []byte) error {
+// Record implements record.Sink.
+func (i *intake) Record(k record.Kind, key, value []byte) error {
+	switch k {
+	case record.Manifest:
+		m, err := decodeManifest(value)
+		i.manifest, i.files = slices.Clone(value), filesOf(&m)
+		return err
+	case record.File:
+		return i.piece(key, value)
+	case record.Tail:
+		if err := i.check(key[tailHead-1:], value); err != nil {
+			return err
+		}
+		i.key = append(append(i.key[:0], tailSpace), key...)
+	case record.Dead:
+		if len(value) > 0 {
+			if err := i.check(key, value); err != nil {
+				return err
+			}
+		}
+		i.key = append(append(i.key[:0], deadSpace), key...)
+	case record.Open:
+		i.key = append(append(i.key[:0], openSpace), key...)
+	case record.Dedup:
+		return i.dedup(key, value)
+	}
+	if err := i.batch.Set(i.key, value, nil); err != nil {
+		return err
+	}
+	return i.room()
+}
+
+// check looks at a point.
+func (i *intake) check(key, stored []byte) error {
+	id, err := topology.DecodePointID(key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
 	p, err := point.Decode(id, stored)
 	if err != nil {
 		return err
@@ -152,32 +208,53 @@ func (i *intake) Point(id topology.PointID, stored []byte) error {
 		return fmt.Errorf("%w: point %s is later than the copy", ErrCopy, id)
 	}
 	for _, v := range p.Vectors {
-		if n, ok := i.sizes[v.Name]; ok && v.Data != nil && len(v.Data) != n {
-			return fmt.Errorf("%w: point %s: %w", ErrCopy, id, &DimensionError{Name: v.Name, Want: n, Got: len(v.Data)})
+		for _, f := range i.opts.Schema.Vectors {
+			if f.Name == v.Name && v.Data != nil && len(v.Data) != f.Size {
+				return fmt.Errorf("%w: point %s: %w", ErrCopy, id, &DimensionError{Name: v.Name, Want: f.Size, Got: len(v.Data)})
+			}
 		}
 	}
-	var d point.Digest
-	d, i.hash = point.DigestOf(id, stored, i.hash)
-	i.digest = i.digest.Add(d)
-	i.key = idKey(i.key, pointSpace, id)
-	if err := i.batch.Set(i.key, stored, nil); err != nil {
-		return err
+	return nil
+}
+
+// piece writes a piece of a file, which must follow what came before.
+func (i *intake) piece(key, b []byte) error {
+	file, off := record.Piece(key)
+	if int(file) != i.at || i.at >= len(i.files) || off != i.end || i.end+int64(len(b)) > i.files[i.at].Size {
+		return fmt.Errorf("%w: a piece of a file that is not the next", ErrCopy)
 	}
-	if !p.Settled() {
-		i.key = idKey(i.key, openSpace, id)
-		if err := i.batch.Set(i.key, nil, nil); err != nil {
+	f := i.files[i.at]
+	if i.file == nil {
+		var err error
+		if i.file, err = i.opts.FS.Create(filepath.Join((*Import)(i).segments(), f.FileName())); err != nil {
 			return err
 		}
 	}
-	return i.room()
-}
-
-func (i *intake) Dedup(d record.Dedup) error {
-	i.key, i.hash = dedupKey(i.key, d.ID), dedupValue(i.hash, d.Seq, d.HLC)
-	if err := i.batch.Set(i.key, i.hash, nil); err != nil {
+	if _, err := i.file.Write(b); err != nil {
 		return err
 	}
-	i.key = ageKey(i.key, d.HLC, d.ID)
+	if i.end += int64(len(b)); i.end < f.Size {
+		return nil
+	}
+	err := errors.Join(i.file.Sync(), i.file.Close())
+	i.file, i.end, i.at = nil, 0, i.at+1
+	return err
+}
+
+func (i *intake) dedup(key, value []byte) error {
+	id, err := op.DecodeID(key)
+	if err != nil {
+		return err
+	}
+	_, h, err := decodeDedupValue(value)
+	if err != nil {
+		return err
+	}
+	i.key = dedupKey(i.key, id)
+	if err := i.batch.Set(i.key, value, nil); err != nil {
+		return err
+	}
+	i.key = ageKey(i.key, h, id)
 	if err := i.batch.Set(i.key, nil, nil); err != nil {
 		return err
 	}

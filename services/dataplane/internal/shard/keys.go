@@ -91,7 +91,6 @@ type meta struct {
 	digest   point.Digest
 	revision uint64 // of the last Config entry (W11)
 	settings []byte
-	form     byte // that it was read in; 0: it was not
 }
 
 func (m *meta) append(dst []byte) []byte {
@@ -103,13 +102,13 @@ func (m *meta) append(dst []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(m.settings))), m.settings...)
 }
 
-func decodeMeta(b []byte) (m meta, err error) {
+// decodeMeta also tells the form that m was written in.
+func decodeMeta(b []byte) (m meta, form byte, err error) {
 	r := op.NewReader(b)
 	version := r.Byte()
 	if (version == 0 || version > formVersion) && r.Err() == nil {
-		return m, fmt.Errorf("%w: form %d", ErrVersion, version)
+		return m, version, fmt.Errorf("%w: form %d", ErrVersion, version)
 	}
-	m.form = version
 	m.Epoch, m.Run, m.Seq = topology.Epoch(r.Uint64()), topology.Run(r.Uint64()), topology.Seq(r.Uint64())
 	m.HLC, m.Floor = op.HLC(r.Uint64()), op.HLC(r.Uint64())
 	m.digest = point.Digest{A: r.Uint64(), B: r.Uint64()}
@@ -119,7 +118,7 @@ func decodeMeta(b []byte) (m meta, err error) {
 	}
 	m.settings = append([]byte(nil), r.Bytes()...)
 	if err := r.Close(); err != nil {
-		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
+		return m, version, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
 	}
-	return m, nil
+	return m, version, nil
 }

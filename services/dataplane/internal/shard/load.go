@@ -22,14 +22,14 @@ func (s *Shard) segments() string { return filepath.Join(s.opts.Dir, segmentsDir
 
 // load brings what is stored into view.
 func (s *Shard) load() error {
-	a := &s.apply
+	a, form := &s.apply, byte(formVersion)
 	if err := s.loadRecord(metaKey(), func(v []byte) (err error) {
-		a.meta, err = decodeMeta(v)
+		a.meta, form, err = decodeMeta(v)
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := s.store.upgrade(a.meta); err != nil {
+	if err := s.store.upgrade(a.meta, form); err != nil {
 		return err
 	}
 	if err := s.loadRecord(partsKey(), func(v []byte) (err error) {
@@ -83,13 +83,9 @@ func (s *Shard) loadRecord(key []byte, read func([]byte) error) error {
 	return errors.Join(read(v), closer.Close())
 }
 
-// clean removes the files of segments that m does not name, unless some are being
-// made; then a later call does it.
+// clean removes the files of segments that m, which is durable, does not name. Nothing
+// may be writing any.
 func (s *Shard) clean(m manifest) error {
-	if !s.work.writing.TryLock() {
-		return nil
-	}
-	defer s.work.writing.Unlock()
 	keep := map[string]bool{}
 	m.files(func(f segment.File) { keep[f.FileName()] = true })
 	err := segment.Clean(s.opts.FS, s.segments(), func(f segment.File) bool { return keep[f.FileName()] })
@@ -225,4 +221,3 @@ func segmentError(err error) error {
 		return err
 	}
 }
-

@@ -128,8 +128,10 @@ func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 		}
 		c.manifest.parts = slices.Delete(c.manifest.parts, i, i+1)
 	}
-	c.add(seq, in)
-	s.apply.change = c
+	if len(in) > 0 {
+		c.add(seq, in)
+		s.apply.change = c
+	}
 	return nil
 }
 

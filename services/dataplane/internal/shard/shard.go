@@ -147,9 +147,9 @@ func (s *Shard) Config() (revision uint64, settings []byte) {
 func (s *Shard) Fields() (revision uint64, points map[string]uint64) {
 	r := s.read()
 	defer r.end()
-	revision, points = s.state.config.revision, r.tail.Indexes().Count()
+	revision, points = s.state.config.revision, r.tail.FieldCounts()
 	for _, v := range r.sealed {
-		for key, n := range v.Indexes().Count() {
+		for key, n := range v.FieldCounts() {
 			points[key] += n
 		}
 	}
@@ -168,16 +168,22 @@ func (s *Shard) Seen(id op.ID) (topology.Seq, bool, error) {
 
 // Checkpoint makes everything durable that was applied before the call, and
 // tells up to where: the operation log is not needed up to there any more. Files of
-// segments that the durable state does not name are removed then.
+// segments that the durable state does not name are removed then, or by a later call if
+// some are being made.
 func (s *Shard) Checkpoint() (topology.Seq, error) {
+	// While no file is made, whatever becomes durable names no other files.
+	quiet := s.work.writing.TryLock()
+	if quiet {
+		defer s.work.writing.Unlock()
+	}
 	s.apply.Lock()
 	seq, closed, m := s.apply.meta.Seq, s.apply.closed, s.apply.manifest
 	s.apply.Unlock()
 	if closed {
 		return 0, ErrClosed
 	}
-	if err := s.store.flush(); err != nil {
-		return 0, err
+	if err := s.store.flush(); err != nil || !quiet {
+		return seq, err
 	}
 	return seq, s.clean(m)
 }

@@ -42,7 +42,7 @@ func schema() query.Schema {
 }
 
 func options(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: dir, Schema: schema(), Index: flatIndex, Fields: fieldsOf}
+	return Options{FS: fs, Dir: dir, Schema: schema(), Index: flatIndex, Settings: settingsOf}
 }
 
 func open(t testing.TB, o Options) *Shard {
@@ -438,7 +438,7 @@ func TestReads(t *testing.T) {
 		t.Errorf("count after the end: %v", err)
 	}
 	info := s.Info()
-	if info.Points != 50 || info.Position.Seq != 1 || info.Payload == 0 || info.Vectors[0].Points != 50 || info.Vectors[1].Points != 0 || info.Vectors[0].Bytes != 400 {
+	if info.Points != 50 || info.Position.Seq != 1 || info.Vectors[0].Points != 50 || info.Vectors[1].Points != 0 || info.Vectors[0].Bytes != 400 {
 		t.Errorf("info %+v", info)
 	}
 }
@@ -569,13 +569,15 @@ func TestMetaGolden(t *testing.T) {
 		return out
 	}
 	b := m.append(nil)
-	if got, want := hex.EncodeToString(b), "02"+words(11)+"0173"; got != want {
+	if got, want := hex.EncodeToString(b), "03"+words(11)+"0173"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	first, err := hex.DecodeString("01" + words(8) + "0173")
 	ok(t, err)
-	old, err := decodeMeta(first)
-	ok(t, err)
+	old, form, err := decodeMeta(first)
+	if ok(t, err); form != 1 {
+		t.Errorf("version 1 is read as %d", form)
+	}
 	if m.Mark = (point.Mark{}); !reflect.DeepEqual(old, m) {
 		t.Errorf("version 1 reads as %+v", old)
 	}
@@ -585,8 +587,8 @@ func TestMetaGolden(t *testing.T) {
 	for _, c := range []struct {
 		b    []byte
 		want error
-	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{3}, b[1:]...), ErrVersion}, {append([]byte{0}, b[1:]...), ErrVersion}} {
-		if _, err := decodeMeta(c.b); !errors.Is(err, c.want) {
+	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{4}, b[1:]...), ErrVersion}, {append([]byte{0}, b[1:]...), ErrVersion}} {
+		if _, _, err := decodeMeta(c.b); !errors.Is(err, c.want) {
 			t.Errorf("% x: %v", c.b, err)
 		}
 	}
@@ -596,19 +598,30 @@ func FuzzDecodeMeta(f *testing.F) {
 	f.Add((&meta{revision: 1, settings: []byte("x")}).append(nil))
 	f.Add(append([]byte{1}, make([]byte, 8*8+1)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeMeta(b)
+		m, _, err := decodeMeta(b)
 		if err != nil {
 			return
 		}
 		if again := m.append(nil); b[0] == formVersion && string(again) != string(b) {
 			t.Fatalf("% x is written back as % x", b, again)
-		} else if same, err := decodeMeta(again); err != nil || !reflect.DeepEqual(same, m) {
+		} else if same, _, err := decodeMeta(again); err != nil || !reflect.DeepEqual(same, m) {
 			t.Fatalf("%+v is read back as %+v, %v", m, same, err)
 		}
 	})
 }
 
 // randomOp is an operation over few points, so that they meet.
+// merge joins some of the parts that seals and merges have made, or would have.
+func (l *ledger) merge(rng *rand.Rand) op.Op {
+	o := op.Op{Kind: op.Merge}
+	for _, e := range l.entries {
+		if (e.Body[1] == byte(op.Seal) || e.Body[1] == byte(op.Merge)) && rng.IntN(3) == 0 {
+			o.Parts = append(o.Parts, e.Seq)
+		}
+	}
+	return o
+}
+
 func randomOp(rng *rand.Rand, l *ledger) op.Op {
 	id := func() topology.PointID {
 		if rng.IntN(4) == 0 {
@@ -640,7 +653,11 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		}
 		return out
 	}
-	switch rng.IntN(14) {
+	switch rng.IntN(17) {
+	case 14, 15:
+		return op.Op{Kind: op.Seal}
+	case 16:
+		return l.merge(rng)
 	case 0, 1, 2, 3:
 		return op.Op{Kind: op.Upsert, Points: points(doc)}
 	case 4:

@@ -9,9 +9,9 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 

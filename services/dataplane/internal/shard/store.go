@@ -418,8 +418,8 @@ func scan(s *store, from pebble.Reader, low, high []byte, visit func(key, value 
 // upgrade brings a store of forms 1 and 2 into the present one: points leave the
 // one space that all had. Nothing is lost when it is cut short: it begins anew, for
 // the meta record is written last.
-func (s *store) upgrade(m meta) error {
-	if m.form == 0 || m.form == formVersion {
+func (s *store) upgrade(m meta, form byte) error {
+	if form == formVersion {
 		return nil
 	}
 	b := s.NewBatch()

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -21,6 +22,13 @@ type worker struct {
 	done   sync.WaitGroup
 	// writing is held while there are files that no manifest names yet.
 	writing sync.Mutex
+
+	mu struct {
+		sync.Mutex
+		idle    bool          // nothing was left to make, and there are no news
+		stopped bool          // nothing is made any more
+		changed chan struct{} // closed and replaced with every change of both
+	}
 }
 
 // retryWork is how long a full disk is left alone.
@@ -28,6 +36,7 @@ const retryWork = time.Second
 
 func (s *Shard) start() {
 	ctx, cancel := context.WithCancel(context.Background())
+	s.work.mu.changed = make(chan struct{})
 	s.work.cancel = cancel
 	s.work.done.Go(func() { s.toil(ctx) })
 }
@@ -37,8 +46,44 @@ func (s *Shard) stop() {
 	s.work.done.Wait()
 }
 
+// Settle waits until all segments, and all that is derived from them, are made that
+// the applied entries ask for. Errors: ctx's, ErrClosed, ErrFailed and the like where
+// nothing is made any more.
+func (s *Shard) Settle(ctx context.Context) error {
+	for {
+		w := &s.work
+		w.mu.Lock()
+		idle, stopped, changed := w.mu.idle, w.mu.stopped, w.mu.changed
+		w.mu.Unlock()
+		switch {
+		case idle:
+			return nil
+		case stopped:
+			return cmp.Or(s.store.err(), ErrClosed)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// tell sets what Settle waits for.
+func (w *worker) tell(idle, stopped bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.idle == idle && w.mu.stopped == stopped || w.mu.changed == nil {
+		return
+	}
+	w.mu.idle, w.mu.stopped = idle, stopped
+	close(w.mu.changed)
+	w.mu.changed = make(chan struct{})
+}
+
 // wake tells the worker that there may be something to do.
 func (s *Shard) wake() {
+	s.work.tell(false, false)
 	select {
 	case s.work.news <- struct{}{}:
 	default:
@@ -46,6 +91,7 @@ func (s *Shard) wake() {
 }
 
 func (s *Shard) toil(ctx context.Context) {
+	defer s.work.tell(false, true)
 	for {
 		busy, err := s.toilOnce(ctx)
 		var again <-chan time.Time
@@ -61,6 +107,8 @@ func (s *Shard) toil(ctx context.Context) {
 			return
 		case busy:
 			continue
+		default:
+			s.rest()
 		}
 		select {
 		case <-ctx.Done():
@@ -71,11 +119,23 @@ func (s *Shard) toil(ctx context.Context) {
 	}
 }
 
+// rest tells that nothing was left to make, unless there are news.
+func (s *Shard) rest() {
+	s.apply.Lock() // what wakes has it
+	defer s.apply.Unlock()
+	if len(s.work.news) == 0 {
+		s.work.tell(true, false)
+	}
+}
+
 // toilOnce makes one thing; false: there is nothing to make.
 func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
 	s.apply.Lock()
 	jobs := s.apply.jobs
 	s.apply.Unlock()
+	if err := s.store.err(); err != nil {
+		return false, err
+	}
 	if len(jobs) > 0 {
 		return true, s.perform(ctx, jobs[0])
 	}

@@ -95,11 +95,15 @@ func newField(spec query.FieldIndex) (*field, error) {
 // Empty tells that nothing is indexed.
 func (s *Set) Empty() bool { return len(s.fields) == 0 }
 
-// Count is how many rows have a value of its type, by the key of each index.
-func (s *Set) Count() map[string]uint64 {
+// Count is how many rows have a value of its type, by the key of each index; rows in
+// but do not count, nil: all do.
+func (s *Set) Count(but *roaring.Bitmap) map[string]uint64 {
 	out := make(map[string]uint64, len(s.fields))
 	for _, f := range s.fields {
 		out[f.Key] = f.typed.GetCardinality()
+		if but != nil {
+			out[f.Key] -= f.typed.AndCardinality(but)
+		}
 	}
 	return out
 }

@@ -301,3 +301,6 @@ func (p *Part) CheckQuery(q *query.Nearest) error {
 func (v View) Search(ctx context.Context, name string, qs []Query) ([][]index.Hit, error) {
 	return v.Field(name).Search(ctx, qs, v.at)
 }
+
+// FieldCounts counts the living rows that each index on a payload field holds, by its key.
+func (v View) FieldCounts() map[string]uint64 { return v.indexes.Count(v.dead()) }

@@ -12,21 +12,20 @@ import (
 // Sink takes the records of a copy as they come. What it is given is lent for the
 // call.
 type Sink interface {
-	Point(id topology.PointID, stored []byte) error
-	Dedup(Dedup) error
+	Record(k Kind, key, value []byte) error
 }
 
 // Reader takes a copy apart that arrives in pieces of any size. It keeps no more
-// than one record that has not arrived whole. It sees to order, counts and
-// checksum; digest and stored forms are the sink's matter.
+// than one record that has not arrived whole. It sees to order, count and checksum;
+// digest and stored forms are the sink's matter.
 type Reader struct {
 	head  Head
 	sink  Sink
 	rest  []byte // of a record that began in an earlier piece
 	sum   uint32
-	last  kind
+	last  Kind
 	key   []byte // of the last record of that kind
-	count [endKind]uint64
+	n     uint64
 	ended bool
 	err   error // sticks
 }
@@ -35,9 +34,6 @@ type Reader struct {
 func NewReader(h Head, bytes []byte, to Sink) *Reader {
 	return &Reader{head: h, sink: to, sum: checksum(0, bytes)}
 }
-
-// Counts tells how many records came so far.
-func (r *Reader) Counts() (points, dedup uint64) { return r.count[pointKind], r.count[dedupKind] }
 
 // Write takes the next piece. Errors: op.ErrCorrupt for bytes that make no copy,
 // and the sink's. After an error it takes nothing more.
@@ -61,7 +57,7 @@ func (r *Reader) Write(b []byte) (int, error) {
 // Close tells whether the copy is whole.
 func (r *Reader) Close() error {
 	if r.err == nil && !r.ended {
-		r.err = fmt.Errorf("%w: the copy ends after %d of %d points", op.ErrCorrupt, r.count[pointKind], r.head.Points)
+		r.err = fmt.Errorf("%w: the copy ends after %d records", op.ErrCorrupt, r.n)
 	}
 	return r.err
 }
@@ -72,14 +68,14 @@ func (r *Reader) records(b []byte) ([]byte, error) {
 		if r.ended {
 			return nil, fmt.Errorf("%w: %d bytes after the end of the copy", op.ErrCorrupt, len(b))
 		}
-		k := kind(b[0])
+		k := Kind(b[0])
 		size, w := binary.Uvarint(b[1:])
 		switch {
 		case k == 0 || k > endKind || k < r.last:
 			return nil, fmt.Errorf("%w: record of kind %d after one of kind %d", op.ErrCorrupt, k, r.last)
 		case w == 0 && len(b) <= binary.MaxVarintLen32:
 			return b, nil
-		case w <= 0, w > 1 && b[w] == 0, size > MaxSize, k == dedupKind && size != dedupSize, k == endKind && size != endSize:
+		case w <= 0, w > 1 && b[w] == 0, size > MaxSize, k == Dedup && size != op.IDSize+appliedSize, k == endKind && size != endSize:
 			return nil, fmt.Errorf("%w: size of a record of kind %d", op.ErrCorrupt, k)
 		case uint64(len(b)-1-w) < size:
 			return b, nil
@@ -94,14 +90,11 @@ func (r *Reader) records(b []byte) ([]byte, error) {
 	return nil, nil
 }
 
-func (r *Reader) record(k kind, body []byte) error {
+func (r *Reader) record(k Kind, body []byte) error {
 	if k == endKind {
 		return r.end(body)
 	}
-	n := topology.PointIDSize
-	if k == dedupKind {
-		n = op.IDSize
-	}
+	n := k.keySize()
 	if len(body) < n {
 		return fmt.Errorf("%w: record of %d bytes", op.ErrCorrupt, len(body))
 	}
@@ -109,18 +102,13 @@ func (r *Reader) record(k kind, body []byte) error {
 		return fmt.Errorf("%w: records out of order", op.ErrCorrupt)
 	}
 	r.last, r.key = k, append(r.key[:0], body[:n]...)
-	r.count[k]++
-	if k == dedupKind {
-		return r.dedup(body)
+	r.n++
+	if k == Dedup {
+		if err := r.dedup(body); err != nil {
+			return err
+		}
 	}
-	if r.count[pointKind] > r.head.Points {
-		return fmt.Errorf("%w: more than %d points", op.ErrCorrupt, r.head.Points)
-	}
-	id, err := topology.DecodePointID(body[:n])
-	if err != nil {
-		return fmt.Errorf("%w: %w", op.ErrCorrupt, err)
-	}
-	return r.sink.Point(id, body[n:])
+	return r.sink.Record(k, body[:n:n], body[n:])
 }
 
 func (r *Reader) dedup(body []byte) error {
@@ -128,19 +116,18 @@ func (r *Reader) dedup(body []byte) error {
 	if err != nil {
 		return err
 	}
-	d := Dedup{ID: id, Seq: topology.Seq(binary.LittleEndian.Uint64(body[op.IDSize:])), HLC: op.HLC(binary.LittleEndian.Uint64(body[op.IDSize+8:]))}
-	if d.Seq == 0 || d.Seq > r.head.Seq || d.HLC > r.head.HLC || id.Request == [16]byte{} {
-		return fmt.Errorf("%w: dedup entry of seq %d in a copy at %d", op.ErrCorrupt, d.Seq, r.head.Seq)
+	a := Applied{Seq: topology.Seq(binary.LittleEndian.Uint64(body[op.IDSize:])), HLC: op.HLC(binary.LittleEndian.Uint64(body[op.IDSize+8:]))}
+	if a.Seq == 0 || a.Seq > r.head.Seq || a.HLC > r.head.HLC || id.Request == [16]byte{} {
+		return fmt.Errorf("%w: dedup entry of seq %d in a copy at %d", op.ErrCorrupt, a.Seq, r.head.Seq)
 	}
-	return r.sink.Dedup(d)
+	return nil
 }
 
 func (r *Reader) end(body []byte) error {
-	points, dedup, sum := binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint64(body[8:]), binary.LittleEndian.Uint32(body[16:])
+	n, sum := binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint32(body[8:])
 	switch {
-	case points != r.count[pointKind] || points != r.head.Points || dedup != r.count[dedupKind]:
-		return fmt.Errorf("%w: %d points and %d dedup entries came; the head says %d points, the end %d and %d", op.ErrCorrupt,
-			r.count[pointKind], r.count[dedupKind], r.head.Points, points, dedup)
+	case n != r.n:
+		return fmt.Errorf("%w: %d records came of %d", op.ErrCorrupt, r.n, n)
 	case sum != r.sum:
 		return fmt.Errorf("%w: checksum of the copy differs", op.ErrCorrupt)
 	}

@@ -1,6 +1,6 @@
 // Package record is the form in which the state of a shard travels from one
-// replica to another: a head, then points, dedup entries and an end, each one a
-// record (docs/format/copy.md). It says nothing about how either side keeps them
+// replica to another: a head, then the manifest, files of segments, points of tails,
+// the dead, dedup entries and an end, each one a record (docs/format/copy.md). It says nothing about how either side keeps them
 // and trusts nothing that it reads.
 package record
 
@@ -15,19 +15,30 @@ import (
 )
 
 // formVersion is the first byte of a head; it covers the records as well.
-const formVersion = 1
+const formVersion = 2
 
 // MaxSize is the greatest record in bytes: several times the largest point.
 const MaxSize = 256 << 20
 
-// kind is the first byte of a record. They come in the order of their numbers.
-type kind byte
+// Kind is the first byte of a record. They come in the order of their numbers, the
+// records of one kind in the order of their keys.
+type Kind byte
 
+// The kinds.
 const (
-	pointKind kind = iota + 1
-	dedupKind
+	Manifest Kind = iota + 1 // which sealed parts there are; no key
+	File                     // a piece of a file of a segment; key: number of the file, offset
+	Tail                     // a point of a generation; key: generation, id
+	Dead                     // a point that is not alive, or what keeps one buried; key: id
+	Open                     // a point that a Floor may change; key: id
+	Dedup                    // where an operation was applied; key: operation id
 	endKind
 )
+
+// keySize by kind.
+func (k Kind) keySize() int {
+	return [endKind]int{File: 4 + 8, Tail: 8 + topology.PointIDSize, Dead: topology.PointIDSize, Open: topology.PointIDSize, Dedup: op.IDSize}[k]
+}
 
 // Head says what a copy stands for. Mark and digest of a replica's own are no
 // part of it: whoever takes the copy computes the digest anew.
@@ -39,7 +50,7 @@ type Head struct {
 	Floor op.HLC
 	// Digest of the points.
 	Digest point.Digest
-	// Points is how many records of points follow.
+	// Points is how many points the copy has, those that are not alive included.
 	Points uint64
 	// Bytes is about how long the copy is: for progress and for the room it needs.
 	Bytes uint64
@@ -76,50 +87,51 @@ func DecodeHead(b []byte) (h Head, err error) {
 	return h, nil
 }
 
-// Dedup says where an operation was applied.
-type Dedup struct {
-	ID  op.ID
+// Applied says where an operation was applied: the value of a Dedup record.
+type Applied struct {
 	Seq topology.Seq
 	HLC op.HLC
 }
 
+// Append adds the value.
+func (a Applied) Append(dst []byte) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, uint64(a.Seq)), uint64(a.HLC))
+}
+
 const (
-	dedupSize = op.IDSize + 8 + 8
-	endSize   = 8 + 8 + 4
+	appliedSize = 8 + 8
+	endSize     = 8 + 4
 )
 
-// Writer makes the bytes of a copy after its head. Points come first, in the order
-// of their ids, then dedup entries in that of their ids' binary form, then End.
+// FileKey is the key of a piece of a file.
+func FileKey(dst []byte, file uint32, off int64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, file), uint64(off))
+}
+
+// Piece reads what FileKey made.
+func Piece(key []byte) (file uint32, off int64) {
+	return binary.BigEndian.Uint32(key), int64(binary.BigEndian.Uint64(key[4:]))
+}
+
+// Writer makes the bytes of a copy after its head: records in their order, then End.
 type Writer struct {
-	sum           uint32
-	points, dedup uint64
+	sum uint32
+	n   uint64
 }
 
 // NewWriter begins behind the bytes of a head.
 func NewWriter(head []byte) *Writer { return &Writer{sum: checksum(0, head)} }
 
-// Point adds a point in stored form.
-func (w *Writer) Point(dst []byte, id topology.PointID, stored []byte) []byte {
-	w.points++
+// Record adds one.
+func (w *Writer) Record(dst []byte, k Kind, key, value []byte) []byte {
+	w.n++
 	at := len(dst)
-	dst = frame(dst, pointKind, topology.PointIDSize+len(stored))
-	return w.done(append(id.Append(dst), stored...), at)
-}
-
-// Dedup adds a dedup entry.
-func (w *Writer) Dedup(dst []byte, d Dedup) []byte {
-	w.dedup++
-	at := len(dst)
-	dst = d.ID.Append(frame(dst, dedupKind, dedupSize))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(d.Seq))
-	return w.done(binary.LittleEndian.AppendUint64(dst, uint64(d.HLC)), at)
+	return w.done(append(append(frame(dst, k, len(key)+len(value)), key...), value...), at)
 }
 
 // End closes the copy.
 func (w *Writer) End(dst []byte) []byte {
-	dst = frame(dst, endKind, endSize)
-	dst = binary.LittleEndian.AppendUint64(dst, w.points)
-	dst = binary.LittleEndian.AppendUint64(dst, w.dedup)
+	dst = binary.LittleEndian.AppendUint64(frame(dst, endKind, endSize), w.n)
 	return binary.LittleEndian.AppendUint32(dst, w.sum)
 }
 
@@ -128,7 +140,7 @@ func (w *Writer) done(dst []byte, from int) []byte {
 	return dst
 }
 
-func frame(dst []byte, k kind, size int) []byte {
+func frame(dst []byte, k Kind, size int) []byte {
 	return binary.AppendUvarint(append(dst, byte(k)), uint64(size))
 }
 
