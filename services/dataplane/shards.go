@@ -30,7 +30,11 @@ func (s *Service) storage() node.Storage {
 	exact := func(v query.VectorSchema) (index.Index, error) {
 		return flat.New(v.Size, v.Distance, flat.Options{})
 	}
-	return node.Storage{Shard: shard.Options{Index: exact, Fields: peer.Fields}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	settings := func(b []byte) (s query.Settings, err error) {
+		s.Fields, err = peer.Fields(b)
+		return s, err
+	}
+	return node.Storage{Shard: shard.Options{Index: exact, Settings: settings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.

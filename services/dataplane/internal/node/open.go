@@ -133,6 +133,8 @@ func (e engineOf) Resolve(ctx context.Context, w *shard.Write) ([]op.Op, error) 
 
 func (e engineOf) Seen(id op.ID) (topology.Seq, bool, error) { return e.sh.Seen(id) }
 
+func (e engineOf) Due() (op.Op, bool) { return e.sh.Due() }
+
 func (e engineOf) Apply(es []op.Entry) error { return full(e.sh.Apply(es)) }
 
 func (e engineOf) Checkpoint() (topology.Seq, error) {

@@ -105,6 +105,9 @@ type Engine interface {
 	Seen(op.ID) (topology.Seq, bool, error)
 	// Position tells what the state covers.
 	Position() Position
+	// Due is the operation, if any, by which the state should be kept otherwise. It
+	// changes nothing that anybody reads, and is the primary's to append.
+	Due() (op.Op, bool)
 	// Checkpoint makes the state durable without the log and tells up to where.
 	// Errors are those of Apply.
 	Checkpoint() (topology.Seq, error)

@@ -101,10 +101,21 @@ func (l *loop) unpark() {
 	}
 }
 
+// maintain lets the primary's engine say how the state is to be kept.
+func (l *loop) maintain() {
+	if l.m.Status().Role != core.Primary || l.unsound != nil {
+		return
+	}
+	if o, ok := l.r.o.Engine.Due(); ok {
+		l.step(core.Maintain{Op: o})
+	}
+}
+
 func (l *loop) onTick() {
 	l.stalled = false
 	if !l.syncing {
 		l.step(core.Tick{})
+		l.maintain()
 	}
 	s, lim := l.m.Status(), l.r.o.Limits
 	grown := l.grown > lim.CheckpointBytes

@@ -27,22 +27,27 @@ func (s *Shard) vectors() []query.VectorSchema {
 }
 
 // open opens a segment as a sealed part, without indexes on payload fields.
-func (s *Shard) open(number topology.Seq, d segment.Description, artefacts []artefact) (*sealed, error) {
+func (s *Shard) open(number topology.Seq, d segment.Description, artefacts []artefact, settings query.Settings) (*sealed, error) {
 	vs := s.vectors()
-	seg, err := segment.Open(s.opts.FS, s.segments(), segment.Spec{Part: d.Part, Vectors: vs}, d, s.place)
+	seg, err := segment.Open(s.opts.FS, s.segments(), segment.Spec{Part: d.Part, Vectors: vs}, d, func(k segment.Kind, name string) segment.Placement { return place(settings, k, name) })
 	if err != nil {
 		return nil, segmentError(err)
 	}
 	p := &sealed{seg: seg, files: &files{open: []io.Closer{seg}}, artefacts: artefacts}
-	fields, err := s.fields(p)
+	fields, err := s.fields(p, settings)
 	if err != nil {
 		return nil, errors.Join(err, p.files.discard())
 	}
 	p.Part = part.NewSealed(number, seg, fields, &fieldindex.Set{})
-	for i := range fields {
-		fields[i].Vectors.(*dense).dead = p.Dead
-	}
+	p.mortal(p.Dead)
 	return p, nil
+}
+
+// mortal tells the vectors of p which rows are dead.
+func (p *sealed) mortal(dead *mask.Mask) {
+	for _, f := range p.Fields() {
+		f.Vectors.(*dense).dead = dead
+	}
 }
 
 // discard closes files that nobody has taken.
@@ -52,8 +57,8 @@ func (f *files) discard() error {
 }
 
 // place says where a file of a segment is read from.
-func (s *Shard) place(k segment.Kind, name string) segment.Placement {
-	for _, v := range s.apply.settings.Vectors {
+func place(settings query.Settings, k segment.Kind, name string) segment.Placement {
+	for _, v := range settings.Vectors {
 		if v.Name == name && (k == segment.KindVectors && v.OnDisk || k == segment.KindGraph && v.HNSW.OnDisk) {
 			return segment.Cold
 		}
@@ -65,7 +70,7 @@ func (s *Shard) place(k segment.Kind, name string) segment.Placement {
 }
 
 // fields are the named vectors of a segment, with the graphs that there are.
-func (s *Shard) fields(p *sealed) ([]part.Field, error) {
+func (s *Shard) fields(p *sealed, settings query.Settings) ([]part.Field, error) {
 	var out []part.Field
 	for _, v := range s.vectors() {
 		d := &dense{name: v.Name}
@@ -76,7 +81,7 @@ func (s *Shard) fields(p *sealed) ([]part.Field, error) {
 		}
 		d.vectors = vs
 		space := hnsw.Vectors{Data: vs.F32, Dim: vs.Size, Stride: vs.Stride, Distance: v.Distance}
-		g, err := s.graph(p, v.Name, space)
+		g, err := s.graph(p, v.Name, space, settings)
 		if err != nil {
 			return nil, err
 		}
@@ -89,12 +94,12 @@ func (s *Shard) fields(p *sealed) ([]part.Field, error) {
 
 // graph opens the graph over the vectors of a name; one without links if there is
 // none.
-func (s *Shard) graph(p *sealed, name string, space hnsw.Vectors) (*hnsw.Graph, error) {
+func (s *Shard) graph(p *sealed, name string, space hnsw.Vectors, settings query.Settings) (*hnsw.Graph, error) {
 	for _, a := range p.artefacts {
 		if a.Kind != segment.KindGraph || a.Name != name {
 			continue
 		}
-		f, err := segment.OpenArtefact(s.opts.FS, s.segments(), a.File, s.place(segment.KindGraph, name))
+		f, err := segment.OpenArtefact(s.opts.FS, s.segments(), a.File, place(settings, segment.KindGraph, name))
 		if err != nil {
 			return nil, segmentError(err)
 		}
@@ -146,6 +151,3 @@ func (d *dense) Search(ctx context.Context, qs []part.Query, at uint64) ([][]ind
 	}
 	return out, nil
 }
-
-// derive makes the first graph that is wanted and not there; false: there is none.
-func (s *Shard) derive(ctx context.Context) (bool, error) { return false, nil }

@@ -154,7 +154,7 @@ func (l *loader) entry(e *entry) error {
 // origin opens a sealed part.
 func (l *loader) origin(o *origin) (*sealed, error) {
 	if o.segment != nil {
-		p, err := l.open(o.number, *o.segment, o.artefacts)
+		p, err := l.open(o.number, *o.segment, o.artefacts, l.apply.settings)
 		if err != nil {
 			return nil, err
 		}

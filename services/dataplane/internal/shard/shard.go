@@ -78,6 +78,9 @@ type applier struct {
 	order  []*staged
 	batch  *pebble.Batch
 	change *change // what the step does besides; nil: nothing
+	// Calls of Due since an entry was applied, and which.
+	quiet   int
+	quietAt topology.Seq
 	// Scratch memory.
 	key, val, hash []byte
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -131,19 +132,19 @@ func (s *Shard) rest() {
 // toilOnce makes one thing; false: there is nothing to make.
 func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
 	s.apply.Lock()
-	jobs := s.apply.jobs
+	jobs, settings := s.apply.jobs, s.apply.settings
 	s.apply.Unlock()
 	if err := s.store.err(); err != nil {
 		return false, err
 	}
 	if len(jobs) > 0 {
-		return true, s.perform(ctx, jobs[0])
+		return true, s.perform(ctx, jobs[0], settings)
 	}
-	return s.derive(ctx)
+	return s.derive(ctx, settings)
 }
 
 // perform makes the segment of a job.
-func (s *Shard) perform(ctx context.Context, j *job) error {
+func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) error {
 	release, err := s.admit(ctx)
 	if err != nil {
 		return err
@@ -162,7 +163,7 @@ func (s *Shard) perform(ctx context.Context, j *job) error {
 		if err != nil {
 			return segmentError(err)
 		}
-		if made, err = s.open(j.number, d, nil); err != nil {
+		if made, err = s.open(j.number, d, nil, settings); err != nil {
 			return err
 		}
 	}

@@ -83,6 +83,11 @@ type AppliedTo struct {
 // were not sent.
 type AppendFailed struct{ From topology.Seq }
 
+// Maintain asks for an entry that changes how engines keep their state, and nothing
+// of what they say: a Seal or a Merge. Only a primary appends it, and not before the
+// one before has been applied.
+type Maintain struct{ Op op.Op }
+
 // Checkpointed reports that the engine state is durable up to Seq without the log.
 type Checkpointed struct{ Seq topology.Seq }
 
@@ -123,6 +128,7 @@ func (Durable) event()       {}
 func (AppliedTo) event()     {}
 func (AppendFailed) event()  {}
 func (Checkpointed) event()  {}
+func (Maintain) event()      {}
 func (ReadDone) event()      {}
 func (Pinned) event()        {}
 func (Fetched) event()       {}

@@ -54,10 +54,11 @@ type Machine struct {
 	clock     op.Clock
 	boundLost bool // the durable clock bound may be lower than the one in hard
 	own       noted
-	base      noted  // as of the applied position
-	oldest    op.HLC // at most the stamp of the first client's entry above floor
-	lastWrite op.HLC // at least the stamp of the last client's entry
-	wanted    Config // newest settings told
+	base      noted        // as of the applied position
+	oldest    op.HLC       // at most the stamp of the first client's entry above floor
+	lastWrite op.HLC       // at least the stamp of the last client's entry
+	wanted    Config       // newest settings told
+	upkeep    topology.Seq // of the last entry that Maintain asked for
 
 	// The own state at its newest marks, ascending.
 	marks []point.Mark
@@ -157,6 +158,8 @@ func (m *Machine) take(ev Event) {
 		m.unappend(e.From)
 	case Checkpointed:
 		m.checkpointed(e.Seq)
+	case Maintain:
+		m.maintain(e.Op)
 	case ReadDone:
 		m.readDone(e)
 	case Pinned:
@@ -353,6 +356,13 @@ func (m *Machine) raiseFloor() {
 		return
 	}
 	m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
+}
+
+func (m *Machine) maintain(o op.Op) {
+	if m.role == Primary && m.opened > 0 && m.heir == 0 && m.upkeep <= m.applied {
+		m.append(op.ID{Part: op.LastPart}, o.Append(nil))
+		m.upkeep = m.last.Seq
+	}
 }
 
 // glance is what the clock showed at a time since boot.
