@@ -12,7 +12,7 @@ const hops = 256
 
 // walker is what a goroutine needs to walk a graph, reused between walks.
 type walker struct {
-	q    []float32
+	q    probe
 	pool []uint64 // keys, the nearest first; flag: expanded
 	seen set      // nodes that were scored
 	// Of one expansion:
@@ -55,7 +55,7 @@ func (w *walker) fit(n, width int) {
 // score sets w.raws for w.nodes[:n], nodes of layer l.
 func (w *walker) score(v *space, g *Graph, l, n int) {
 	w.compared += n
-	v.gather(w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	v.gather(&w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
 }
 
 // start is the key of the entry point.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 )
 
 // maxLayers bounds what chance can make of levels: with m = 2 a node passes it
@@ -24,8 +26,8 @@ type BuildOptions struct {
 	// comes first.
 	Threads int
 	Seed    uint64
-	// Skip are rows that get no links: dead ones, and those without a vector.
-	Skip *Mask
+	// Skip are rows that get no links, beside those without a vector; nil: none.
+	Skip *mask.Mask
 }
 
 // builder links the rows of order, which has the highest levels first. So the
@@ -92,7 +94,7 @@ func (b *builder) plan(o BuildOptions) {
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))
 	for r := range uint32(b.v.rows) {
-		if !o.Skip.Has(r) {
+		if b.v.has(r) && !o.Skip.Dead(r, mask.Now) {
 			b.order = append(b.order, r)
 		}
 	}
@@ -161,6 +163,8 @@ type linker struct {
 	chosen [maxLayers][]uint64 // the links of the new row
 	keys   []uint64            // of a list that overflows
 	kept   []uint64
+	p      probe // a candidate
+	rivals [4]uint64
 }
 
 func newLinker(b *builder) *linker {
@@ -179,7 +183,7 @@ func (w *linker) insert(i int) {
 	for level+1 < len(g.layers) && i < g.layers[level+1].nodes() {
 		level++
 	}
-	w.q = b.v.row(row)
+	w.q.stand(b.v, row)
 	from := w.descend(b.v, g, level)
 	for l := level; l >= 0; l-- {
 		// The context is looked at between rows.
@@ -271,19 +275,34 @@ func (w *linker) choose(l int, candidates []uint64, m int) []uint64 {
 
 func (w *linker) stands(l int, c uint64, kept []uint64) bool {
 	v, g := w.b.v, w.b.g
+	n := 0
+	for i, k := range kept {
+		if c&k&flag == 0 {
+			w.rivals[n] = k
+			w.nodes[n] = nodeOf(k)
+			n++
+		}
+		if n == len(w.rivals) || n > 0 && i == len(kept)-1 {
+			if !w.beats(v, g, l, c, n) {
+				return false
+			}
+			n = 0
+		}
+	}
+	return true
+}
+
+// beats tells whether c is nearer to the node than to each of w.rivals[:n], whose
+// numbers are w.nodes[:n].
+func (w *linker) beats(v *space, g *Graph, l int, c uint64, n int) bool {
 	a := nodeOf(c)
 	if l > 0 {
 		a = g.tops[a]
 	}
-	for _, k := range kept {
-		if c&k&flag != 0 {
-			continue
-		}
-		b := nodeOf(k)
-		if l > 0 {
-			b = g.tops[b]
-		}
-		between := v.pair(a, b)
+	w.p.stand(v, a)
+	v.gather(&w.p, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	for i, k := range w.rivals[:n] {
+		between := v.order(w.raws[i])
 		if between < orderOf(c) || between == orderOf(c) && orderOf(c) == orderOf(k) {
 			return false
 		}
