@@ -17,7 +17,7 @@ import (
 
 const golden = "testdata/v1.golden"
 
-// small is the graph of the golden file: 40 points on a line, built by one thread.
+// small is the graph of the golden file: 40 points on a line.
 func small(t testing.TB) *Graph {
 	t.Helper()
 	v := Vectors{Dim: 1, Stride: 1, Distance: query.Euclid}
@@ -31,8 +31,8 @@ func small(t testing.TB) *Graph {
 	return g
 }
 
-// TestGolden: format 1 is read for ever, and a build by one thread gives it byte
-// by byte on every machine.
+// TestGolden: format 1 is read for ever, and a build gives it byte by byte on
+// every machine.
 func TestGolden(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	if err != nil {

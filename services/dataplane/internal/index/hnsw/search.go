@@ -208,6 +208,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 		s.ef = construct * 3 / 2
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
+	s.ties = max(s.top.K, s.ef/4)
 }
 
 // release forgets the query.
