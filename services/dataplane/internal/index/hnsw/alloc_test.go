@@ -24,9 +24,11 @@ func TestAllocations(t *testing.T) {
 		"plain":           {ScanBelow: 1},
 		"filtered":        {Query: index.Query{Accept: third}, ScanBelow: 1},
 		"filtered by row": {Query: index.Query{Rows: rows}, ScanBelow: 1},
-		"scan":            {Query: index.Query{Rows: rows[:50]}},
+		"scan of a list":  {Query: index.Query{Rows: rows[:50]}},
+		"scan of all":     {Exact: true},
+		"scan of some":    {Query: index.Query{Accept: third}, Exact: true, At: 1},
 	} {
-		q.Vector, q.K = v.Data[:20], 10
+		q.Vector, q.K = v.Float32[:20], 10
 		var dst []index.Hit
 		if n := testing.AllocsPerRun(50, func() { dst, _ = x.Search(t.Context(), &q, dst[:0]) }); n > 0 || len(dst) != 10 {
 			t.Errorf("%s: %v allocations, %d hits", name, n, len(dst))

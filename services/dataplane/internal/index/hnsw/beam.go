@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/bits"
 	"slices"
-	"sync/atomic"
 )
 
 // hops is how many nodes are expanded between two looks at the context.
@@ -12,9 +11,13 @@ const hops = 256
 
 // walker is what a goroutine needs to walk a graph, reused between walks.
 type walker struct {
-	q    []float32
+	q    probe
 	pool []uint64 // keys, the nearest first; flag: expanded
 	seen set      // nodes that were scored
+	// ties, if not 0, bounds how many nodes of equal distance on each side of another
+	// enter the pool: thousands of equal rows would fill it, and nothing behind them
+	// would be found.
+	ties int
 	// Of one expansion:
 	nodes, rows []uint32
 	raws        []float32
@@ -55,7 +58,7 @@ func (w *walker) fit(n, width int) {
 // score sets w.raws for w.nodes[:n], nodes of layer l.
 func (w *walker) score(v *space, g *Graph, l, n int) {
 	w.compared += n
-	v.gather(w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	v.gather(&w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
 }
 
 // start is the key of the entry point.
@@ -74,7 +77,7 @@ func (w *walker) descend(v *space, g *Graph, to int) uint64 {
 			from = nodeOf(best)
 			n := 0
 			for list := g.layers[l].of(from); n < len(list); n++ {
-				if w.nodes[n] = atomic.LoadUint32(&list[n]); w.nodes[n] == none {
+				if w.nodes[n] = list[n]; w.nodes[n] == none {
 					break
 				}
 			}
@@ -116,19 +119,18 @@ func (w *walker) beam(ctx context.Context, v *space, g *Graph, l, ef int, from u
 		if cur < len(w.pool) {
 			// What is read next is on its way while the pool is looked through.
 			next := int(nodeOf(w.pool[cur])) * g.layers[l].width
-			w.touched ^= atomic.LoadUint32(&g.layers[l].links[next])
+			w.touched ^= g.layers[l].links[next]
 		}
 	}
 	return nil
 }
 
-// neighbours sets w.nodes to those of node that were not seen. A builder may be
-// changing the list: whatever mixture of old and new links is read leads somewhere.
+// neighbours sets w.nodes to those of node that were not seen.
 func (w *walker) neighbours(l *layer, node uint32) (n int) {
 	list := l.of(node)
 	seen, nodes := &w.seen, w.nodes[:len(list)]
 	for i := range list {
-		id := atomic.LoadUint32(&list[i])
+		id := list[i]
 		if id == none {
 			break
 		}
@@ -156,6 +158,9 @@ func (w *walker) take(v *space, ef, n int) int {
 			continue
 		}
 		lo := place(pool, k)
+		if w.ties > 0 && tied(pool, lo, w.ties, k) {
+			continue
+		}
 		if len(pool) < ef {
 			pool = append(pool, 0)
 		}
@@ -168,6 +173,11 @@ func (w *walker) take(v *space, ef, n int) int {
 	}
 	w.pool = pool
 	return first
+}
+
+// tied tells whether there are n others of k's distance beside place lo.
+func tied(pool []uint64, lo, n int, k uint64) bool {
+	return lo >= n && orderOf(pool[lo-n]) == orderOf(k) || lo+n <= len(pool) && orderOf(pool[lo+n-1]) == orderOf(k)
 }
 
 // place is how many of the sorted pool are less than k; it has no branch to guess.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 )
 
 // The parameters of all figures.
@@ -64,7 +65,7 @@ func graph(b *testing.B, d *dataset) *Index {
 	if err != nil {
 		b.Fatal(err)
 	}
-	x, err := Open(d.v, g, NewMask(g.Rows()))
+	x, err := Open(d.v, g, mask.New(g.Rows()), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,52 +1,58 @@
 package hnsw
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 )
 
 // maxLayers bounds what chance can make of levels: with m = 2 a node passes it
 // once in 2^31.
 const maxLayers = 32
 
-// alone is how many rows are inserted by one goroutine before others join in:
-// several that start at once make islands.
-const alone = 256
+// round is how many rows are inserted at once at most. Those of a round do not meet
+// on their walks, but are compared with each other.
+const round = 64
 
-// BuildOptions tune a build, not its result's quality.
+// BuildOptions tune a build.
 type BuildOptions struct {
-	// Threads is the number of goroutines; less than 1 counts as 1. With 1 the graph follows
-	// from vectors, Params and Seed to the byte; with more its links depend on who
-	// comes first.
+	// Threads is the number of goroutines; less than 1 counts as 1. The graph follows
+	// from vectors, Params, Seed and Skip to the byte, whatever it is.
 	Threads int
 	Seed    uint64
-	// Skip are rows that get no links: dead ones, and those without a vector.
-	Skip *Mask
+	// Skip are rows that get no links, beside those without a vector; nil: none.
+	Skip *mask.Mask
 }
 
 // builder links the rows of order, which has the highest levels first. So the
 // entry point never changes, and layer l consists of the first rows of order.
 type builder struct {
-	v     *space
-	g     *Graph
-	order []uint32
-	grown []growth // per layer
-	locks [1024]sync.Mutex
+	v       *space
+	g       *Graph
+	order   []uint32
+	grown   []growth // per layer
+	linkers []*linker
+	drafts  [round]draft
+	// starts are the keys of the places in tops that the rows of order behind tops
+	// descend to.
+	starts []uint64
 }
 
-// growth is what of a layer is needed only while it grows. A node's part is
-// guarded by the node's lock, as are its links against other writers.
+// growth is what of a layer is needed only while it grows.
 type growth struct {
 	orders  []uint32 // of the distance of each link
 	degree  []uint16
 	settled []uint16 // so many first links have passed choose together
 }
 
-func (b *builder) lock(node uint32) *sync.Mutex { return &b.locks[node%uint32(len(b.locks))] }
+// draft is the links of a new row per layer, before they are made.
+type draft [][]uint64
 
 // Build links the rows of v. Errors: ErrParams, about v, or ctx's.
 func Build(ctx context.Context, vectors Vectors, p Params, o BuildOptions) (*Graph, error) {
@@ -61,27 +67,65 @@ func Build(ctx context.Context, vectors Vectors, p Params, o BuildOptions) (*Gra
 	if b.plan(o); b.g.layers == nil {
 		return b.g, ctx.Err()
 	}
-	var next atomic.Int64
-	next.Store(1) // order[0] is the entry point: it has nobody to link to yet
-	if err := b.work(ctx, &next, alone); err != nil {
-		return nil, fmt.Errorf("build of a graph: %w", err)
+	for range max(1, o.Threads) {
+		b.linkers = append(b.linkers, newLinker(b))
 	}
-	next.Store(min(alone, int64(len(b.order))))
-	errs := make([]error, max(1, o.Threads))
-	var group sync.WaitGroup
-	for t := range errs {
-		group.Go(func() { errs[t] = b.work(ctx, &next, len(b.order)) })
-	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, fmt.Errorf("build of a graph: %w", err)
-		}
-	}
-	if err := b.repair(ctx); err != nil {
+	if err := b.run(ctx); err != nil {
 		return nil, fmt.Errorf("build of a graph: %w", err)
 	}
 	return b.g, nil
+}
+
+func (b *builder) run(ctx context.Context) error {
+	tops := len(b.g.tops)
+	if err := b.insertAll(ctx, 1, tops); err != nil { // order[0] is the entry point: it has nobody to link to yet
+		return err
+	}
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	if err := b.insertAll(ctx, tops, len(b.order)); err != nil {
+		return err
+	}
+	return b.repair(ctx)
+}
+
+// each calls f for 0..n-1, by all goroutines.
+func (b *builder) each(n int, f func(w *linker, i int)) {
+	var next atomic.Int64
+	b.all(n, func(w *linker, _ int) {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(w, i)
+		}
+	})
+}
+
+// all calls f by each goroutine, or by one if n things to do are too few.
+func (b *builder) all(n int, f func(w *linker, part int)) {
+	var group sync.WaitGroup
+	for part := 1; part < b.parts(n); part++ {
+		group.Go(func() { f(b.linkers[part], part) })
+	}
+	f(b.linkers[0], 0)
+	group.Wait()
+}
+
+func (b *builder) parts(n int) int { return max(1, min(len(b.linkers), n/4)) }
+
+// insertAll inserts the rows from..to-1 of the order in rounds, each against the
+// graph of those before it.
+func (b *builder) insertAll(ctx context.Context, from, to int) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(to-from, max(1, min(from/16, round)))
+		b.each(n, func(w *linker, i int) { w.draft(from, from+i) })
+		parts := b.parts(n)
+		b.all(n, func(w *linker, part int) { w.link(from, n, part, parts) })
+		from += n
+	}
+	return nil
 }
 
 // plan draws the levels and the order of rows, and makes the layers.
@@ -92,7 +136,7 @@ func (b *builder) plan(o BuildOptions) {
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))
 	for r := range uint32(b.v.rows) {
-		if !o.Skip.Has(r) {
+		if b.v.has(r) && !o.Skip.Dead(r, mask.Now) {
 			b.order = append(b.order, r)
 		}
 	}
@@ -138,89 +182,179 @@ func (b *builder) plan(o BuildOptions) {
 	}
 }
 
-// work inserts rows until there are none before end.
-func (b *builder) work(ctx context.Context, next *atomic.Int64, end int) error {
-	end = min(end, len(b.order))
-	w := newLinker(b)
-	for {
-		i := int(next.Add(1)) - 1
-		if i >= end {
-			return nil
+// settle puts the rows behind tops into an order in which those that follow each
+// other are near, so that what one walk has read is in the cache for the next.
+func (b *builder) settle(ctx context.Context) error {
+	tops, g := len(b.g.tops), b.g
+	rest := b.order[tops:]
+	b.starts = make([]uint64, len(rest))
+	const part = 1024
+	for from := 0; from < len(rest); from += part {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if i%64 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		w.insert(i)
+		b.each(min(part, len(rest)-from), func(w *linker, i int) {
+			w.q.stand(b.v, rest[from+i])
+			b.starts[from+i] = w.descend(b.v, g, 0)
+		})
 	}
+	rank := b.tour()
+	type arrival struct {
+		row   uint32
+		start uint64
+	}
+	list := make([]arrival, len(rest))
+	for i, r := range rest {
+		list[i] = arrival{r, b.starts[i]}
+	}
+	// The rows are still random, so each part has rows of all regions.
+	for from, n := 0, 2*tops; from < len(list); from, n = from+n, 2*n {
+		slices.SortStableFunc(list[from:min(len(list), from+n)], func(x, y arrival) int {
+			return cmp.Compare(rank[nodeOf(x.start)], rank[nodeOf(y.start)])
+		})
+	}
+	for i, a := range list {
+		rest[i], b.starts[i] = a.row, a.start
+	}
+	return nil
 }
 
-// linker inserts rows, one at a time.
+// tour numbers the places in tops in the order of a walk that goes on to the
+// nearest unseen neighbour.
+func (b *builder) tour() []uint32 {
+	rank := make([]uint32, len(b.g.tops))
+	if len(b.g.layers) == 1 {
+		return rank
+	}
+	for i := range rank {
+		rank[i] = none
+	}
+	next := uint32(0)
+	var stack []uint32
+	for p := range rank {
+		stack = append(stack, uint32(p))
+		for len(stack) > 0 {
+			at := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if rank[at] != none {
+				continue
+			}
+			rank[at] = next
+			next++
+			list := b.g.layers[1].of(at)
+			n := int(b.grown[1].degree[at])
+			near := make([]uint64, n)
+			for i, id := range list[:n] {
+				near[i] = key(b.grown[1].orders[int(at)*b.g.layers[1].width+i], id)
+			}
+			slices.Sort(near)
+			for _, k := range slices.Backward(near) {
+				if rank[nodeOf(k)] == none {
+					stack = append(stack, nodeOf(k))
+				}
+			}
+		}
+	}
+	return rank
+}
+
+// linker is what a goroutine of a build works with.
 type linker struct {
 	walker
 	b      *builder
-	chosen [maxLayers][]uint64 // the links of the new row
-	keys   []uint64            // of a list that overflows
+	keys   []uint64 // of a list that overflows
 	kept   []uint64
+	p      probe // a candidate
+	rivals [4]uint64
 }
 
 func newLinker(b *builder) *linker {
 	w := &linker{b: b}
-	w.fit(b.v.rows, b.g.layers[0].width+1)
+	w.fit(b.v.rows, max(round, b.g.layers[0].width+1))
 	w.reserve(b.g.params.EfConstruct)
 	return w
 }
 
-// insert links row i of the order. It looks in all layers before it links in any,
-// and links from below, so whoever meets the row in a layer can go on from there.
-func (w *linker) insert(i int) {
+// draft looks for the links of row i of the order in all its layers, among the rows
+// before first and those of the round before it.
+func (w *linker) draft(first, i int) {
 	b, g := w.b, w.b.g
-	row := b.order[i]
+	d := &b.drafts[i-first]
+	*d = (*d)[:0]
 	level := 0
 	for level+1 < len(g.layers) && i < g.layers[level+1].nodes() {
 		level++
 	}
-	w.q = b.v.row(row)
-	from := w.descend(b.v, g, level)
+	w.q.stand(b.v, b.order[i])
+	var from uint64
+	if at := i - len(g.tops); at >= 0 {
+		from = b.starts[at]
+	} else {
+		from = w.descend(b.v, g, level)
+	}
+	for len(*d) <= level {
+		*d = slices.Grow(*d, 1)[:len(*d)+1]
+	}
 	for l := level; l >= 0; l-- {
-		// The context is looked at between rows.
+		// The context is looked at between rounds.
 		_ = w.beam(context.Background(), b.v, g, l, g.params.EfConstruct, g.asNode(l, from))
-		from = w.pool[0] &^ flag
 		for j := range w.pool {
 			w.pool[j] &^= flag
 		}
-		w.chosen[l] = append(w.chosen[l][:0], w.choose(l, w.pool, g.params.M)...)
+		from = w.pool[0]
+		w.meet(l, first, i)
+		(*d)[l] = append((*d)[l][:0], w.choose(l, w.pool, g.params.M)...)
 	}
-	for l := range level + 1 {
-		node := uint32(i)
-		if l == 0 {
-			node = row
+}
+
+// meet puts rows first..i-1 of the order into the pool, as far as they are near
+// enough and of layer l.
+func (w *linker) meet(l, first, i int) {
+	b, g := w.b, w.b.g
+	n := 0
+	for j := first; j < i; j++ {
+		w.nodes[n] = b.order[j]
+		if l > 0 {
+			w.nodes[n] = uint32(j)
 		}
-		w.write(l, node, w.chosen[l])
-		for _, k := range w.chosen[l] {
-			w.linkBack(l, nodeOf(k), key(orderOf(k), node))
+		n++
+	}
+	w.score(b.v, g, l, n)
+	w.take(b.v, g.params.EfConstruct, n)
+}
+
+// link makes the links of n drafts, and those back, as far as they are of nodes of a
+// part. What happens to one node happens in the order of the rows.
+func (w *linker) link(first, n, part, parts int) {
+	for i, d := range w.b.drafts[:n] {
+		for l, chosen := range d {
+			node := uint32(first + i)
+			if l == 0 {
+				node = w.b.order[node]
+			}
+			if int(node)%parts == part {
+				w.set(l, node, chosen)
+			}
+			for _, k := range chosen {
+				if int(nodeOf(k))%parts == part {
+					w.linkBack(l, nodeOf(k), key(orderOf(k), node))
+				}
+			}
 		}
 	}
 }
 
-// write sets the links of node, all of which have passed choose.
-func (w *linker) write(l int, node uint32, keys []uint64) {
-	mu := w.b.lock(node)
-	mu.Lock()
-	defer mu.Unlock()
-	w.set(l, node, keys)
-}
-
-// set is write for who has the lock.
+// set gives node links that have passed choose.
 func (w *linker) set(l int, node uint32, keys []uint64) {
 	layer, grown := &w.b.g.layers[l], &w.b.grown[l]
 	list := layer.of(node)
 	orders := grown.orders[int(node)*layer.width:]
 	for i, k := range keys {
-		atomic.StoreUint32(&list[i], nodeOf(k))
+		list[i] = nodeOf(k)
 		orders[i] = orderOf(k)
 	}
 	for i := len(keys); i < int(grown.degree[node]); i++ {
-		atomic.StoreUint32(&list[i], none)
+		list[i] = none
 	}
 	grown.degree[node], grown.settled[node] = uint16(len(keys)), uint16(len(keys))
 }
@@ -228,14 +362,11 @@ func (w *linker) set(l int, node uint32, keys []uint64) {
 // linkBack adds the link k to node. A list that is full is chosen anew.
 func (w *linker) linkBack(l int, node uint32, k uint64) {
 	layer, grown := &w.b.g.layers[l], &w.b.grown[l]
-	mu := w.b.lock(node)
-	mu.Lock()
-	defer mu.Unlock()
 	list := layer.of(node)
 	orders := grown.orders[int(node)*layer.width:]
 	if n := grown.degree[node]; int(n) < layer.width {
 		orders[n] = orderOf(k)
-		atomic.StoreUint32(&list[n], nodeOf(k))
+		list[n] = nodeOf(k)
 		grown.degree[node]++
 		return
 	}
@@ -271,19 +402,34 @@ func (w *linker) choose(l int, candidates []uint64, m int) []uint64 {
 
 func (w *linker) stands(l int, c uint64, kept []uint64) bool {
 	v, g := w.b.v, w.b.g
+	n := 0
+	for i, k := range kept {
+		if c&k&flag == 0 {
+			w.rivals[n] = k
+			w.nodes[n] = nodeOf(k)
+			n++
+		}
+		if n == len(w.rivals) || n > 0 && i == len(kept)-1 {
+			if !w.beats(v, g, l, c, n) {
+				return false
+			}
+			n = 0
+		}
+	}
+	return true
+}
+
+// beats tells whether c is nearer to the node than to each of w.rivals[:n], whose
+// numbers are w.nodes[:n].
+func (w *linker) beats(v *space, g *Graph, l int, c uint64, n int) bool {
 	a := nodeOf(c)
 	if l > 0 {
 		a = g.tops[a]
 	}
-	for _, k := range kept {
-		if c&k&flag != 0 {
-			continue
-		}
-		b := nodeOf(k)
-		if l > 0 {
-			b = g.tops[b]
-		}
-		between := v.pair(a, b)
+	w.p.stand(v, a)
+	v.gather(&w.p, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	for i, k := range w.rivals[:n] {
+		between := v.order(w.raws[i])
 		if between < orderOf(c) || between == orderOf(c) && orderOf(c) == orderOf(k) {
 			return false
 		}

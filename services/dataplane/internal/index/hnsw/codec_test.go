@@ -17,12 +17,12 @@ import (
 
 const golden = "testdata/v1.golden"
 
-// small is the graph of the golden file: 40 points on a line, built by one thread.
+// small is the graph of the golden file: 40 points on a line.
 func small(t testing.TB) *Graph {
 	t.Helper()
 	v := Vectors{Dim: 1, Stride: 1, Distance: query.Euclid}
 	for r := range 40 {
-		v.Data = append(v.Data, float32(r*17%40))
+		v.Float32 = append(v.Float32, float32(r*17%40))
 	}
 	g, err := Build(context.Background(), v, Params{M: 3, EfConstruct: 8}, BuildOptions{Threads: 1, Seed: 7})
 	if err != nil {
@@ -31,8 +31,8 @@ func small(t testing.TB) *Graph {
 	return g
 }
 
-// TestGolden: format 1 is read for ever, and a build by one thread gives it byte
-// by byte on every machine.
+// TestGolden: format 1 is read for ever, and a build gives it byte by byte on
+// every machine.
 func TestGolden(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	if err != nil {
@@ -119,8 +119,8 @@ func FuzzDecode(f *testing.F) {
 		if g.rows > 1000 || g.dim > 100 || g.params.EfConstruct > 1000 {
 			return
 		}
-		v := Vectors{Data: make([]float32, g.rows*g.dim), Dim: g.dim, Stride: g.dim, Distance: g.distance}
-		x, err := Open(v, g, nil)
+		v := Vectors{Float32: make([]float32, g.rows*g.dim), Dim: g.dim, Stride: g.dim, Distance: g.distance}
+		x, err := Open(v, g, nil, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

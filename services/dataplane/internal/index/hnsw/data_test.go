@@ -66,12 +66,12 @@ func load(t testing.TB, dir string) *dataset {
 	if strings.HasSuffix(dir, "euclidean") {
 		d.v.Distance = query.Euclid
 	}
-	d.v.Data = floats(t, len(base)*d.v.Stride)
+	d.v.Float32 = floats(t, len(base)*d.v.Stride)
 	for i, v := range base {
 		if d.v.Distance == query.Cosine {
 			kernel.Normalize(v)
 		}
-		copy(d.v.Data[i*d.v.Stride:], v)
+		copy(d.v.Float32[i*d.v.Stride:], v)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "filters", "*.distances.f32.npy"))
 	if err != nil || len(names) == 0 {
@@ -181,7 +181,7 @@ func build(t testing.TB, v Vectors, p Params, o BuildOptions) *Index {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := Open(v, g, o.Skip)
+	x, err := Open(v, g, o.Skip, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

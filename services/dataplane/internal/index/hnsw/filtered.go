@@ -3,15 +3,29 @@ package hnsw
 import (
 	"context"
 	"math/rand/v2"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
 )
 
-type plan uint8
+type way uint8
 
 const (
-	scan     plan = iota // compare all that pass
-	plain                // walk over all, keep what passes
-	filtered             // walk over what passes
+	scan     way = iota // compare all that pass
+	plain               // walk over all, keep what passes
+	filtered            // walk over what passes
 )
+
+// plan is how a search goes about it.
+type plan struct {
+	way     way
+	passing int  // how many rows pass
+	known   bool // and not estimated
+}
+
+// together tells whether the scan of a plan is one of all rows.
+func (p plan) together(s *searcher) bool {
+	return s.query.Rows == nil && (s.query.Accept == nil || float64(p.passing) >= rare*float64(s.x.v.rows))
+}
 
 const (
 	// most is the share of rows that pass from which on a plain walk is cheapest:
@@ -36,17 +50,17 @@ const (
 func budget(width int) int { return 2 * width }
 
 // choose plans by the number of rows that pass.
-func (s *searcher) choose(passing int) plan {
+func (s *searcher) choose(passing int) way {
 	g := s.x.g
-	if g.layers == nil {
+	if g == nil || g.layers == nil || s.query.Exact {
 		return scan
 	}
 	width := g.layers[0].width
 	degree := float64(g.params.M) * 4 / 3 // typical of layer 0
 	share := float64(passing) / float64(s.x.v.rows)
-	way, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
+	w, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
 	if share >= most {
-		way, even = plain, s.ef*width
+		w, even = plain, s.ef*width
 	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
@@ -54,40 +68,45 @@ func (s *searcher) choose(passing int) plan {
 	if passing <= even || share*degree*degree < least {
 		return scan
 	}
-	return way
+	return w
 }
 
-// passing gives the number of live rows that pass, and whether it is exact. It
-// makes the bits of query.Rows.
-func (s *searcher) passing() (n int, known bool) {
+// plan looks at how many live rows pass. If it is not for a scan of query.Rows, it
+// makes their bits.
+func (s *searcher) plan() plan {
 	q, rows := &s.query, s.x.v.rows
-	n, known = s.x.Len(), true
+	n, known := s.x.atMost(s.at)
 	if q.Rows != nil {
-		s.mark()
-		n = 0
-		for i, r := range q.Rows {
-			if int(r) < rows && (i == 0 || r != q.Rows[i-1]) && !s.x.dead.Has(r) {
-				n++
+		if n = min(n, len(q.Rows)); s.choose(n) == scan {
+			return plan{way: scan, passing: n}
+		}
+		n, known = s.mark(), true
+	}
+	if q.Accept != nil && n > 0 {
+		known = false
+		if q.Estimate > 0 {
+			n = min(q.Estimate, n)
+		} else {
+			n = s.sample()
+			if q.Rows != nil {
+				n = len(q.Rows) * n / sample
+			} else {
+				n = rows * n / sample
 			}
 		}
 	}
-	if q.Accept == nil || n == 0 {
-		return n, known
-	}
-	if q.Estimate > 0 {
-		return min(q.Estimate, n), false
-	}
-	hits := 0
+	return plan{s.choose(n), n, known}
+}
+
+// sample is how many of so many rows pass.
+func (s *searcher) sample() (hits int) {
 	rng := rand.NewPCG(1, 2) // the same rows each time: equal searches take equal ways
 	for range sample {
 		if s.passes(s.draw(rng)) {
 			hits++
 		}
 	}
-	if q.Rows != nil {
-		return len(q.Rows) * hits / sample, false
-	}
-	return rows * hits / sample, false
+	return hits
 }
 
 // draw picks a row that may pass.
@@ -98,16 +117,23 @@ func (s *searcher) draw(rng *rand.PCG) uint32 {
 	return uint32(rng.Uint64() % uint64(s.x.v.rows))
 }
 
-// mark sets the bits of query.Rows.
-func (s *searcher) mark() {
+// mark sets the bits of query.Rows and counts those that are alive.
+func (s *searcher) mark() (n int) {
 	if words := (s.x.v.rows + 63) / 64; len(s.member) < words {
 		s.member = make([]uint64, words)
 	}
+	s.marked = true
+	last := index.MaxRow + 1
 	for _, r := range s.query.Rows {
-		if int(r) < s.x.v.rows {
-			s.member[r>>6] |= 1 << (r & 63)
+		if int(r) >= s.x.v.rows || r == last {
+			continue
+		}
+		s.member[r>>6] |= 1 << (r & 63)
+		if last = r; s.alive(r) {
+			n++
 		}
 	}
+	return n
 }
 
 // filtered walks over rows that pass only. Where a neighbour does not pass, its

@@ -62,7 +62,7 @@ func (b *builder) repair(ctx context.Context) error {
 // room, and gives it.
 func (w *linker) rescuer(row uint32, t *tree) (from uint32, ok bool) {
 	b, g := w.b, w.b.g
-	w.q = b.v.row(row)
+	w.q.stand(b.v, row)
 	// A build looks at its context between rows.
 	_ = w.beam(context.Background(), b.v, g, 0, g.params.EfConstruct, g.asNode(0, w.descend(b.v, g, 0)))
 	for _, k := range w.pool {

@@ -4,46 +4,91 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
-	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 )
 
-// Index is a graph beside its vectors and the mask of dead rows, ready to be
-// searched by any number of goroutines.
+// Index is vectors, the mask of dead rows and, if there is one, a graph, ready to
+// be searched by any number of goroutines.
 type Index struct {
-	v       space
-	g       *Graph
-	dead    *Mask
-	walkers sync.Pool // *searcher
+	v         space
+	g         *Graph // nil: every search is a scan
+	dead      *mask.Mask
+	workers   int
+	searchers sync.Pool // *searcher
 }
 
-// Open puts a graph and its vectors together. dead may be added to later; rows
-// that the graph was built without must be in it. Errors: ErrMismatch, about v.
-func Open(vectors Vectors, g *Graph, dead *Mask) (*Index, error) {
+// Options of an Index; the zero value is a sound choice.
+type Options struct {
+	// Workers is the greatest number of goroutines that one scan uses; large scans
+	// alone use more than one. 0 and 1: the caller's only.
+	Workers int
+}
+
+// Open puts vectors, a graph and the mask of dead rows together. Without a graph
+// every search is a scan. dead may be added to later, nil: none dies. Errors:
+// ErrMismatch, about v.
+func Open(vectors Vectors, g *Graph, dead *mask.Mask, o Options) (*Index, error) {
 	v, err := newSpace(vectors)
 	if err != nil {
 		return nil, err
 	}
-	if g.rows != v.rows || g.dim != v.Dim || g.distance != v.Distance {
+	if g != nil && (g.rows != v.rows || g.dim != v.Dim || g.distance != v.Distance) {
 		return nil, fmt.Errorf("%w: the graph is of %d rows, dimension %d, distance %d, the vectors are %d, %d, %d", ErrMismatch,
 			g.rows, g.dim, g.distance, v.rows, v.Dim, v.Distance)
 	}
-	x := &Index{v: v, g: g, dead: dead}
-	x.walkers.New = func() any { return &searcher{} }
+	x := &Index{v: v, g: g, dead: dead, workers: o.Workers}
+	x.searchers.New = func() any { return &searcher{} }
 	return x, nil
 }
 
-// Len counts the rows that are not dead.
-func (x *Index) Len() int { return x.v.rows - x.dead.Len() }
+// Len counts the rows that have a vector and are not dead now.
+func (x *Index) Len() (n int) {
+	if x.v.Has == nil {
+		return x.v.rows - x.dead.Len()
+	}
+	var live [block / 64]uint64
+	for from := 0; from < x.v.rows; from += block {
+		size := min(block, x.v.rows-from)
+		x.live(&live, from, size, mask.Now)
+		for i, w := range live[:(size+63)/64] {
+			if i == size/64 {
+				w &= 1<<(size%64) - 1
+			}
+			n += bits.OnesCount64(w)
+		}
+	}
+	return n
+}
+
+// atMost bounds the rows with a vector that are alive at a position; if exact, it
+// counts them.
+func (x *Index) atMost(at uint64) (n int, exact bool) {
+	dead, exact := x.dead.LenAt(at)
+	switch {
+	case !exact:
+		return x.v.held, false
+	case x.v.held < x.v.rows: // dead rows may be of those without a vector
+		return min(x.v.held, x.v.rows-dead), dead == 0
+	default:
+		return x.v.rows - dead, true
+	}
+}
 
 // Query is one search. Accept may be called for many more rows than enter the
-// result, from the caller's goroutine. Rows, if not nil, should ascend.
+// result, from one goroutine at a time. Rows, if not nil, should ascend.
 type Query struct {
 	index.Query
+	// At is the position of the state that is searched: rows that died after it are
+	// alive. 0: now.
+	At uint64
+	// Exact compares all rows that pass.
+	Exact bool
 	// Ef is how many near rows are kept while walking; more finds more of the
 	// nearest and takes longer. 0: one and a half times EfConstruct. It is never
 	// less than K.
@@ -63,68 +108,113 @@ type searcher struct {
 	top    rank.Top
 	x      *Index
 	query  Query
+	at     uint64
 	ef     int
-	member []uint64 // bit for each row of query.Rows
+	member []uint64 // bit for each row of query.Rows, if marked
+	marked bool
 	failed set      // rows that Accept refused
 	hop    []uint32 // neighbours that do not pass
 	met    []uint32 // by a plain walk
 	// offered counts the rows that pass and that a walk has found.
 	offered int
+	one     [1]*searcher
 }
 
 // Search appends to dst at most q.K hits, the best first. Scores are exact, and so
 // are the rows if few enough pass. Errors: index.ErrDim, index.ErrRow (in q.Rows),
 // or ctx's.
 func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.Hit, error) {
-	if len(q.Vector) != x.v.Dim {
-		return dst, fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.v.Dim)
-	}
-	if len(q.Rows) > 0 {
-		if most := slices.Max(q.Rows); most > index.MaxRow {
-			return dst, fmt.Errorf("search: %w: %d", index.ErrRow, most)
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := x.check(ctx, q); err != nil {
 		return dst, err
 	}
-	s := x.walkers.Get().(*searcher)
+	s := x.searchers.Get().(*searcher)
 	defer s.release()
 	s.begin(x, q)
 	if s.top.K > 0 {
-		if err := s.run(ctx); err != nil {
+		if err := s.run(ctx, s.plan()); err != nil {
 			return dst, err
 		}
 	}
 	return s.top.Drain(dst), nil
 }
 
+// SearchBatch answers queries as Search would one by one. Those that are answered
+// by scans share the passes over memory. The first error fails all.
+func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, error) {
+	all := make([]*searcher, 0, len(qs))
+	defer func() {
+		for _, s := range all {
+			s.release()
+		}
+	}()
+	var sweeping []*searcher
+	for i := range qs {
+		if err := x.check(ctx, &qs[i]); err != nil {
+			return nil, err
+		}
+		s := x.searchers.Get().(*searcher)
+		all = append(all, s)
+		if s.begin(x, &qs[i]); s.top.K == 0 {
+			continue
+		}
+		if p := s.plan(); p.way == scan && p.together(s) {
+			sweeping = append(sweeping, s)
+		} else if err := s.run(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.sweep(ctx, sweeping); err != nil {
+		return nil, err
+	}
+	out := make([][]index.Hit, len(qs))
+	for i, s := range all {
+		out[i] = s.top.Drain(make([]index.Hit, 0, s.top.Len()))
+	}
+	return out, nil
+}
+
+func (x *Index) check(ctx context.Context, q *Query) error {
+	if len(q.Vector) != x.v.Dim {
+		return fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.v.Dim)
+	}
+	if len(q.Rows) > 0 {
+		if most := slices.Max(q.Rows); most > index.MaxRow {
+			return fmt.Errorf("search: %w: %d", index.ErrRow, most)
+		}
+	}
+	return ctx.Err()
+}
+
 func (s *searcher) begin(x *Index, q *Query) {
 	s.x, s.query = x, *q // a copy, so that the caller's stays off the heap
-	width := max(line, 2*x.g.params.M)
-	s.fit(x.v.rows, budget(width)+1)
-	s.q = append(s.q[:0], q.Vector...)
-	if x.v.metric.Normalize {
-		kernel.Normalize(s.q)
+	if s.at = q.At; s.at == 0 {
+		s.at = mask.Now
 	}
+	width, construct := 0, 1
+	if x.g != nil {
+		width, construct = 2*x.g.params.M, x.g.params.EfConstruct
+	}
+	s.fit(x.v.rows, max(block, budget(width)+1))
+	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
 	}
-	n := x.Len()
+	n, _ := x.atMost(s.at)
 	if q.Rows != nil {
 		n = min(n, len(q.Rows))
 	}
 	s.top.Reset(&x.v.metric, &q.Query, n)
-	s.ef = q.Ef
-	if s.ef <= 0 {
-		s.ef = x.g.params.EfConstruct * 3 / 2
+	if s.ef = q.Ef; s.ef <= 0 {
+		s.ef = construct * 3 / 2
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
+	s.ties = max(s.top.K, s.ef/4)
 }
 
 // release forgets the query.
 func (s *searcher) release() {
 	x := s.x
-	if s.query.Rows != nil && len(s.member) > 0 {
+	if s.marked {
 		for _, r := range s.query.Rows {
 			if int(r) < x.v.rows {
 				s.member[r>>6] = 0
@@ -133,18 +223,17 @@ func (s *searcher) release() {
 	}
 	s.failed.clear()
 	s.top.Release()
-	s.x, s.query = nil, Query{}
-	x.walkers.Put(s)
+	s.x, s.query, s.marked, s.one[0] = nil, Query{}, false, nil
+	x.searchers.Put(s)
 }
 
 // run leaves the result in s.top.
-func (s *searcher) run(ctx context.Context) error {
-	passing, known := s.passing()
-	switch s.choose(passing) {
+func (s *searcher) run(ctx context.Context, p plan) error {
+	switch p.way {
 	case scan:
-		return s.scan(ctx)
+		return s.scan(ctx, p.passing)
 	case plain:
-		if err := s.plain(ctx, passing); err != nil {
+		if err := s.plain(ctx, p.passing); err != nil {
 			return err
 		}
 	case filtered:
@@ -154,9 +243,8 @@ func (s *searcher) run(ctx context.Context) error {
 	}
 	// The walk may have ended on an island, or among rows that do not pass. What a
 	// threshold drops was found.
-	if s.offered < s.top.K && (!known || s.offered < passing) {
-		s.top.Reset(&s.x.v.metric, &s.query.Query, s.top.K)
-		return s.scan(ctx)
+	if s.offered < s.top.K && (!p.known || s.offered < p.passing) {
+		return s.scan(ctx, p.passing)
 	}
 	return nil
 }
@@ -184,14 +272,12 @@ func (s *searcher) plain(ctx context.Context, passing int) error {
 	return nil
 }
 
-// live tells whether row may be answered, as far as Accept is not concerned.
-func (s *searcher) live(row uint32) bool {
-	return !s.x.dead.Has(row) && (s.query.Rows == nil || s.member[row>>6]>>(row&63)&1 != 0)
-}
+// alive tells whether row has a vector and may be answered.
+func (s *searcher) alive(row uint32) bool { return s.x.v.has(row) && !s.x.dead.Dead(row, s.at) }
 
-// passes is live and Accept, asked once for each row.
+// passes is alive, in Rows and Accept, which is asked once for each row.
 func (s *searcher) passes(row uint32) bool {
-	if !s.live(row) {
+	if !s.alive(row) || s.query.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0 {
 		return false
 	}
 	if s.query.Accept == nil {
@@ -205,48 +291,4 @@ func (s *searcher) passes(row uint32) bool {
 	}
 	s.failed.add(row)
 	return false
-}
-
-// block is how many rows a scan compares between two looks at the context.
-const block = 1024
-
-// scan compares all rows that pass: those of the query, or all.
-func (s *searcher) scan(ctx context.Context) error {
-	rows := s.query.Rows
-	n := len(rows)
-	if rows == nil {
-		n = s.x.v.rows
-		s.top.Accept = nil // with few rows to compare, asking first is cheaper
-	}
-	fill, last := 0, index.MaxRow+1
-	for i := range n {
-		if i%block == block-1 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r := uint32(i)
-		if rows != nil {
-			r = rows[i]
-		}
-		if r == last || int(r) >= s.x.v.rows || s.x.dead.Has(r) {
-			continue
-		}
-		if last = r; s.query.Accept != nil && rows == nil && !s.passes(r) {
-			continue
-		}
-		s.nodes[fill] = r
-		if fill++; fill == line {
-			s.offer(fill)
-			fill = 0
-		}
-	}
-	s.offer(fill)
-	return nil
-}
-
-// offer scores w.nodes[:n] for the result.
-func (s *searcher) offer(n int) {
-	s.score(&s.x.v, s.x.g, 0, n)
-	for i, raw := range s.raws[:n] {
-		s.top.Offer(s.nodes[i], raw)
-	}
 }

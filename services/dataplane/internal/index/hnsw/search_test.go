@@ -11,6 +11,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -54,11 +55,11 @@ func TestRecall(t *testing.T) {
 			for _, f := range d.filters {
 				expect(f.name+", listed", measure(t, x, d.queries, f.truth, func(i int) Query { return Query{Query: index.Query{Rows: f.rows(i)}} }))
 				accept := func(i int) Query {
-					pass := NewMask(x.v.rows)
+					pass := mask.New(x.v.rows)
 					for _, r := range f.rows(i) {
-						pass.Add(r)
+						pass.Kill(r, 1)
 					}
-					return Query{Query: index.Query{Accept: pass.Has}}
+					return Query{Query: index.Query{Accept: func(r uint32) bool { return pass.Dead(r, mask.Now) }}}
 				}
 				expect(f.name+", asked for", measure(t, x, d.queries, f.truth, accept))
 				if dir == words {
@@ -85,16 +86,16 @@ func exact(t rapid.TB, x *Index, q Query) []index.Hit {
 // are, none that does not pass, and most of the nearest.
 func TestFilters(t *testing.T) {
 	v := random(9, 4000, 16, 30, 0.02, query.Euclid)
-	dead := NewMask(4000)
+	dead := mask.New(4000)
 	x := build(t, v, Params{M: 12, EfConstruct: 64}, BuildOptions{Threads: 1, Skip: dead})
 	rng := rand.New(rand.NewPCG(4, 4))
 	for range 500 {
-		dead.Add(uint32(rng.IntN(4000)))
+		dead.Kill(uint32(rng.IntN(4000)), 1)
 	}
 	found, wanted := 0.0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		from := int(rapid.Uint32Range(0, 3999).Draw(rt, "query"))
-		q := Query{Query: index.Query{Vector: v.Data[from*16 : from*16+16], K: rapid.IntRange(1, 30).Draw(rt, "k")}, ScanBelow: 1}
+		q := Query{Query: index.Query{Vector: v.Float32[from*16 : from*16+16], K: rapid.IntRange(1, 30).Draw(rt, "k")}, ScanBelow: 1}
 		share := rapid.SampledFrom([]float64{1, 0.9, 0.5, 0.2, 0.1, 0.04, 0.01, 0.001, 0}).Draw(rt, "share")
 		all := exact(rt, x, Query{Query: index.Query{Vector: q.Vector, K: 4000}})
 		switch rapid.SampledFrom([]string{"near", "far", "anywhere"}).Draw(rt, "where") {
@@ -103,17 +104,17 @@ func TestFilters(t *testing.T) {
 		case "anywhere":
 			rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		}
-		pass := NewMask(4000)
+		pass := mask.New(4000)
 		rows := []uint32{}
 		for _, h := range all[:int(share*float64(len(all)))] {
-			pass.Add(h.Row)
+			pass.Kill(h.Row, 1)
 			rows = append(rows, h.Row)
 		}
 		slices.Sort(rows)
 		if rapid.Bool().Draw(rt, "listed") {
 			q.Rows = rows
 		} else {
-			q.Accept = pass.Has
+			q.Accept = func(r uint32) bool { return pass.Dead(r, mask.Now) }
 		}
 		if rapid.Bool().Draw(rt, "estimated") {
 			q.Estimate = rapid.IntRange(1, 4000).Draw(rt, "estimate")
@@ -127,7 +128,7 @@ func TestFilters(t *testing.T) {
 			rt.Fatalf("%d hits of %d", len(hits), len(want))
 		}
 		for i, h := range hits {
-			if !pass.Has(h.Row) || dead.Has(h.Row) || i > 0 && hits[i-1].Score > h.Score {
+			if !pass.Dead(h.Row, mask.Now) || dead.Dead(h.Row, mask.Now) || i > 0 && hits[i-1].Score > h.Score {
 				rt.Fatalf("hit %d is wrong: %v", i, h)
 			}
 		}
@@ -143,7 +144,7 @@ func TestFilters(t *testing.T) {
 // TestDeaths: rows die beside searches; those dead before a search are not in it.
 func TestDeaths(t *testing.T) {
 	v := random(2, 2000, 8, 10, 0, query.Dot)
-	dead := NewMask(2000)
+	dead := mask.New(2000)
 	x := build(t, v, Params{M: 8, EfConstruct: 50}, BuildOptions{Threads: 2, Skip: dead})
 	var group sync.WaitGroup
 	for s := range 3 {
@@ -151,8 +152,8 @@ func TestDeaths(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(s), 1))
 			for range 300 {
 				row := uint32(rng.IntN(2000))
-				dead.Add(row)
-				q := Query{Query: index.Query{Vector: v.Data[row*8 : row*8+8], K: 20}, ScanBelow: 1}
+				dead.Kill(row, 1)
+				q := Query{Query: index.Query{Vector: v.Float32[row*8 : row*8+8], K: 20}, ScanBelow: 1}
 				hits, err := x.Search(t.Context(), &q, nil)
 				if err != nil || len(hits) != 20 {
 					t.Errorf("%d hits, %v", len(hits), err)
@@ -166,7 +167,7 @@ func TestDeaths(t *testing.T) {
 	group.Wait()
 	n := 0
 	for row := range uint32(2000) {
-		if !dead.Has(row) {
+		if !dead.Dead(row, mask.Now) {
 			n++
 		}
 	}
@@ -174,10 +175,42 @@ func TestDeaths(t *testing.T) {
 		t.Errorf("%d rows and %d dead, not %d", x.Len(), dead.Len(), n)
 	}
 	for row := range uint32(2000) {
-		dead.Add(row)
+		dead.Kill(row, 1)
 	}
-	if hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: v.Data[:8], K: 5}}, nil); err != nil || len(hits) != 0 || x.Len() != 0 {
+	if hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: v.Float32[:8], K: 5}}, nil); err != nil || len(hits) != 0 || x.Len() != 0 {
 		t.Errorf("all are dead, and %v was found: %v", hits, err)
+	}
+}
+
+// TestAt: a walk at an older position sees what has died since, and nothing that was
+// dead by then.
+func TestAt(t *testing.T) {
+	v := random(2, 3000, 8, 10, 0, query.Euclid)
+	dead := mask.New(3000)
+	x := build(t, v, Params{M: 8, EfConstruct: 50}, BuildOptions{Threads: 2})
+	x.dead = dead
+	for row := range uint32(3000) {
+		if row%3 > 0 {
+			dead.Kill(row, uint64(row%3))
+		}
+	}
+	for _, at := range []uint64{0, 1, 2, 7} {
+		for row := range uint32(60) {
+			q := Query{Query: index.Query{Vector: v.numbers(row), K: 10}, At: at, ScanBelow: 1}
+			hits, err := x.Search(t.Context(), &q, nil)
+			if err != nil || len(hits) != 10 {
+				t.Fatalf("%d hits, %v", len(hits), err)
+			}
+			alive := row%3 == 0 || row%3 == 2 && at == 1
+			if found := hits[0].Row == row; found != alive {
+				t.Errorf("row %d at %d: found is %v", row, at, found)
+			}
+			for _, h := range hits {
+				if h.Row%3 == 1 || h.Row%3 == 2 && at != 1 {
+					t.Errorf("row %d is dead at %d", h.Row, at)
+				}
+			}
+		}
 	}
 }
 
@@ -185,7 +218,7 @@ func TestDeaths(t *testing.T) {
 func TestNoLinks(t *testing.T) {
 	v := random(2, 500, 8, 10, 0, query.Manhattan)
 	x := build(t, v, Params{EfConstruct: 1}, BuildOptions{})
-	hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: v.Data[80:88], K: 3}, ScanBelow: 1}, nil)
+	hits, err := x.Search(t.Context(), &Query{Query: index.Query{Vector: v.Float32[80:88], K: 3}, ScanBelow: 1}, nil)
 	if err != nil || len(hits) != 3 || hits[0] != (index.Hit{Row: 10}) {
 		t.Errorf("%v %v", hits, err)
 	}
@@ -195,10 +228,10 @@ func TestNoLinks(t *testing.T) {
 // walk sees only what passes, unless it would lose its way.
 func TestPlan(t *testing.T) {
 	rows := 1_000_000
-	x := &Index{v: space{Vectors: Vectors{Dim: 128}, rows: rows}, g: &Graph{params: Params{M: 16, EfConstruct: 100}, layers: []layer{{width: 32}}}}
+	x := &Index{v: space{Vectors: Vectors{Dim: 128}, rows: rows, held: rows}, g: &Graph{params: Params{M: 16, EfConstruct: 100}, layers: []layer{{width: 32}}}}
 	for _, c := range []struct {
 		passing, below int
-		want           plan
+		want           way
 	}{
 		{0, 0, scan}, {14_000, 0, scan}, {20_000, 0, filtered}, {500_000, 0, filtered}, {700_000, 0, plain}, {rows, 0, plain},
 		{rows, rows, scan}, {500_000, 400_000, filtered}, {20_000, 1, filtered}, {2_000, 1, scan},
@@ -217,7 +250,7 @@ func TestBadEstimate(t *testing.T) {
 	rare := func(row uint32) bool { return row%1000 == 3 }
 	limit := float32(1e9)
 	for _, estimate := range []int{0, 1, 4000, 8000} {
-		q := Query{Query: index.Query{Vector: v.Data[:4], K: 5, Accept: rare}, Estimate: estimate, ScanBelow: 1}
+		q := Query{Query: index.Query{Vector: v.Float32[:4], K: 5, Accept: rare}, Estimate: estimate, ScanBelow: 1}
 		if hits, err := x.Search(t.Context(), &q, nil); err != nil || !slices.Equal(hits, exact(t, x, q)) {
 			t.Errorf("estimate %d: %v %v", estimate, hits, err)
 		}

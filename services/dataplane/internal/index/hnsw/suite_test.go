@@ -11,6 +11,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -38,7 +39,7 @@ type rebuilt struct {
 	mu    sync.Mutex
 	rows  map[uint32][]float32
 	order []uint32 // row of each node
-	dead  *Mask
+	dead  *mask.Mask
 	built *Index // nil: rows were put since
 }
 
@@ -61,7 +62,7 @@ func (r *rebuilt) Delete(row uint32) bool {
 	_, ok := r.rows[row]
 	if ok && r.built != nil {
 		node, _ := slices.BinarySearch(r.order, row)
-		r.dead.Add(uint32(node))
+		r.dead.Kill(uint32(node), 1)
 	}
 	delete(r.rows, row)
 	return ok
@@ -92,9 +93,9 @@ func (r *rebuilt) graph() (*Index, []uint32) {
 		slices.Sort(r.order)
 		v := Vectors{Dim: r.dim, Stride: r.dim + 1, Distance: r.d}
 		for _, row := range r.order {
-			v.Data = append(append(v.Data, r.rows[row]...), 0)
+			v.Float32 = append(append(v.Float32, r.rows[row]...), 0)
 		}
-		r.dead = NewMask(len(r.order))
+		r.dead = mask.New(len(r.order))
 		r.built = build(r.t, v, Params{M: 8, EfConstruct: 40}, BuildOptions{Threads: 1, Skip: r.dead})
 	}
 	return r.built, r.order

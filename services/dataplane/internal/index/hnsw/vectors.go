@@ -11,53 +11,187 @@ import (
 )
 
 // Vectors are the rows of one vector space, in the form in which they are stored
-// (of length 1 for Cosine). They must not change while a graph uses them.
+// (of length 1 for Cosine, but for Uint8). They must not change while an Index or a
+// build uses them.
 type Vectors struct {
-	// Data holds row i from float i*Stride on.
-	Data []float32
+	// One of these holds row i from element i*Stride on; all are nil if there are no
+	// rows.
+	Float32 []float32
+	Float16 []uint16 // IEEE 754 binary16
+	Uint8   []uint8
 	// Dim is the length of a vector, Stride how far rows are apart: at least Dim.
 	Dim, Stride int
 	Distance    query.Distance
+	// Has is a bit for each row that has a vector; nil: all have one.
+	Has []uint64
 }
 
 // space is Vectors that have been checked.
 type space struct {
 	Vectors
-	metric rank.Metric
-	rows   int
+	metric  rank.Metric
+	rows    int
+	held    int       // rows that have a vector
+	inverse []float32 // Uint8 and Cosine: 1 / length of each row
 }
 
 func newSpace(v Vectors) (space, error) {
 	m, ok := rank.MetricOf(v.Distance)
+	n := len(v.Float32) + len(v.Float16) + len(v.Uint8)
 	switch {
 	case !ok:
 		return space{}, fmt.Errorf("hnsw: unknown distance %d", v.Distance)
 	case v.Dim < 1 || v.Dim > MaxDim:
 		return space{}, fmt.Errorf("hnsw: %w: %d is not in 1..%d", index.ErrDim, v.Dim, MaxDim)
-	case v.Stride < v.Dim || len(v.Data)%v.Stride != 0:
-		return space{}, fmt.Errorf("hnsw: %d floats are not rows of %d, %d apart", len(v.Data), v.Dim, v.Stride)
-	case len(v.Data)/v.Stride > int(index.MaxRow):
-		return space{}, fmt.Errorf("hnsw: %w: %d rows", index.ErrRow, len(v.Data)/v.Stride)
+	case n > max(len(v.Float32), len(v.Float16), len(v.Uint8)):
+		return space{}, fmt.Errorf("hnsw: rows of more than one type")
+	case v.Stride < v.Dim || n%v.Stride != 0:
+		return space{}, fmt.Errorf("hnsw: %d elements are not rows of %d, %d apart", n, v.Dim, v.Stride)
+	case n/v.Stride > int(index.MaxRow):
+		return space{}, fmt.Errorf("hnsw: %w: %d rows", index.ErrRow, n/v.Stride)
+	case v.Has != nil && len(v.Has) < (n/v.Stride+63)/64:
+		return space{}, fmt.Errorf("hnsw: %d words do not have a bit for each of %d rows", len(v.Has), n/v.Stride)
 	}
-	return space{v, m, len(v.Data) / v.Stride}, nil
+	s := space{Vectors: v, metric: m, rows: n / v.Stride}
+	for r := range uint32(s.rows) {
+		if s.has(r) {
+			s.held++
+		}
+	}
+	if len(v.Uint8) > 0 && v.Distance == query.Cosine {
+		s.inverse = make([]float32, s.rows)
+		for r := range s.inverse {
+			s.inverse[r] = inverse(v.Uint8[r*v.Stride:][:v.Dim])
+		}
+	}
+	return s, nil
 }
 
-func (v *space) row(r uint32) []float32 {
+// inverse is 1 / length; 0 of the zero vector, which is near to nothing.
+func inverse(v []uint8) float32 {
+	if n := kernel.Dot.PairUint8(v, v); n > 0 {
+		return float32(1 / math.Sqrt(float64(n)))
+	}
+	return 0
+}
+
+// has tells whether row r, which must be one, has a vector.
+func (v *space) has(r uint32) bool { return v.Has == nil || v.Has[r>>6]>>(r&63)&1 != 0 }
+
+// size is how many bytes a row takes.
+func (v *space) size() int {
+	switch {
+	case v.Float32 != nil:
+		return 4 * v.Stride
+	case v.Float16 != nil:
+		return 2 * v.Stride
+	default:
+		return v.Stride
+	}
+}
+
+// probe is a vector in the form in which rows are compared with it.
+type probe struct {
+	floats  []float32
+	bytes   []uint8 // for Uint8
+	inverse float32 // for Uint8 and Cosine: 1 / length
+	ints    []int64 // for Uint8: what the kernel gives
+	own     []float32
+	codes   []uint8
+}
+
+// aim makes p the vector of a query. Elements become bytes as they do when they
+// are stored: without their fraction, within 0..255.
+func (p *probe) aim(v *space, q []float32) {
+	p.own = append(p.own[:0], q...)
+	p.floats = p.own
+	if v.Uint8 == nil {
+		if v.metric.Normalize {
+			kernel.Normalize(p.own)
+		}
+		return
+	}
+	p.codes = p.codes[:0]
+	for _, x := range q {
+		if !(x > 0) { // NaN too
+			x = 0
+		}
+		p.codes = append(p.codes, uint8(min(x, math.MaxUint8)))
+	}
+	p.bytes, p.inverse = p.codes, inverse(p.codes)
+}
+
+// stand makes p the vector of row r.
+func (p *probe) stand(v *space, r uint32) {
 	at := int(r) * v.Stride
-	return v.Data[at : at+v.Dim : at+v.Dim]
+	switch {
+	case v.Float32 != nil:
+		p.floats = v.Float32[at : at+v.Dim : at+v.Dim]
+	case v.Float16 != nil:
+		if len(p.own) != v.Dim {
+			p.own = make([]float32, v.Dim)
+		}
+		kernel.Widen(p.own, v.Float16[at:at+v.Dim])
+		p.floats = p.own
+	default:
+		p.bytes = v.Uint8[at : at+v.Dim : at+v.Dim]
+		if v.inverse != nil {
+			p.inverse = v.inverse[r]
+		}
+	}
 }
 
-// line is how many floats a cache line holds.
+// line is how many float32 a cache line holds.
 const line = 16
 
-// gather sets raws[i] to the raw value of q and row rows[i].
-func (v *space) gather(q []float32, rows []uint32, raws []float32) {
-	v.metric.Raw.GatherFloat32(q, kernel.Rows[float32]{Data: v.Data, Stride: v.Stride}, rows, raws)
+// gather sets raws[i] to the raw value of p and row rows[i].
+func (v *space) gather(p *probe, rows []uint32, raws []float32) {
+	switch {
+	case v.Float32 != nil:
+		v.metric.Raw.GatherFloat32(p.floats, kernel.Rows[float32]{Data: v.Float32, Stride: v.Stride}, rows, raws)
+	case v.Float16 != nil:
+		v.metric.Raw.GatherFloat16(p.floats, kernel.Rows[uint16]{Data: v.Float16, Stride: v.Stride}, rows, raws)
+	default:
+		ints := p.room(len(raws))
+		v.metric.Raw.GatherUint8(p.bytes, kernel.Rows[uint8]{Data: v.Uint8, Stride: v.Stride}, rows, ints)
+		for i, n := range ints {
+			raws[i] = float32(n)
+		}
+		if v.inverse != nil {
+			for i, r := range rows {
+				raws[i] *= p.inverse * v.inverse[r]
+			}
+		}
+	}
 }
 
-// pair gives the order of the distance of two rows.
-func (v *space) pair(a, b uint32) uint32 {
-	return v.order(v.metric.Raw.PairFloat32(v.row(a), v.row(b)))
+// batch sets raws[i] to the raw value of p and row first+i.
+func (v *space) batch(p *probe, first int, raws []float32) {
+	at := first * v.Stride
+	switch {
+	case v.Float32 != nil:
+		v.metric.Raw.Float32(p.floats, kernel.Rows[float32]{Data: v.Float32[at:], Stride: v.Stride}, raws)
+	case v.Float16 != nil:
+		v.metric.Raw.Float16(p.floats, kernel.Rows[uint16]{Data: v.Float16[at:], Stride: v.Stride}, raws)
+	default:
+		ints := p.room(len(raws))
+		v.metric.Raw.Uint8(p.bytes, kernel.Rows[uint8]{Data: v.Uint8[at:], Stride: v.Stride}, ints)
+		for i, n := range ints {
+			raws[i] = float32(n)
+		}
+		if v.inverse != nil {
+			for i, inv := range v.inverse[first:][:len(raws)] {
+				raws[i] *= p.inverse * inv
+			}
+		}
+	}
+}
+
+func (p *probe) room(n int) []int64 {
+	if len(p.ints) < n {
+		p.ints = make([]int64, max(n, block))
+	}
+	return p.ints[:n]
 }
 
 // order maps raw values to integers that grow with the distance. NaN is farthest.
