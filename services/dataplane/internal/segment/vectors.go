@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
@@ -30,6 +31,12 @@ type Vectors struct {
 // Has tells whether a row has a vector.
 func (v *Vectors) Has(row uint32) bool {
 	return v.Present == nil || v.Present[row/64]>>(row%64)&1 != 0
+}
+
+// At is a copy of a row's vector, which there must be.
+func (v *Vectors) At(row uint32) []float32 {
+	c := column{Vectors: *v}
+	return slices.Clone(c.at(row))
 }
 
 // column are the vectors of one file.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw"
@@ -18,7 +19,7 @@ type wanted struct {
 	kind segment.Kind
 	name string
 	of   string
-	// make writes it. It follows from segment and settings to the byte.
+	// make gives what writes it. It follows from segment and settings to the byte.
 	make func(context.Context) (func(io.Writer) error, error)
 }
 
@@ -27,19 +28,19 @@ func (p *sealed) wants(s query.Settings) (out []wanted) {
 	if p.seg == nil || s.Optimizers.IndexingThresholdKB == 0 {
 		return nil
 	}
-	for i := range p.Fields() {
-		f := &p.Fields()[i]
+	for _, f := range p.Fields() {
 		d, ok := f.Vectors.(*dense)
 		at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name })
 		if !ok || at < 0 || d.index == nil {
 			continue
 		}
 		h := s.Vectors[at].HNSW
-		if big := uint64(d.vectors.Len)*uint64(d.vectors.Size)*4 >= s.Optimizers.IndexingThresholdKB<<10; !big || h.M < 2 {
+		big := uint64(d.vectors.Len)*uint64(d.vectors.Size)*4 >= s.Optimizers.IndexingThresholdKB<<10
+		if !big || h.M < 2 {
 			continue
 		}
 		out = append(out, wanted{segment.KindGraph, f.Name, fmt.Sprintf("m=%d ef=%d", h.M, h.EfConstruct), func(ctx context.Context) (func(io.Writer) error, error) {
-			return d.build(ctx, f.VectorSchema, h, uint64(p.Number))
+			return d.build(ctx, h, uint64(p.Number))
 		}})
 	}
 	return out
@@ -48,15 +49,14 @@ func (p *sealed) wants(s query.Settings) (out []wanted) {
 // lacks are the artefacts that p should have and does not.
 func (p *sealed) lacks(s query.Settings) []wanted {
 	return slices.DeleteFunc(p.wants(s), func(w wanted) bool {
-		return slices.ContainsFunc(p.artefacts, func(a artefact) bool { return a.Kind == w.kind && a.Name == w.name && a.of == w.of })
+		return slices.ContainsFunc(p.artefacts, func(a attached) bool { return a.Kind == w.kind && a.Name == w.name && a.of == w.of })
 	})
 }
 
-// build makes the graph over d.
-func (d *dense) build(ctx context.Context, v query.VectorSchema, h query.HNSW, seed uint64) (func(io.Writer) error, error) {
-	space := hnsw.Vectors{Data: d.vectors.F32, Dim: v.Size, Stride: d.vectors.Stride, Distance: v.Distance}
-	skip := hnsw.NewMask(d.vectors.Len)
-	g, err := hnsw.Build(ctx, space, hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}, hnsw.BuildOptions{Threads: 1, Seed: seed, Skip: skip})
+// build makes the graph over d. Rows that are dead by now are in it like the others:
+// it must not depend on when it is made.
+func (d *dense) build(ctx context.Context, h query.HNSW, seed uint64) (func(io.Writer) error, error) {
+	g, err := hnsw.Build(ctx, d.space(), hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}, hnsw.BuildOptions{Threads: runtime.GOMAXPROCS(0), Seed: seed})
 	if err != nil {
 		return nil, err
 	}
@@ -73,78 +73,79 @@ func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, erro
 	if p == nil {
 		return false, nil
 	}
-	defer func() {
-		if err := p.files.release(); err != nil {
-			_ = s.store.fail(err)
-		}
-	}()
 	release, err := s.admit(ctx)
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = s.deriveOne(ctx, p, w, settings)
+		release()
 	}
-	defer release()
+	return err == nil, errors.Join(err, p.release())
+}
+
+func (s *Shard) deriveOne(ctx context.Context, p *sealed, w wanted, settings query.Settings) error {
 	write, err := w.make(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	s.work.writing.Lock()
 	defer s.work.writing.Unlock()
 	f, err := segment.WriteArtefact(s.opts.FS, s.segments(), w.kind, w.name, write)
 	if err != nil {
-		return false, err
+		return segmentError(err)
 	}
-	artefacts := slices.DeleteFunc(slices.Clone(p.artefacts), func(a artefact) bool { return a.Kind == w.kind && a.Name == w.name })
-	artefacts = append(artefacts, artefact{f, w.of})
-	next, err := s.open(p.Number, p.seg.Description(), artefacts, settings)
-	if err != nil {
-		return false, err
-	}
-	done, err := s.replace(p, next)
-	if !done {
-		err = errors.Join(err, next.files.discard())
-	}
-	return true, err
+	return s.adorn(p.Number, artefact{f, w.of}, settings)
 }
 
-// lacking is the part that lacks something, kept open for the caller, and what.
+// lacking is the part that lacks something, held for the caller, and what.
 func (s *Shard) lacking(settings query.Settings) (*sealed, wanted) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
+	soon := due(settings.Optimizers, s.weights(), false)
 	var largest *sealed
 	var what wanted
 	for _, p := range s.state.sealed.list {
+		if slices.Contains(soon, p.Number) {
+			continue // it is about to be merged
+		}
 		if l := p.lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
 		}
 	}
 	if largest != nil {
-		largest.files.refs.Add(1)
+		largest.hold()
 	}
 	return largest, what
 }
 
-// replace puts next, which is p opened with other artefacts, in its place. false: p is
-// not there any more.
-func (s *Shard) replace(p, next *sealed) (bool, error) {
+// adorn gives a part an artefact, if the part is still there.
+func (s *Shard) adorn(number topology.Seq, f artefact, settings query.Settings) error {
 	a := &s.apply
 	a.Lock()
 	defer a.Unlock()
-	i := slices.IndexFunc(s.state.sealed.list, func(x *sealed) bool { return x.Number == p.Number })
+	i := slices.IndexFunc(s.state.sealed.list, func(x *sealed) bool { return x.Number == number })
 	if a.closed || i < 0 {
-		return false, nil
+		return nil
 	}
-	now := s.state.sealed.list[i]
-	next.Part = now.With(next.Fields(), nil)
-	next.mortal(next.Dead)
+	if err := s.store.err(); err != nil {
+		return err
+	}
+	old := s.state.sealed.list[i]
+	old.hold()
+	next, err := s.attach(old, f, settings)
+	if err != nil {
+		return errors.Join(err, old.release())
+	}
+	if next == old {
+		return old.release()
+	}
 	c := s.begin()
 	c.sealed = slices.Clone(s.state.sealed.list)
 	c.sealed[i] = next
-	c.manifest.derived(p.Number, next.artefacts)
+	c.manifest.derived(number, next.origin().artefacts)
 	a.batch, a.change = s.store.NewBatch(), c
 	if err := s.commit(); err != nil {
-		return false, s.giveUp(err)
+		return errors.Join(s.giveUp(err), next.release())
 	}
-	return true, nil
+	return next.release()
 }
 
 // derived notes the artefacts of a segment, wherever it stands.

@@ -52,7 +52,11 @@ func (s *Shard) load() error {
 		return err
 	}
 	l := loader{Shard: s}
-	if err := l.all(); err != nil {
+	err = l.all()
+	for _, p := range l.opened {
+		err = errors.Join(err, p.release())
+	}
+	if err != nil {
 		return err
 	}
 	if l.digest != a.meta.digest {
@@ -100,6 +104,7 @@ type loader struct {
 	*Shard
 	digest point.Digest
 	list   []*sealed
+	opened []*sealed // held until the state has hold of them
 	hash   []byte
 }
 
@@ -154,12 +159,12 @@ func (l *loader) entry(e *entry) error {
 // origin opens a sealed part.
 func (l *loader) origin(o *origin) (*sealed, error) {
 	if o.segment != nil {
-		p, err := l.open(o.number, *o.segment, o.artefacts, l.apply.settings)
+		p, err := l.open(*o, l.apply.settings)
 		if err != nil {
 			return nil, err
 		}
 		l.digest = l.digest.Add(o.segment.Digest)
-		l.list = append(l.list, p)
+		l.opened, l.list = append(l.opened, p), append(l.list, p)
 		return p, nil
 	}
 	t, err := l.newTail(nil)
@@ -171,7 +176,7 @@ func (l *loader) origin(o *origin) (*sealed, error) {
 		return nil, err
 	}
 	l.digest = l.digest.Add(digest)
-	p := &sealed{Part: t.Seal(o.number), gen: o.gen, files: &files{}}
+	p := &sealed{Part: t.Seal(o.number), gen: o.gen}
 	l.list = append(l.list, p)
 	return p, nil
 }

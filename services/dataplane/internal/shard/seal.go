@@ -98,7 +98,7 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 	if err != nil {
 		return err
 	}
-	p := &sealed{Part: st.tail.Seal(seq), gen: a.manifest.active, files: &files{}}
+	p := &sealed{Part: st.tail.Seal(seq), gen: a.manifest.active}
 	c.tail, c.sealed = tail, append(slices.Clone(st.sealed.list), p)
 	c.manifest.active = seq
 	c.add(seq, []input{inputOf(p)})
@@ -161,7 +161,10 @@ func (in *input) source() source {
 
 // origin is where p's points are, as the manifest has it.
 func (p *sealed) origin() origin {
-	o := origin{number: p.Number, gen: p.gen, artefacts: p.artefacts}
+	o := origin{number: p.Number, gen: p.gen}
+	for _, a := range p.artefacts {
+		o.artefacts = append(o.artefacts, a.artefact)
+	}
 	if p.seg != nil {
 		d := p.seg.Description()
 		o.segment = &d
@@ -174,17 +177,17 @@ func (ps *parts) number(n topology.Seq) *sealed {
 	return ps.list[slices.IndexFunc(ps.list, func(p *sealed) bool { return p.Number == n })]
 }
 
-// install puts a segment that was made in the place of the job's sources. false: it
-// is not wanted any more.
-func (s *Shard) install(j *job, made *sealed) (bool, error) {
+// install puts a segment that was made in the place of the job's sources, if that is
+// still wanted.
+func (s *Shard) install(j *job, made *sealed) error {
 	a, st := &s.apply, &s.state
 	a.Lock()
 	defer a.Unlock()
 	if a.closed || !slices.Contains(a.jobs, j) {
-		return false, nil
+		return nil
 	}
 	if err := s.store.err(); err != nil {
-		return false, err
+		return err
 	}
 	c := s.begin()
 	c.jobs = slices.DeleteFunc(slices.Clone(a.jobs), func(x *job) bool { return x == j })
@@ -197,9 +200,11 @@ func (s *Shard) install(j *job, made *sealed) (bool, error) {
 	} else {
 		set, err := made.Indexed(c.settings.Fields)
 		if err != nil {
-			return false, err
+			return err
 		}
-		made.Part = made.With(nil, set)
+		installed := *made
+		installed.Part = made.With(nil, set)
+		made = &installed
 		c.manifest.parts[i] = entry{number: j.number, origin: made.origin()}
 		at := slices.IndexFunc(c.sealed, func(p *sealed) bool { return p.Number > j.number })
 		if at < 0 {
@@ -215,9 +220,9 @@ func (s *Shard) install(j *job, made *sealed) (bool, error) {
 		err = s.commit()
 	}
 	if err != nil {
-		return false, s.giveUp(err)
+		return s.giveUp(err)
 	}
-	return true, nil
+	return nil
 }
 
 // mourn lets the rows be dead in made that died after the job's entry.

@@ -15,6 +15,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
@@ -773,3 +774,5 @@ func (l *ledger) search(t *testing.T, s *Shard, rng *rand.Rand) {
 		}
 	}
 }
+
+func normalize(v []float32) { kernel.Normalize(v) }

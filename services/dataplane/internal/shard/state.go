@@ -38,7 +38,7 @@ type parts struct {
 // newParts holds on to list once, for the state.
 func newParts(list []*sealed) *parts {
 	for _, p := range list {
-		p.files.refs.Add(1)
+		p.hold()
 	}
 	ps := &parts{list: list}
 	ps.refs.Store(1)
@@ -56,7 +56,7 @@ func (ps *parts) release() error {
 	}
 	var err error
 	for _, p := range ps.list {
-		err = errors.Join(err, p.files.release())
+		err = errors.Join(err, p.release())
 	}
 	return err
 }
@@ -85,23 +85,45 @@ type sealed struct {
 	*part.Part
 	seg       *segment.Segment // nil: a generation
 	gen       topology.Seq
-	files     *files
-	artefacts []artefact
+	files     []*file // what it keeps open besides artefacts
+	artefacts []attached
 }
 
-// files are what a part keeps open.
-type files struct {
+// attached is an artefact that is open.
+type attached struct {
+	artefact
+	file *file
+}
+
+// file is open as long as somebody has hold of it.
+type file struct {
+	io.Closer
 	refs atomic.Int64
-	open []io.Closer
 }
 
-func (f *files) release() error {
-	if f.refs.Add(-1) > 0 {
-		return nil
+// hold keeps p's files open until release.
+func (p *sealed) hold() {
+	for f := range p.opened {
+		f.refs.Add(1)
 	}
+}
+
+// opened visits what p keeps open.
+func (p *sealed) opened(visit func(*file) bool) {
+	for _, f := range p.files {
+		visit(f)
+	}
+	for i := range p.artefacts {
+		visit(p.artefacts[i].file)
+	}
+}
+
+func (p *sealed) release() error {
 	var err error
-	for _, c := range f.open {
-		err = errors.Join(err, c.Close())
+	for f := range p.opened {
+		if f.refs.Add(-1) == 0 {
+			err = errors.Join(err, f.Close())
+		}
 	}
 	return err
 }

@@ -144,7 +144,7 @@ func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
 }
 
 // perform makes the segment of a job.
-func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) error {
+func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (err error) {
 	release, err := s.admit(ctx)
 	if err != nil {
 		return err
@@ -163,15 +163,12 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) er
 		if err != nil {
 			return segmentError(err)
 		}
-		if made, err = s.open(j.number, d, nil, settings); err != nil {
+		if made, err = s.open(origin{number: j.number, segment: &d}, settings); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, made.release()) }()
 	}
-	done, err := s.install(j, made)
-	if made != nil && !done {
-		err = errors.Join(err, made.files.discard())
-	}
-	return err
+	return s.install(j, made)
 }
 
 // admit waits for a place among those that work in the background.

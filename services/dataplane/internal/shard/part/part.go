@@ -67,8 +67,8 @@ type Field struct {
 
 // NewSealed puts together a part whose rows are in the order of ids. fields are
 // sorted by name.
-func NewSealed(number topology.Seq, c Columns, fields []Field, indexes *fieldindex.Set) *Part {
-	return &Part{Columns: c, Number: number, Dead: mask.New(c.Rows()), fields: fields, indexes: indexes, sorted: true}
+func NewSealed(number topology.Seq, c Columns, dead *mask.Mask, fields []Field, indexes *fieldindex.Set) *Part {
+	return &Part{Columns: c, Number: number, Dead: dead, fields: fields, indexes: indexes, sorted: true}
 }
 
 // With is the part with other fields or indexes; nil leaves them. The mask is shared.
