@@ -1,0 +1,38 @@
+package segment
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pandodb/pando/services/internal/vfs"
+)
+
+// TestFault: a page that the disk does not give while a file is checked is an error.
+func TestFault(t *testing.T) {
+	const n = 2 * parallelFrom / (4 * benchSize)
+	path := t.TempDir()
+	d, err := Write(t.Context(), vfs.OS(), path, benchSpec(), n, flow(n, even))
+	ok(t, err)
+	f := d.Files[KindVectors-1]
+	_, err = openFile(cutting{vfs.OS()}, path, f, Cached)
+	if name := filepath.Join(path, f.FileName()); !errors.Is(err, vfs.ErrFault) || !strings.Contains(err.Error(), name) {
+		t.Fatalf("cut while mapped: %v", err)
+	}
+}
+
+// cutting cuts a file as soon as it is mapped.
+type cutting struct{ vfs.FS }
+
+func (c cutting) Map(name string) (vfs.Mapping, error) {
+	m, err := c.FS.Map(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.OpenReadWrite(name)
+	if err == nil {
+		err = errors.Join(f.Truncate(1<<20), f.Close())
+	}
+	return m, err
+}
