@@ -23,6 +23,9 @@ const (
 	headerSize = 64
 	footerSize = 64
 	blockSize  = 64 << 10
+	// syncEvery is how much is written between syncs. One sync of a whole file would
+	// make the operation log's wait for all of it.
+	syncEvery = 8 << 20
 	// alignment of a file's contents and of a row of vectors.
 	alignment = vfs.Alignment
 )
@@ -162,6 +165,9 @@ func (w *writer) flush() {
 	w.put(w.buf)
 	w.off += int64(len(w.buf))
 	w.buf = w.buf[:0]
+	if w.off%syncEvery == 0 && w.err == nil {
+		w.fail(w.file.SyncData())
+	}
 }
 
 func (w *writer) put(b []byte) {
@@ -169,7 +175,13 @@ func (w *writer) put(b []byte) {
 		return
 	}
 	w.sha.Write(b)
-	if _, err := w.file.Write(b); err != nil {
+	_, err := w.file.Write(b)
+	w.fail(err)
+}
+
+// fail records the first error, if there is one.
+func (w *writer) fail(err error) {
+	if err != nil && w.err == nil {
 		w.err = fmt.Errorf("segment: %w", err)
 	}
 }
@@ -186,12 +198,12 @@ func (w *writer) finish(extra uint64, digest point.Digest) (File, error) {
 	w.put(append(end, endMagic...))
 	f := File{Kind: w.kind, Name: w.name, Size: w.off + int64(len(end)+len(endMagic)), Sum: [sumSize]byte(w.sha.Sum(nil))}
 	if w.err == nil {
-		w.err = w.file.Sync()
+		w.fail(w.file.Sync())
 	}
 	if w.err != nil {
 		return File{}, w.err
 	}
-	w.err = w.file.Close()
+	w.fail(w.file.Close())
 	w.file = nil
 	return f, w.err
 }
