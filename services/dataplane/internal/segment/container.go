@@ -23,6 +23,9 @@ const (
 	headerSize = 64
 	footerSize = 64
 	blockSize  = 64 << 10
+	// syncEvery is how much is written between syncs. One sync of a whole file would
+	// make the operation log's wait for all of it.
+	syncEvery = 8 << 20
 	// alignment of a file's contents and of a row of vectors.
 	alignment = vfs.Alignment
 )
@@ -92,12 +95,9 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 // checksum goes on with the CRC-32C of what came before.
 func checksum(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli(), b) }
 
-// placeSum begins the checksum of what lies at an offset of a file: bytes that
-// belong elsewhere do not pass.
-func placeSum(k Kind, name string, off int64) uint32 {
-	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 64), uint64(off))
-	return checksum(0, append(append(b, byte(k)), name...))
-}
+// fileSum begins the checksums of a file: that of its block i starts from fileSum XOR
+// i, so that bytes of another place or another file's do not pass.
+func fileSum(k Kind, name string) uint32 { return checksum(0, append([]byte{byte(k)}, name...)) }
 
 // writer makes one file under a temporary name, in one pass.
 type writer struct {
@@ -106,6 +106,7 @@ type writer struct {
 	dir   string
 	kind  Kind
 	name  string
+	sum   uint32 // fileSum
 	file  vfs.File
 	sha   hash.Hash
 	buf   []byte // of the block that begins at off
@@ -122,7 +123,7 @@ func create(fsys vfs.FS, dir, name string, h header) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("segment: %w", err)
 	}
-	w := &writer{fsys: fsys, path: path, dir: dir, kind: h.kind, name: name, file: f, sha: sha256.New(), buf: make([]byte, 0, blockSize)}
+	w := &writer{fsys: fsys, path: path, dir: dir, kind: h.kind, name: name, sum: fileSum(h.kind, name), file: f, sha: sha256.New(), buf: make([]byte, 0, blockSize)}
 	w.buf = h.append(w.buf)
 	return w, nil
 }
@@ -160,10 +161,13 @@ func (w *writer) flush() {
 	if len(w.buf) == 0 {
 		return
 	}
-	w.table = binary.LittleEndian.AppendUint32(w.table, checksum(placeSum(w.kind, w.name, w.off), w.buf))
+	w.table = binary.LittleEndian.AppendUint32(w.table, checksum(w.sum^uint32(w.off/blockSize), w.buf))
 	w.put(w.buf)
 	w.off += int64(len(w.buf))
 	w.buf = w.buf[:0]
+	if w.off%syncEvery == 0 && w.err == nil {
+		w.fail(w.file.SyncData())
+	}
 }
 
 func (w *writer) put(b []byte) {
@@ -171,7 +175,13 @@ func (w *writer) put(b []byte) {
 		return
 	}
 	w.sha.Write(b)
-	if _, err := w.file.Write(b); err != nil {
+	_, err := w.file.Write(b)
+	w.fail(err)
+}
+
+// fail records the first error, if there is one.
+func (w *writer) fail(err error) {
+	if err != nil && w.err == nil {
 		w.err = fmt.Errorf("segment: %w", err)
 	}
 }
@@ -184,16 +194,16 @@ func (w *writer) finish(extra uint64, digest point.Digest) (File, error) {
 	}
 	w.flush()
 	end := footer{uint64(length), extra, digest}.append(w.table)
-	end = binary.LittleEndian.AppendUint32(end, checksum(placeSum(w.kind, w.name, w.off), end))
+	end = binary.LittleEndian.AppendUint32(end, checksum(w.sum^uint32(blocks(w.off)), end))
 	w.put(append(end, endMagic...))
 	f := File{Kind: w.kind, Name: w.name, Size: w.off + int64(len(end)+len(endMagic)), Sum: [sumSize]byte(w.sha.Sum(nil))}
 	if w.err == nil {
-		w.err = w.file.Sync()
+		w.fail(w.file.Sync())
 	}
 	if w.err != nil {
 		return File{}, w.err
 	}
-	w.err = w.file.Close()
+	w.fail(w.file.Close())
 	w.file = nil
 	return f, w.err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -41,6 +42,9 @@ func openFile(fsys vfs.FS, dir string, f File, p Placement) (*mapped, error) {
 		open = vfs.Load
 	}
 	memory, err := open(fsys, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("segment: %w", err)
 	}
@@ -87,7 +91,7 @@ func (m *mapped) check(f File) (err error) {
 	switch {
 	case end+4*blocks(end) != foot:
 		return m.damage(foot, "length of the contents")
-	case checksum(placeSum(f.Kind, f.Name, end), b[end:foot+footerSize-8]) != binary.LittleEndian.Uint32(b[foot+footerSize-8:]):
+	case checksum(fileSum(f.Kind, f.Name)^uint32(blocks(end)), b[end:foot+footerSize-8]) != binary.LittleEndian.Uint32(b[foot+footerSize-8:]):
 		return m.damage(end, "checksum of the table of checksums differs")
 	}
 	m.footer.extra = binary.LittleEndian.Uint64(b[foot+8:])
@@ -99,11 +103,11 @@ func (m *mapped) check(f File) (err error) {
 		return m.damage(0, fmt.Sprintf("this is a file of kind %s", m.header.kind))
 	}
 	m.content = b[headerSize:][:m.footer.length:m.footer.length]
-	return m.verify(f, b[:end], b[end:foot])
+	return m.verify(fileSum(f.Kind, f.Name), b[:end], b[end:foot])
 }
 
 // verify holds data against the table of checksums.
-func (m *mapped) verify(f File, data, table []byte) error {
+func (m *mapped) verify(sum uint32, data, table []byte) error {
 	n := len(table) / 4
 	half := n
 	if len(data) >= parallelFrom {
@@ -111,8 +115,8 @@ func (m *mapped) verify(f File, data, table []byte) error {
 	}
 	var wg sync.WaitGroup
 	var front, back error
-	wg.Go(func() { front = m.guarded(func() error { return m.run(f, data, table, 0, half) }) })
-	back = m.guarded(func() error { return m.run(f, data, table, half, n) })
+	wg.Go(func() { front = m.guarded(func() error { return m.run(sum, data, table, 0, half) }) })
+	back = m.guarded(func() error { return m.run(sum, data, table, half, n) })
 	wg.Wait()
 	if front != nil {
 		return front
@@ -120,11 +124,11 @@ func (m *mapped) verify(f File, data, table []byte) error {
 	return back
 }
 
-func (m *mapped) run(f File, data, table []byte, from, to int) error {
+func (m *mapped) run(sum uint32, data, table []byte, from, to int) error {
 	for i := from; i < to; i++ {
 		off := i * blockSize
 		block := data[off:min(off+blockSize, len(data))]
-		if checksum(placeSum(f.Kind, f.Name, int64(off)), block) != binary.LittleEndian.Uint32(table[4*i:]) {
+		if checksum(sum^uint32(i), block) != binary.LittleEndian.Uint32(table[4*i:]) {
 			return m.damage(int64(off), fmt.Sprintf("checksum of the %d bytes from here differs", len(block)))
 		}
 	}

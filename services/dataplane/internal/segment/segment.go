@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -44,8 +43,9 @@ type Segment struct {
 const placeSize = 8 + 8
 
 // Open maps the files of a description and checks every byte of them, and that
-// they belong together. place says where each is kept; nil: Cached. ErrCorrupt and
-// ErrVersion name file and offset, a missing file is ErrCorrupt and fs.ErrNotExist.
+// they belong together; artefacts that it lists are passed over. place says where
+// each is kept; nil: Cached. ErrCorrupt and ErrVersion name file and offset, a
+// missing file is ErrCorrupt and fs.ErrNotExist.
 func Open(fsys vfs.FS, dir string, spec Spec, d Description, place func(k Kind, name string) Placement) (*Segment, error) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		return nil, fmt.Errorf("segment: big-endian machine: %w", errors.ErrUnsupported)
@@ -60,6 +60,9 @@ func Open(fsys vfs.FS, dir string, spec Spec, d Description, place func(k Kind, 
 
 func (s *Segment) open(fsys vfs.FS, dir string, spec Spec, place func(Kind, string) Placement) error {
 	for i, f := range s.description.Files {
+		if f.Kind > KindVectors {
+			continue
+		}
 		if want := Kind(min(i+1, int(KindVectors))); f.Kind != want {
 			return fmt.Errorf("%w: the description lists %s where %s belongs", ErrCorrupt, f.Kind, want)
 		}
@@ -68,9 +71,6 @@ func (s *Segment) open(fsys vfs.FS, dir string, spec Spec, place func(Kind, stri
 			p = place(f.Kind, f.Name)
 		}
 		m, err := openFile(fsys, dir, f, p)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
 		if err != nil {
 			return err
 		}

@@ -22,13 +22,18 @@ var ErrPoints = errors.New("segment: points cannot be written")
 // them alive, in one pass and in memory that does not grow with them but for a bit
 // for each. It is durable when the call returns. Equal points and vectors of the spec
 // make equal files. dir must exist. After an error (of points, ctx or fsys: see
-// vfs.IsNoSpace) nothing stays that Clean does not remove.
+// vfs.IsNoSpace; vfs.ErrFault if points come from a file that cannot be read) nothing
+// stays that Clean does not remove.
 func Write(ctx context.Context, fsys vfs.FS, dir string, spec Spec, n int, points iter.Seq2[*point.Point, error]) (Description, error) {
 	if n < 0 || n > MaxRows {
 		return Description{}, fmt.Errorf("%w: %d of them, at most %d fit", ErrPoints, n, MaxRows)
 	}
 	b := &builder{fsys: fsys, dir: dir, part: spec.Part, n: n}
-	d, err := b.build(ctx, spec, points)
+	var d Description
+	var err error
+	if fault := vfs.Guard(func() { d, err = b.build(ctx, spec, points) }); fault != nil {
+		err = fmt.Errorf("segment: after %d points: %w", b.rows, fault)
+	}
 	if err != nil {
 		return Description{}, errors.Join(err, b.abandon())
 	}
