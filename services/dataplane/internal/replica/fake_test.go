@@ -158,6 +158,7 @@ type fakeEngine struct {
 		applyErr  error
 		saved     topology.Seq
 		seenErr   error
+		due       bool
 	}
 }
 
@@ -253,6 +254,12 @@ func (e *fakeEngine) Checkpoint() (topology.Seq, error) {
 	defer e.mu.Unlock()
 	e.mu.saved = e.mu.at.Applied
 	return e.mu.saved, nil
+}
+
+func (e *fakeEngine) Due() (op.Op, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return op.Op{Kind: op.Seal}, e.mu.due
 }
 
 func (e *fakeEngine) set(f func(e *fakeEngine)) {

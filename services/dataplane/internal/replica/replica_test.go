@@ -274,6 +274,35 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
+// TestMaintains: what the engine asks for is appended once at a time, by the primary.
+func TestMaintains(t *testing.T) {
+	bubble(t, Limits{}, func(b *bench) {
+		seals := func() (n int) {
+			for _, e := range b.log.all() {
+				if e.Body[1] == byte(op.Seal) {
+					n++
+				}
+			}
+			return n
+		}
+		b.eng.set(func(e *fakeEngine) { e.mu.due, e.mu.applyTime = true, 10 * time.Second })
+		later(5 * time.Second)
+		if n := seals(); n != 1 {
+			t.Errorf("%d seals before the first one is applied", n)
+		}
+		b.eng.set(func(e *fakeEngine) { e.mu.applyTime = 0 })
+		later(20 * time.Second)
+		b.eng.set(func(e *fakeEngine) { e.mu.due = false })
+		n := seals()
+		if n < 3 {
+			t.Errorf("%d seals", n)
+		}
+		if later(5 * time.Second); seals() != n {
+			t.Errorf("%d seals nobody asked for", seals()-n)
+		}
+	})
+}
+
 func TestCheckpointTruncatesTheLog(t *testing.T) {
 	bubble(t, Limits{CheckpointBytes: 1000, CheckpointEvery: time.Hour}, func(b *bench) {
 		for i := range uint64(12) {

@@ -80,6 +80,9 @@ func (i *Import) Head() record.Head { return i.head }
 
 // Points tells about how many points have come.
 func (i *Import) Points() uint64 {
+	if i.records.Ended() {
+		return i.head.Points
+	}
 	return uint64(float64(i.head.Points) * min(1, float64(i.bytes)/float64(max(1, i.head.Bytes))))
 }
 

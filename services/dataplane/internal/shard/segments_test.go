@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -37,7 +38,6 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 			ok(t, s.Settle(ctx))
 			_, err := s.Checkpoint()
 			ok(t, err)
-			l.check(t, s)
 			return segmentFiles(t, disk)
 		}
 		diskA, diskB, diskC := memfs.New(), memfs.New(), memfs.New()
@@ -65,7 +65,8 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 				at = int(b.Applied().Seq)
 			}
 		}
-		if got := end(diskB, b); !slices.Equal(got, want) {
+		got := end(diskB, b)
+		if l.check(t, b); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: files %v, want %v", seed, got, want)
 		}
 		head, body := export(t, b)
@@ -75,6 +76,7 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 		if got := end(diskC, c); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: files of a copy %v, want %v", seed, got, want)
 		}
+		alike(t, l, a, c, l.entries[len(l.entries)-1].Seq)
 	}
 	if made < 20 {
 		t.Errorf("only %d files were made", made)
@@ -142,7 +144,7 @@ func graphsOf(t testing.TB, fsys vfs.FS) (n int) {
 func TestGraphs(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	l := newLedger()
-	for i := range 4 {
+	for i := range 3 {
 		clouds(l, rng, 1000*i, 1000)
 		l.add(op.Op{Kind: op.Seal})
 	}
@@ -188,7 +190,7 @@ func TestGraphs(t *testing.T) {
 		t.Fatal("no graph was made")
 	}
 	// Half of the points go, some move.
-	for i := 0; i < 4000; i += 2 {
+	for i := 0; i < 3000; i += 2 {
 		l.add(op.Op{Kind: op.Delete, IDs: []topology.PointID{num(uint64(i))}})
 	}
 	clouds(l, rng, 1001, 1)
@@ -200,7 +202,7 @@ func TestGraphs(t *testing.T) {
 			both()
 		}
 	}
-	if info := a.Info(); info.Sealed > 2 || info.Points != 2001 && info.Points != 2000 {
+	if info := a.Info(); info.Sealed > 2 || info.Points != 1500 {
 		t.Errorf("%d parts, %d points", info.Sealed, info.Points)
 	}
 	before := segmentFiles(t, diskA)
@@ -237,11 +239,11 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	last := l.entries[len(l.entries)-1]
-	m := meta{Position: Position{Term: last.Term, Seq: last.Seq, HLC: l.clock.Last()}, digest: digest}
+	m := meta{Position: Position{Term: last.Term, Seq: last.Seq, HLC: l.clock.Last(), Mark: l.mark}, digest: digest, revision: l.config.Revision, settings: l.config.Settings}
 	v := m.append(nil)
 	v[0] = 2
 	ok(t, b.Set(metaKey(), v, nil))
-	ok(t, errors.Join(st.Apply(b, nil), b.Close(), st.flush(), st.close()))
+	ok(t, errors.Join(st.Apply(b, pebble.NoSync), b.Close(), st.flush(), st.close()))
 	for range 2 {
 		s, err := Open(o)
 		ok(t, err)

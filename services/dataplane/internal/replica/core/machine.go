@@ -108,7 +108,7 @@ func Changes(ev Event) bool {
 			return len(x.Entries) > 0 || x.Placement != nil
 		}
 		return true
-	case Start, PlacementSeen, Propose, Tick, AppendFailed:
+	case Start, PlacementSeen, Propose, Tick, Maintain, AppendFailed:
 		return true
 	}
 	return false

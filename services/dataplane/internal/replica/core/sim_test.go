@@ -302,8 +302,10 @@ func (w *world) busy(h *simHost) {
 			w.startSync(h)
 		case r < 65:
 			w.endSync(h)
-		case r < 92:
+		case r < 91:
 			w.applySome(h)
+		case r < 92:
+			w.do(h, Maintain{op.Op{Kind: op.Seal}})
 		case r < 95:
 			w.checkpoint(h)
 		default:

@@ -54,6 +54,9 @@ func (r *Reader) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// Ended tells whether the end has come.
+func (r *Reader) Ended() bool { return r.ended }
+
 // Close tells whether the copy is whole.
 func (r *Reader) Close() error {
 	if r.err == nil && !r.ended {
