@@ -21,16 +21,6 @@ import (
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 )
 
-// history is a fixed list of entries with everything in it.
-func history(n int) *ledger {
-	rng := rand.New(rand.NewPCG(7, 7))
-	l := newLedger()
-	for range n {
-		l.add(randomOp(rng, l))
-	}
-	return l
-}
-
 // prefix is the ledger of the first n entries.
 func (l *ledger) prefix(n int) *ledger {
 	p := newLedger()

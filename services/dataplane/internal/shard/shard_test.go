@@ -612,6 +612,16 @@ func FuzzDecodeMeta(f *testing.F) {
 }
 
 // randomOp is an operation over few points, so that they meet.
+// history is a fixed list of entries with everything in it.
+func history(n int) *ledger {
+	rng := rand.New(rand.NewPCG(7, 7))
+	l := newLedger()
+	for range n {
+		l.add(randomOp(rng, l))
+	}
+	return l
+}
+
 // merge joins some of the parts that seals and merges have made, or would have.
 func (l *ledger) merge(rng *rand.Rand) op.Op {
 	o := op.Op{Kind: op.Merge}
