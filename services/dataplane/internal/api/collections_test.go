@@ -211,6 +211,34 @@ func TestUpdateForwardsWhatWasSent(t *testing.T) {
 	}
 }
 
+// TestVectorsOfAllKinds: what a collection was made with is shown as it is, and
+// its changes are forwarded.
+func TestVectorsOfAllKinds(t *testing.T) {
+	c := start(t, true)
+	dense := &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_ParamsMap{ParamsMap: &qdrant.VectorParamsMap{Map: map[string]*qdrant.VectorParams{
+		"m": {Size: 2, Distance: qdrant.Distance_Cosine, MultivectorConfig: &qdrant.MultiVectorConfig{}, HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(0))}},
+		"u": {Size: 2, Distance: qdrant.Distance_Dot, Datatype: qdrant.Datatype_Uint8.Enum()}}}}}
+	sparse := &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {Modifier: qdrant.Modifier_Idf.Enum(),
+		Index: &qdrant.SparseIndexConfig{Datatype: qdrant.Datatype_Float16.Enum()}}}}
+	if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: dense, SparseVectorsConfig: sparse}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	if p := r.GetResult().GetConfig().GetParams(); err != nil || !proto.Equal(p.GetVectorsConfig(), dense) || !proto.Equal(p.GetSparseVectorsConfig(), sparse) {
+		t.Errorf("%v, %v", r, err)
+	}
+	change := &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {Index: &qdrant.SparseIndexConfig{FullScanThreshold: new(uint64(7))}}}}
+	if _, err := c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c", SparseVectorsConfig: change}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.world.last.(*placementv1.UpdateCollectionRequest); !proto.Equal(got.GetSparseVectorsConfig(), change) {
+		t.Errorf("forwarded %v", got)
+	}
+	change.Map["u"] = &qdrant.SparseVectorParams{}
+	_, err = c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c", SparseVectorsConfig: change})
+	wants(t, err, fault.VectorNameUnknown, "Wrong input: Not existing vector name error: u")
+}
+
 func TestClusterInfoIsThisPeersView(t *testing.T) {
 	c := start(t, true).with(t, "c", four())
 	c.put(1, 2)

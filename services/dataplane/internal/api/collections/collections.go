@@ -113,16 +113,14 @@ func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdra
 		return nil, err
 	}
 	if c, err := s.d.View.Resolve(r.GetCollectionName()); err == nil {
-		for name := range validate.DiffVectors(r.GetVectorsConfig()) {
-			if err := c.Schema.Names([]string{name}); err != nil {
-				return nil, err
-			}
+		if err := c.Schema.Changes(r); err != nil {
+			return nil, err
 		}
 	}
 	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
 		resp, err := s.d.Catalog.UpdateCollection(ctx, &placementv1.UpdateCollectionRequest{
 			Name: r.GetCollectionName(), Params: r.GetParams(), HnswConfig: r.GetHnswConfig(), OptimizersConfig: r.GetOptimizersConfig(),
-			VectorsConfig: r.GetVectorsConfig(), QuantizationConfig: r.GetQuantizationConfig(),
+			VectorsConfig: r.GetVectorsConfig(), SparseVectorsConfig: r.GetSparseVectorsConfig(), QuantizationConfig: r.GetQuantizationConfig(),
 			StrictModeConfig: r.GetStrictModeConfig(), Metadata: r.GetMetadata()})
 		return resp.GetRevision(), err
 	})
