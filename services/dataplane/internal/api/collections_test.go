@@ -9,6 +9,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -208,6 +209,28 @@ func TestUpdateForwardsWhatWasSent(t *testing.T) {
 	if !proto.Equal(got.GetVectorsConfig(), in.GetVectorsConfig()) || !proto.Equal(got.GetHnswConfig(), in.GetHnswConfig()) ||
 		!proto.Equal(got.GetParams(), in.GetParams()) || got.GetName() != "c" {
 		t.Errorf("forwarded %v", got)
+	}
+}
+
+// TestStatusFollowsTheShards: what they say of their segments is what is shown.
+func TestStatusFollowsTheShards(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	for _, s := range []struct {
+		info   coordinator.Info
+		status qdrant.CollectionStatus
+		why    *qdrant.OptimizerStatus
+	}{
+		{coordinator.Info{Segments: 5, Indexed: 7}, qdrant.CollectionStatus_Green, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Segments: 5, Working: 1, Waiting: 1}, qdrant.CollectionStatus_Yellow, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Waiting: 1}, qdrant.CollectionStatus_Grey, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Working: 1, Failure: "shard 1: no room"}, qdrant.CollectionStatus_Red, &qdrant.OptimizerStatus{Error: "shard 1: no room"}},
+	} {
+		c.shards.info = s.info
+		r, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+		if got := r.GetResult(); err != nil || got.GetStatus() != s.status || !proto.Equal(got.GetOptimizerStatus(), s.why) ||
+			got.GetSegmentsCount() != s.info.Segments || got.GetIndexedVectorsCount() != s.info.Indexed {
+			t.Errorf("%+v: %v, %v", s.info, r, err)
+		}
 	}
 }
 

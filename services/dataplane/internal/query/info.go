@@ -4,8 +4,8 @@ import "github.com/pandodb/pando/services/dataplane/internal/filter"
 
 // Info is how a shard's parts are at the moment.
 type Info struct {
-	// Points that live; Segments, the tail included.
-	Points, Segments uint64
+	// Segments, the tail included.
+	Segments uint64
 	// Indexed is how many vectors a search finds through an index, by their name.
 	Indexed map[string]uint64
 	// Pending is how many seals, merges and builds of an index are to be done or

@@ -1840,18 +1840,16 @@ func (x *Frequency) GetWithIndex() []uint64 {
 // How a replica's segments are.
 type Info struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Living points.
-	Points uint64 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
 	// Segments, the tail included.
-	Segments uint64 `protobuf:"varint,2,opt,name=segments,proto3" json:"segments,omitempty"`
+	Segments uint64 `protobuf:"varint,1,opt,name=segments,proto3" json:"segments,omitempty"`
 	// Vectors that a search finds through an index, by their name.
-	Indexed map[string]uint64 `protobuf:"bytes,3,rep,name=indexed,proto3" json:"indexed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Indexed map[string]uint64 `protobuf:"bytes,2,rep,name=indexed,proto3" json:"indexed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Seals, merges and builds of an index that are to be done or being done.
-	Pending uint64 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`
+	Pending uint64 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Nothing is at work on them.
-	Paused bool `protobuf:"varint,5,opt,name=paused,proto3" json:"paused,omitempty"`
+	Paused bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
 	// Why some of that work cannot be done; empty = all is well.
-	Failure       string `protobuf:"bytes,6,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1884,13 +1882,6 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
 	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *Info) GetPoints() uint64 {
-	if x != nil {
-		return x.Points
-	}
-	return 0
 }
 
 func (x *Info) GetSegments() uint64 {
@@ -2983,14 +2974,13 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\tFrequency\x12\x16\n" +
 	"\x06points\x18\x01 \x01(\x04R\x06points\x12\x1d\n" +
 	"\n" +
-	"with_index\x18\x02 \x03(\x04R\twithIndex\"\xff\x01\n" +
-	"\x04Info\x12\x16\n" +
-	"\x06points\x18\x01 \x01(\x04R\x06points\x12\x1a\n" +
-	"\bsegments\x18\x02 \x01(\x04R\bsegments\x12;\n" +
-	"\aindexed\x18\x03 \x03(\v2!.pando.shard.v1.Info.IndexedEntryR\aindexed\x12\x18\n" +
-	"\apending\x18\x04 \x01(\x04R\apending\x12\x16\n" +
-	"\x06paused\x18\x05 \x01(\bR\x06paused\x12\x18\n" +
-	"\afailure\x18\x06 \x01(\tR\afailure\x1a:\n" +
+	"with_index\x18\x02 \x03(\x04R\twithIndex\"\xe7\x01\n" +
+	"\x04Info\x12\x1a\n" +
+	"\bsegments\x18\x01 \x01(\x04R\bsegments\x12;\n" +
+	"\aindexed\x18\x02 \x03(\v2!.pando.shard.v1.Info.IndexedEntryR\aindexed\x12\x18\n" +
+	"\apending\x18\x03 \x01(\x04R\apending\x12\x16\n" +
+	"\x06paused\x18\x04 \x01(\bR\x06paused\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\x1a:\n" +
 	"\fIndexedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"B\n" +

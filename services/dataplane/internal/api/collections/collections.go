@@ -39,10 +39,12 @@ type Catalog interface {
 	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 }
 
-// Counter counts points, and those that indexes on payload fields hold.
+// Counter counts points, and those that indexes on payload fields hold, and tells
+// how segments are.
 type Counter interface {
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 	Fields(ctx context.Context, r coordinator.Read) (map[string]uint64, error)
+	Info(ctx context.Context, r coordinator.Read) (coordinator.Info, error)
 }
 
 // Deps are the seams of a Service; all but Defaults must be set.
