@@ -2,19 +2,18 @@ package coordinator
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // IDF asks that the weights of a query are multiplied by the inverse document
-// frequency of their indices among the points of Corpus, nil: of all, that have
-// the vector: ln(1 + (n - df + 0.5)/(df + 0.5)), n points of which df have the index.
-// It is counted over all shards of the target, so that a score does not depend on
-// the shard of its point.
+// frequency of their indices (query.IDF) among the points of Corpus, nil: of all,
+// that have the vector. It is counted over all shards of the target, so that a score
+// does not depend on the shard of its point.
 type IDF struct{ Corpus *qdrant.Filter }
 
 // scale puts scaled weights into the queries that ask for it.
@@ -54,15 +53,10 @@ func (c *Coordinator) scale(ctx context.Context, r Read, queries []Ranking) erro
 		}
 		q.Query = scaled(q.GetQuery().GetNearest().GetSparse(), func(index uint32) float64 {
 			j, _ := slices.BinarySearch(indices, index)
-			return idf(total, with[j])
+			return query.IDF(total, with[j])
 		})
 	}
 	return nil
-}
-
-func idf(total, with uint64) float64 {
-	n, df := float64(max(total, with)), float64(with)
-	return math.Log1p((n - df + 0.5) / (df + 0.5))
 }
 
 // scaled is a query of its own with each weight multiplied.

@@ -1,6 +1,10 @@
 package query
 
-import "github.com/pandodb/pando/services/dataplane/internal/filter"
+import (
+	"math"
+
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
+)
 
 // Info is how a shard's parts are at the moment.
 type Info struct {
@@ -22,4 +26,11 @@ type Frequencies struct {
 	Using   string
 	Indices []uint32
 	Corpus  *filter.Filter
+}
+
+// IDF is the factor on the weight of an index that df of n points have: the
+// inverse document frequency ln(1 + (n - df + 0.5)/(df + 0.5)).
+func IDF(n, df uint64) float64 {
+	all, with := float64(max(n, df)), float64(df)
+	return math.Log1p((all - with + 0.5) / (with + 0.5))
 }
