@@ -3,11 +3,8 @@ package dataplane
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
-	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -84,7 +81,7 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 				if err != nil {
 					return node.Desired{}, err
 				}
-				schema = schemaOf(c.Revision, decoded.GetConfig())
+				schema = new(peer.Schema(c.Revision, decoded.GetConfig()))
 				if settings, err = peer.Settings(decoded); err != nil {
 					return node.Desired{}, err
 				}
@@ -93,24 +90,6 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 		}
 	}
 	return d, nil
-}
-
-// schemaOf reads what a collection's settings say about the contents of a shard.
-func schemaOf(revision uint64, cfg *qdrant.CollectionConfig) *query.Schema {
-	out := &query.Schema{Revision: revision}
-	add := func(name string, p *qdrant.VectorParams) {
-		out.Vectors = append(out.Vectors, query.VectorSchema{Name: name, Size: int(p.GetSize()), Distance: query.Distance(p.GetDistance())})
-	}
-	switch v := cfg.GetParams().GetVectorsConfig().GetConfig().(type) {
-	case *qdrant.VectorsConfig_Params:
-		add("", v.Params)
-	case *qdrant.VectorsConfig_ParamsMap:
-		for name, p := range v.ParamsMap.GetMap() {
-			add(name, p)
-		}
-	}
-	slices.SortFunc(out.Vectors, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }
 
 // Ready is nil once the peer belongs to the cluster, has caught up with its

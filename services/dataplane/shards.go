@@ -14,6 +14,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/dataplane/internal/transfer"
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"go.opentelemetry.io/otel/attribute"
@@ -71,7 +72,18 @@ func (s *Service) reader(id topology.Shard) (peer.Engine, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return e, release, nil
+	return engine{e}, release, nil
+}
+
+// engine is the state of a replica whose search is exact: one segment, no index.
+type engine struct{ node.Reads }
+
+// Info is the same at all times.
+func (engine) Info() query.Info { return query.Info{Segments: 1} }
+
+// Frequencies is NOT_BUILT: there are no sparse vectors.
+func (engine) Frequencies(context.Context, query.Frequencies) (uint64, []uint64, error) {
+	return 0, nil, fault.Missing("search with sparse vectors")
 }
 
 // held lists the replicas of this peer.

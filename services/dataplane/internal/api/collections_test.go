@@ -9,6 +9,7 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -209,6 +210,56 @@ func TestUpdateForwardsWhatWasSent(t *testing.T) {
 		!proto.Equal(got.GetParams(), in.GetParams()) || got.GetName() != "c" {
 		t.Errorf("forwarded %v", got)
 	}
+}
+
+// TestStatusFollowsTheShards: what they say of their segments is what is shown.
+func TestStatusFollowsTheShards(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	for _, s := range []struct {
+		info   coordinator.Info
+		status qdrant.CollectionStatus
+		why    *qdrant.OptimizerStatus
+	}{
+		{coordinator.Info{Segments: 5, Indexed: 7}, qdrant.CollectionStatus_Green, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Segments: 5, Working: 1, Waiting: 1}, qdrant.CollectionStatus_Yellow, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Waiting: 1}, qdrant.CollectionStatus_Grey, &qdrant.OptimizerStatus{Ok: true}},
+		{coordinator.Info{Working: 1, Failure: "shard 1: no room"}, qdrant.CollectionStatus_Red, &qdrant.OptimizerStatus{Error: "shard 1: no room"}},
+	} {
+		c.shards.info = s.info
+		r, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+		if got := r.GetResult(); err != nil || got.GetStatus() != s.status || !proto.Equal(got.GetOptimizerStatus(), s.why) ||
+			got.GetSegmentsCount() != s.info.Segments || got.GetIndexedVectorsCount() != s.info.Indexed {
+			t.Errorf("%+v: %v, %v", s.info, r, err)
+		}
+	}
+}
+
+// TestVectorsOfAllKinds: what a collection was made with is shown as it is, and
+// its changes are forwarded.
+func TestVectorsOfAllKinds(t *testing.T) {
+	c := start(t, true)
+	dense := &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_ParamsMap{ParamsMap: &qdrant.VectorParamsMap{Map: map[string]*qdrant.VectorParams{
+		"m": {Size: 2, Distance: qdrant.Distance_Cosine, MultivectorConfig: &qdrant.MultiVectorConfig{}, HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(0))}},
+		"u": {Size: 2, Distance: qdrant.Distance_Dot, Datatype: qdrant.Datatype_Uint8.Enum()}}}}}
+	sparse := &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {Modifier: qdrant.Modifier_Idf.Enum(),
+		Index: &qdrant.SparseIndexConfig{Datatype: qdrant.Datatype_Float16.Enum()}}}}
+	if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: dense, SparseVectorsConfig: sparse}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	if p := r.GetResult().GetConfig().GetParams(); err != nil || !proto.Equal(p.GetVectorsConfig(), dense) || !proto.Equal(p.GetSparseVectorsConfig(), sparse) {
+		t.Errorf("%v, %v", r, err)
+	}
+	change := &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {Index: &qdrant.SparseIndexConfig{FullScanThreshold: new(uint64(7))}}}}
+	if _, err := c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c", SparseVectorsConfig: change}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.world.last.(*placementv1.UpdateCollectionRequest); !proto.Equal(got.GetSparseVectorsConfig(), change) {
+		t.Errorf("forwarded %v", got)
+	}
+	change.Map["u"] = &qdrant.SparseVectorParams{}
+	_, err = c.Update(t.Context(), &qdrant.UpdateCollection{CollectionName: "c", SparseVectorsConfig: change})
+	wants(t, err, fault.VectorNameUnknown, "Wrong input: Not existing vector name error: u")
 }
 
 func TestClusterInfoIsThisPeersView(t *testing.T) {

@@ -183,6 +183,7 @@ type shards struct {
 	fail    map[int]error // by number of the write
 	order   *qdrant.OrderBy
 	facet   *shardv1.FacetPoints
+	info    coordinator.Info
 	settled []uint64 // revisions that somebody waited for; those with a second to spare in vain
 }
 
@@ -265,6 +266,10 @@ func (s *shards) Fields(_ context.Context, r coordinator.Read) (map[string]uint6
 	return out, nil
 }
 
+func (s *shards) Info(context.Context, coordinator.Read) (coordinator.Info, error) {
+	return s.info, nil
+}
+
 func (s *shards) Settled(_ context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error) {
 	s.settled = append(s.settled, revision)
 	return timeout != time.Second, nil
@@ -302,7 +307,7 @@ func start(t *testing.T, clustered bool) *client {
 
 func startWith(t *testing.T, clustered bool, defaults config.Collection) *client {
 	t.Helper()
-	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}}
+	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}, info: coordinator.Info{Segments: 3}}
 	l, err := rpc.NewLocal(rpc.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -336,6 +336,62 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+// TestQueriesOfAllKinds: sparse and multi vectors, from the request or of a point,
+// reach the shards as what they are.
+func TestQueriesOfAllKinds(t *testing.T) {
+	c, ctx := start(t, true), t.Context()
+	_, err := c.Create(ctx, &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: &qdrant.VectorsConfig{Config: &qdrant.VectorsConfig_ParamsMap{
+		ParamsMap: &qdrant.VectorParamsMap{Map: map[string]*qdrant.VectorParams{"m": {Size: 2, Distance: qdrant.Distance_Euclid, MultivectorConfig: &qdrant.MultiVectorConfig{}},
+			"u": {Size: 2, Distance: qdrant.Distance_Dot, Datatype: qdrant.Datatype_Uint8.Enum()}}}}},
+		SparseVectorsConfig: &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {}, "w": {Modifier: qdrant.Modifier_Idf.Enum()}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bag := &qdrant.SparseVector{Indices: []uint32{7, 3}, Values: []float32{1, 2}}
+	rows := &qdrant.MultiDenseVector{Vectors: []*qdrant.DenseVector{{Data: []float32{1, 2}}, {Data: []float32{3, 4}}}}
+	sparse, multi := &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: bag}}, &qdrant.VectorInput{Variant: &qdrant.VectorInput_MultiDense{MultiDense: rows}}
+	c.shards.points[1] = &qdrant.RetrievedPoint{Id: num(1), Vectors: &qdrant.VectorsOutput{VectorsOptions: &qdrant.VectorsOutput_Vectors{
+		Vectors: &qdrant.NamedVectorsOutput{Vectors: map[string]*qdrant.VectorOutput{"s": {Vector: &qdrant.VectorOutput_Sparse{Sparse: bag}},
+			"m": {Vector: &qdrant.VectorOutput_MultiDense{MultiDense: rows}}}}}}}
+	for _, b := range []struct {
+		using    string
+		in, want *qdrant.VectorInput
+		idf      *coordinator.IDF
+		smaller  bool
+	}{
+		{"s", sparse, sparse, nil, false},
+		{"s", byID(1), sparse, nil, false},
+		{"w", sparse, sparse, &coordinator.IDF{Corpus: colour("red")}, false},
+		{"m", multi, multi, nil, true},
+		{"m", byID(1), multi, nil, true},
+		{"m", numbers(1, 2), &qdrant.VectorInput{Variant: &qdrant.VectorInput_MultiDense{MultiDense: &qdrant.MultiDenseVector{
+			Vectors: []*qdrant.DenseVector{{Data: []float32{1, 2}}}}}}, nil, true},
+		{"u", numbers(1.9, -3), numbers(1, 0), nil, false},
+	} {
+		q := &qdrant.QueryPoints{CollectionName: "c", Query: nearest(b.in), Using: &b.using, Params: &qdrant.SearchParams{HnswEf: new(uint64(50))}}
+		if b.idf != nil {
+			q.Params.Idf = &qdrant.IdfParams{Corpus: b.idf.Corpus}
+		}
+		_, err := c.Query(ctx, q)
+		got := c.shards.ranked[len(c.shards.ranked)-1][0]
+		if err != nil || !proto.Equal(got.Query.GetQuery().GetNearest(), b.want) || got.SmallerIsBetter != b.smaller || (got.IDF == nil) != (b.idf == nil) ||
+			got.IDF != nil && !proto.Equal(got.IDF.Corpus, b.idf.Corpus) || got.Query.GetParams().GetHnswEf() != 50 {
+			t.Errorf("%s, %v: %+v, %v", b.using, b.in, got, err)
+		}
+	}
+	if _, err := c.Search(ctx, &qdrant.SearchPoints{CollectionName: "c", VectorName: new("s"), Vector: bag.GetValues(),
+		SparseIndices: &qdrant.SparseIndices{Data: bag.GetIndices()}, Limit: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.shards.ranked[len(c.shards.ranked)-1][0].Query; !proto.Equal(got.GetQuery().GetNearest(), sparse) {
+		t.Errorf("search: %v", got)
+	}
+	_, err = c.Query(ctx, &qdrant.QueryPoints{CollectionName: "c", Query: nearest(byID(1)), Using: new("u")})
+	wants(t, err, fault.InvalidArgument, "Wrong input: Point 1 has no vector named `u`")
+	_, err = c.Query(ctx, &qdrant.QueryPoints{CollectionName: "c", Query: nearest(numbers(1)), Using: new("s")})
+	wants(t, err, fault.InvalidArgument, "Wrong input: Conversion between sparse and regular vectors failed")
+}
+
 func TestQueryWithoutAQueryGoesByID(t *testing.T) {
 	c := start(t, true).with(t, "c", four())
 	c.put(5, 3, 1, 4, 2)
@@ -440,6 +496,12 @@ func TestBadQueries(t *testing.T) {
 		{"no input", &qdrant.QueryPoints{CollectionName: "c", Query: nearest(nil)}, fault.Malformed, "Malformed query: it holds no vector and no id"},
 		{"hnsw_ef", &qdrant.QueryPoints{CollectionName: "c", Params: &qdrant.SearchParams{HnswEf: new(uint64(0))}}, fault.Validation,
 			"Validation error in body: [params.hnsw_ef: value 0 invalid, must be 1 or larger]"},
+		{"oversampling and acorn", &qdrant.QueryPoints{CollectionName: "c", Params: &qdrant.SearchParams{
+			Quantization: &qdrant.QuantizationSearchParams{Oversampling: new(0.5)}, Acorn: &qdrant.AcornSearchParams{MaxSelectivity: new(1.5)}}}, fault.Validation,
+			"Validation error in body: [params.quantization.oversampling: value 0.5 invalid, must be 1.0 or larger; " +
+				"params.acorn.max_selectivity: value 1.5 invalid, must be from 0.0 to 1.0]"},
+		{"frequencies of numbers", &qdrant.QueryPoints{CollectionName: "c", Query: nearest(numbers(1, 2, 3, 4)), Params: &qdrant.SearchParams{Idf: &qdrant.IdfParams{}}},
+			fault.InvalidArgument, "Wrong input: params.idf counts for sparse vectors with the modifier idf, and `` is none"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			_, err := c.Query(t.Context(), b.q)
@@ -449,7 +511,7 @@ func TestBadQueries(t *testing.T) {
 	_, err := c.Search(t.Context(), &qdrant.SearchPoints{CollectionName: "c", Vector: []float32{1, 2, 3, 4}})
 	wants(t, err, fault.Validation, "Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
 	_, err = c.Search(t.Context(), &qdrant.SearchPoints{CollectionName: "c", Limit: 1, SparseIndices: &qdrant.SparseIndices{}})
-	wants(t, err, fault.NotBuilt, "search with sparse vectors is not built yet")
+	wants(t, err, fault.InvalidArgument, "Wrong input: Conversion between sparse and regular vectors failed")
 	if len(c.shards.ranked) != 0 {
 		t.Errorf("%d rankings were asked for", len(c.shards.ranked))
 	}

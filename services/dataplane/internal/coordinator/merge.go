@@ -130,11 +130,18 @@ type Ranking struct {
 	Offset, Limit uint64
 	// SmallerIsBetter: Euclid and Manhattan.
 	SmallerIsBetter bool
+	// IDF scales the weights of a sparse query; nil: they stay.
+	IDF *IDF
 }
 
-// Rank answers a batch of queries over the same target in one round. Equal
-// scores are ordered by id.
+// Rank answers a batch of queries over the same target in one round, after one
+// that counts if a query is to be scaled. Equal scores are ordered by id.
 func (c *Coordinator) Rank(ctx context.Context, r Read, queries []Ranking) ([][]*qdrant.ScoredPoint, error) {
+	ctx, cancel := deadline(ctx, r.Timeout)
+	defer cancel()
+	if err := c.scale(ctx, r, queries); err != nil {
+		return nil, err
+	}
 	batch := &shardv1.QueryPoints{}
 	for _, q := range queries {
 		q.Query.Limit = addSaturated(q.Offset, q.Limit)

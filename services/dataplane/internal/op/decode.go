@@ -19,7 +19,7 @@ func Decode(body []byte) (Op, error) {
 	if len(body) < 2 || len(body) > MaxBody {
 		return Op{}, fmt.Errorf("%w: body of %d bytes", ErrCorrupt, len(body))
 	}
-	if body[0] != bodyVersion || Kind(body[1]) > Merge {
+	if (body[0] != bodyVersion && body[0] != kindsVersion) || Kind(body[1]) > Merge {
 		return Op{}, fmt.Errorf("%w: body version %d, kind %d", ErrVersion, body[0], body[1])
 	}
 	o := Op{Kind: Kind(body[1])}
@@ -29,7 +29,7 @@ func Decode(body []byte) (Op, error) {
 		o.Points = make([]Point, r.Count(topology.PointIDSize+1))
 		for i := range o.Points {
 			p := &o.Points[i]
-			p.ID, p.Vectors = r.PointID(), r.Vectors()
+			p.ID, p.Vectors = r.PointID(), r.vectors(body[0] == kindsVersion)
 			if o.Kind == Upsert {
 				p.Payload = r.Doc()
 			}
@@ -68,6 +68,9 @@ func Decode(body []byte) (Op, error) {
 	default:
 		return Op{}, fmt.Errorf("%w: kind %d", ErrCorrupt, o.Kind)
 	}
+	if body[0] == kindsVersion && !r.other {
+		r.Fail("nothing that the version is for")
+	}
 	if err := r.Close(); err != nil {
 		return Op{}, fmt.Errorf("%w (kind %d, byte %d of %d)", err, o.Kind, len(body)-len(r.b), len(body))
 	}
@@ -77,8 +80,9 @@ func Decode(body []byte) (Op, error) {
 // Reader takes apart the binary forms of this package and of stored points.
 // The first mistake sticks; Close reports it.
 type Reader struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	other bool // a vector was read that is not dense
 }
 
 // NewReader reads b, which the results of Text, Bytes and Doc alias.
@@ -185,15 +189,21 @@ func (r *Reader) ids() []topology.PointID {
 	return ids
 }
 
-// Vectors reads what AppendVectors wrote; nil for none.
-func (r *Reader) Vectors() []Vector {
+// vectors reads what appendVectors wrote; nil for none.
+func (r *Reader) vectors(kinds bool) []Vector {
 	n := r.Count(2)
 	if n == 0 {
 		return nil
 	}
 	vs := make([]Vector, n)
 	for i := range vs {
-		vs[i] = Vector{Name: r.Text(), Data: r.Floats()}
+		name := r.Text()
+		if kinds {
+			vs[i] = r.Value()
+		} else {
+			vs[i].Data = r.Floats()
+		}
+		vs[i].Name = name
 		if i > 0 && vs[i-1].Name >= vs[i].Name {
 			r.Fail("vector names out of order")
 		}
@@ -204,6 +214,54 @@ func (r *Reader) Vectors() []Vector {
 	return vs
 }
 
+// Value reads what AppendValue wrote into slices of its own.
+func (r *Reader) Value() Vector {
+	switch kind := r.Byte(); kind {
+	case denseValue:
+		return Vector{Data: r.Floats()}
+	case sparseValue:
+		r.other = true
+		v := Vector{Indices: r.indices()}
+		v.Data = r.elements(len(v.Indices))
+		return v
+	case multiValue:
+		r.other = true
+		v := Vector{Count: r.Count(4)}
+		n := r.Count(4)
+		if v.Count == 0 || n == 0 || n%v.Count != 0 || n > MaxMultiSize || n/v.Count > MaxVectorSize {
+			r.Fail("size of a multi-vector")
+			return Vector{}
+		}
+		v.Data = r.elements(n)
+		return v
+	}
+	r.Fail("kind of a vector")
+	return Vector{}
+}
+
+// Other tells whether a vector was read that is not dense.
+func (r *Reader) Other() bool { return r.other }
+
+// indices reads those of a sparse vector, which may be none.
+func (r *Reader) indices() []uint32 {
+	n := r.Count(1 + 4)
+	if n > MaxSparseSize {
+		r.Fail("size of a sparse vector")
+		return []uint32{}
+	}
+	out, next := make([]uint32, n), uint64(0)
+	for i := range out {
+		d := r.Uvarint()
+		if d > math.MaxUint32 || next+d > math.MaxUint32 {
+			r.Fail("index of a sparse vector")
+			return []uint32{}
+		}
+		out[i] = uint32(next + d)
+		next += d + 1
+	}
+	return out
+}
+
 // Floats reads what AppendFloats wrote into a slice of its own.
 func (r *Reader) Floats() []float32 {
 	n := r.Count(4)
@@ -211,7 +269,13 @@ func (r *Reader) Floats() []float32 {
 		r.Fail("vector size")
 		return nil
 	}
-	b, data := r.take(4*uint64(n)), make([]float32, n)
+	return r.elements(n)
+}
+
+// elements reads n finite numbers.
+func (r *Reader) elements(n int) []float32 {
+	b := r.take(4 * uint64(n))
+	data := make([]float32, len(b)/4)
 	for i := range data {
 		bits := binary.LittleEndian.Uint32(b[4*i:])
 		if bits&0x7F800000 == 0x7F800000 {

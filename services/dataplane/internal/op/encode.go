@@ -4,15 +4,25 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// bodyVersion is the first byte of every body.
-const bodyVersion = 1
+// The first byte of every body. Each has one form only, so that equal contents
+// have equal bytes: kindsVersion is that of bodies with a vector that is not dense.
+const (
+	bodyVersion  = 1
+	kindsVersion = 2
+)
 
-// MaxVectorSize is the greatest number of elements of a vector.
-const MaxVectorSize = 65536
+// The greatest numbers of elements of a dense vector, of a multi-vector in all its
+// rows, and of a sparse vector.
+const (
+	MaxVectorSize = 65536
+	MaxMultiSize  = 1 << 20
+	MaxSparseSize = 1 << 20
+)
 
 // What is wrong with bytes or operations.
 var (
@@ -23,12 +33,16 @@ var (
 
 // Append adds the body of o: what Decode reads. o is in stored form.
 func (o Op) Append(dst []byte) []byte {
-	dst = append(dst, bodyVersion, byte(o.Kind))
+	version := byte(bodyVersion)
+	if slices.ContainsFunc(o.Points, func(p Point) bool { return slices.ContainsFunc(p.Vectors, Vector.other) }) {
+		version = kindsVersion
+	}
+	dst = append(dst, version, byte(o.Kind))
 	switch o.Kind {
 	case Upsert, UpdateVectors:
 		dst = binary.AppendUvarint(dst, uint64(len(o.Points)))
 		for _, p := range o.Points {
-			dst = AppendVectors(p.ID.Append(dst), p.Vectors)
+			dst = appendVectors(p.ID.Append(dst), p.Vectors, version == kindsVersion)
 			if o.Kind == Upsert {
 				dst = appendBytes(dst, p.Payload)
 			}
@@ -72,19 +86,56 @@ func appendIDs(dst []byte, ids []topology.PointID) []byte {
 	return dst
 }
 
-// AppendVectors adds the count of vectors and each one's name, size and
-// elements as IEEE 754 little-endian.
-func AppendVectors(dst []byte, vs []Vector) []byte {
+// appendVectors adds the count of vectors and each one's name and contents: kind
+// and value, or size and elements alone where all are dense.
+func appendVectors(dst []byte, vs []Vector, kinds bool) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(vs)))
 	for _, v := range vs {
-		dst = AppendFloats(appendBytes(dst, v.Name), v.Data)
+		dst = appendBytes(dst, v.Name)
+		if kinds {
+			dst = AppendValue(dst, v)
+		} else {
+			dst = AppendFloats(dst, v.Data)
+		}
 	}
 	return dst
 }
 
+// The first byte of a value.
+const (
+	denseValue = iota
+	sparseValue
+	multiValue
+)
+
+// other tells a vector that is not dense.
+func (v Vector) other() bool { return v.Indices != nil || v.Count > 0 }
+
+// AppendValue adds the kind of a vector and what it holds: what Reader.Value reads.
+// Of ascending indices the distances are written.
+func AppendValue(dst []byte, v Vector) []byte {
+	switch {
+	case v.Indices != nil:
+		dst = binary.AppendUvarint(append(dst, sparseValue), uint64(len(v.Indices)))
+		next := uint64(0)
+		for _, i := range v.Indices {
+			dst = binary.AppendUvarint(dst, uint64(i)-next)
+			next = uint64(i) + 1
+		}
+		return appendElements(dst, v.Data)
+	case v.Count > 0:
+		return AppendFloats(binary.AppendUvarint(append(dst, multiValue), uint64(v.Count)), v.Data)
+	}
+	return AppendFloats(append(dst, denseValue), v.Data)
+}
+
 // AppendFloats adds the count of elements and the elements.
 func AppendFloats(dst []byte, data []float32) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(data)))
+	return appendElements(binary.AppendUvarint(dst, uint64(len(data))), data)
+}
+
+// appendElements adds elements as IEEE 754 little-endian.
+func appendElements(dst []byte, data []float32) []byte {
 	for _, f := range data {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f))
 	}
@@ -106,7 +157,21 @@ func bytesSize(n int) int { return uvarintSize(n) + n }
 func pointSize(p Point) int {
 	n := topology.PointIDSize + uvarintSize(len(p.Vectors)) + bytesSize(len(p.Payload))
 	for _, v := range p.Vectors {
-		n += bytesSize(len(v.Name)) + uvarintSize(len(v.Data)) + 4*len(v.Data)
+		n += bytesSize(len(v.Name)) + valueSize(v)
+	}
+	return n
+}
+
+// valueSize counts the kind, which bodies of dense vectors lack.
+func valueSize(v Vector) int {
+	n := 1 + uvarintSize(len(v.Data)) + 4*len(v.Data)
+	if v.Count > 0 {
+		n += uvarintSize(v.Count)
+	}
+	next := 0
+	for _, i := range v.Indices {
+		n += uvarintSize(int(i) - next)
+		next = int(i) + 1
 	}
 	return n
 }

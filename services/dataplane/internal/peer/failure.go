@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -50,6 +51,7 @@ var sentinels = [...]struct {
 	{shard.ErrFailed, fault.ReplicaFailed},
 	{shard.ErrClosed, fault.ShardUnavailable},
 	{shard.ErrNoIndex, fault.ShardUnavailable}, // the settings that the coordinator knows are not in effect here yet
+	{query.ErrNotBuilt, fault.NotBuilt},
 	{op.ErrTooLarge, fault.TooLarge},
 	{context.DeadlineExceeded, fault.Timeout},
 	{context.Canceled, fault.Timeout},
@@ -84,16 +86,19 @@ func failure(err error, s topology.Shard) *shardv1.Failure {
 // refusal names what is wrong with a request, in the words that clients know.
 func refusal(err error) (string, fault.Reason, bool) {
 	var dim *shard.DimensionError
+	var size *query.DimensionError
 	var name *shard.VectorNameError
 	var point *shard.NoPointError
 	switch {
 	case errors.As(err, &dim):
 		return fmt.Sprintf("Wrong input: Vector dimension error: expected dim: %d, got %d", dim.Want, dim.Got), fault.DimensionMismatch, true
+	case errors.As(err, &size):
+		return fmt.Sprintf("Wrong input: Vector dimension error: expected dim: %d, got %d", size.Want, size.Got), fault.DimensionMismatch, true
 	case errors.As(err, &name):
 		return fmt.Sprintf("Wrong input: Not existing vector name error: %s", name.Name), fault.VectorNameUnknown, true
 	case errors.As(err, &point):
 		return fmt.Sprintf("Not found: No point with id %s found", point.ID), fault.PointNotFound, true
-	case errors.Is(err, shard.ErrNotFinite), errors.Is(err, shard.ErrWrite):
+	case errors.Is(err, shard.ErrNotFinite), errors.Is(err, query.ErrNotFinite), errors.Is(err, query.ErrVector), errors.Is(err, shard.ErrWrite):
 		return fmt.Sprintf("Wrong input: %v", err), fault.InvalidArgument, true
 	}
 	for _, bad := range [...]error{filter.ErrFilter, payload.ErrPath, payload.ErrDepth, payload.ErrTooLarge, payload.ErrNotFinite, payload.ErrUTF8} {

@@ -41,9 +41,19 @@ type Engine interface {
 	Scroll(context.Context, query.Scroll) ([]query.Record, *topology.PointID, error)
 	Count(context.Context, query.Count) (uint64, error)
 	Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error)
+	FieldReader
+	Statistics
+}
+
+// Statistics is what the state of a replica tells of itself.
+type Statistics interface {
 	// Digest is that of the state at a place in the log.
 	Digest() (topology.Seq, point.Digest)
-	FieldReader
+	// Info is how its segments and indexes are at the moment. It waits for nothing.
+	Info() query.Info
+	// Frequencies counts, in the applied state, the points with a sparse vector and,
+	// in the order of the indices, those of them that have each.
+	Frequencies(context.Context, query.Frequencies) (points uint64, each []uint64, err error)
 }
 
 // FieldReader is what indexes on payload fields offer.
@@ -167,6 +177,10 @@ func answer(ctx context.Context, e Engine, r *shardv1.ShardRead) (*shardv1.Shard
 	case *shardv1.ShardRead_Fields:
 		revision, points := e.Fields()
 		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Fields{Fields: &shardv1.Fields{Revision: revision, Points: points}}}, nil
+	case *shardv1.ShardRead_Frequencies:
+		return frequencies(ctx, e, o.Frequencies)
+	case *shardv1.ShardRead_Info:
+		return info(e), nil
 	}
 	return nil, fault.Missing("this read")
 }
@@ -222,25 +236,6 @@ func rank(ctx context.Context, e Engine, q *shardv1.QueryPoints) (*shardv1.Shard
 		out.Rankings = append(out.Rankings, ranking)
 	}
 	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Rankings{Rankings: out}}, nil
-}
-
-// most keeps a wish for many results inside an int on every platform.
-const most = 1 << 30
-
-func nearestOf(q *shardv1.ShardQuery) (query.Nearest, error) {
-	f, err := filterOf(q.GetFilter())
-	if err != nil {
-		return query.Nearest{}, err
-	}
-	if len(q.GetPrefetch()) > 0 {
-		return query.Nearest{}, fault.Missing("prefetch")
-	}
-	dense := q.GetQuery().GetNearest().GetDense()
-	if dense == nil {
-		return query.Nearest{}, fault.Missing("this kind of query")
-	}
-	return query.Nearest{Using: q.GetUsing(), Vector: dense.GetData(), Filter: f, ScoreThreshold: q.ScoreThreshold,
-		Limit: int(min(q.GetLimit(), most)), Want: wantOf(q.GetWithPayload(), q.GetWithVectors())}, nil
 }
 
 // Write hands operations to the primaries here. Those of one shard are

@@ -46,6 +46,8 @@ type fake struct {
 	held     int
 	queries  []query.Nearest
 	facet    query.Facet
+
+	frequencies []query.Frequencies
 }
 
 func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error) {
@@ -96,6 +98,18 @@ func (f *fake) Fields() (uint64, map[string]uint64) { return 3, map[string]uint6
 func (f *fake) Facet(_ context.Context, q query.Facet) ([]query.FacetHit, error) {
 	f.facet = q
 	return []query.FacetHit{{Value: filter.Scalar{Kind: filter.BoolScalar, Bool: true}, Count: 5}}, nil
+}
+
+func (f *fake) Info() query.Info {
+	return query.Info{Segments: 3, Indexed: map[string]uint64{"v": 4}, Pending: 2, Paused: true, Failure: "no room"}
+}
+
+func (f *fake) Frequencies(_ context.Context, q query.Frequencies) (uint64, []uint64, error) {
+	if q.Using == "" {
+		return 0, nil, fmt.Errorf("vector %q: %w", q.Using, query.ErrNotBuilt)
+	}
+	f.frequencies = append(f.frequencies, q)
+	return 100, make([]uint64, len(q.Indices)), nil
 }
 
 func (f *fake) Count(context.Context, query.Count) (uint64, error) { return 42, nil }
@@ -156,6 +170,9 @@ func TestWriteOutcomes(t *testing.T) {
 		{"missing point", replica.Result{}, &shard.NoPointError{ID: topology.NumberID(7)}, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_POINT_NOT_FOUND},
 		{"damaged", replica.Result{}, fmt.Errorf("%w: %w: %w", node.ErrNotLoaded, shard.ErrCorrupt, payload.ErrUTF8), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_STORAGE_CORRUPT},
 		{"damaged log", replica.Result{}, fmt.Errorf("%w: %w", node.ErrNotLoaded, &oplog.CorruptError{}), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_STORAGE_CORRUPT},
+		{"rows", replica.Result{}, &query.DimensionError{Want: 4, Got: 3}, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_DIMENSION_MISMATCH},
+		{"kind", replica.Result{}, fmt.Errorf("point 1: %w", query.ErrVector), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_INVALID_ARGUMENT},
+		{"not built", replica.Result{}, query.ErrNotBuilt, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_NOT_BUILT},
 		{"not loaded yet", replica.Result{}, node.ErrNotLoaded, shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_SHARD_UNAVAILABLE},
 		{"anything else", replica.Result{}, errors.New("?"), shardv1.WriteStatus_WRITE_STATUS_REFUSED, clusterv1.Reason_REASON_REPLICA_FAILED},
 	} {
@@ -382,10 +399,6 @@ func TestVectorForms(t *testing.T) {
 	}
 	if out := outputOf(got); len(out.GetVectors().GetVectors()) != 2 || out.GetVectors().GetVectors()["b"].GetDense().GetData()[0] != 3 {
 		t.Errorf("printed as %v", out)
-	}
-	sparse := &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Vector: &qdrant.Vector_Sparse{}}}}
-	if _, err := vectorsOf(sparse); fault.ReasonOf(err) != fault.NotBuilt {
-		t.Errorf("sparse: %v", err)
 	}
 }
 

@@ -1,12 +1,10 @@
 package peer
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -88,63 +86,6 @@ func valueOf(v payload.Value) *qdrant.Value {
 		return &qdrant.Value{Kind: &qdrant.Value_StructValue{StructValue: &qdrant.Struct{Fields: fieldsOf(payload.Doc(v))}}}
 	}
 	return &qdrant.Value{Kind: &qdrant.Value_NullValue{}}
-}
-
-// vectorsOf reads a point's vectors, sorted by name. The floats are the
-// message's own: the engine copies what it keeps.
-func vectorsOf(v *qdrant.Vectors) ([]op.Vector, error) {
-	switch o := v.GetVectorsOptions().(type) {
-	case *qdrant.Vectors_Vector:
-		data, err := denseOf(o.Vector)
-		if err != nil {
-			return nil, err
-		}
-		return []op.Vector{{Data: data}}, nil
-	case *qdrant.Vectors_Vectors:
-		out := make([]op.Vector, 0, len(o.Vectors.GetVectors()))
-		for name, vec := range o.Vectors.GetVectors() {
-			data, err := denseOf(vec)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, op.Vector{Name: name, Data: data})
-		}
-		slices.SortFunc(out, func(a, b op.Vector) int { return strings.Compare(a.Name, b.Name) })
-		return out, nil
-	}
-	return nil, nil
-}
-
-// denseOf reads the vector in its oneof or in the older flat form.
-func denseOf(v *qdrant.Vector) ([]float32, error) {
-	switch o := v.GetVector().(type) {
-	case *qdrant.Vector_Dense:
-		return o.Dense.GetData(), nil
-	case nil:
-		if v.GetIndices() != nil || v.GetVectorsCount() > 1 {
-			return nil, fault.Missing("sparse and multi vectors")
-		}
-		return v.GetData(), nil
-	case *qdrant.Vector_Sparse, *qdrant.Vector_MultiDense:
-		return nil, fault.Missing("sparse and multi vectors")
-	}
-	return nil, fault.Missing("inference")
-}
-
-// outputOf prints vectors: the unnamed one alone stands by itself, all others
-// go by name.
-func outputOf(vs []op.Vector) *qdrant.VectorsOutput {
-	dense := func(v op.Vector) *qdrant.VectorOutput {
-		return &qdrant.VectorOutput{Vector: &qdrant.VectorOutput_Dense{Dense: &qdrant.DenseVector{Data: v.Data}}}
-	}
-	if len(vs) == 1 && vs[0].Name == "" {
-		return &qdrant.VectorsOutput{VectorsOptions: &qdrant.VectorsOutput_Vector{Vector: dense(vs[0])}}
-	}
-	named := &qdrant.NamedVectorsOutput{Vectors: make(map[string]*qdrant.VectorOutput, len(vs))}
-	for _, v := range vs {
-		named.Vectors[v.Name] = dense(v)
-	}
-	return &qdrant.VectorsOutput{VectorsOptions: &qdrant.VectorsOutput_Vectors{Vectors: named}}
 }
 
 // wantOf reads which parts of a point are asked for.

@@ -4,13 +4,18 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// formVersion is the first byte of every stored point.
-const formVersion = 1
+// The first byte of every stored point. Each has one form only: kindsVersion is
+// that of points with a vector that is not dense.
+const (
+	formVersion  = 1
+	kindsVersion = 2
+)
 
 const (
 	flagAlive = 1 << iota
@@ -33,7 +38,11 @@ func (p *Point) AppendBinary(dst []byte) []byte {
 	if p.PayloadBase != (Stamp{}) {
 		flags |= flagPayloadBase
 	}
-	dst = appendStamp(append(dst, formVersion, flags), p.Base)
+	version := byte(formVersion)
+	if slices.ContainsFunc(p.Vectors, func(v Vector) bool { return v.Indices != nil || v.Count > 0 }) {
+		version = kindsVersion
+	}
+	dst = appendStamp(append(dst, version, flags), p.Base)
 	if flags&flagPayloadBase != 0 {
 		dst = appendStamp(dst, p.PayloadBase)
 	}
@@ -52,7 +61,12 @@ func (p *Point) AppendBinary(dst []byte) []byte {
 			dst[at] |= fieldStamp
 			dst = appendStamp(dst, v.Stamp)
 		}
-		if v.Data != nil {
+		switch {
+		case v.Data == nil:
+		case version == kindsVersion:
+			dst[at] |= fieldValue
+			dst = op.AppendValue(dst, v.Value())
+		default:
 			dst[at] |= fieldValue
 			dst = op.AppendFloats(dst, v.Data)
 		}
@@ -82,8 +96,9 @@ func Decode(id topology.PointID, b []byte) (Point, error) {
 }
 
 func decode(r *op.Reader) (p Point, err error) {
-	if v := r.Byte(); v != formVersion && r.Err() == nil {
-		return p, fmt.Errorf("%w: stored form %d", op.ErrVersion, v)
+	version := r.Byte()
+	if version != formVersion && version != kindsVersion && r.Err() == nil {
+		return p, fmt.Errorf("%w: stored form %d", op.ErrVersion, version)
 	}
 	flags := r.Byte()
 	p.Alive, p.Base = flags&flagAlive != 0, readStamp(r)
@@ -106,7 +121,7 @@ func decode(r *op.Reader) (p Point, err error) {
 	if n := r.Count(2); n > 0 {
 		p.Vectors = make([]Vector, n)
 		for i := range p.Vectors {
-			p.Vectors[i] = readVector(r)
+			p.Vectors[i] = readVector(r, version == kindsVersion)
 			if i > 0 && p.Vectors[i-1].Name >= p.Vectors[i].Name {
 				r.Fail("vectors out of order")
 			}
@@ -118,6 +133,9 @@ func decode(r *op.Reader) (p Point, err error) {
 	if flags > flagAlive|flagPayloadBase || (flags&flagPayloadBase != 0 && !p.PayloadBase.After(p.Base)) {
 		r.Fail("flags")
 	}
+	if version == kindsVersion && !r.Other() {
+		r.Fail("nothing that the form is for")
+	}
 	return p, r.Close()
 }
 
@@ -125,7 +143,7 @@ func readStamp(r *op.Reader) Stamp {
 	return Stamp{HLC: op.HLC(r.Uint64()), Origin: topology.PeerID(r.Uvarint())}
 }
 
-func readVector(r *op.Reader) Vector {
+func readVector(r *op.Reader, kinds bool) Vector {
 	v := Vector{Name: r.Text()}
 	flags := r.Byte()
 	if flags&fieldStamp != 0 {
@@ -133,7 +151,12 @@ func readVector(r *op.Reader) Vector {
 			r.Fail("zero stamp")
 		}
 	}
-	if flags&fieldValue != 0 {
+	switch {
+	case flags&fieldValue == 0:
+	case kinds:
+		value := r.Value()
+		v.Data, v.Indices, v.Count = value.Data, value.Indices, value.Count
+	default:
 		v.Data = r.Floats()
 	}
 	if flags > fieldValue|fieldStamp || flags == 0 {

@@ -64,6 +64,20 @@ type Vector struct {
 	Name  string
 	Data  []float32
 	Stamp Stamp
+	// Indices and Count are those of an op.Vector; of an empty sparse vector Data is
+	// empty and not nil.
+	Indices []uint32
+	Count   int
+}
+
+// field is the field that v sets at a stamp.
+func field(v *op.Vector, at Stamp) Vector {
+	return Vector{Name: v.Name, Data: v.Data, Stamp: at, Indices: v.Indices, Count: v.Count}
+}
+
+// Value is the field's vector.
+func (v *Vector) Value() op.Vector {
+	return op.Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count}
 }
 
 // Key is the stamp of a payload field.
@@ -191,7 +205,7 @@ func (p *Point) rebase(s Stamp, alive bool, vs []op.Vector, doc payload.Doc) Eff
 			lost++
 			continue
 		}
-		fields = append(fields, Vector{Name: v.Name, Data: v.Data})
+		fields = append(fields, field(&v, Stamp{}))
 	}
 	if len(later) > 0 {
 		slices.SortFunc(fields, func(a, b Vector) int { return strings.Compare(a.Name, b.Name) })
@@ -313,9 +327,9 @@ func (p *Point) setVectors(s Stamp, vs []op.Vector) Effect {
 		i, found := slices.BinarySearchFunc(p.Vectors, v.Name, func(f Vector, n string) int { return strings.Compare(f.Name, n) })
 		switch {
 		case !found:
-			p.Vectors = slices.Insert(p.Vectors, i, Vector{Name: v.Name, Data: v.Data, Stamp: s})
+			p.Vectors = slices.Insert(p.Vectors, i, field(&v, s))
 		case s.After(p.Vectors[i].Stamp):
-			p.Vectors[i] = Vector{Name: v.Name, Data: v.Data, Stamp: s}
+			p.Vectors[i] = field(&v, s)
 		default:
 			lost++
 			continue

@@ -36,7 +36,16 @@ var (
 	vectorGen = rapid.Custom(func(t *rapid.T) []op.Vector {
 		var vs []op.Vector
 		for _, n := range slices.Sorted(slices.Values(namesGen.Draw(t, "names"))) {
-			vs = append(vs, op.Vector{Name: n, Data: []float32{rapid.Float32Range(-9, 9).Draw(t, "x")}})
+			v := op.Vector{Name: n, Data: []float32{rapid.Float32Range(-9, 9).Draw(t, "x")}}
+			switch rapid.IntRange(0, 5).Draw(t, "kind") {
+			case 0:
+				v.Indices = []uint32{rapid.Uint32().Draw(t, "index")}
+			case 1:
+				v.Data, v.Indices = []float32{}, []uint32{}
+			case 2:
+				v.Data, v.Count = append(v.Data, 1), 2
+			}
+			vs = append(vs, v)
 		}
 		return vs
 	})
@@ -92,7 +101,7 @@ func naive(id topology.PointID, es []event) Point {
 	vectors, keys := map[string]Vector{}, map[string]Key{}
 	values := map[string]payload.Value{}
 	for _, v := range base.change.Vectors {
-		vectors[v.Name] = Vector{Name: v.Name, Data: v.Data}
+		vectors[v.Name] = Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count}
 	}
 	for k, v := range bottom.change.Payload.All() {
 		values[k] = v
@@ -101,11 +110,11 @@ func naive(id topology.PointID, es []event) Point {
 	for _, e := range es {
 		if c := e.change; e.stamp.After(base.stamp) && c.Kind == op.UpdateVectors {
 			for _, v := range c.Vectors {
-				vectors[v.Name] = Vector{v.Name, v.Data, e.stamp}
+				vectors[v.Name] = Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count, Stamp: e.stamp}
 			}
 		} else if e.stamp.After(base.stamp) && c.Kind == op.DeleteVectors {
 			for _, n := range c.Names {
-				vectors[n] = Vector{n, nil, e.stamp}
+				vectors[n] = Vector{Name: n, Stamp: e.stamp}
 			}
 		} else if e.stamp.After(bottom.stamp) && c.Kind == op.SetPayload {
 			for k, v := range c.Payload.All() {
@@ -170,7 +179,7 @@ func seen(p *Point) string {
 	var b strings.Builder
 	for _, v := range p.Vectors {
 		if v.Data != nil {
-			fmt.Fprintf(&b, "%q=%v ", v.Name, v.Data)
+			fmt.Fprintf(&b, "%q=%v %v/%d ", v.Name, v.Data, v.Indices, v.Count)
 		}
 	}
 	return b.String() + hex.EncodeToString(p.Payload)
@@ -292,7 +301,7 @@ func TestGolden(t *testing.T) {
 		b    []byte
 		want error
 	}{
-		{nil, op.ErrCorrupt}, {[]byte{2, 0}, op.ErrVersion}, {append(bytesOf(&p), 0), op.ErrCorrupt}, {bytesOf(&p)[:20], op.ErrCorrupt},
+		{nil, op.ErrCorrupt}, {[]byte{3, 0}, op.ErrVersion}, {append([]byte{2}, bytesOf(&p)[1:]...), op.ErrCorrupt}, {append(bytesOf(&p), 0), op.ErrCorrupt}, {bytesOf(&p)[:20], op.ErrCorrupt},
 	} {
 		if _, err := Decode(p.ID, c.b); !errors.Is(err, c.want) {
 			t.Errorf("% x: %v", c.b, err)
@@ -300,9 +309,39 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// goldenKinds is a point with vectors of all kinds, and its stored form for ever.
+func goldenKinds() (Point, string) {
+	p := Point{ID: topology.NumberID(1)}
+	at := func(h int) Stamp { return Stamp{op.HLC(h), 300} }
+	p.Apply(at(1), Change{Kind: op.Upsert, Vectors: []op.Vector{{Name: "", Data: []float32{1}}, {Name: "e", Data: []float32{}, Indices: []uint32{}},
+		{Name: "m", Data: []float32{1, 2}, Count: 2}}})
+	p.Apply(at(2), Change{Kind: op.UpdateVectors, Vectors: []op.Vector{{Name: "s", Data: []float32{2}, Indices: []uint32{300}}}})
+	p.Apply(at(3), Change{Kind: op.DeleteVectors, Names: []string{"z"}})
+	return p, "0201" + "0100000000000000ac02" + // flags, base
+		"00" + "00" + "05" + // no payload, no keys, five vectors
+		"0001" + "00" + "010000803f" +
+		"016501" + "01" + "00" +
+		"016d01" + "02" + "02" + "020000803f00000040" +
+		"017303" + "0200000000000000ac02" + "01" + "01ac02" + "00000040" +
+		"017a02" + "0300000000000000ac02"
+}
+
+func TestGoldenKinds(t *testing.T) {
+	p, want := goldenKinds()
+	if got := hex.EncodeToString(bytesOf(&p)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	back, err := Decode(p.ID, bytesOf(&p))
+	if err != nil || back.Vectors[1].Data == nil || !bytes.Equal(bytesOf(&back), bytesOf(&p)) {
+		t.Errorf("%+v, %v", back, err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	p, _ := golden()
 	f.Add(bytesOf(&p))
+	k, _ := goldenKinds()
+	f.Add(bytesOf(&k))
 	f.Add(bytesOf(&Point{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Decode(topology.NumberID(1), b)

@@ -31,8 +31,8 @@ type Schema struct {
 type VectorSchema struct {
 	Name     string
 	Kind     VectorKind
-	Size     int // of each dense vector; Sparse: 0
-	Distance Distance
+	Size     int      // of each dense vector; Sparse: 0
+	Distance Distance // Sparse: Dot
 	Datatype Datatype
 }
 

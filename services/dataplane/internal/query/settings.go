@@ -12,7 +12,8 @@ const (
 
 // Datatype is the form in which the elements of a vector are kept. Values are
 // converted by the primary before they are stamped (W3a), so that what is stored
-// as float32 elsewhere is exactly representable.
+// as float32 elsewhere is exactly representable. Of a sparse vector it is the
+// form of the weights in its index alone: what is stored are float32.
 type Datatype uint8
 
 // The datatypes.
@@ -26,12 +27,17 @@ const (
 type HNSW struct {
 	M, EfConstruct int
 	// PayloadM is how many links a row has among those with its value of an indexed
-	// field; 0: M.
+	// field; 0: M; below 0: none.
 	PayloadM int
 	// FullScanThreshold in kB of vectors: fewer rows pass a filter, all are compared.
 	FullScanThreshold int
-	OnDisk            bool
+	// Threads that build it at most; 0: the engine's choice.
+	Threads int
+	OnDisk  bool
 }
+
+// DefaultHNSW is the graph of a collection that does not say.
+func DefaultHNSW() HNSW { return HNSW{M: 16, EfConstruct: 100, FullScanThreshold: 10000} }
 
 // QuantizationKind is how codes are made of vectors.
 type QuantizationKind uint8
@@ -69,7 +75,7 @@ type Quantization struct {
 	Encoding, Query BinaryEncoding
 }
 
-// Optimizers says when tails are sealed and segments merged. Zero: the default.
+// Optimizers says when tails are sealed and segments merged.
 type Optimizers struct {
 	// DeletedThreshold is the share of dead rows from which on a segment is written
 	// anew, if it has VacuumMinVectors rows.
@@ -81,6 +87,15 @@ type Optimizers struct {
 	// MaxSegmentKB bounds what merging makes, IndexingThresholdKB is from how many kB
 	// of vectors on a segment gets a graph. 0: no bound; never.
 	MaxSegmentKB, IndexingThresholdKB uint64
+	// FlushSeconds is how long what was applied may wait to be flushed.
+	FlushSeconds uint64
+	// Threads that optimize at most; 0: the engine's choice; below 0: nothing is optimized.
+	Threads int
+}
+
+// DefaultOptimizers are those of a collection that does not say.
+func DefaultOptimizers() Optimizers {
+	return Optimizers{DeletedThreshold: 0.2, VacuumMinVectors: 1000, IndexingThresholdKB: 10000, FlushSeconds: 5}
 }
 
 // Settings is what of a collection's settings decides about the contents of
@@ -89,6 +104,8 @@ type Settings struct {
 	Vectors    []VectorSettings // sorted by name
 	Fields     []FieldIndex     // sorted by key
 	Optimizers Optimizers
+	// PayloadOnDisk: payloads are read from the disk as they are needed.
+	PayloadOnDisk bool
 }
 
 // VectorSettings is what stands beside the vectors of one name.
@@ -98,9 +115,15 @@ type VectorSettings struct {
 	Quantization Quantization
 	// OnDisk: its vectors are read from the disk as they are needed.
 	OnDisk bool
-	// IDF (Sparse): weights of a query are scaled by inverse document frequency.
+	// FullScanThreshold (Sparse): fewer vectors are all compared.
+	FullScanThreshold int
+	// IDF (Sparse): weights of a query are scaled by inverse document frequency. The
+	// coordinator has done so, over all shards, before a shard sees them.
 	IDF bool
 }
+
+// DefaultSparseScan is the FullScanThreshold of a sparse vector that does not say.
+const DefaultSparseScan = 5000
 
 // Params trade speed against accuracy in one search.
 type Params struct {
@@ -115,4 +138,8 @@ type Params struct {
 	IgnoreCodes  bool
 	Rescore      *bool
 	Oversampling float64
+	// Acorn asks for a walk that looks two hops ahead where the filter passes at most
+	// the share AcornSelectivity of the rows.
+	Acorn            bool
+	AcornSelectivity float64
 }

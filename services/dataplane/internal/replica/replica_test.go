@@ -285,7 +285,7 @@ func TestMaintains(t *testing.T) {
 			}
 			return n
 		}
-		b.eng.set(func(e *fakeEngine) { e.mu.due, e.mu.applyTime = true, 10 * time.Second })
+		b.eng.set(func(e *fakeEngine) { e.mu.due, e.mu.applyTime = true, 10*time.Second })
 		later(5 * time.Second)
 		if n := seals(); n != 1 {
 			t.Errorf("%d seals before the first one is applied", n)

@@ -163,7 +163,7 @@ func TestDenseKnowsEveryField(t *testing.T) {
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[point.Vector]()) {
 		names = append(names, f.Name)
 	}
-	if want := []string{"Name", "Data", "Stamp"}; !slices.Equal(names, want) {
+	if want := []string{"Name", "Data", "Stamp", "Indices", "Count"}; !slices.Equal(names, want) {
 		t.Errorf("point.Vector has the fields %v, isDense knows %v", names, want)
 	}
 }

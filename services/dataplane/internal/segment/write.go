@@ -172,7 +172,7 @@ func (b *builder) split(p *point.Point) error {
 }
 
 // isDense tells whether Data is all there is to a vector besides its stamp.
-func isDense(v *point.Vector) bool { return v.Data != nil }
+func isDense(v *point.Vector) bool { return v.Data != nil && v.Indices == nil && v.Count == 0 }
 
 // finish syncs all files and then gives them their names.
 func (b *builder) finish() (Description, error) {

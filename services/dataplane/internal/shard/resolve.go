@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -22,7 +21,8 @@ import (
 // and memory of the shard that is never written again.
 //
 // Errors: VectorNameError, DimensionError, ErrNotFinite, NoPointError (an update
-// names an id that does not exist), ErrWrite, payload.ErrPath, filter.ErrFilter,
+// names an id that does not exist), query.ErrVector, query.DimensionError,
+// query.ErrNotFinite, ErrWrite, payload.ErrPath, filter.ErrFilter,
 // payload.ErrTooLarge, payload.ErrDepth, op.ErrTooLarge, ctx's.
 func (s *Shard) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
 	m, err := filter.Compile(w.Filter)
@@ -182,13 +182,14 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 		if i > 0 && out[i-1].Name == out[i].Name {
 			return nil, fmt.Errorf("%w: vector %q occurs twice", ErrWrite, out[i].Name)
 		}
-		if err := f.Check(out[i].Data); err != nil {
-			return nil, err
+		if f.Kind == query.Dense {
+			if err := f.Check(out[i].Data); err != nil {
+				return nil, err
+			}
 		}
-		if f.Distance == query.Cosine {
-			// A zero vector stays one.
-			out[i].Data = slices.Clone(out[i].Data)
-			kernel.Normalize(out[i].Data)
+		var err error
+		if out[i], err = f.Stored(out[i]); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

@@ -345,6 +345,8 @@ type ShardRead struct {
 	//	*ShardRead_Query
 	//	*ShardRead_Facet
 	//	*ShardRead_Fields
+	//	*ShardRead_Frequencies
+	//	*ShardRead_Info
 	Read          isShardRead_Read `protobuf_oneof:"read"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -469,6 +471,24 @@ func (x *ShardRead) GetFields() *ReadFields {
 	return nil
 }
 
+func (x *ShardRead) GetFrequencies() *ReadFrequencies {
+	if x != nil {
+		if x, ok := x.Read.(*ShardRead_Frequencies); ok {
+			return x.Frequencies
+		}
+	}
+	return nil
+}
+
+func (x *ShardRead) GetInfo() *ReadInfo {
+	if x != nil {
+		if x, ok := x.Read.(*ShardRead_Info); ok {
+			return x.Info
+		}
+	}
+	return nil
+}
+
 type isShardRead_Read interface {
 	isShardRead_Read()
 }
@@ -503,6 +523,16 @@ type ShardRead_Fields struct {
 	Fields *ReadFields `protobuf:"bytes,10,opt,name=fields,proto3,oneof"`
 }
 
+type ShardRead_Frequencies struct {
+	// How many points have dimensions of a sparse vector.
+	Frequencies *ReadFrequencies `protobuf:"bytes,11,opt,name=frequencies,proto3,oneof"`
+}
+
+type ShardRead_Info struct {
+	// How the replica's segments are.
+	Info *ReadInfo `protobuf:"bytes,12,opt,name=info,proto3,oneof"`
+}
+
 func (*ShardRead_Get) isShardRead_Read() {}
 
 func (*ShardRead_Scroll) isShardRead_Read() {}
@@ -514,6 +544,10 @@ func (*ShardRead_Query) isShardRead_Read() {}
 func (*ShardRead_Facet) isShardRead_Read() {}
 
 func (*ShardRead_Fields) isShardRead_Read() {}
+
+func (*ShardRead_Frequencies) isShardRead_Read() {}
+
+func (*ShardRead_Info) isShardRead_Read() {}
 
 // Reads points by id.
 type GetPoints struct {
@@ -999,6 +1033,153 @@ func (*ReadFields) Descriptor() ([]byte, []int) {
 	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{10}
 }
 
+// Counts points by dimensions of sparse vectors, for inverse document frequency.
+type ReadFrequencies struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answered in this order.
+	Queries       []*FrequencyQuery `protobuf:"bytes,1,rep,name=queries,proto3" json:"queries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadFrequencies) Reset() {
+	*x = ReadFrequencies{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadFrequencies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadFrequencies) ProtoMessage() {}
+
+func (x *ReadFrequencies) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadFrequencies.ProtoReflect.Descriptor instead.
+func (*ReadFrequencies) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadFrequencies) GetQueries() []*FrequencyQuery {
+	if x != nil {
+		return x.Queries
+	}
+	return nil
+}
+
+// One count over one sparse vector.
+type FrequencyQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the vector.
+	Using string `protobuf:"bytes,1,opt,name=using,proto3" json:"using,omitempty"`
+	// Ascending.
+	Indices []uint32 `protobuf:"varint,2,rep,packed,name=indices,proto3" json:"indices,omitempty"`
+	// Points that count; unset = all.
+	Corpus        *qdrant.Filter `protobuf:"bytes,3,opt,name=corpus,proto3,oneof" json:"corpus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FrequencyQuery) Reset() {
+	*x = FrequencyQuery{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FrequencyQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FrequencyQuery) ProtoMessage() {}
+
+func (x *FrequencyQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FrequencyQuery.ProtoReflect.Descriptor instead.
+func (*FrequencyQuery) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FrequencyQuery) GetUsing() string {
+	if x != nil {
+		return x.Using
+	}
+	return ""
+}
+
+func (x *FrequencyQuery) GetIndices() []uint32 {
+	if x != nil {
+		return x.Indices
+	}
+	return nil
+}
+
+func (x *FrequencyQuery) GetCorpus() *qdrant.Filter {
+	if x != nil {
+		return x.Corpus
+	}
+	return nil
+}
+
+// Reads how segments and indexes are.
+type ReadInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadInfo) Reset() {
+	*x = ReadInfo{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadInfo) ProtoMessage() {}
+
+func (x *ReadInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadInfo.ProtoReflect.Descriptor instead.
+func (*ReadInfo) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{13}
+}
+
 // Answers of several shards.
 type ReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1010,7 +1191,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1203,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1216,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{11}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadResponse) GetResults() []*ShardReadResult {
@@ -1058,6 +1239,8 @@ type ShardReadResult struct {
 	//	*ShardReadResult_Facets
 	//	*ShardReadResult_Failure
 	//	*ShardReadResult_Fields
+	//	*ShardReadResult_Frequencies
+	//	*ShardReadResult_Info
 	Result isShardReadResult_Result `protobuf_oneof:"result"`
 	// Applied position at the time of the answer.
 	AppliedSeq uint64 `protobuf:"varint,6,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
@@ -1069,7 +1252,7 @@ type ShardReadResult struct {
 
 func (x *ShardReadResult) Reset() {
 	*x = ShardReadResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1264,7 @@ func (x *ShardReadResult) String() string {
 func (*ShardReadResult) ProtoMessage() {}
 
 func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1277,7 @@ func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardReadResult.ProtoReflect.Descriptor instead.
 func (*ShardReadResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShardReadResult) GetResult() isShardReadResult_Result {
@@ -1158,6 +1341,24 @@ func (x *ShardReadResult) GetFields() *Fields {
 	return nil
 }
 
+func (x *ShardReadResult) GetFrequencies() *Frequencies {
+	if x != nil {
+		if x, ok := x.Result.(*ShardReadResult_Frequencies); ok {
+			return x.Frequencies
+		}
+	}
+	return nil
+}
+
+func (x *ShardReadResult) GetInfo() *Info {
+	if x != nil {
+		if x, ok := x.Result.(*ShardReadResult_Info); ok {
+			return x.Info
+		}
+	}
+	return nil
+}
+
 func (x *ShardReadResult) GetAppliedSeq() uint64 {
 	if x != nil {
 		return x.AppliedSeq
@@ -1206,6 +1407,16 @@ type ShardReadResult_Fields struct {
 	Fields *Fields `protobuf:"bytes,8,opt,name=fields,proto3,oneof"`
 }
 
+type ShardReadResult_Frequencies struct {
+	// To frequencies.
+	Frequencies *Frequencies `protobuf:"bytes,9,opt,name=frequencies,proto3,oneof"`
+}
+
+type ShardReadResult_Info struct {
+	// To info.
+	Info *Info `protobuf:"bytes,10,opt,name=info,proto3,oneof"`
+}
+
 func (*ShardReadResult_Records) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Rankings) isShardReadResult_Result() {}
@@ -1218,6 +1429,10 @@ func (*ShardReadResult_Failure) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Fields) isShardReadResult_Result() {}
 
+func (*ShardReadResult_Frequencies) isShardReadResult_Result() {}
+
+func (*ShardReadResult_Info) isShardReadResult_Result() {}
+
 // Points as read.
 type Records struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1229,7 +1444,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1456,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1469,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{13}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -1277,7 +1492,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1504,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1517,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Record) GetPoint() *qdrant.RetrievedPoint {
@@ -1330,7 +1545,7 @@ type Rankings struct {
 
 func (x *Rankings) Reset() {
 	*x = Rankings{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1557,7 @@ func (x *Rankings) String() string {
 func (*Rankings) ProtoMessage() {}
 
 func (x *Rankings) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1570,7 @@ func (x *Rankings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rankings.ProtoReflect.Descriptor instead.
 func (*Rankings) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rankings) GetRankings() []*Ranking {
@@ -1378,7 +1593,7 @@ type Ranking struct {
 
 func (x *Ranking) Reset() {
 	*x = Ranking{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1605,7 @@ func (x *Ranking) String() string {
 func (*Ranking) ProtoMessage() {}
 
 func (x *Ranking) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1618,7 @@ func (x *Ranking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranking.ProtoReflect.Descriptor instead.
 func (*Ranking) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ranking) GetPoints() []*qdrant.ScoredPoint {
@@ -1431,7 +1646,7 @@ type Facets struct {
 
 func (x *Facets) Reset() {
 	*x = Facets{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1658,7 @@ func (x *Facets) String() string {
 func (*Facets) ProtoMessage() {}
 
 func (x *Facets) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1671,7 @@ func (x *Facets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facets.ProtoReflect.Descriptor instead.
 func (*Facets) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Facets) GetHits() []*qdrant.FacetHit {
@@ -1479,7 +1694,7 @@ type Fields struct {
 
 func (x *Fields) Reset() {
 	*x = Fields{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1706,7 @@ func (x *Fields) String() string {
 func (*Fields) ProtoMessage() {}
 
 func (x *Fields) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1719,7 @@ func (x *Fields) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fields.ProtoReflect.Descriptor instead.
 func (*Fields) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Fields) GetRevision() uint64 {
@@ -1521,6 +1736,189 @@ func (x *Fields) GetPoints() map[string]uint64 {
 	return nil
 }
 
+// Counts in the order of the queries.
+type Frequencies struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per query.
+	Frequencies   []*Frequency `protobuf:"bytes,1,rep,name=frequencies,proto3" json:"frequencies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frequencies) Reset() {
+	*x = Frequencies{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frequencies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frequencies) ProtoMessage() {}
+
+func (x *Frequencies) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frequencies.ProtoReflect.Descriptor instead.
+func (*Frequencies) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Frequencies) GetFrequencies() []*Frequency {
+	if x != nil {
+		return x.Frequencies
+	}
+	return nil
+}
+
+// How many points have what.
+type Frequency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Points with the vector.
+	Points uint64 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
+	// Of these, those that have each index.
+	WithIndex     []uint64 `protobuf:"varint,2,rep,packed,name=with_index,json=withIndex,proto3" json:"with_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frequency) Reset() {
+	*x = Frequency{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frequency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frequency) ProtoMessage() {}
+
+func (x *Frequency) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frequency.ProtoReflect.Descriptor instead.
+func (*Frequency) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Frequency) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *Frequency) GetWithIndex() []uint64 {
+	if x != nil {
+		return x.WithIndex
+	}
+	return nil
+}
+
+// How a replica's segments are.
+type Info struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Segments, the tail included.
+	Segments uint64 `protobuf:"varint,1,opt,name=segments,proto3" json:"segments,omitempty"`
+	// Vectors that a search finds through an index, by their name.
+	Indexed map[string]uint64 `protobuf:"bytes,2,rep,name=indexed,proto3" json:"indexed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Seals, merges and builds of an index that are to be done or being done.
+	Pending uint64 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
+	// Nothing is at work on them.
+	Paused bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Why some of that work cannot be done; empty = all is well.
+	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Info) Reset() {
+	*x = Info{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Info) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Info) ProtoMessage() {}
+
+func (x *Info) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Info.ProtoReflect.Descriptor instead.
+func (*Info) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Info) GetSegments() uint64 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *Info) GetIndexed() map[string]uint64 {
+	if x != nil {
+		return x.Indexed
+	}
+	return nil
+}
+
+func (x *Info) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *Info) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Info) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
 // Operations for several shards on one peer.
 type WriteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1532,7 +1930,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1942,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1955,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WriteRequest) GetWrites() []*ShardWrite {
@@ -1580,7 +1978,7 @@ type OperationId struct {
 
 func (x *OperationId) Reset() {
 	*x = OperationId{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1990,7 @@ func (x *OperationId) String() string {
 func (*OperationId) ProtoMessage() {}
 
 func (x *OperationId) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +2003,7 @@ func (x *OperationId) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationId.ProtoReflect.Descriptor instead.
 func (*OperationId) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OperationId) GetRequest() []byte {
@@ -1660,7 +2058,7 @@ type ShardWrite struct {
 
 func (x *ShardWrite) Reset() {
 	*x = ShardWrite{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2070,7 @@ func (x *ShardWrite) String() string {
 func (*ShardWrite) ProtoMessage() {}
 
 func (x *ShardWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2083,7 @@ func (x *ShardWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWrite.ProtoReflect.Descriptor instead.
 func (*ShardWrite) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ShardWrite) GetRoute() *Route {
@@ -1898,7 +2296,7 @@ type UpsertPoints struct {
 
 func (x *UpsertPoints) Reset() {
 	*x = UpsertPoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2308,7 @@ func (x *UpsertPoints) String() string {
 func (*UpsertPoints) ProtoMessage() {}
 
 func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2321,7 @@ func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertPoints.ProtoReflect.Descriptor instead.
 func (*UpsertPoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UpsertPoints) GetPoints() []*qdrant.PointStruct {
@@ -1958,7 +2356,7 @@ type DeletePoints struct {
 
 func (x *DeletePoints) Reset() {
 	*x = DeletePoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2368,7 @@ func (x *DeletePoints) String() string {
 func (*DeletePoints) ProtoMessage() {}
 
 func (x *DeletePoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2381,7 @@ func (x *DeletePoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePoints.ProtoReflect.Descriptor instead.
 func (*DeletePoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeletePoints) GetPoints() *qdrant.PointsSelector {
@@ -2008,7 +2406,7 @@ type SetPayload struct {
 
 func (x *SetPayload) Reset() {
 	*x = SetPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2418,7 @@ func (x *SetPayload) String() string {
 func (*SetPayload) ProtoMessage() {}
 
 func (x *SetPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2431,7 @@ func (x *SetPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPayload.ProtoReflect.Descriptor instead.
 func (*SetPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetPayload) GetPayload() map[string]*qdrant.Value {
@@ -2070,7 +2468,7 @@ type DeletePayload struct {
 
 func (x *DeletePayload) Reset() {
 	*x = DeletePayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2480,7 @@ func (x *DeletePayload) String() string {
 func (*DeletePayload) ProtoMessage() {}
 
 func (x *DeletePayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2493,7 @@ func (x *DeletePayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePayload.ProtoReflect.Descriptor instead.
 func (*DeletePayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeletePayload) GetKeys() []string {
@@ -2123,7 +2521,7 @@ type ClearPayload struct {
 
 func (x *ClearPayload) Reset() {
 	*x = ClearPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2533,7 @@ func (x *ClearPayload) String() string {
 func (*ClearPayload) ProtoMessage() {}
 
 func (x *ClearPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2546,7 @@ func (x *ClearPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearPayload.ProtoReflect.Descriptor instead.
 func (*ClearPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ClearPayload) GetPoints() *qdrant.PointsSelector {
@@ -2171,7 +2569,7 @@ type UpdateVectors struct {
 
 func (x *UpdateVectors) Reset() {
 	*x = UpdateVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2581,7 @@ func (x *UpdateVectors) String() string {
 func (*UpdateVectors) ProtoMessage() {}
 
 func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2594,7 @@ func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateVectors.ProtoReflect.Descriptor instead.
 func (*UpdateVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UpdateVectors) GetPoints() []*qdrant.PointVectors {
@@ -2226,7 +2624,7 @@ type DeleteVectors struct {
 
 func (x *DeleteVectors) Reset() {
 	*x = DeleteVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2636,7 @@ func (x *DeleteVectors) String() string {
 func (*DeleteVectors) ProtoMessage() {}
 
 func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2649,7 @@ func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVectors.ProtoReflect.Descriptor instead.
 func (*DeleteVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteVectors) GetPoints() *qdrant.PointsSelector {
@@ -2279,7 +2677,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2689,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2702,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{29}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WriteResponse) GetResults() []*ShardWriteResult {
@@ -2331,7 +2729,7 @@ type ShardWriteResult struct {
 
 func (x *ShardWriteResult) Reset() {
 	*x = ShardWriteResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2741,7 @@ func (x *ShardWriteResult) String() string {
 func (*ShardWriteResult) ProtoMessage() {}
 
 func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2754,7 @@ func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWriteResult.ProtoReflect.Descriptor instead.
 func (*ShardWriteResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShardWriteResult) GetStatus() WriteStatus {
@@ -2401,7 +2799,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2811,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2824,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{31}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Settings) GetConfig() *qdrant.CollectionConfig {
@@ -2463,7 +2861,7 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\n" +
 	"_placement\">\n" +
 	"\vReadRequest\x12/\n" +
-	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\x88\x04\n" +
+	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\xfd\x04\n" +
 	"\tShardRead\x12+\n" +
 	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.pando.shard.v1.ReadModeR\x04mode\x123\n" +
@@ -2475,7 +2873,9 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x05query\x18\b \x01(\v2\x1b.pando.shard.v1.QueryPointsH\x00R\x05query\x123\n" +
 	"\x05facet\x18\t \x01(\v2\x1b.pando.shard.v1.FacetPointsH\x00R\x05facet\x124\n" +
 	"\x06fields\x18\n" +
-	" \x01(\v2\x1a.pando.shard.v1.ReadFieldsH\x00R\x06fieldsB\x06\n" +
+	" \x01(\v2\x1a.pando.shard.v1.ReadFieldsH\x00R\x06fields\x12C\n" +
+	"\vfrequencies\x18\v \x01(\v2\x1f.pando.shard.v1.ReadFrequenciesH\x00R\vfrequencies\x12.\n" +
+	"\x04info\x18\f \x01(\v2\x18.pando.shard.v1.ReadInfoH\x00R\x04infoB\x06\n" +
 	"\x04read\"\xda\x01\n" +
 	"\tGetPoints\x12!\n" +
 	"\x03ids\x18\x01 \x03(\v2\x0f.qdrant.PointIdR\x03ids\x12C\n" +
@@ -2525,16 +2925,28 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x05exact\x18\x04 \x01(\bR\x05exactB\t\n" +
 	"\a_filter\"\f\n" +
 	"\n" +
-	"ReadFields\"I\n" +
+	"ReadFields\"K\n" +
+	"\x0fReadFrequencies\x128\n" +
+	"\aqueries\x18\x01 \x03(\v2\x1e.pando.shard.v1.FrequencyQueryR\aqueries\"x\n" +
+	"\x0eFrequencyQuery\x12\x14\n" +
+	"\x05using\x18\x01 \x01(\tR\x05using\x12\x18\n" +
+	"\aindices\x18\x02 \x03(\rR\aindices\x12+\n" +
+	"\x06corpus\x18\x03 \x01(\v2\x0e.qdrant.FilterH\x00R\x06corpus\x88\x01\x01B\t\n" +
+	"\a_corpus\"\n" +
+	"\n" +
+	"\bReadInfo\"I\n" +
 	"\fReadResponse\x129\n" +
-	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xf6\x02\n" +
+	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xe3\x03\n" +
 	"\x0fShardReadResult\x123\n" +
 	"\arecords\x18\x01 \x01(\v2\x17.pando.shard.v1.RecordsH\x00R\arecords\x126\n" +
 	"\brankings\x18\x02 \x01(\v2\x18.pando.shard.v1.RankingsH\x00R\brankings\x12\x16\n" +
 	"\x05count\x18\x03 \x01(\x04H\x00R\x05count\x120\n" +
 	"\x06facets\x18\x04 \x01(\v2\x16.pando.shard.v1.FacetsH\x00R\x06facets\x123\n" +
 	"\afailure\x18\x05 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x120\n" +
-	"\x06fields\x18\b \x01(\v2\x16.pando.shard.v1.FieldsH\x00R\x06fields\x12\x1f\n" +
+	"\x06fields\x18\b \x01(\v2\x16.pando.shard.v1.FieldsH\x00R\x06fields\x12?\n" +
+	"\vfrequencies\x18\t \x01(\v2\x1b.pando.shard.v1.FrequenciesH\x00R\vfrequencies\x12*\n" +
+	"\x04info\x18\n" +
+	" \x01(\v2\x14.pando.shard.v1.InfoH\x00R\x04info\x12\x1f\n" +
 	"\vapplied_seq\x18\x06 \x01(\x04R\n" +
 	"appliedSeq\x12\x1a\n" +
 	"\bdetached\x18\a \x01(\bR\bdetachedB\b\n" +
@@ -2555,6 +2967,21 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12:\n" +
 	"\x06points\x18\x02 \x03(\v2\".pando.shard.v1.Fields.PointsEntryR\x06points\x1a9\n" +
 	"\vPointsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"J\n" +
+	"\vFrequencies\x12;\n" +
+	"\vfrequencies\x18\x01 \x03(\v2\x19.pando.shard.v1.FrequencyR\vfrequencies\"B\n" +
+	"\tFrequency\x12\x16\n" +
+	"\x06points\x18\x01 \x01(\x04R\x06points\x12\x1d\n" +
+	"\n" +
+	"with_index\x18\x02 \x03(\x04R\twithIndex\"\xe7\x01\n" +
+	"\x04Info\x12\x1a\n" +
+	"\bsegments\x18\x01 \x01(\x04R\bsegments\x12;\n" +
+	"\aindexed\x18\x02 \x03(\v2!.pando.shard.v1.Info.IndexedEntryR\aindexed\x12\x18\n" +
+	"\apending\x18\x03 \x01(\x04R\apending\x12\x16\n" +
+	"\x06paused\x18\x04 \x01(\bR\x06paused\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\x1a:\n" +
+	"\fIndexedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"B\n" +
 	"\fWriteRequest\x122\n" +
@@ -2652,7 +3079,7 @@ func file_pando_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(ReadMode)(0),                      // 0: pando.shard.v1.ReadMode
 	(WriteStatus)(0),                   // 1: pando.shard.v1.WriteStatus
@@ -2667,138 +3094,153 @@ var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(*ShardQuery)(nil),                 // 10: pando.shard.v1.ShardQuery
 	(*FacetPoints)(nil),                // 11: pando.shard.v1.FacetPoints
 	(*ReadFields)(nil),                 // 12: pando.shard.v1.ReadFields
-	(*ReadResponse)(nil),               // 13: pando.shard.v1.ReadResponse
-	(*ShardReadResult)(nil),            // 14: pando.shard.v1.ShardReadResult
-	(*Records)(nil),                    // 15: pando.shard.v1.Records
-	(*Record)(nil),                     // 16: pando.shard.v1.Record
-	(*Rankings)(nil),                   // 17: pando.shard.v1.Rankings
-	(*Ranking)(nil),                    // 18: pando.shard.v1.Ranking
-	(*Facets)(nil),                     // 19: pando.shard.v1.Facets
-	(*Fields)(nil),                     // 20: pando.shard.v1.Fields
-	(*WriteRequest)(nil),               // 21: pando.shard.v1.WriteRequest
-	(*OperationId)(nil),                // 22: pando.shard.v1.OperationId
-	(*ShardWrite)(nil),                 // 23: pando.shard.v1.ShardWrite
-	(*UpsertPoints)(nil),               // 24: pando.shard.v1.UpsertPoints
-	(*DeletePoints)(nil),               // 25: pando.shard.v1.DeletePoints
-	(*SetPayload)(nil),                 // 26: pando.shard.v1.SetPayload
-	(*DeletePayload)(nil),              // 27: pando.shard.v1.DeletePayload
-	(*ClearPayload)(nil),               // 28: pando.shard.v1.ClearPayload
-	(*UpdateVectors)(nil),              // 29: pando.shard.v1.UpdateVectors
-	(*DeleteVectors)(nil),              // 30: pando.shard.v1.DeleteVectors
-	(*WriteResponse)(nil),              // 31: pando.shard.v1.WriteResponse
-	(*ShardWriteResult)(nil),           // 32: pando.shard.v1.ShardWriteResult
-	(*Settings)(nil),                   // 33: pando.shard.v1.Settings
-	nil,                                // 34: pando.shard.v1.Failure.MetaEntry
-	nil,                                // 35: pando.shard.v1.Fields.PointsEntry
-	nil,                                // 36: pando.shard.v1.SetPayload.PayloadEntry
-	nil,                                // 37: pando.shard.v1.Settings.PayloadIndexesEntry
-	(v1.Reason)(0),                     // 38: pando.cluster.v1.Reason
-	(*v11.Shard)(nil),                  // 39: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),        // 40: google.protobuf.Duration
-	(*qdrant.PointId)(nil),             // 41: qdrant.PointId
-	(*qdrant.WithPayloadSelector)(nil), // 42: qdrant.WithPayloadSelector
-	(*qdrant.WithVectorsSelector)(nil), // 43: qdrant.WithVectorsSelector
-	(*qdrant.Filter)(nil),              // 44: qdrant.Filter
-	(*qdrant.OrderBy)(nil),             // 45: qdrant.OrderBy
-	(*qdrant.Query)(nil),               // 46: qdrant.Query
-	(*qdrant.PrefetchQuery)(nil),       // 47: qdrant.PrefetchQuery
-	(*qdrant.SearchParams)(nil),        // 48: qdrant.SearchParams
-	(*qdrant.RetrievedPoint)(nil),      // 49: qdrant.RetrievedPoint
-	(*qdrant.ScoredPoint)(nil),         // 50: qdrant.ScoredPoint
-	(*qdrant.FacetHit)(nil),            // 51: qdrant.FacetHit
-	(qdrant.WriteOrderingType)(0),      // 52: qdrant.WriteOrderingType
-	(*qdrant.PointStruct)(nil),         // 53: qdrant.PointStruct
-	(qdrant.UpdateMode)(0),             // 54: qdrant.UpdateMode
-	(*qdrant.PointsSelector)(nil),      // 55: qdrant.PointsSelector
-	(*qdrant.PointVectors)(nil),        // 56: qdrant.PointVectors
-	(*qdrant.CollectionConfig)(nil),    // 57: qdrant.CollectionConfig
-	(*qdrant.Value)(nil),               // 58: qdrant.Value
-	(*qdrant.PayloadIndexParams)(nil),  // 59: qdrant.PayloadIndexParams
+	(*ReadFrequencies)(nil),            // 13: pando.shard.v1.ReadFrequencies
+	(*FrequencyQuery)(nil),             // 14: pando.shard.v1.FrequencyQuery
+	(*ReadInfo)(nil),                   // 15: pando.shard.v1.ReadInfo
+	(*ReadResponse)(nil),               // 16: pando.shard.v1.ReadResponse
+	(*ShardReadResult)(nil),            // 17: pando.shard.v1.ShardReadResult
+	(*Records)(nil),                    // 18: pando.shard.v1.Records
+	(*Record)(nil),                     // 19: pando.shard.v1.Record
+	(*Rankings)(nil),                   // 20: pando.shard.v1.Rankings
+	(*Ranking)(nil),                    // 21: pando.shard.v1.Ranking
+	(*Facets)(nil),                     // 22: pando.shard.v1.Facets
+	(*Fields)(nil),                     // 23: pando.shard.v1.Fields
+	(*Frequencies)(nil),                // 24: pando.shard.v1.Frequencies
+	(*Frequency)(nil),                  // 25: pando.shard.v1.Frequency
+	(*Info)(nil),                       // 26: pando.shard.v1.Info
+	(*WriteRequest)(nil),               // 27: pando.shard.v1.WriteRequest
+	(*OperationId)(nil),                // 28: pando.shard.v1.OperationId
+	(*ShardWrite)(nil),                 // 29: pando.shard.v1.ShardWrite
+	(*UpsertPoints)(nil),               // 30: pando.shard.v1.UpsertPoints
+	(*DeletePoints)(nil),               // 31: pando.shard.v1.DeletePoints
+	(*SetPayload)(nil),                 // 32: pando.shard.v1.SetPayload
+	(*DeletePayload)(nil),              // 33: pando.shard.v1.DeletePayload
+	(*ClearPayload)(nil),               // 34: pando.shard.v1.ClearPayload
+	(*UpdateVectors)(nil),              // 35: pando.shard.v1.UpdateVectors
+	(*DeleteVectors)(nil),              // 36: pando.shard.v1.DeleteVectors
+	(*WriteResponse)(nil),              // 37: pando.shard.v1.WriteResponse
+	(*ShardWriteResult)(nil),           // 38: pando.shard.v1.ShardWriteResult
+	(*Settings)(nil),                   // 39: pando.shard.v1.Settings
+	nil,                                // 40: pando.shard.v1.Failure.MetaEntry
+	nil,                                // 41: pando.shard.v1.Fields.PointsEntry
+	nil,                                // 42: pando.shard.v1.Info.IndexedEntry
+	nil,                                // 43: pando.shard.v1.SetPayload.PayloadEntry
+	nil,                                // 44: pando.shard.v1.Settings.PayloadIndexesEntry
+	(v1.Reason)(0),                     // 45: pando.cluster.v1.Reason
+	(*v11.Shard)(nil),                  // 46: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),        // 47: google.protobuf.Duration
+	(*qdrant.PointId)(nil),             // 48: qdrant.PointId
+	(*qdrant.WithPayloadSelector)(nil), // 49: qdrant.WithPayloadSelector
+	(*qdrant.WithVectorsSelector)(nil), // 50: qdrant.WithVectorsSelector
+	(*qdrant.Filter)(nil),              // 51: qdrant.Filter
+	(*qdrant.OrderBy)(nil),             // 52: qdrant.OrderBy
+	(*qdrant.Query)(nil),               // 53: qdrant.Query
+	(*qdrant.PrefetchQuery)(nil),       // 54: qdrant.PrefetchQuery
+	(*qdrant.SearchParams)(nil),        // 55: qdrant.SearchParams
+	(*qdrant.RetrievedPoint)(nil),      // 56: qdrant.RetrievedPoint
+	(*qdrant.ScoredPoint)(nil),         // 57: qdrant.ScoredPoint
+	(*qdrant.FacetHit)(nil),            // 58: qdrant.FacetHit
+	(qdrant.WriteOrderingType)(0),      // 59: qdrant.WriteOrderingType
+	(*qdrant.PointStruct)(nil),         // 60: qdrant.PointStruct
+	(qdrant.UpdateMode)(0),             // 61: qdrant.UpdateMode
+	(*qdrant.PointsSelector)(nil),      // 62: qdrant.PointsSelector
+	(*qdrant.PointVectors)(nil),        // 63: qdrant.PointVectors
+	(*qdrant.CollectionConfig)(nil),    // 64: qdrant.CollectionConfig
+	(*qdrant.Value)(nil),               // 65: qdrant.Value
+	(*qdrant.PayloadIndexParams)(nil),  // 66: qdrant.PayloadIndexParams
 }
 var file_pando_shard_v1_shard_proto_depIdxs = []int32{
-	38, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
-	39, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
-	34, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
+	45, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
+	46, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
+	40, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
 	5,  // 3: pando.shard.v1.ReadRequest.reads:type_name -> pando.shard.v1.ShardRead
 	2,  // 4: pando.shard.v1.ShardRead.route:type_name -> pando.shard.v1.Route
 	0,  // 5: pando.shard.v1.ShardRead.mode:type_name -> pando.shard.v1.ReadMode
-	40, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
+	47, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
 	6,  // 7: pando.shard.v1.ShardRead.get:type_name -> pando.shard.v1.GetPoints
 	7,  // 8: pando.shard.v1.ShardRead.scroll:type_name -> pando.shard.v1.ScrollPoints
 	8,  // 9: pando.shard.v1.ShardRead.count:type_name -> pando.shard.v1.CountPoints
 	9,  // 10: pando.shard.v1.ShardRead.query:type_name -> pando.shard.v1.QueryPoints
 	11, // 11: pando.shard.v1.ShardRead.facet:type_name -> pando.shard.v1.FacetPoints
 	12, // 12: pando.shard.v1.ShardRead.fields:type_name -> pando.shard.v1.ReadFields
-	41, // 13: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
-	42, // 14: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	43, // 15: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	44, // 16: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
-	41, // 17: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
-	42, // 18: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	43, // 19: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	45, // 20: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
-	44, // 21: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
-	10, // 22: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
-	46, // 23: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
-	47, // 24: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
-	44, // 25: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
-	48, // 26: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
-	42, // 27: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
-	43, // 28: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
-	44, // 29: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
-	14, // 30: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
-	15, // 31: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
-	17, // 32: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
-	19, // 33: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
-	3,  // 34: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
-	20, // 35: pando.shard.v1.ShardReadResult.fields:type_name -> pando.shard.v1.Fields
-	16, // 36: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
-	49, // 37: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
-	18, // 38: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
-	50, // 39: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
-	18, // 40: pando.shard.v1.Ranking.sources:type_name -> pando.shard.v1.Ranking
-	51, // 41: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
-	35, // 42: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
-	23, // 43: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
-	2,  // 44: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
-	22, // 45: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
-	52, // 46: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
-	40, // 47: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
-	24, // 48: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
-	25, // 49: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
-	26, // 50: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
-	26, // 51: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
-	27, // 52: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
-	28, // 53: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
-	29, // 54: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
-	30, // 55: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
-	53, // 56: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
-	44, // 57: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
-	54, // 58: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
-	55, // 59: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
-	36, // 60: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
-	55, // 61: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
-	55, // 62: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
-	55, // 63: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
-	56, // 64: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
-	44, // 65: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
-	55, // 66: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
-	32, // 67: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	1,  // 68: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
-	3,  // 69: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
-	57, // 70: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
-	37, // 71: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
-	58, // 72: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
-	59, // 73: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	4,  // 74: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
-	21, // 75: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
-	13, // 76: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
-	31, // 77: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
-	76, // [76:78] is the sub-list for method output_type
-	74, // [74:76] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	13, // 13: pando.shard.v1.ShardRead.frequencies:type_name -> pando.shard.v1.ReadFrequencies
+	15, // 14: pando.shard.v1.ShardRead.info:type_name -> pando.shard.v1.ReadInfo
+	48, // 15: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
+	49, // 16: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	50, // 17: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	51, // 18: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
+	48, // 19: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
+	49, // 20: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	50, // 21: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	52, // 22: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
+	51, // 23: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
+	10, // 24: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
+	53, // 25: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
+	54, // 26: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
+	51, // 27: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
+	55, // 28: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
+	49, // 29: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
+	50, // 30: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
+	51, // 31: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
+	14, // 32: pando.shard.v1.ReadFrequencies.queries:type_name -> pando.shard.v1.FrequencyQuery
+	51, // 33: pando.shard.v1.FrequencyQuery.corpus:type_name -> qdrant.Filter
+	17, // 34: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
+	18, // 35: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
+	20, // 36: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
+	22, // 37: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
+	3,  // 38: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
+	23, // 39: pando.shard.v1.ShardReadResult.fields:type_name -> pando.shard.v1.Fields
+	24, // 40: pando.shard.v1.ShardReadResult.frequencies:type_name -> pando.shard.v1.Frequencies
+	26, // 41: pando.shard.v1.ShardReadResult.info:type_name -> pando.shard.v1.Info
+	19, // 42: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
+	56, // 43: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
+	21, // 44: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
+	57, // 45: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
+	21, // 46: pando.shard.v1.Ranking.sources:type_name -> pando.shard.v1.Ranking
+	58, // 47: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
+	41, // 48: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
+	25, // 49: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
+	42, // 50: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
+	29, // 51: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
+	2,  // 52: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
+	28, // 53: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
+	59, // 54: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
+	47, // 55: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
+	30, // 56: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
+	31, // 57: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
+	32, // 58: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
+	32, // 59: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
+	33, // 60: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
+	34, // 61: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
+	35, // 62: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
+	36, // 63: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
+	60, // 64: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
+	51, // 65: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
+	61, // 66: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
+	62, // 67: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
+	43, // 68: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
+	62, // 69: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
+	62, // 70: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
+	62, // 71: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
+	63, // 72: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
+	51, // 73: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
+	62, // 74: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
+	38, // 75: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	1,  // 76: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
+	3,  // 77: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
+	64, // 78: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
+	44, // 79: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
+	65, // 80: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
+	66, // 81: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	4,  // 82: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
+	27, // 83: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
+	16, // 84: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
+	37, // 85: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
+	84, // [84:86] is the sub-list for method output_type
+	82, // [82:84] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_shard_proto_init() }
@@ -2814,21 +3256,26 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardRead_Query)(nil),
 		(*ShardRead_Facet)(nil),
 		(*ShardRead_Fields)(nil),
+		(*ShardRead_Frequencies)(nil),
+		(*ShardRead_Info)(nil),
 	}
 	file_pando_shard_v1_shard_proto_msgTypes[4].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[5].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[6].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[8].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[9].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[12].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[12].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[15].OneofWrappers = []any{
 		(*ShardReadResult_Records)(nil),
 		(*ShardReadResult_Rankings)(nil),
 		(*ShardReadResult_Count)(nil),
 		(*ShardReadResult_Facets)(nil),
 		(*ShardReadResult_Failure)(nil),
 		(*ShardReadResult_Fields)(nil),
+		(*ShardReadResult_Frequencies)(nil),
+		(*ShardReadResult_Info)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[21].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[27].OneofWrappers = []any{
 		(*ShardWrite_Upsert)(nil),
 		(*ShardWrite_Delete)(nil),
 		(*ShardWrite_SetPayload)(nil),
@@ -2838,16 +3285,16 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardWrite_UpdateVectors)(nil),
 		(*ShardWrite_DeleteVectors)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[22].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[27].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[30].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[33].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_shard_proto_rawDesc), len(file_pando_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,10 +39,12 @@ type Catalog interface {
 	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 }
 
-// Counter counts points, and those that indexes on payload fields hold.
+// Counter counts points, and those that indexes on payload fields hold, and tells
+// how segments are.
 type Counter interface {
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 	Fields(ctx context.Context, r coordinator.Read) (map[string]uint64, error)
+	Info(ctx context.Context, r coordinator.Read) (coordinator.Info, error)
 }
 
 // Deps are the seams of a Service; all but Defaults must be set.
@@ -113,16 +115,14 @@ func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdra
 		return nil, err
 	}
 	if c, err := s.d.View.Resolve(r.GetCollectionName()); err == nil {
-		for name := range validate.DiffVectors(r.GetVectorsConfig()) {
-			if err := c.Schema.Names([]string{name}); err != nil {
-				return nil, err
-			}
+		if err := c.Schema.Changes(r); err != nil {
+			return nil, err
 		}
 	}
 	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
 		resp, err := s.d.Catalog.UpdateCollection(ctx, &placementv1.UpdateCollectionRequest{
 			Name: r.GetCollectionName(), Params: r.GetParams(), HnswConfig: r.GetHnswConfig(), OptimizersConfig: r.GetOptimizersConfig(),
-			VectorsConfig: r.GetVectorsConfig(), QuantizationConfig: r.GetQuantizationConfig(),
+			VectorsConfig: r.GetVectorsConfig(), SparseVectorsConfig: r.GetSparseVectorsConfig(), QuantizationConfig: r.GetQuantizationConfig(),
 			StrictModeConfig: r.GetStrictModeConfig(), Metadata: r.GetMetadata()})
 		return resp.GetRevision(), err
 	})

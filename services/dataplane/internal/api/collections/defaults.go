@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -19,6 +20,7 @@ func (s *Service) withDefaults(r *qdrant.CreateCollection) *qdrant.CollectionCon
 			ShardNumber:            cmp.Or(r.GetShardNumber(), uint32(own.ShardNumber), uint32(perPeer)),
 			OnDiskPayload:          r.OnDiskPayload == nil || *r.OnDiskPayload,
 			VectorsConfig:          r.GetVectorsConfig(),
+			SparseVectorsConfig:    r.GetSparseVectorsConfig(),
 			ReplicationFactor:      or(r.ReplicationFactor, cmp.Or(uint32(own.ReplicationFactor), 1)),
 			WriteConsistencyFactor: or(r.WriteConsistencyFactor, cmp.Or(uint32(own.WriteConsistencyFactor), 1)),
 			ShardingMethod:         r.ShardingMethod,
@@ -43,18 +45,22 @@ func or[T any](v *T, def T) *T {
 }
 
 func hnsw(in *qdrant.HnswConfigDiff) *qdrant.HnswConfigDiff {
-	out := &qdrant.HnswConfigDiff{M: new(uint64(16)), EfConstruct: new(uint64(100)), FullScanThreshold: new(uint64(10000)),
-		MaxIndexingThreads: new(uint64(0)), OnDisk: new(false)}
+	d := query.DefaultHNSW()
+	out := &qdrant.HnswConfigDiff{M: number(d.M), EfConstruct: number(d.EfConstruct), FullScanThreshold: number(d.FullScanThreshold),
+		MaxIndexingThreads: number(d.Threads), OnDisk: new(d.OnDisk)}
 	proto.Merge(out, in)
 	return out
 }
 
 func optimizers(in *qdrant.OptimizersConfigDiff) *qdrant.OptimizersConfigDiff {
-	out := &qdrant.OptimizersConfigDiff{DeletedThreshold: new(0.2), VacuumMinVectorNumber: new(uint64(1000)),
-		DefaultSegmentNumber: new(uint64(0)), IndexingThreshold: new(uint64(10000)), FlushIntervalSec: new(uint64(5))}
+	d := query.DefaultOptimizers()
+	out := &qdrant.OptimizersConfigDiff{DeletedThreshold: new(d.DeletedThreshold), VacuumMinVectorNumber: number(d.VacuumMinVectors),
+		DefaultSegmentNumber: number(d.SegmentNumber), IndexingThreshold: new(d.IndexingThresholdKB), FlushIntervalSec: new(d.FlushSeconds)}
 	proto.Merge(out, in)
 	return out
 }
+
+func number(n int) *uint64 { return new(uint64(n)) }
 
 func wal(in *qdrant.WalConfigDiff) *qdrant.WalConfigDiff {
 	out := &qdrant.WalConfigDiff{WalCapacityMb: new(uint64(32)), WalSegmentsAhead: new(uint64(0)), WalRetainClosed: new(uint64(1))}

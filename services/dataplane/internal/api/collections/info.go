@@ -29,8 +29,8 @@ func (s *Service) find(name string) (*view.Collection, error) {
 	return s.d.View.Resolve(name)
 }
 
-// Get describes a collection: settings as stored, and its points counted over
-// all shards. COLLECTION_NOT_FOUND, VALIDATION, SHARD_UNAVAILABLE, TIMEOUT.
+// Get describes a collection: settings as stored, its points counted over all
+// shards, and how their segments are. COLLECTION_NOT_FOUND, VALIDATION, SHARD_UNAVAILABLE, TIMEOUT.
 func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (*qdrant.GetCollectionInfoResponse, error) {
 	c, err := s.find(r.GetCollectionName())
 	if err != nil {
@@ -41,24 +41,48 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (
 		OptimizerStatus:     &qdrant.OptimizerStatus{Ok: true},
 		SegmentsCount:       uint64(len(c.Shards)),
 		Config:              proto.CloneOf(c.Config),
-		IndexedVectorsCount: new(uint64(0)), // search is exact: no vector is in an index
+		IndexedVectorsCount: new(uint64(0)),
 		UpdateQueue:         &qdrant.UpdateQueueInfo{},
 		Warnings:            warnings(c),
 	}
 	if c.CreatedMs != 0 {
 		info.CreatedAt = timestamppb.New(time.UnixMilli(c.CreatedMs))
 	}
-	if info.Status != qdrant.CollectionStatus_Red {
-		n, err := s.d.Counter.Count(ctx, coordinator.Read{Target: c.All()}, nil, true)
-		if err != nil {
+	placed := info.Status != qdrant.CollectionStatus_Red
+	if placed {
+		if err := s.measure(ctx, c, info); err != nil {
 			return nil, err
 		}
-		info.PointsCount = &n
 	}
-	if info.PayloadSchema, err = s.schema(ctx, c, info.Status); err != nil {
+	if info.PayloadSchema, err = s.schema(ctx, c, placed); err != nil {
 		return nil, err
 	}
 	return &qdrant.GetCollectionInfoResponse{Result: info}, nil
+}
+
+// measure asks the shards for their points and for how their segments are. A
+// collection that is placed is red where these cannot be optimized, yellow while
+// they are, and grey where they should be and nothing is at work on it.
+func (s *Service) measure(ctx context.Context, c *view.Collection, info *qdrant.CollectionInfo) error {
+	read := coordinator.Read{Target: c.All()}
+	n, err := s.d.Counter.Count(ctx, read, nil, true)
+	if err != nil {
+		return err
+	}
+	now, err := s.d.Counter.Info(ctx, read)
+	if err != nil {
+		return err
+	}
+	info.PointsCount, info.SegmentsCount, info.IndexedVectorsCount = &n, now.Segments, &now.Indexed
+	switch {
+	case now.Failure != "":
+		info.Status, info.OptimizerStatus = qdrant.CollectionStatus_Red, &qdrant.OptimizerStatus{Error: now.Failure}
+	case now.Working > 0:
+		info.Status = qdrant.CollectionStatus_Yellow
+	case now.Waiting > 0 && info.Status == qdrant.CollectionStatus_Green:
+		info.Status = qdrant.CollectionStatus_Grey
+	}
+	return nil
 }
 
 // status is red where a shard has lost its last Active replica, yellow while
@@ -94,13 +118,13 @@ func warnings(c *view.Collection) (out []*qdrant.CollectionWarning) {
 }
 
 // schema describes the indexes on payload fields and counts what they hold.
-func (s *Service) schema(ctx context.Context, c *view.Collection, st qdrant.CollectionStatus) (map[string]*qdrant.PayloadSchemaInfo, error) {
+func (s *Service) schema(ctx context.Context, c *view.Collection, placed bool) (map[string]*qdrant.PayloadSchemaInfo, error) {
 	out := make(map[string]*qdrant.PayloadSchemaInfo, len(c.Indexes))
 	if len(c.Indexes) == 0 {
 		return out, nil
 	}
 	var points map[string]uint64
-	if st != qdrant.CollectionStatus_Red {
+	if placed {
 		var err error
 		if points, err = s.d.Counter.Fields(ctx, coordinator.Read{Target: c.All()}); err != nil {
 			return nil, err

@@ -113,23 +113,32 @@ func (s *Service) fetch(ctx context.Context, read coordinator.Read, vector strin
 		if !ok {
 			return fault.New(fault.PointNotFound, "Not found: No point with id %s found", q.ref.id)
 		}
-		if q.vector = denseOf(v, vector); len(q.vector) == 0 {
+		in := inputOf(v, vector)
+		if in == nil {
 			return fault.BadInput("Point %s has no vector named `%s`", q.ref.id, vector)
 		}
-		if err := q.want.Dense(validate.Place{Part: "query"}, q.vector); err != nil {
+		if q.vector, err = q.want.Input(validate.Place{Part: "query"}, in); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// denseOf finds one vector among those of an answer.
-func denseOf(v *qdrant.VectorsOutput, name string) []float32 {
+// inputOf finds one vector among those of an answer; nil if it is not there.
+func inputOf(v *qdrant.VectorsOutput, name string) *qdrant.VectorInput {
+	one := v.GetVector()
 	if named := v.GetVectors(); named != nil {
-		return named.GetVectors()[name].GetDense().GetData()
-	}
-	if name != "" {
+		one = named.GetVectors()[name]
+	} else if name != "" {
 		return nil
 	}
-	return v.GetVector().GetDense().GetData()
+	switch o := one.GetVector().(type) {
+	case *qdrant.VectorOutput_Dense:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Dense{Dense: o.Dense}}
+	case *qdrant.VectorOutput_Sparse:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: o.Sparse}}
+	case *qdrant.VectorOutput_MultiDense:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_MultiDense{MultiDense: o.MultiDense}}
+	}
+	return nil
 }

@@ -51,7 +51,7 @@ type question struct {
 	target  coordinator.Target
 	sel     coordinator.Select
 	limit   uint64
-	vector  []float32 // empty: of the point named by ref, or there is no query
+	vector  *qdrant.VectorInput // nil: of the point named by ref, or there is no query
 	want    validate.Vector
 	ref     *reference
 	exclude *qdrant.PointId
@@ -119,6 +119,9 @@ func (s *Service) question(col *view.Collection, in *qdrant.QueryPoints) (*quest
 	if q.want, err = col.Schema.Using(in.GetUsing()); err != nil {
 		return nil, err
 	}
+	if in.GetParams().GetIdf() != nil && !q.want.IDF {
+		return nil, fault.BadInput("params.idf counts for sparse vectors with the modifier idf, and `%.64s` is none", in.GetUsing())
+	}
 	input, err := nearest(in.GetQuery())
 	if err != nil {
 		return nil, err
@@ -161,25 +164,12 @@ func nearest(q *qdrant.Query) (*qdrant.VectorInput, error) {
 }
 
 // input is what to be near to: numbers, or a point whose vector is meant.
-func (s *Service) input(col *view.Collection, q *question, in *qdrant.VectorInput) error {
-	switch o := in.GetVariant().(type) {
-	case *qdrant.VectorInput_Dense:
-		q.vector = o.Dense.GetData()
-		return q.want.Dense(validate.Place{Part: "query"}, q.vector)
-	case *qdrant.VectorInput_Id:
+func (s *Service) input(col *view.Collection, q *question, in *qdrant.VectorInput) (err error) {
+	if o, ok := in.GetVariant().(*qdrant.VectorInput_Id); ok {
 		return s.refer(col, q, o.Id)
-	case *qdrant.VectorInput_Sparse:
-		return fault.BadInput("Conversion between sparse and regular vectors failed")
-	case *qdrant.VectorInput_MultiDense:
-		return fault.BadInput("Conversion between multi and regular vectors failed")
-	case *qdrant.VectorInput_Document:
-		return fault.Missing("inference of documents")
-	case *qdrant.VectorInput_Image:
-		return fault.Missing("inference of images")
-	case *qdrant.VectorInput_Object:
-		return fault.Missing("inference of objects")
 	}
-	return fault.New(fault.Malformed, "Malformed query: it holds no vector and no id")
+	q.vector, err = q.want.Input(validate.Place{Part: "query"}, in)
+	return err
 }
 
 // rank asks the coordinator, in one round for neighbours in the batch that
@@ -211,15 +201,18 @@ func (s *Service) rank(ctx context.Context, read coordinator.Read, qs []*questio
 }
 
 func (q *question) ranking() coordinator.Ranking {
-	return coordinator.Ranking{
+	out := coordinator.Ranking{
 		Query: &shardv1.ShardQuery{
-			Query: &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: &qdrant.VectorInput{
-				Variant: &qdrant.VectorInput_Dense{Dense: &qdrant.DenseVector{Data: q.vector}}}}},
+			Query: &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: q.vector}},
 			Using: q.in.GetUsing(), Filter: without(q.in.GetFilter(), q.exclude), Params: q.in.GetParams(),
 			ScoreThreshold: q.in.ScoreThreshold, WithPayload: q.sel.Payload, WithVectors: q.sel.Vectors,
 		},
 		Offset: q.in.GetOffset(), Limit: q.limit, SmallerIsBetter: smallerIsBetter(q.want.Distance),
 	}
+	if q.want.IDF {
+		out.IDF = &coordinator.IDF{Corpus: q.in.GetParams().GetIdf().GetCorpus()}
+	}
+	return out
 }
 
 // without adds to a filter that one point is not wanted.

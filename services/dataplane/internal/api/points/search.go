@@ -4,16 +4,12 @@ import (
 	"context"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/internal/fault"
 )
 
-// Search is Query as older clients ask it: by numbers only, with a limit.
+// Search is Query as older clients ask it: by numbers only, dense or sparse, with
+// a limit.
 func (s *Service) Search(ctx context.Context, r *qdrant.SearchPoints) (*qdrant.SearchResponse, error) {
-	q, err := asQuery(r)
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.queries(ctx, r, r.Timeout, "", []*qdrant.QueryPoints{q})
+	out, err := s.queries(ctx, r, r.Timeout, "", []*qdrant.QueryPoints{asQuery(r)})
 	if err != nil {
 		return nil, err
 	}
@@ -24,10 +20,7 @@ func (s *Service) Search(ctx context.Context, r *qdrant.SearchPoints) (*qdrant.S
 func (s *Service) SearchBatch(ctx context.Context, r *qdrant.SearchBatchPoints) (*qdrant.SearchBatchResponse, error) {
 	qs := make([]*qdrant.QueryPoints, len(r.GetSearchPoints()))
 	for i, p := range r.GetSearchPoints() {
-		var err error
-		if qs[i], err = asQuery(p); err != nil {
-			return nil, err
-		}
+		qs[i] = asQuery(p)
 	}
 	out, err := s.queries(ctx, r, r.Timeout, "searches", qs)
 	if err != nil {
@@ -36,15 +29,15 @@ func (s *Service) SearchBatch(ctx context.Context, r *qdrant.SearchBatchPoints) 
 	return &qdrant.SearchBatchResponse{Result: batches(out)}, nil
 }
 
-func asQuery(r *qdrant.SearchPoints) (*qdrant.QueryPoints, error) {
-	if r.GetSparseIndices() != nil {
-		return nil, fault.Missing("search with sparse vectors")
-	}
+func asQuery(r *qdrant.SearchPoints) *qdrant.QueryPoints {
 	limit := r.GetLimit()
+	in := &qdrant.VectorInput{Variant: &qdrant.VectorInput_Dense{Dense: &qdrant.DenseVector{Data: r.GetVector()}}}
+	if r.GetSparseIndices() != nil {
+		in.Variant = &qdrant.VectorInput_Sparse{Sparse: &qdrant.SparseVector{Indices: r.GetSparseIndices().GetData(), Values: r.GetVector()}}
+	}
 	return &qdrant.QueryPoints{
-		Query: &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: &qdrant.VectorInput{
-			Variant: &qdrant.VectorInput_Dense{Dense: &qdrant.DenseVector{Data: r.GetVector()}}}}},
+		Query: &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: in}},
 		Using: r.VectorName, Filter: r.GetFilter(), Params: r.GetParams(), ScoreThreshold: r.ScoreThreshold, Limit: &limit, Offset: r.Offset,
 		WithVectors: r.GetWithVectors(), WithPayload: r.GetWithPayload(), ShardKeySelector: r.GetShardKeySelector(),
-	}, nil
+	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func BenchmarkUpsert(b *testing.B) {
-	s := Schema{"": {300, qdrant.Distance_Cosine}}
+	s := Schema{"": {Size: 300, Distance: qdrant.Distance_Cosine}}
 	points := make([]*qdrant.PointStruct, 1000)
 	for i := range points {
 		points[i] = &qdrant.PointStruct{Id: num(uint64(i)), Vectors: oneof(make([]float32, 300)...)}

@@ -21,8 +21,9 @@ const maxErrors = 10
 
 // Check collects the violations of one request. The zero value is ready.
 type Check struct {
-	found []string
-	more  int
+	found   []string
+	more    int
+	refused error
 }
 
 // Add records a violation of a field. Fields carry their REST names, with dots
@@ -35,11 +36,19 @@ func (c *Check) Add(field, format string, args ...any) {
 	c.found = append(c.found, field+": "+fmt.Sprintf(format, args...))
 }
 
-// Err is nil, or one fault of reason VALIDATION that names all violations. REST
-// says "in JSON body".
+// refuse records what is wrong without being a field out of its range. The first
+// counts, and only where there is no violation.
+func (c *Check) refuse(err error) {
+	if c.refused == nil {
+		c.refused = err
+	}
+}
+
+// Err is nil, or one fault of reason VALIDATION that names all violations, or what
+// was refused. REST says "in JSON body".
 func (c *Check) Err() error {
 	if len(c.found) == 0 {
-		return nil
+		return c.refused
 	}
 	list := strings.Join(c.found, "; ")
 	if c.more > 0 {
@@ -76,6 +85,13 @@ func decimal(v float64, bits int) string {
 func between[T number](c *Check, field string, v, lo, hi T) {
 	if !(v >= lo && v <= hi) {
 		c.Add(field, "value %s invalid, must be from %s to %s", show(v), show(lo), show(hi))
+	}
+}
+
+// optMost wants v <= hi.
+func optMost[T number](c *Check, field string, v *T, hi T) {
+	if v != nil && !(*v <= hi) {
+		c.Add(field, "value %s invalid, must be %s or smaller", show(*v), show(hi))
 	}
 }
 

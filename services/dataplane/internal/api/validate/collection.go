@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -22,36 +23,39 @@ func Create(r *qdrant.CreateCollection) error {
 	optAtLeast(&c, "shard_number", r.ShardNumber, 1)
 	optAtLeast(&c, "replication_factor", r.ReplicationFactor, 1)
 	optAtLeast(&c, "write_consistency_factor", r.WriteConsistencyFactor, 1)
-	hnsw(&c, "hnsw_config", r.GetHnswConfig())
-	wal(&c, r.GetWalConfig())
-	optimizers(&c, r.GetOptimizersConfig())
-	quantization(&c, "quantization_config", r.GetQuantizationConfig())
+	c.hnsw("hnsw_config", r.GetHnswConfig())
+	c.wal(r.GetWalConfig())
+	c.optimizers(r.GetOptimizersConfig())
+	c.quantization("quantization_config", r.GetQuantizationConfig())
+	c.memory("payload", r.GetPayload())
+	c.memory("id_tracker", r.GetIdTracker())
 	eachVector(r.GetVectorsConfig(), func(field, name string, p *qdrant.VectorParams) {
 		c.VectorName("vectors", name)
-		between(&c, field+".size", p.GetSize(), 1, MaxVectorSize)
-		hnsw(&c, field+".hnsw_config", p.GetHnswConfig())
-		quantization(&c, field+".quantization_config", p.GetQuantizationConfig())
+		c.dense(field, p)
 	})
-	if err := c.Err(); err != nil {
-		return err
-	}
+	eachSparse(r.GetSparseVectorsConfig(), func(field, name string, p *qdrant.SparseVectorParams) {
+		c.VectorName("sparse_vectors", name)
+		c.sparse(field, p)
+	})
 	switch m := r.GetShardingMethod(); m {
 	case qdrant.ShardingMethod_Auto:
 	case qdrant.ShardingMethod_Custom:
-		return fault.Missing("sharding_method `custom`")
+		c.refuse(fault.Missing("sharding_method `custom`"))
 	default:
-		return unable("Malformed sharding_method: %d", int32(m))
+		c.refuse(unable("Malformed sharding_method: %d", int32(m)))
 	}
-	if len(r.GetSparseVectorsConfig().GetMap()) > 0 {
-		return fault.Missing("sparse_vectors")
-	}
-	if err := strict(r.GetStrictModeConfig()); err != nil {
+	c.strict(r.GetStrictModeConfig())
+	if err := c.Err(); err != nil {
 		return err
 	}
-	var err error
-	eachVector(r.GetVectorsConfig(), func(field, _ string, p *qdrant.VectorParams) {
-		if err == nil {
-			err = vectorParams(field, p)
+	return distinct(r)
+}
+
+// distinct wants each name of a vector once.
+func distinct(r *qdrant.CreateCollection) (err error) {
+	eachVector(r.GetVectorsConfig(), func(_, name string, _ *qdrant.VectorParams) {
+		if _, twice := r.GetSparseVectorsConfig().GetMap()[name]; twice && err == nil {
+			err = fault.BadInput("Dense and sparse vector names must be unique - duplicate found with '%s'", name)
 		}
 	})
 	return err
@@ -68,69 +72,10 @@ func eachVector(v *qdrant.VectorsConfig, f func(field, name string, p *qdrant.Ve
 	}
 }
 
-// vectorParams refuses what cannot be stored as asked.
-func vectorParams(field string, p *qdrant.VectorParams) error {
-	if d := p.GetDistance(); d < qdrant.Distance_Cosine || d > qdrant.Distance_Manhattan {
-		return unable("Malformed distance parameter: %s.distance must be Cosine, Euclid, Dot or Manhattan", field)
-	}
-	switch p.GetDatatype() {
-	case qdrant.Datatype_Default, qdrant.Datatype_Float32:
-	default:
-		return fault.Missing(fmt.Sprintf("%s.datatype other than float32", field))
-	}
-	if p.GetMultivectorConfig() != nil {
-		return fault.Missing(field + ".multivector_config")
-	}
-	return memory(field, p.Memory)
-}
-
-func memory(field string, m *qdrant.Memory) error {
-	if m != nil && *m == qdrant.Memory_Pinned {
-		return fault.BadInput("%s.memory cannot be pinned, it must be cold or cached", field)
-	}
-	return nil
-}
-
-// strict refuses limits that nobody would enforce.
-func strict(s *qdrant.StrictModeConfig) error {
-	if s.GetEnabled() {
-		return fault.Missing("strict_mode_config")
-	}
-	return nil
-}
-
-func hnsw(c *Check, field string, h *qdrant.HnswConfigDiff) {
-	if h != nil {
-		optAtLeast(c, field+".ef_construct", h.EfConstruct, 4)
-	}
-}
-
-func wal(c *Check, w *qdrant.WalConfigDiff) {
-	if w != nil {
-		optAtLeast(c, "wal_config.wal_capacity_mb", w.WalCapacityMb, 1)
-	}
-}
-
-func optimizers(c *Check, o *qdrant.OptimizersConfigDiff) {
-	if o != nil {
-		optBetween(c, "optimizers_config.deleted_threshold", o.DeletedThreshold, 0, 1)
-		optAtLeast(c, "optimizers_config.vacuum_min_vector_number", o.VacuumMinVectorNumber, 100)
-	}
-}
-
-func quantization(c *Check, field string, q *qdrant.QuantizationConfig) {
-	if s := q.GetScalar(); s != nil {
-		scalar(c, field, s)
-	}
-}
-
-func scalar(c *Check, field string, s *qdrant.ScalarQuantization) {
-	optBetween(c, field+".scalar.quantile", s.Quantile, 0.5, 1)
-}
-
-func quantizationDiff(c *Check, field string, q *qdrant.QuantizationConfigDiff) {
-	if s := q.GetScalar(); s != nil {
-		scalar(c, field, s)
+// eachSparse visits the sparse vectors in the order of their names.
+func eachSparse(v *qdrant.SparseVectorConfig, f func(field, name string, p *qdrant.SparseVectorParams)) {
+	for _, name := range slices.Sorted(maps.Keys(v.GetMap())) {
+		f(fmt.Sprintf("sparse_vectors.%s", name), name, v.GetMap()[name])
 	}
 }
 
@@ -139,31 +84,25 @@ func Update(r *qdrant.UpdateCollection) error {
 	var c Check
 	c.Name("collection_name", r.GetCollectionName())
 	c.Timeout(r.Timeout)
-	hnsw(&c, "hnsw_config", r.GetHnswConfig())
-	optimizers(&c, r.GetOptimizersConfig())
-	quantizationDiff(&c, "quantization_config", r.GetQuantizationConfig())
+	c.hnsw("hnsw_config", r.GetHnswConfig())
+	c.optimizers(r.GetOptimizersConfig())
+	c.quantizationDiff("quantization_config", r.GetQuantizationConfig())
 	if p := r.GetParams(); p != nil {
 		optAtLeast(&c, "params.replication_factor", p.ReplicationFactor, 1)
 		optAtLeast(&c, "params.write_consistency_factor", p.WriteConsistencyFactor, 1)
+		c.memory("params.payload", p.GetPayload())
+		c.memory("params.id_tracker", p.GetIdTracker())
 	}
-	var err error
-	for name, v := range DiffVectors(r.GetVectorsConfig()) {
-		hnsw(&c, "vectors."+name+".hnsw_config", v.GetHnswConfig())
-		quantizationDiff(&c, "vectors."+name+".quantization_config", v.GetQuantizationConfig())
-		if e := memory("vectors."+name, v.Memory); e != nil {
-			err = e
-		}
+	diffs := DiffVectors(r.GetVectorsConfig())
+	for _, name := range slices.Sorted(maps.Keys(diffs)) {
+		field, v := strings.TrimSuffix("vectors."+name, "."), diffs[name]
+		c.hnsw(field+".hnsw_config", v.GetHnswConfig())
+		c.quantizationDiff(field+".quantization_config", v.GetQuantizationConfig())
+		c.unpinned(field, v)
 	}
-	if v := c.Err(); v != nil {
-		return v
-	}
-	if len(r.GetSparseVectorsConfig().GetMap()) > 0 {
-		return fault.Missing("sparse_vectors")
-	}
-	if err == nil {
-		err = strict(r.GetStrictModeConfig())
-	}
-	return err
+	eachSparse(r.GetSparseVectorsConfig(), func(field, _ string, p *qdrant.SparseVectorParams) { c.sparse(field, p) })
+	c.strict(r.GetStrictModeConfig())
+	return c.Err()
 }
 
 // DiffVectors gives the changes of vectors by name; the single form is the

@@ -1,11 +1,7 @@
 package validate
 
 import (
-	"fmt"
-	"maps"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -13,184 +9,7 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
-	"google.golang.org/protobuf/proto"
 )
-
-// Schema is what the vectors of a collection must be, by name; the default
-// vector has the empty name.
-type Schema map[string]Vector
-
-// Vector is one dense vector of a schema.
-type Vector struct {
-	Size     uint64
-	Distance qdrant.Distance
-}
-
-// SchemaOf reads the schema out of a collection's configuration.
-func SchemaOf(v *qdrant.VectorsConfig) Schema {
-	s := Schema{}
-	eachVector(v, func(_, name string, p *qdrant.VectorParams) { s[name] = Vector{p.GetSize(), p.GetDistance()} })
-	return s
-}
-
-// Using finds the vector that a query names; no name means the default one.
-func (s Schema) Using(name string) (Vector, error) {
-	if v, ok := s[name]; ok {
-		return v, nil
-	}
-	if name == "" && len(s) > 0 {
-		return Vector{}, fault.New(fault.VectorNameUnknown,
-			"Wrong input: Collection requires specified vector name in the request, available names: %s",
-			strings.Join(slices.Sorted(maps.Keys(s)), ", "))
-	}
-	return Vector{}, unknownVector(name)
-}
-
-// Names checks the names of vectors that are to be removed or answered.
-func (s Schema) Names(names []string) error {
-	for _, n := range names {
-		if _, ok := s[n]; !ok {
-			return unknownVector(n)
-		}
-	}
-	return nil
-}
-
-func unknownVector(name string) error {
-	return fault.New(fault.VectorNameUnknown, "Wrong input: Not existing vector name error: %s", shorten(name))
-}
-
-func shorten(s string) string {
-	if len(s) > MaxVectorNameBytes {
-		return strings.ToValidUTF8(s[:MaxVectorNameBytes], "") + "..."
-	}
-	return s
-}
-
-// Place says where in a request something stands. It is printed only when that
-// is wrong.
-type Place struct {
-	List  string // "points"; empty: Part stands at the top
-	Index int
-	Part  string // "vector"
-	Name  string // of a named vector
-}
-
-func (p Place) named(name string) Place {
-	p.Name = name
-	return p
-}
-
-// String prints `points[3].vector.image`.
-func (p Place) String() string {
-	s := p.Part
-	if p.List != "" {
-		s = fmt.Sprintf("%s[%d].%s", p.List, p.Index, p.Part)
-	}
-	if p.Name != "" {
-		s += "." + shorten(p.Name)
-	}
-	return s
-}
-
-// Dense checks numbers against a vector of the schema. NaN and infinities have
-// no place in an order of scores and are refused.
-func (v Vector) Dense(at Place, data []float32) error {
-	if len(data) == 0 {
-		var c Check
-		c.Add(at.String(), "value invalid, vector must not be empty")
-		return c.Err()
-	}
-	if uint64(len(data)) != v.Size {
-		return fault.New(fault.DimensionMismatch, "Wrong input: Vector dimension error: expected dim: %d, got %d", v.Size, len(data))
-	}
-	if i := notFinite(data); i >= 0 {
-		return fault.BadInput("%s[%d] is NaN or infinite; vectors hold finite numbers only", at, i)
-	}
-	return nil
-}
-
-// notFinite is the index of the first NaN or infinity, -1 if there is none. Both
-// have an exponent of all ones: one more runs over into the sign.
-func notFinite(data []float32) int {
-	const magnitude, one = 1<<31 - 1, 1 << 23
-	var over uint32
-	for _, x := range data {
-		over |= math.Float32bits(x)&magnitude + one
-	}
-	if over>>31 == 0 {
-		return -1
-	}
-	return slices.IndexFunc(data, func(x float32) bool { return (math.Float32bits(x)&magnitude+one)>>31 != 0 })
-}
-
-// dense rewrites a vector, flat or not, to its dense form, or says what it is.
-func dense(at Place, v *qdrant.Vector) ([]float32, error) {
-	switch o := v.GetVector().(type) {
-	case *qdrant.Vector_Dense:
-		return o.Dense.GetData(), nil
-	case *qdrant.Vector_Sparse:
-		return nil, wrongKind("sparse")
-	case *qdrant.Vector_MultiDense:
-		return nil, wrongKind("multi")
-	case *qdrant.Vector_Document:
-		return nil, fault.Missing("inference of documents")
-	case *qdrant.Vector_Image:
-		return nil, fault.Missing("inference of images")
-	case *qdrant.Vector_Object:
-		return nil, fault.Missing("inference of objects")
-	}
-	if v == nil {
-		return nil, unable("Malformed vector: %s holds none", at)
-	}
-	// What follows is the flat form that older clients send.
-	if v.GetIndices() != nil {
-		return nil, wrongKind("sparse")
-	}
-	if v.GetVectorsCount() > 1 {
-		return nil, wrongKind("multi")
-	}
-	data := v.GetData()
-	proto.Reset(v)
-	v.Vector = &qdrant.Vector_Dense{Dense: &qdrant.DenseVector{Data: data}}
-	return data, nil
-}
-
-// wrongKind is a vector of another kind than the collection's.
-func wrongKind(kind string) error {
-	return fault.BadInput("Conversion between %s and regular vectors failed", kind)
-}
-
-// vectors checks all vectors of one point and brings them into dense form.
-func (s Schema) vectors(at Place, vs *qdrant.Vectors) error {
-	if vs == nil {
-		return nil
-	}
-	switch o := vs.GetVectorsOptions().(type) {
-	case *qdrant.Vectors_Vector:
-		return s.one(at, "", o.Vector)
-	case *qdrant.Vectors_Vectors:
-		for name, v := range o.Vectors.GetVectors() {
-			if err := s.one(at.named(name), name, v); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return unable("Malformed vectors: %s holds neither a vector nor named vectors", at)
-}
-
-func (s Schema) one(at Place, name string, v *qdrant.Vector) error {
-	want, ok := s[name]
-	if !ok {
-		return unknownVector(name)
-	}
-	data, err := dense(at, v)
-	if err != nil {
-		return err
-	}
-	return want.Dense(at, data)
-}
 
 // Upsert checks points and gives them without those that a later one of the
 // same id replaces. It reuses the slice.
@@ -251,11 +70,11 @@ func (s Schema) Vectors(points []*qdrant.PointVectors) error {
 	return nil
 }
 
-// fits refuses a point that no entry of the log can hold. The message's size is
-// above that of the vectors in the log; the slack is for id and counts.
+// fits refuses a point that no entry of the log can hold; the slack is for id and
+// counts.
 func fits(i int, vs *qdrant.Vectors, payload int) error {
 	const slack = 64
-	if proto.Size(vs)+payload > op.MaxBody-slack {
+	if stored(vs)+payload > op.MaxBody-slack {
 		return fault.BadInput("points[%d] is larger than %d MiB, vectors and payload together", i, op.MaxBody>>20)
 	}
 	return nil
@@ -326,21 +145,6 @@ func value(at Place, v *qdrant.Value, level int) (int, error) {
 		return size, nil
 	}
 	return payload.SizeOf(payload.Null, 0), nil
-}
-
-// WithVectors checks which vectors are to be answered. A collection without
-// that vector refuses its name.
-func (s Schema) WithVectors(w *qdrant.WithVectorsSelector) error {
-	if w == nil {
-		return nil
-	}
-	switch o := w.GetSelectorOptions().(type) {
-	case *qdrant.WithVectorsSelector_Enable:
-		return nil
-	case *qdrant.WithVectorsSelector_Include:
-		return s.Names(o.Include.GetNames())
-	}
-	return unable("No VectorsSelector")
 }
 
 // Params checks the parameters of a search that stands at a place: `searches[2].`.

@@ -87,7 +87,7 @@ func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, err
 	if err != nil {
 		return d, fault.Wrap(fault.Unspecified, err, "Service internal error: the settings of collection `%s` cannot be read", tc.Name)
 	}
-	d = decoded{revision: tc.Revision, config: s.GetConfig(), indexes: s.GetPayloadIndexes(), schema: validate.SchemaOf(s.GetConfig().GetParams().GetVectorsConfig())}
+	d = decoded{revision: tc.Revision, config: s.GetConfig(), indexes: s.GetPayloadIndexes(), schema: validate.SchemaOf(s.GetConfig().GetParams())}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.decoded[tc.ID].revision < d.revision {

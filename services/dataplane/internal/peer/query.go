@@ -1,0 +1,86 @@
+package peer
+
+import (
+	"context"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/fault"
+)
+
+// most keeps a wish for many results inside an int on every platform.
+const most = 1 << 30
+
+func nearestOf(q *shardv1.ShardQuery) (query.Nearest, error) {
+	f, err := filterOf(q.GetFilter())
+	if err != nil {
+		return query.Nearest{}, err
+	}
+	if len(q.GetPrefetch()) > 0 {
+		return query.Nearest{}, fault.Missing("prefetch")
+	}
+	out := query.Nearest{Using: q.GetUsing(), Filter: f, ScoreThreshold: q.ScoreThreshold, Limit: bounded(q.GetLimit()),
+		Params: paramsOf(q.GetParams()), Want: wantOf(q.GetWithPayload(), q.GetWithVectors())}
+	switch o := q.GetQuery().GetNearest().GetVariant().(type) {
+	case *qdrant.VectorInput_Dense:
+		out.Vector = o.Dense.GetData()
+	case *qdrant.VectorInput_Sparse:
+		v, err := query.VectorSchema{Kind: query.Sparse}.Stored(sparseOf(q.GetUsing(), o.Sparse))
+		if err != nil {
+			return out, err
+		}
+		out.Vector, out.Indices = v.Data, v.Indices
+	case *qdrant.VectorInput_MultiDense:
+		v, err := multiOf(q.GetUsing(), o.MultiDense)
+		if err != nil {
+			return out, err
+		}
+		out.Vector, out.Count = v.Data, v.Count
+	default:
+		return out, fault.Missing("this kind of query")
+	}
+	return out, nil
+}
+
+// acornShare is the greatest share of rows for which acorn applies by default.
+const acornShare = 0.4
+
+func paramsOf(p *qdrant.SearchParams) query.Params {
+	q, a := p.GetQuantization(), p.GetAcorn()
+	out := query.Params{Ef: bounded(p.GetHnswEf()), Exact: p.GetExact(), IndexedOnly: p.GetIndexedOnly(),
+		IgnoreCodes: q.GetIgnore(), Oversampling: q.GetOversampling(), Acorn: a.GetEnable()}
+	if q != nil && q.Rescore != nil {
+		out.Rescore = new(*q.Rescore)
+	}
+	if out.Acorn {
+		out.AcornSelectivity = acornShare
+		if a.MaxSelectivity != nil {
+			out.AcornSelectivity = *a.MaxSelectivity
+		}
+	}
+	return out
+}
+
+// frequencies counts points by dimensions of sparse vectors.
+func frequencies(ctx context.Context, e Engine, r *shardv1.ReadFrequencies) (*shardv1.ShardReadResult, error) {
+	out := &shardv1.Frequencies{}
+	for _, q := range r.GetQueries() {
+		corpus, err := filterOf(q.GetCorpus())
+		if err != nil {
+			return nil, err
+		}
+		n, each, err := e.Frequencies(ctx, query.Frequencies{Using: q.GetUsing(), Indices: q.GetIndices(), Corpus: corpus})
+		if err != nil {
+			return nil, err
+		}
+		out.Frequencies = append(out.Frequencies, &shardv1.Frequency{Points: n, WithIndex: each})
+	}
+	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Frequencies{Frequencies: out}}, nil
+}
+
+func info(e Engine) *shardv1.ShardReadResult {
+	i := e.Info()
+	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Info{Info: &shardv1.Info{
+		Segments: i.Segments, Indexed: i.Indexed, Pending: i.Pending, Paused: i.Paused, Failure: i.Failure}}}
+}
