@@ -116,8 +116,14 @@ func weights(t query.Datatype, raw []byte, to []float32) []byte {
 			to[i] = number(c)
 		}
 	default:
+		words := raw
+		for len(to) >= 4 && len(words) >= 16 {
+			to[0], to[1] = math.Float32frombits(u32(words, 0)), math.Float32frombits(u32(words, 1))
+			to[2], to[3] = math.Float32frombits(u32(words, 2)), math.Float32frombits(u32(words, 3))
+			to, words = to[4:], words[16:]
+		}
 		for i := range to {
-			to[i] = math.Float32frombits(u32(raw, i))
+			to[i] = math.Float32frombits(u32(words, i))
 		}
 	}
 	return raw[n*size(t):]
@@ -127,10 +133,24 @@ func weights(t query.Datatype, raw []byte, to []float32) []byte {
 // and gives the last slot, which may be too large for its place. Eight bytes behind
 // the gaps are readable.
 func unpack(raw []byte, width int, first uint32, to []uint32) uint64 {
-	slot, mask := uint64(first), uint64(1)<<width-1
+	slot, w, mask := uint64(first), uint(width), uint64(1)<<width-1
 	to[0] = first
-	bit := 0
-	for i := 1; i < len(to); i++ {
+	i, bit := 1, 0
+	if 4*width+7 <= 64 { // four gaps in a word
+		for ; i+4 <= len(to); i += 4 {
+			word := binary.LittleEndian.Uint64(raw[bit>>3:]) >> (bit & 7)
+			out := to[i : i+4 : i+4]
+			a := slot + word&mask + 1
+			word >>= w & 63
+			b := a + word&mask + 1
+			word >>= w & 63
+			c := b + word&mask + 1
+			slot = c + word>>(w&63)&mask + 1
+			out[0], out[1], out[2], out[3] = uint32(a), uint32(b), uint32(c), uint32(slot)
+			bit += 4 * width
+		}
+	}
+	for ; i < len(to); i++ {
 		slot += binary.LittleEndian.Uint64(raw[bit>>3:])>>(bit&7)&mask + 1
 		to[i] = uint32(slot)
 		bit += width

@@ -35,21 +35,12 @@ func (s *searcher) pick(ctx context.Context) error {
 
 func (s *searcher) pickTerm(t *term) error {
 	for i, slot := range s.only {
-		for t.firsts[t.at+1] <= slot {
-			t.at++
-		}
-		if t.firsts[t.at] > slot {
-			continue
-		}
-		if err := t.load(t.at); err != nil {
+		w, ok, err := t.find(slot)
+		if err != nil {
 			return err
 		}
-		slots := t.buf.slots[:t.buf.n]
-		for t.pos < len(slots) && slots[t.pos] < slot {
-			t.pos++
-		}
-		if t.pos < len(slots) && slots[t.pos] == slot {
-			s.picks[i] += t.weight * float64(t.buf.weights[t.pos])
+		if ok {
+			s.picks[i] += t.weight * float64(w)
 			s.hit[i] = true
 		}
 	}

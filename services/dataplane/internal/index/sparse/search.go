@@ -58,12 +58,15 @@ type searcher struct {
 	extreme float64   // no sum of contributions is greater or less
 	err     float64   // no two sums of the same contributions differ by more
 
-	sums  [window]float64
-	found [window / 64]uint64 // slots of the window that have a sum
-	among []uint64            // bit per slot of only; nil: all
-	bits  []uint64
-	picks []float64
-	hit   []bool
+	base, end uint32 // slots of the window
+	sums      [window]float64
+	found     [window / 64]uint64
+	slots     []uint32 // of the window, less base, ascending: those that may enter
+	room      [window]uint32
+	among     []uint64 // bit per slot of only; nil: all
+	bits      []uint64
+	picks     []float64
+	hit       []bool
 }
 
 func newSearcher() any {
@@ -139,7 +142,7 @@ func (s *searcher) run(ctx context.Context, dst []index.Hit) ([]index.Hit, error
 			break
 		}
 		if s.q.Rows != nil {
-			s.mark()
+			s.choose()
 		}
 		err = s.walk(ctx)
 	}
@@ -149,8 +152,8 @@ func (s *searcher) run(ctx context.Context, dst []index.Hit) ([]index.Hit, error
 	return s.top.Drain(dst), nil
 }
 
-// mark sets the bits of only.
-func (s *searcher) mark() {
+// choose sets the bits of only.
+func (s *searcher) choose() {
 	words := (s.n + 63) / 64
 	s.bits = slices.Grow(s.bits[:0], words)[:words]
 	clear(s.bits)
@@ -189,18 +192,20 @@ func (s *searcher) walk(ctx context.Context) error {
 		if base>>windowBits%16 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		end := uint32(min(base+window, s.n))
-		skip := s.rank(uint32(base), end)
+		s.base, s.end = uint32(base), uint32(min(base+window, s.n))
+		skip := s.rank()
 		if skip == len(s.order) {
 			continue
 		}
-		err := s.sum(uint32(base), end, skip)
+		err := s.sum(skip)
 		if err == nil {
-			err = s.collect(uint32(base), skip)
+			err = s.complete(skip)
 		}
+		if err == nil {
+			err = s.collect()
+		}
+		clear(s.sums[:])
 		if err != nil {
-			clear(s.sums[:])
-			clear(s.found[:])
 			return err
 		}
 	}
@@ -209,7 +214,8 @@ func (s *searcher) walk(ctx context.Context) error {
 
 // rank orders the terms that have blocks in the window by what these can contribute
 // and gives how many of them are only to be looked up.
-func (s *searcher) rank(base, end uint32) (skip int) {
+func (s *searcher) rank() (skip int) {
+	base, end := s.base, s.end
 	s.order, s.prefix = s.order[:0], s.prefix[:0]
 	for i := range s.terms {
 		t := &s.terms[i]
@@ -240,12 +246,18 @@ func (s *searcher) rank(base, end uint32) (skip int) {
 	return skip
 }
 
-// sum adds the contributions of the terms from order[skip] on.
-func (s *searcher) sum(base, end uint32, skip int) error {
-	cut, total := s.cut(), s.prefix[len(s.prefix)-1]
+// sum adds the contributions of the terms from order[skip] on, and finds the slots
+// that they and the others may lift above the cut.
+func (s *searcher) sum(skip int) error {
+	cut, total, blocks := s.cut(), s.prefix[len(s.prefix)-1], 0
+	for _, n := range s.order[skip:] {
+		blocks += s.terms[n].within(s.end)
+	}
+	// Slots are marked where a sum of 0 may enter, or where they are few.
+	marks := cut < 0 || blocks <= fewBlocks
 	for _, n := range s.order[skip:] {
 		t := &s.terms[n]
-		for b := t.at; t.firsts[b] < end; b++ {
+		for b := t.at; t.firsts[b] < s.end; b++ {
 			// Without this block, no slot of it has a sum above the cut either.
 			if total-t.bound+t.bounds[b] <= cut {
 				continue
@@ -253,10 +265,46 @@ func (s *searcher) sum(base, end uint32, skip int) error {
 			if err := t.load(b); err != nil {
 				return err
 			}
-			s.add(t, base, end)
+			if marks {
+				s.mark(t)
+			}
+			s.add(t)
 		}
 	}
+	rest := 0.0
+	if skip > 0 {
+		rest = s.prefix[skip-1]
+	}
+	if marks {
+		s.slots = s.room[:0]
+		for word, found := range &s.found {
+			for ; found != 0; found &= found - 1 {
+				s.slots = append(s.slots, uint32(word*64+bits.TrailingZeros64(found)))
+			}
+		}
+		clear(s.found[:])
+		return nil
+	}
+	n, bound := 0, cut-rest
+	for at := range &s.sums { // without a branch that is hard to foresee
+		s.room[n%window] = uint32(at)
+		if s.sums[at] > bound {
+			n++
+		}
+	}
+	s.slots = s.room[:n]
 	return nil
+}
+
+// fewBlocks is up to how many blocks are quicker to mark than a window is to scan.
+const fewBlocks = 8
+
+// within counts the blocks that begin before a slot.
+func (t *term) within(end uint32) (n int) {
+	for t.firsts[t.at+n] < end {
+		n++
+	}
+	return n
 }
 
 // load reads block b into buf.
@@ -268,93 +316,136 @@ func (t *term) load(b int) error {
 	return t.list.load(b, t.buf)
 }
 
+// mark remembers the slots of a term's buf that lie in the window.
+func (s *searcher) mark(t *term) {
+	for _, slot := range t.buf.slots[t.pos:t.buf.n] {
+		if at := slot - s.base; at < s.end-s.base {
+			s.found[at/64] |= 1 << (at % 64)
+		}
+	}
+}
+
 // add adds the part of a term's buf that lies in the window.
-func (s *searcher) add(t *term, base, end uint32) {
+func (s *searcher) add(t *term) {
+	base, end := s.base, s.end
 	slots, i := t.buf.slots[:t.buf.n], t.pos
 	for i < len(slots) && slots[i] < base {
 		i++
 	}
 	ws := t.buf.weights[:len(slots)]
-	for ; i < len(slots); i++ {
-		at := slots[i] - base
-		if slots[i] >= end {
-			break
-		}
-		at %= window // as it is: spares a check
-		s.sums[at] += t.weight * float64(ws[i])
-		s.found[at/64] |= 1 << (at % 64)
+	for ; i < len(slots) && slots[i] < end; i++ {
+		s.sums[(slots[i]-base)%window] += t.weight * float64(ws[i]) // %: spares a check
 	}
 	if t.pos = i; i == len(slots) && t.firsts[t.loaded+1] == none {
 		t.at = t.loaded + 1 // the list has ended
 	}
 }
 
-// collect offers what sum found, and leaves nothing behind.
-func (s *searcher) collect(base uint32, skip int) error {
+// complete adds what the terms before order[skip] contribute to the slots that were
+// found, the greatest bound first, and drops those that cannot exceed the cut.
+func (s *searcher) complete(skip int) error {
 	cut := s.cut()
-	rest := 0.0
-	if skip > 0 {
-		rest = s.prefix[skip-1]
+	if s.among != nil {
+		s.keep(func(at uint32) bool { slot := s.base + at; return s.among[slot/64]>>(slot%64)&1 != 0 })
 	}
-	for word := range s.found {
-		found := s.found[word]
-		s.found[word] = 0
-		for ; found != 0; found &= found - 1 {
-			at := uint32(word*64 + bits.TrailingZeros64(found))
-			sum := s.sums[at]
-			s.sums[at] = 0
-			slot := base + at
-			if sum+rest <= cut || s.among != nil && s.among[slot/64]>>(slot%64)&1 == 0 {
-				continue
-			}
-			sum, err := s.complete(slot, sum, skip, cut)
-			if err != nil {
+	for i := skip - 1; i >= 0; i-- {
+		s.keepAbove(cut - s.prefix[i])
+		t := &s.terms[s.order[i]]
+		blocks := t.within(s.end)
+		if len(s.slots) < blocks*dense {
+			if err := s.look(t); err != nil {
 				return err
 			}
-			if sum <= cut {
-				continue
-			}
-			score, err := s.settle(slot, sum)
-			if err != nil {
+			continue
+		}
+		for b := t.at; blocks > 0; b, blocks = b+1, blocks-1 {
+			if err := t.load(b); err != nil {
 				return err
 			}
-			s.offer(slot, score)
-			cut = s.cut()
+			s.add(t)
+		}
+	}
+	s.keepAbove(cut)
+	return nil
+}
+
+// dense is from how many slots for each block on it is quicker to add all of it.
+const dense = 8
+
+func (s *searcher) keep(take func(at uint32) bool) {
+	n := 0
+	for _, at := range s.slots {
+		if take(at) {
+			s.slots[n] = at
+			n++
+		}
+	}
+	s.slots = s.slots[:n]
+}
+
+// keepAbove drops slots whose sums are not above a bound.
+func (s *searcher) keepAbove(bound float64) {
+	n := 0
+	for _, at := range s.slots {
+		s.slots[n] = at
+		if s.sums[at%window] > bound {
+			n++
+		}
+	}
+	s.slots = s.slots[:n]
+}
+
+// look adds a term's contributions to the slots.
+func (s *searcher) look(t *term) error {
+	for _, at := range s.slots {
+		w, ok, err := t.find(s.base + at)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.sums[at%window] += t.weight * float64(w)
 		}
 	}
 	return nil
 }
 
-// complete adds what the terms before order[skip] contribute to a slot. It ends early
-// with what is not above the cut if the slot cannot exceed it.
-func (s *searcher) complete(slot uint32, sum float64, skip int, cut float64) (float64, error) {
-	for i := skip - 1; i >= 0; i-- {
-		before := 0.0
-		if i > 0 {
-			before = s.prefix[i-1]
-		}
-		t := &s.terms[s.order[i]]
-		for t.firsts[t.at+1] <= slot {
-			t.at++
-		}
-		if sum+before+t.bounds[t.at] <= cut {
-			return cut, nil
-		}
-		if t.firsts[t.at] > slot {
+// find gives the weight of a slot; slots ascend from call to call.
+func (t *term) find(slot uint32) (w float32, ok bool, err error) {
+	for t.firsts[t.at+1] <= slot {
+		t.at++
+	}
+	if t.firsts[t.at] > slot {
+		return 0, false, nil
+	}
+	if err := t.load(t.at); err != nil {
+		return 0, false, err
+	}
+	slots, i := t.buf.slots[:t.buf.n], t.pos
+	for i < len(slots) && slots[i] < slot {
+		i++
+	}
+	if t.pos = i; i == len(slots) || slots[i] != slot {
+		return 0, false, nil
+	}
+	return t.buf.weights[i], true, nil
+}
+
+// collect offers the slots that are left.
+func (s *searcher) collect() error {
+	cut := s.cut()
+	for _, at := range s.slots {
+		sum := s.sums[at%window]
+		if sum <= cut {
 			continue
 		}
-		if err := t.load(t.at); err != nil {
-			return 0, err
+		score, err := s.settle(s.base+at, sum)
+		if err != nil {
+			return err
 		}
-		slots := t.buf.slots[:t.buf.n]
-		for t.pos < len(slots) && slots[t.pos] < slot {
-			t.pos++
-		}
-		if t.pos < len(slots) && slots[t.pos] == slot {
-			sum += t.weight * float64(t.buf.weights[t.pos])
-		}
+		s.offer(s.base+at, score)
+		cut = s.cut()
 	}
-	return sum, nil
+	return nil
 }
 
 // settle is the score of a slot whose contributions have been summed in some order.
