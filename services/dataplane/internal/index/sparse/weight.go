@@ -3,6 +3,7 @@ package sparse
 import (
 	"math"
 
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -40,48 +41,37 @@ func size(t query.Datatype) int {
 	return 4
 }
 
-const (
-	halfMax = 65504
-	codeMax = 3840
-)
+const codeMax = 3840
 
-// minifloat rounds |w| to a number of mantissa bits below a leading one, at steps of
-// at least 1/scale, which is 2^mantissa steps at the least exponent.
-func minifloat(w float32, mantissa uint32, scale, greatest float32) uint32 {
-	w = min(w, greatest)
-	if w < scale*float32(uint32(1)<<mantissa) {
-		return uint32(math.RoundToEven(float64(w) / float64(scale)))
-	}
-	// The rounding carries into the exponent where it must.
-	drop := 23 - mantissa
-	b := math.Float32bits(w)
-	b += 1<<(drop-1) - 1 + b>>drop&1
-	return b>>drop - (math.Float32bits(scale)>>23+mantissa-1)<<mantissa
-}
-
+// half is the float16 of a weight.
 func half(w float32) uint16 {
-	bits := minifloat(float32(math.Abs(float64(w))), 10, 0x1p-24, halfMax)
-	if w < 0 && bits != 0 {
-		bits |= 0x8000
+	if h := kernel.Half(w); h != 0x8000 {
+		return h
 	}
-	return uint16(bits)
+	return 0 // and not -0
 }
 
 func widen(h uint16) float32 {
-	b := uint32(h&0x7fff) << 13
-	if b >= 0x7c00<<13 {
-		return 0 // no weight is infinite
-	}
-	w := math.Float32frombits(b) * 0x1p112
-	return math.Float32frombits(math.Float32bits(w) | uint32(h&0x8000)<<16)
+	var w [1]float32
+	kernel.Widen(w[:], []uint16{h})
+	return w[0]
 }
 
+// code is the byte of a weight.
 func code(w float32) uint8 {
-	bits := minifloat(float32(math.Abs(float64(w))), 3, 0x1p-6, codeMax)
+	size := float32(math.Abs(float64(w)))
+	var bits uint8
+	if size < 1.0/8 {
+		bits = uint8(math.RoundToEven(float64(size) * 64))
+	} else {
+		b := math.Float32bits(min(size, codeMax))
+		b += 1<<19 - 1 + b>>20&1 // may carry into the exponent, where it must
+		bits = uint8(b>>20 - (127-4)<<3)
+	}
 	if w < 0 && bits != 0 {
 		bits |= 0x80
 	}
-	return uint8(bits)
+	return bits
 }
 
 func number(c uint8) float32 {
