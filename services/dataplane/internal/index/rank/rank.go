@@ -196,6 +196,9 @@ func (t *Top) down(n int) {
 	}
 }
 
+// Floor is a bound: a row whose raw*Sign is lower cannot enter.
+func (t *Top) Floor() float32 { return t.floor }
+
 // Len counts the items.
 func (t *Top) Len() int { return len(t.heap) }
 
