@@ -26,6 +26,10 @@ const (
 	Multilingual                      // as Unicode's annex 29 has it; in compatibility form, Latin letters without marks
 )
 
+// Version changes with every rule by which texts become words, those of Unicode's
+// tables, stemmers and lists included: files keep it.
+const Version = 1
+
 // Limits of Params.
 const (
 	MaxLen       = 1 << 16 // of MinLen and MaxLen
