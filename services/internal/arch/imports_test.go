@@ -36,6 +36,8 @@ func pure() []string {
 // mayImport gives the packages outside of the standard library and of the pure set that a pure package may use.
 func mayImport(pkg, imp string) bool {
 	switch {
+	case within(pkg, "dataplane/internal/filter/analysis"):
+		return within(imp, "github.com/blevesearch/bleve/v2/analysis/lang", "github.com/blevesearch/snowballstem", "github.com/clipperhouse/uax29", "golang.org/x/text/unicode")
 	case within(pkg, "dataplane/internal/filter"):
 		return within(imp, "github.com/RoaringBitmap/roaring")
 	case within(pkg, "dataplane/internal/kernel"):

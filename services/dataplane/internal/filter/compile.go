@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -45,7 +46,8 @@ func Compile(f *Filter) (*Matcher, error) {
 	return m, nil
 }
 
-// Match tells whether p satisfies the filter. It allocates nothing itself.
+// Match tells whether p satisfies the filter. Only conditions on the words of a
+// text allocate.
 func (m *Matcher) Match(p Subject) bool {
 	s := scope{point: p}
 	return m.root.match(&s)
@@ -107,9 +109,16 @@ const (
 	anyInt                  // nums, except
 	inRange                 // bounds
 	inTime                  // span
+	inArea                  // area
+	words                   // query
+	anyPart                 // strs: one of them is in the text
+	begins                  // str
+	contains                // str
+	counts                  // sizes
 	isEmpty
 	isNull
 	hasID     // ids
+	inSlice   // num of total
 	hasVector // str
 	nested    // group
 	sub       // group
@@ -129,13 +138,17 @@ type node struct {
 	nums   []int64  // sorted
 	bounds bounds[float64]
 	span   bounds[int64]
+	sizes  bounds[uint64]
+	area   func(Place) bool
+	query  *analysis.Query
+	total  uint32
 	ids    []topology.PointID // sorted
 	group  *group
 }
 
 func (n *node) needsPayload() bool {
 	switch n.kind {
-	case hasID, hasVector:
+	case hasID, hasVector, inSlice:
 		return false
 	case sub:
 		return n.group.payload
@@ -148,7 +161,7 @@ func (n *node) cost() int {
 	switch {
 	case !n.needsPayload():
 		return 0
-	case n.kind == sub || n.kind == nested:
+	case n.kind == sub || n.kind == nested || n.kind == words:
 		return 2
 	default:
 		return 1
@@ -169,6 +182,14 @@ func compileNode(c Condition, depth int) (node, error) {
 		n, err := keyed(inTime, c.Key)
 		n.span = boundsOf(c.GT, c.GTE, c.LT, c.LTE)
 		return n, err
+	case ValuesCount:
+		n, err := keyed(counts, c.Key)
+		n.sizes = boundsOf(c.GT, c.GTE, c.LT, c.LTE)
+		return n, err
+	case Text, Prefix, Substring:
+		return compileText(c)
+	case GeoBox, GeoRadius, GeoPolygon:
+		return compileGeo(c)
 	case IsEmpty:
 		return keyed(isEmpty, c.Key)
 	case IsNull:
@@ -177,20 +198,15 @@ func compileNode(c Condition, depth int) (node, error) {
 		ids := slices.Clone(c.IDs)
 		slices.SortFunc(ids, topology.PointID.Compare)
 		return node{kind: hasID, ids: slices.Compact(ids)}, nil
+	case Slice:
+		if c.Total == 0 || c.Index >= c.Total {
+			return node{}, fmt.Errorf("%w: slice %d of %d", ErrFilter, c.Index, c.Total)
+		}
+		return node{kind: inSlice, num: int64(c.Index), total: c.Total}, nil
 	case HasVector:
 		return node{kind: hasVector, str: c.Name}, nil
 	case Nested:
-		// `a` and `a[]` mean the same: the elements of the list at a.
-		n, err := keyed(nested, Key(strings.TrimSuffix(string(c.Key), "[]")))
-		if err != nil {
-			return n, err
-		}
-		g, err := compileGroup(&c.Filter, depth+1)
-		if err != nil {
-			return n, fmt.Errorf("nested %q: %w", c.Key, err)
-		}
-		n.group = &g
-		return n, nil
+		return compileNested(c, depth)
 	case *Filter:
 		if c == nil {
 			return node{}, fmt.Errorf("%w: sub-filter is missing", ErrFilter)
@@ -200,6 +216,56 @@ func compileNode(c Condition, depth int) (node, error) {
 	default:
 		return node{}, fmt.Errorf("%w: condition of type %T is not supported", ErrFilter, c)
 	}
+}
+
+func compileNested(c Nested, depth int) (node, error) {
+	// `a` and `a[]` mean the same: the elements of the list at a.
+	n, err := keyed(nested, Key(strings.TrimSuffix(string(c.Key), "[]")))
+	if err != nil {
+		return n, err
+	}
+	g, err := compileGroup(&c.Filter, depth+1)
+	if err != nil {
+		return n, fmt.Errorf("nested %q: %w", c.Key, err)
+	}
+	n.group = &g
+	return n, nil
+}
+
+func compileText(c Condition) (node, error) {
+	switch c := c.(type) {
+	case Prefix:
+		n, err := keyed(begins, c.Key)
+		n.str = c.Text
+		return n, err
+	case Substring:
+		n, err := keyed(contains, c.Key)
+		n.str = c.Text
+		return n, err
+	}
+	t := c.(Text)
+	kind := contains
+	switch {
+	case t.Mode > analysis.Phrase:
+		return node{}, fmt.Errorf("%w: key %q: mode %d of a match on text is not known", ErrFilter, t.Key, t.Mode)
+	case t.With != nil:
+		kind = words
+	case t.Mode == analysis.Any:
+		kind = anyPart
+	}
+	n, err := keyed(kind, t.Key)
+	if err != nil {
+		return n, err
+	}
+	switch kind {
+	case words:
+		n.query = t.With.Query(t.Mode, t.Words)
+	case anyPart:
+		n.strs = strings.Fields(t.Words)
+	default:
+		n.str = t.Words
+	}
+	return n, nil
 }
 
 // keyed makes a node that reads the payload at key.
@@ -254,10 +320,10 @@ func compileAny(c MatchAny) (node, error) {
 }
 
 // bounds of a range; nil is none.
-type bounds[T float64 | int64] struct{ gt, gte, lt, lte *T }
+type bounds[T float64 | int64 | uint64] struct{ gt, gte, lt, lte *T }
 
 // boundsOf detaches bounds from the caller's numbers.
-func boundsOf[T float64 | int64](gt, gte, lt, lte *T) bounds[T] {
+func boundsOf[T float64 | int64 | uint64](gt, gte, lt, lte *T) bounds[T] {
 	copied := func(p *T) *T {
 		if p == nil {
 			return nil

@@ -3,7 +3,10 @@
 // id, the names of the point's vectors and the payload's canonical bytes.
 package filter
 
-import "github.com/pandodb/pando/services/internal/topology"
+import (
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
+	"github.com/pandodb/pando/services/internal/topology"
+)
 
 // Filter is a condition tree: all of Must, none of MustNot, at least one of
 // Should if there are any, at least MinShould.Count of MinShould.Conditions.
@@ -19,7 +22,8 @@ type MinShould struct {
 	Count      uint64
 }
 
-// Condition is one of Match, MatchAny, Range, TimeRange, HasID, IsEmpty, IsNull,
+// Condition is one of Match, MatchAny, Text, Prefix, Substring, Range, TimeRange,
+// GeoBox, GeoRadius, GeoPolygon, ValuesCount, HasID, Slice, IsEmpty, IsNull,
 // HasVector, Nested or *Filter.
 type Condition interface{ condition() }
 
@@ -58,6 +62,29 @@ type MatchAny struct {
 	Except bool
 }
 
+// Text wants texts with the words of Words. As the index on its key cuts them, With
+// says: the texts of all elements are one then, though a phrase lies within one
+// of them. Without an index an element has to contain Words as it is (for Any, one
+// of the parts of it that white space separates). Texts.Bind sets With.
+type Text struct {
+	Key   Key
+	Words string
+	Mode  analysis.Mode
+	With  *analysis.Analyzer
+}
+
+// Prefix wants a text that begins with Text.
+type Prefix struct {
+	Key  Key
+	Text string
+}
+
+// Substring wants a text that contains Text.
+type Substring struct {
+	Key  Key
+	Text string
+}
+
 // Range wants a number inside all bounds that are not nil.
 type Range struct {
 	Key              Key
@@ -70,6 +97,17 @@ type TimeRange struct {
 	Key              Key
 	GT, GTE, LT, LTE *int64
 }
+
+// ValuesCount wants a value whose number of elements is inside all bounds that are
+// not nil: of a list its length, of null 0, of anything else 1. A key that is
+// missing has the number 0.
+type ValuesCount struct {
+	Key              Key
+	GT, GTE, LT, LTE *uint64
+}
+
+// Slice wants the points of one of Total parts into which ids fall by their hash.
+type Slice struct{ Total, Index uint32 }
 
 // HasID wants one of IDs.
 type HasID struct{ IDs []topology.PointID }
@@ -89,13 +127,21 @@ type Nested struct {
 	Filter Filter
 }
 
-func (Match) condition()     {}
-func (MatchAny) condition()  {}
-func (Range) condition()     {}
-func (TimeRange) condition() {}
-func (HasID) condition()     {}
-func (IsEmpty) condition()   {}
-func (IsNull) condition()    {}
-func (HasVector) condition() {}
-func (Nested) condition()    {}
-func (*Filter) condition()   {}
+func (Match) condition()       {}
+func (MatchAny) condition()    {}
+func (Text) condition()        {}
+func (Prefix) condition()      {}
+func (Substring) condition()   {}
+func (Range) condition()       {}
+func (TimeRange) condition()   {}
+func (GeoBox) condition()      {}
+func (GeoRadius) condition()   {}
+func (GeoPolygon) condition()  {}
+func (ValuesCount) condition() {}
+func (Slice) condition()       {}
+func (HasID) condition()       {}
+func (IsEmpty) condition()     {}
+func (IsNull) condition()      {}
+func (HasVector) condition()   {}
+func (Nested) condition()      {}
+func (*Filter) condition()     {}

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -25,11 +26,17 @@ func compile(t testing.TB, f *Filter) *Matcher {
 }
 
 // TestOracle replays what the published Python client's in-memory mode answers
-// (testdata/generate.py). The 600 filters over 64 points know no difference.
-// Differences outside of them: the client compares integers above 2^53 with
-// range bounds exactly, the server and we as doubles.
+// (testdata/generate*.py). The 600 filters over 64 points of each table know no
+// difference. Differences outside of them: the client compares integers above 2^53
+// with range bounds exactly, the server and we as doubles.
 func TestOracle(t *testing.T) {
-	raw, err := os.ReadFile("testdata/oracle.json")
+	for _, table := range []string{"oracle", "more"} {
+		t.Run(table, func(t *testing.T) { oracle(t, "testdata/"+table+".json") })
+	}
+}
+
+func oracle(t *testing.T, table string) {
+	raw, err := os.ReadFile(table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +181,12 @@ func TestCompileRefuses(t *testing.T) {
 		"bools in any":      {&Filter{Must: []Condition{MatchAny{Key: "k", Values: []Scalar{{Kind: BoolScalar}}}}}, `"k"`, ErrFilter},
 		"bad nested key":    {&Filter{Must: []Condition{Nested{Key: "[]"}}}, `must[0]`, ErrFilter},
 		"inside nested":     {&Filter{Must: []Condition{Nested{"a", Filter{Must: []Condition{IsNull{""}}}}}}, `nested "a"`, ErrFilter},
+		"no place":          {&Filter{Must: []Condition{GeoBox{"k", Place{0, 91}, Place{}}}}, "lat 91", ErrFilter},
+		"no place in hole":  {&Filter{Must: []Condition{GeoPolygon{"k", nil, [][]Place{{{math.NaN(), 0}}}}}}, "lon NaN", ErrFilter},
+		"bad radius":        {&Filter{Must: []Condition{GeoRadius{"k", Place{}, math.NaN()}}}, "radius NaN", ErrFilter},
+		"bad mode":          {&Filter{Must: []Condition{Text{Key: "k", Mode: 3}}}, "mode 3", ErrFilter},
+		"bad slice":         {&Filter{Must: []Condition{Slice{2, 2}}}, "slice 2 of 2", ErrFilter},
+		"no slices":         {&Filter{Must: []Condition{Slice{}}}, "slice 0 of 0", ErrFilter},
 		"no condition":      {&Filter{Must: []Condition{nil}}, "must[0]", ErrFilter},
 		"no sub-filter":     {&Filter{Must: []Condition{(*Filter)(nil)}}, "must[0]", ErrFilter},
 		"too deep":          {deep, "deeper", ErrFilter},
@@ -216,7 +229,8 @@ func (l *lazy) Payload() payload.Doc { l.reads++; return nil }
 var keys = []string{"a", "b", "c", "a.b", "a[]", "a[].b", "a[1]", "a[0].c", "b.a.c", "c[][]", `"a.b"`, "c[].a[].b"}
 
 func genScalar() *rapid.Generator[any] {
-	return rapid.SampledFrom([]any{nil, true, false, int64(0), int64(1), int64(-7), 1.0, 0.5, "", "x", "y"})
+	return rapid.SampledFrom([]any{nil, true, false, int64(0), int64(1), int64(-7), 1.0, 0.5, "", "x", "y", "x yx",
+		map[string]any{"lon": 0.5, "lat": int64(1)}, map[string]any{"lon": int64(-180), "lat": 90.0}, map[string]any{"lon": int64(181), "lat": 0.0}})
 }
 
 func genValue(depth int) *rapid.Generator[any] {
@@ -235,9 +249,9 @@ func genObject(depth int) *rapid.Generator[map[string]any] {
 func genCondition(depth int) *rapid.Generator[Condition] {
 	return rapid.Custom(func(t *rapid.T) Condition {
 		key := Key(rapid.SampledFrom(keys).Draw(t, "key"))
-		kinds := 9
+		kinds := 16
 		if depth == 0 {
-			kinds = 7
+			kinds = 14
 		}
 		switch rapid.IntRange(0, kinds-1).Draw(t, "kind") {
 		case 0:
@@ -257,6 +271,28 @@ func genCondition(depth int) *rapid.Generator[Condition] {
 		case 6:
 			return HasVector{rapid.SampledFrom([]string{"", "u"}).Draw(t, "name")}
 		case 7:
+			n := rapid.Ptr(rapid.Uint64Range(0, 3), true)
+			return ValuesCount{key, n.Draw(t, "gt"), n.Draw(t, "gte"), n.Draw(t, "lt"), n.Draw(t, "lte")}
+		case 8:
+			total := rapid.Uint32Range(1, 3).Draw(t, "total")
+			return Slice{total, rapid.Uint32Range(0, total-1).Draw(t, "index")}
+		case 9:
+			return Prefix{key, rapid.SampledFrom([]string{"", "x", "x y"}).Draw(t, "text")}
+		case 10:
+			return Substring{key, rapid.SampledFrom([]string{"", "x", " y"}).Draw(t, "text")}
+		case 11:
+			return Text{Key: key, Words: rapid.SampledFrom([]string{"", "x", "y x", " z y"}).Draw(t, "words"), Mode: analysis.Mode(rapid.IntRange(0, 2).Draw(t, "mode"))}
+		case 12:
+			place := rapid.Custom(func(t *rapid.T) Place {
+				return Place{rapid.SampledFrom([]float64{-180, 0, 0.5, 1, 180}).Draw(t, "lon"), rapid.SampledFrom([]float64{-90, 0, 1, 2, 90}).Draw(t, "lat")}
+			})
+			if rapid.Bool().Draw(t, "box") {
+				return GeoBox{key, place.Draw(t, "top left"), place.Draw(t, "bottom right")}
+			}
+			return GeoPolygon{key, rapid.SliceOfN(place, 3, 5).Draw(t, "ring"), rapid.SliceOfN(rapid.SliceOfN(place, 3, 3), 0, 1).Draw(t, "holes")}
+		case 13:
+			return GeoRadius{key, Place{rapid.SampledFrom([]float64{-180, 0.5}).Draw(t, "lon"), 1}, rapid.SampledFrom([]float64{0, 1, 1e5, 1e7, 3e7}).Draw(t, "radius")}
+		case 14:
 			return Nested{key, *genFilter(depth-1).Draw(t, "nested")}
 		default:
 			return genFilter(depth-1).Draw(t, "sub")
@@ -292,6 +328,42 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// TestBind: with an index on its path a text is read as the index cuts it, inside
+// of nested conditions and sub-filters too, and what was given stays as it is.
+func TestBind(t *testing.T) {
+	words, err := analysis.New(analysis.Params{Tokenizer: analysis.Word, Lowercase: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := Texts{"t": words, "l[].t": words}
+	doc := newPoint(t, topology.NumberID(1), nil, decode(t, []byte(`{"t":["Red fox","dog"],"u":"Red fox","l":[{"t":"a Cat"},{"t":["big","hat"]}]}`)).(map[string]any))
+	ask := func(key Key, mode analysis.Mode, s string) Condition { return Text{Key: key, Mode: mode, Words: s} }
+	in := func(key Key, c Condition) Condition { return Nested{key, Filter{Must: []Condition{c}}} }
+	for i, c := range []struct {
+		cond         Condition
+		plain, bound bool
+	}{
+		{ask("t", analysis.All, "red"), false, true}, {ask("t", analysis.All, "re"), false, false}, {ask("t", analysis.All, "Re"), true, false},
+		{ask("t", analysis.All, "dog red"), false, true}, {ask("t", analysis.Any, "cat fo"), true, false}, {ask("t", analysis.Any, "cat dog"), true, true},
+		{ask("t", analysis.Phrase, "red  FOX"), false, true}, {ask("t", analysis.Phrase, "fox dog"), false, false}, {ask("t", analysis.Phrase, "d f"), true, false},
+		{ask(`"t"`, analysis.All, "red"), false, true}, {ask("u", analysis.All, "red"), false, false}, {ask("t[]", analysis.All, "red"), false, false},
+		{in("l", ask("t", analysis.All, "cat")), false, true}, {in("l[]", ask("t", analysis.All, "hat big")), false, true}, {in("l", ask("t", analysis.All, "cat hat")), false, false},
+		{ask("l[].t", analysis.All, "cat hat"), false, true}, {&Filter{Should: []Condition{ask("t", analysis.All, "red")}}, false, true},
+		{&Filter{MinShould: &MinShould{[]Condition{ask("t", analysis.All, "red")}, 1}}, false, true}, {&Filter{MustNot: []Condition{ask("t", analysis.All, "red")}}, true, false},
+	} {
+		f := &Filter{Must: []Condition{c.cond}}
+		if bound := compile(t, texts.Bind(f)).Match(doc); bound != c.bound {
+			t.Errorf("%d: %+v with indexes: %v", i, c.cond, bound)
+		}
+		if plain := compile(t, f).Match(doc); plain != c.plain {
+			t.Errorf("%d: %+v without: %v", i, c.cond, plain)
+		}
+	}
+	if f := (&Filter{}); texts.Bind(nil) != nil || Texts(nil).Bind(f) != f {
+		t.Error("nothing to bind")
+	}
+}
+
 // FuzzMatch: no key and no valid payload makes Compile or Match fail otherwise
 // than by ErrFilter; a condition and its must_not never agree.
 func FuzzMatch(f *testing.F) {
@@ -305,8 +377,14 @@ func FuzzMatch(f *testing.F) {
 		}
 		p := &point{doc: doc}
 		inner := Filter{Must: []Condition{IsEmpty{"b"}}}
+		words, err := analysis.New(analysis.Params{Tokenizer: analysis.Prefix, Lowercase: true})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, c := range []Condition{Match{Key(key), scalarOf(s)}, MatchAny{Key(key), []Scalar{scalarOf(n)}, true},
-			Range{Key: Key(key)}, IsNull{Key(key)}, IsEmpty{Key(key)}, Nested{Key(key), inner}} {
+			Range{Key: Key(key)}, IsNull{Key(key)}, IsEmpty{Key(key)}, Nested{Key(key), inner},
+			Prefix{Key(key), s}, Substring{Key(key), s}, Text{Key: Key(key), Words: s}, Text{Key: Key(key), Words: s, Mode: analysis.Any}, Text{Key: Key(key), Words: s, With: words},
+			ValuesCount{Key: Key(key), LT: new(uint64(n))}, GeoRadius{Key(key), Place{}, 1e6}, GeoPolygon{Key: Key(key), Exterior: []Place{{0, 0}, {10, 0}, {0, 10}}}} {
 			yes, err := Compile(&Filter{Must: []Condition{c}})
 			if err != nil {
 				if !errors.Is(err, ErrFilter) {

@@ -2,13 +2,14 @@ package filter
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // scope is what conditions are asked of: a point, or one element of a list of
-// the point (point is nil then: has_id and has_vector hold for no element).
+// the point (point is nil then: has_id, has_vector and slice hold for no element).
 type scope struct {
 	point  Subject
 	root   payload.Value
@@ -52,12 +53,18 @@ func (n *node) match(s *scope) bool {
 		return n.group.match(s)
 	case hasID:
 		return s.point != nil && containsID(n.ids, s.point.ID())
+	case inSlice:
+		return s.point != nil && SliceOf(s.point.ID(), n.total) == uint32(n.num)
 	case hasVector:
 		return s.point != nil && s.point.HasVector(n.str)
 	case isEmpty:
 		return !n.some(s, Filled)
 	case isNull:
 		return n.some(s, Null)
+	case counts:
+		return n.counted(s)
+	case words:
+		return n.found(s)
 	default:
 		return n.matchAt(s)
 	}
@@ -79,6 +86,33 @@ func (n *node) matchAt(s *scope) bool {
 		return ok && n.holds(v)
 	}
 	return !n.path.WalkValue(s.value(), func(v payload.Value) bool { return !n.holds(v) })
+}
+
+// counted tells whether the size of a value at the path is inside the bounds.
+func (n *node) counted(s *scope) bool {
+	any, holds := false, false
+	n.path.WalkValue(s.value(), func(v payload.Value) bool {
+		any, holds = true, n.sizes.holds(Size(v))
+		return !holds
+	})
+	return holds || !any && n.sizes.holds(0)
+}
+
+// found tells whether the texts at the path have the words of the query.
+func (n *node) found(s *scope) bool {
+	search := n.query.Search()
+	n.path.WalkValue(s.value(), func(v payload.Value) bool {
+		if v.Kind() == payload.String {
+			search.Add(v.Str())
+		}
+		for e := range v.Elements() {
+			if e.Kind() == payload.String {
+				search.Add(e.Str())
+			}
+		}
+		return !search.Found()
+	})
+	return search.Found()
 }
 
 // holds tells whether v, or one of its elements if it is a list, satisfies the
@@ -123,6 +157,15 @@ func (n *node) holdsScalar(v payload.Value) bool {
 	case inRange:
 		f, ok := v.Number()
 		return ok && n.bounds.holds(f)
+	case inArea:
+		at, ok := PlaceOf(v)
+		return ok && n.area(at)
+	case begins:
+		return k == payload.String && strings.HasPrefix(v.Str(), n.str)
+	case contains:
+		return k == payload.String && strings.Contains(v.Str(), n.str)
+	case anyPart:
+		return k == payload.String && slices.ContainsFunc(n.strs, func(part string) bool { return strings.Contains(v.Str(), part) })
 	case inTime:
 		us, ok := payload.Micros(v.Str())
 		return ok && n.span.holds(us)
@@ -162,6 +205,18 @@ func Null(v payload.Value) bool {
 		}
 	}
 	return v.Kind() == payload.Null
+}
+
+// Size is the number of elements that values_count is about.
+func Size(v payload.Value) uint64 {
+	switch v.Kind() {
+	case payload.Null:
+		return 0
+	case payload.List:
+		return uint64(v.Len())
+	default:
+		return 1
+	}
 }
 
 func containsID(sorted []topology.PointID, id topology.PointID) bool {

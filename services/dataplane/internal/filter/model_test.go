@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -145,6 +147,19 @@ func parseCondition(t testing.TB, c map[string]any) Condition {
 				}
 			}
 			return r
+		case "values_count":
+			vc := ValuesCount{Key: key(c)}
+			for b, to := range map[string]**uint64{"gt": &vc.GT, "gte": &vc.GTE, "lt": &vc.LT, "lte": &vc.LTE} {
+				if n, ok := v.(map[string]any)[b].(int64); ok {
+					*to = new(uint64(n))
+				}
+			}
+			return vc
+		case "slice":
+			m := v.(map[string]any)
+			return Slice{Total: uint32(m["total"].(int64)), Index: uint32(m["index"].(int64))}
+		case "geo_bounding_box", "geo_radius", "geo_polygon":
+			return parseGeo(key(c), k, v.(map[string]any))
 		case "is_empty":
 			return IsEmpty{Key: key(v)}
 		case "is_null":
@@ -164,7 +179,38 @@ func parseCondition(t testing.TB, c map[string]any) Condition {
 	return parseFilter(t, c)
 }
 
+func parseGeo(key Key, kind string, m map[string]any) Condition {
+	at := func(v any) Place {
+		lon, _ := number(v.(map[string]any)["lon"])
+		lat, _ := number(v.(map[string]any)["lat"])
+		return Place{lon, lat}
+	}
+	ring := func(v any) (out []Place) {
+		for _, p := range v.(map[string]any)["points"].([]any) {
+			out = append(out, at(p))
+		}
+		return out
+	}
+	switch kind {
+	case "geo_bounding_box":
+		return GeoBox{key, at(m["top_left"]), at(m["bottom_right"])}
+	case "geo_radius":
+		radius, _ := number(m["radius"])
+		return GeoRadius{key, at(m["center"]), radius}
+	}
+	p := GeoPolygon{Key: key, Exterior: ring(m["exterior"])}
+	for _, hole := range m["interiors"].([]any) {
+		p.Interiors = append(p.Interiors, ring(hole))
+	}
+	return p
+}
+
 func parseMatch(key Key, m map[string]any) Condition {
+	for part, c := range map[string]Condition{"prefix": Prefix{key, str(m["prefix"])}, "substring": Substring{key, str(m["substring"])}} {
+		if _, ok := m[part]; ok {
+			return c
+		}
+	}
 	if v, ok := m["value"]; ok {
 		return Match{Key: key, Value: scalarOf(v)}
 	}
@@ -188,6 +234,11 @@ func scalarOf(v any) Scalar {
 	default:
 		return Scalar{Kind: BoolScalar, Bool: v.(bool)}
 	}
+}
+
+func str(v any) string {
+	s, _ := v.(string)
+	return s
 }
 
 func pointID(v any) topology.PointID {
@@ -271,8 +322,127 @@ func modelCondition(c Condition, p *point, at map[string]any) bool {
 			n := at.UnixMicro()
 			return err == nil && (c.GT == nil || n > *c.GT) && (c.GTE == nil || n >= *c.GTE) && (c.LT == nil || n < *c.LT) && (c.LTE == nil || n <= *c.LTE)
 		})
+	case ValuesCount:
+		return modelCount(c, at)
+	case Slice:
+		return p != nil && SliceOf(p.id, c.Total) == c.Index // TestOracle knows the hash
+	case Prefix:
+		return modelText(at, c.Key, func(s string) bool { return strings.Index(s, c.Text) == 0 })
+	case Substring:
+		return modelText(at, c.Key, func(s string) bool { return strings.Contains(s, c.Text) })
+	case Text:
+		return modelText(at, c.Key, func(s string) bool {
+			if c.Mode != analysis.Any {
+				return strings.Contains(s, c.Words)
+			}
+			return slices.ContainsFunc(strings.Fields(c.Words), func(w string) bool { return strings.Contains(s, w) })
+		})
+	case GeoBox, GeoRadius, GeoPolygon:
+		return modelPlace(at, c)
 	}
 	panic(fmt.Sprintf("condition %T", c))
+}
+
+func modelText(at map[string]any, key Key, pass func(string) bool) bool {
+	return slices.ContainsFunc(modelFlat(at, string(key)), func(v any) bool {
+		s, ok := v.(string)
+		return ok && pass(s)
+	})
+}
+
+func modelCount(c ValuesCount, at map[string]any) bool {
+	values := modelGet(at, string(c.Key))
+	if len(values) == 0 {
+		values = []any{nil}
+	}
+	return slices.ContainsFunc(values, func(v any) bool {
+		n := uint64(1)
+		if l, ok := v.([]any); ok {
+			n = uint64(len(l))
+		} else if v == nil {
+			n = 0
+		}
+		return (c.GT == nil || n > *c.GT) && (c.GTE == nil || n >= *c.GTE) && (c.LT == nil || n < *c.LT) && (c.LTE == nil || n <= *c.LTE)
+	})
+}
+
+// modelPlace finds objects anywhere among the values and their elements.
+func modelPlace(at map[string]any, c Condition) bool {
+	var key Key
+	var holds func(x, y float64) bool
+	switch c := c.(type) {
+	case GeoBox:
+		key, holds = c.Key, func(x, y float64) bool {
+			w, e := x > c.TopLeft.Lon, x < c.BottomRight.Lon
+			over := c.TopLeft.Lon > c.BottomRight.Lon
+			return (w && e || over && (w || e)) && c.BottomRight.Lat < y && y < c.TopLeft.Lat
+		}
+	case GeoRadius:
+		key, holds = c.Key, func(x, y float64) bool {
+			unit := func(p Place) [3]float64 {
+				a, b := p.Lon*math.Pi/180, p.Lat*math.Pi/180
+				return [3]float64{math.Cos(b) * math.Cos(a), math.Cos(b) * math.Sin(a), math.Sin(b)}
+			}
+			u, v := unit(c.Center), unit(Place{x, y})
+			return 2*EarthRadius*math.Asin(min(1, math.Sqrt(math.Pow(u[0]-v[0], 2)+math.Pow(u[1]-v[1], 2)+math.Pow(u[2]-v[2], 2))/2)) < c.Radius
+		}
+	case GeoPolygon:
+		key, holds = c.Key, func(x, y float64) bool {
+			in := modelRing(c.Exterior, x, y) == 1
+			for _, hole := range c.Interiors {
+				in = in && modelRing(hole, x, y) == -1
+			}
+			return in
+		}
+	}
+	for _, v := range modelGet(at, string(key)) {
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
+		}
+		for _, e := range list {
+			o, _ := e.(map[string]any)
+			x, ok := number(o["lon"])
+			y, also := number(o["lat"])
+			if ok && also && math.Abs(x) <= 180 && math.Abs(y) <= 90 && holds(x, y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// modelRing is 1 inside, 0 on the border, -1 outside: by exact fractions, along a
+// line to the north.
+func modelRing(ring []Place, x, y float64) int {
+	rat := func(f float64) *big.Rat { return new(big.Rat).SetFloat64(f) }
+	in := -1
+	for i := range ring {
+		a, b := ring[i], ring[(i+1)%len(ring)]
+		if a.Lon > b.Lon {
+			a, b = b, a
+		}
+		if a.Lon == b.Lon {
+			if x == a.Lon && y >= min(a.Lat, b.Lat) && y <= max(a.Lat, b.Lat) {
+				return 0
+			}
+			continue
+		}
+		if x < a.Lon || x > b.Lon {
+			continue
+		}
+		share := new(big.Rat).Quo(new(big.Rat).Sub(rat(x), rat(a.Lon)), new(big.Rat).Sub(rat(b.Lon), rat(a.Lon)))
+		edge := new(big.Rat).Add(rat(a.Lat), share.Mul(share, new(big.Rat).Sub(rat(b.Lat), rat(a.Lat))))
+		switch edge.Cmp(rat(y)) {
+		case 0:
+			return 0
+		case 1:
+			if x < b.Lon {
+				in = -in
+			}
+		}
+	}
+	return in
 }
 
 func modelEqual(s Scalar, v any) bool {

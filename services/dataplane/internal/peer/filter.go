@@ -3,6 +3,7 @@ package peer
 import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -73,7 +74,7 @@ func conditionOf(c *qdrant.Condition) (filter.Condition, error) {
 		}
 		return filter.Nested{Key: filter.Key(o.Nested.GetKey()), Filter: *inner}, nil
 	case *qdrant.Condition_Slice:
-		return nil, fault.Missing("filter condition slice")
+		return filter.Slice{Total: o.Slice.GetTotal(), Index: o.Slice.GetIndex()}, nil
 	}
 	return nil, fault.New(fault.Malformed, "a filter condition is empty")
 }
@@ -102,16 +103,18 @@ func fieldOf(f *qdrant.FieldCondition) (filter.Condition, error) {
 	if f.IsNull != nil {
 		any = append(any, negated(filter.IsNull{Key: key}, !f.GetIsNull()))
 	}
-	for _, u := range []struct {
-		set  bool
-		name string
-	}{
-		{f.GetGeoBoundingBox() != nil, "geo_bounding_box"}, {f.GetGeoRadius() != nil, "geo_radius"},
-		{f.GetGeoPolygon() != nil, "geo_polygon"}, {f.GetValuesCount() != nil, "values_count"},
-	} {
-		if u.set {
-			return nil, fault.Missing("filter condition " + u.name)
-		}
+	if c := f.GetValuesCount(); c != nil {
+		any = append(any, filter.ValuesCount{Key: key, GT: c.Gt, GTE: c.Gte, LT: c.Lt, LTE: c.Lte})
+	}
+	if b := f.GetGeoBoundingBox(); b != nil {
+		any = append(any, filter.GeoBox{Key: key, TopLeft: placeOf(b.GetTopLeft()), BottomRight: placeOf(b.GetBottomRight())})
+	}
+	if r := f.GetGeoRadius(); r != nil {
+		any = append(any, filter.GeoRadius{Key: key, Center: placeOf(r.GetCenter()), Radius: float64(r.GetRadius())})
+	}
+	if p := f.GetGeoPolygon(); p != nil {
+		ring := func(l *qdrant.GeoLineString) []filter.Place { return each(l.GetPoints(), placeOf) }
+		any = append(any, filter.GeoPolygon{Key: key, Exterior: ring(p.GetExterior()), Interiors: each(p.GetInteriors(), ring)})
 	}
 	switch len(any) {
 	case 0:
@@ -156,10 +159,22 @@ func matchOf(key filter.Key, m *qdrant.Match) (filter.Condition, error) {
 		return filter.MatchAny{Key: key, Values: each(o.ExceptKeywords.GetStrings(), text), Except: true}, nil
 	case *qdrant.Match_ExceptIntegers:
 		return filter.MatchAny{Key: key, Values: each(o.ExceptIntegers.GetIntegers(), number), Except: true}, nil
-	case *qdrant.Match_Text, *qdrant.Match_TextAny, *qdrant.Match_Phrase, *qdrant.Match_Prefix, *qdrant.Match_Substring:
-		return nil, fault.Missing("full-text match")
+	case *qdrant.Match_Text:
+		return filter.Text{Key: key, Words: o.Text, Mode: analysis.All}, nil
+	case *qdrant.Match_TextAny:
+		return filter.Text{Key: key, Words: o.TextAny, Mode: analysis.Any}, nil
+	case *qdrant.Match_Phrase:
+		return filter.Text{Key: key, Words: o.Phrase, Mode: analysis.Phrase}, nil
+	case *qdrant.Match_Prefix:
+		return filter.Prefix{Key: key, Text: o.Prefix}, nil
+	case *qdrant.Match_Substring:
+		return filter.Substring{Key: key, Text: o.Substring}, nil
 	}
 	return nil, fault.New(fault.Malformed, "the match on key %q has no value", string(key))
+}
+
+func placeOf(p *qdrant.GeoPoint) filter.Place {
+	return filter.Place{Lon: p.GetLon(), Lat: p.GetLat()}
 }
 
 func each[A, B any](in []A, f func(A) B) []B {

@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
-	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/schema"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -16,8 +16,8 @@ func Settings(s *shardv1.Settings) ([]byte, error) {
 }
 
 // Fields reads out of such settings which payload fields the engine is to index,
-// by key. A type that this build does not know is left out: the field is read
-// without an index then.
+// by key. What this build does not know is left out: the field is read without an
+// index then.
 func Fields(settings []byte) ([]query.FieldIndex, error) {
 	var s shardv1.Settings
 	if err := proto.Unmarshal(settings, &s); err != nil {
@@ -25,26 +25,9 @@ func Fields(settings []byte) ([]query.FieldIndex, error) {
 	}
 	out := make([]query.FieldIndex, 0, len(s.GetPayloadIndexes()))
 	for key, p := range s.GetPayloadIndexes() {
-		f := query.FieldIndex{Key: key}
-		switch o := p.GetIndexParams().(type) {
-		case *qdrant.PayloadIndexParams_KeywordIndexParams:
-			f.Type = query.KeywordField
-		case *qdrant.PayloadIndexParams_IntegerIndexParams:
-			f.Type = query.IntegerField
-			f.Lookup = o.IntegerIndexParams.Lookup == nil || *o.IntegerIndexParams.Lookup
-			f.Range = o.IntegerIndexParams.Range == nil || *o.IntegerIndexParams.Range
-		case *qdrant.PayloadIndexParams_FloatIndexParams:
-			f.Type = query.FloatField
-		case *qdrant.PayloadIndexParams_BoolIndexParams:
-			f.Type = query.BoolField
-		case *qdrant.PayloadIndexParams_DatetimeIndexParams:
-			f.Type = query.DatetimeField
-		case *qdrant.PayloadIndexParams_UuidIndexParams:
-			f.Type = query.UUIDField
-		default:
-			continue
+		if f, err := schema.Field(key, p); err == nil {
+			out = append(out, f)
 		}
-		out = append(out, f)
 	}
 	slices.SortFunc(out, func(a, b query.FieldIndex) int { return cmp.Compare(a.Key, b.Key) })
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -54,8 +55,8 @@ func TestSettings(t *testing.T) {
 	}
 	got, err := Fields(b)
 	want := []query.FieldIndex{{Key: "b", Type: query.BoolField}, {Key: "d", Type: query.DatetimeField}, {Key: "f", Type: query.FloatField},
-		{Key: "i", Type: query.IntegerField, Lookup: true, Range: true}, {Key: "k", Type: query.KeywordField}, {Key: "r", Type: query.IntegerField, Range: true},
-		{Key: "u", Type: query.UUIDField}}
+		{Key: "i", Type: query.IntegerField, Lookup: true, Range: true}, {Key: "k", Type: query.KeywordField, Tenant: true}, {Key: "r", Type: query.IntegerField, Range: true},
+		{Key: "t", Type: query.TextField, Text: analysis.Params{Tokenizer: analysis.Word, Lowercase: true}}, {Key: "u", Type: query.UUIDField}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}

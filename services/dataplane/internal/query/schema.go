@@ -4,12 +4,13 @@ import (
 	"cmp"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 )
 
 // FieldType is what an index on a payload field understands.
 type FieldType uint8
 
-// The types of field indexes.
+// The types of field indexes. Files keep the numbers.
 const (
 	KeywordField  FieldType = iota + 1 // texts, equality
 	IntegerField                       // integers: equality if Lookup, numbers in a range if Range
@@ -17,14 +18,33 @@ const (
 	BoolField                          // equality
 	DatetimeField                      // texts that payload.Micros reads, in a range
 	UUIDField                          // texts that are UUIDs, equality
+	GeoField                           // places, in an area
+	TextField                          // words of texts, as Text cuts them
 )
 
 // FieldIndex asks for an index on a payload path. It changes how fast filters
-// are, never what they answer.
+// are; one on text also what conditions on words mean (filter.Texts).
 type FieldIndex struct {
 	Key           string
 	Type          FieldType
-	Lookup, Range bool // IntegerField only
+	Lookup, Range bool            // IntegerField only
+	Text          analysis.Params // TextField only
+
+	// What follows is about the layout of a segment, not about the index.
+
+	// Tenant: points of one value are searched together; Principal: filters mostly
+	// name a range of it.
+	Tenant, Principal bool
+	// NoGraph: its values get no links of their own in graphs.
+	NoGraph bool
+	// OnDisk: the index is read from the disk as it is needed.
+	OnDisk bool
+}
+
+// Index is f without what an index does not depend on.
+func (f FieldIndex) Index() FieldIndex {
+	f.Tenant, f.Principal, f.NoGraph, f.OnDisk = false, false, false, false
+	return f
 }
 
 // Order asks for points by a field of numbers or of points in time, from From on,

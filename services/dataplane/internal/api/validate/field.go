@@ -1,11 +1,14 @@
 package validate
 
 import (
+	"errors"
 	"math"
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/schema"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -13,7 +16,7 @@ import (
 const MaxFieldBytes = 1024
 
 // fieldTypes are the types of indexes by their public numbers, with empty
-// parameters. What is not built says so.
+// parameters.
 func fieldTypes() map[qdrant.FieldType]*qdrant.PayloadIndexParams {
 	return map[qdrant.FieldType]*qdrant.PayloadIndexParams{
 		qdrant.FieldType_FieldTypeKeyword:  {IndexParams: &qdrant.PayloadIndexParams_KeywordIndexParams{KeywordIndexParams: &qdrant.KeywordIndexParams{}}},
@@ -55,13 +58,15 @@ func FieldIndex(r *qdrant.CreateFieldIndexCollection) (*qdrant.PayloadIndexParam
 		return nil, unable("field_schema is missing: name the type of the index on %s", quoted(r.GetFieldName()))
 	}
 	var c Check
-	switch t := typeOf(params); t {
-	case "text", "geo":
-		return nil, fault.Missing("payload index of type `" + t + "`")
-	case "integer":
-		if p := params.GetIntegerIndexParams(); p.Lookup != nil && p.Range != nil && !*p.Lookup && !*p.Range {
-			c.Add("field_schema", "lookup and range are both false, at least one must be true")
-		}
+	if p := params.GetIntegerIndexParams(); p != nil && p.Lookup != nil && p.Range != nil && !*p.Lookup && !*p.Range {
+		c.Add("field_schema", "lookup and range are both false, at least one must be true")
+	}
+	if t := params.GetTextIndexParams().GetTokenizer(); qdrant.TokenizerType_name[int32(t)] == "" {
+		c.Add("field_schema.tokenizer", "value %d invalid, must be prefix, whitespace, word or multilingual", int32(t))
+	} else if _, err := schema.Field(r.GetFieldName(), params); errors.Is(err, analysis.ErrParams) {
+		c.Add("field_schema", "%v", err)
+	} else if err != nil {
+		return nil, err
 	}
 	m := params.ProtoReflect()
 	inner := m.Get(m.WhichOneof(m.Descriptor().Oneofs().ByName("index_params"))).Message()

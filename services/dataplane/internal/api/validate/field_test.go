@@ -1,10 +1,12 @@
 package validate
 
 import (
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -13,6 +15,9 @@ func TestFieldIndex(t *testing.T) {
 		return &qdrant.PayloadIndexParams{IndexParams: &qdrant.PayloadIndexParams_IntegerIndexParams{IntegerIndexParams: p}}
 	}
 	type in = qdrant.CreateFieldIndexCollection
+	words := func(p *qdrant.TextIndexParams) *in {
+		return &in{FieldName: "a", FieldIndexParams: &qdrant.PayloadIndexParams{IndexParams: &qdrant.PayloadIndexParams_TextIndexParams{TextIndexParams: p}}}
+	}
 	for name, c := range map[string]struct {
 		r      *in
 		reason fault.Reason
@@ -33,8 +38,23 @@ func TestFieldIndex(t *testing.T) {
 			"Validation error in body: [field_schema.memory: value 9 invalid, must be cold, cached or pinned]"},
 		"no memory": {&in{FieldName: "a", FieldIndexParams: integer(&qdrant.IntegerIndexParams{Memory: qdrant.Memory_MemoryUnknown.Enum()})}, fault.Validation,
 			"Validation error in body: [field_schema.memory: value 0 invalid, must be cold, cached or pinned]"},
-		"text": {&in{FieldName: "a", FieldType: qdrant.FieldType_FieldTypeText.Enum()}, fault.NotBuilt, "payload index of type `text` is not built yet"},
-		"geo":  {&in{FieldName: "a", FieldType: qdrant.FieldType_FieldTypeGeo.Enum()}, fault.NotBuilt, "payload index of type `geo` is not built yet"},
+		"text": {&in{FieldName: "a", FieldType: qdrant.FieldType_FieldTypeText.Enum()}, 0, ""},
+		"geo":  {&in{FieldName: "a", FieldType: qdrant.FieldType_FieldTypeGeo.Enum()}, 0, ""},
+		"all of text": {words(&qdrant.TextIndexParams{Tokenizer: qdrant.TokenizerType_Prefix, Lowercase: new(false), MinTokenLen: new(uint64(2)), MaxTokenLen: new(uint64(9)),
+			Stopwords: &qdrant.StopwordsSet{Languages: []string{"english", "german"}, Custom: []string{"x"}}, PhraseMatching: new(true), AsciiFolding: new(true),
+			Stemmer: &qdrant.StemmingAlgorithm{StemmingParams: &qdrant.StemmingAlgorithm_Snowball{Snowball: &qdrant.SnowballParams{Language: "english"}}},
+			OnDisk:  new(true), EnableHnsw: new(false), Memory: qdrant.Memory_Pinned.Enum()}), 0, ""},
+		"lengths": {words(&qdrant.TextIndexParams{MinTokenLen: new(uint64(9)), MaxTokenLen: new(uint64(2))}), fault.Validation,
+			"Validation error in body: [field_schema: invalid text parameters: min_token_len 9 is above max_token_len 2]"},
+		"huge length": {words(&qdrant.TextIndexParams{MaxTokenLen: new(uint64(math.MaxUint64))}), fault.Validation,
+			"Validation error in body: [field_schema: invalid text parameters: max_token_len 65537, must be from 0 to 65536]"},
+		"tokenizer": {words(&qdrant.TextIndexParams{Tokenizer: 77}), fault.Validation,
+			"Validation error in body: [field_schema.tokenizer: value 77 invalid, must be prefix, whitespace, word or multilingual]"},
+		"tokenizer of code": {words(&qdrant.TextIndexParams{Tokenizer: qdrant.TokenizerType_Code}), fault.NotBuilt, "tokenizer `code` is not built yet"},
+		"scoring":           {words(&qdrant.TextIndexParams{Scoring: &qdrant.TextScoringParams{}}), fault.NotBuilt, "payload index parameter `scoring` is not built yet"},
+		"nested":            {&in{FieldName: "a", FieldIndexParams: integer(&qdrant.IntegerIndexParams{Nested: new("b")})}, fault.NotBuilt, "payload index parameter `nested` is not built yet"},
+		"stop words": {words(&qdrant.TextIndexParams{Stopwords: &qdrant.StopwordsSet{Languages: []string{"klingon"}}}), fault.Validation,
+			"Validation error in body: [field_schema: invalid text parameters: stopwords.languages: \"klingon\" is not one of " + strings.Join(analysis.StopLanguages(), ", ") + "]"},
 		"path": {&in{FieldName: "a..b", FieldType: qdrant.FieldType_FieldTypeBool.Enum()}, fault.Malformed, `Invalid json path: "a..b"`},
 	} {
 		t.Run(name, func(t *testing.T) {

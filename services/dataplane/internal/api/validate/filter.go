@@ -72,7 +72,13 @@ func condition(c *Check, cond *qdrant.Condition, depth int) error {
 	case *qdrant.Condition_HasVector:
 		return nil
 	case *qdrant.Condition_Slice:
-		return fault.Missing("filter condition `slice`")
+		total, index := o.Slice.GetTotal(), o.Slice.GetIndex()
+		if total < 1 {
+			c.Add("filter.slice.total", "value %d invalid, must be 1 or larger", total)
+		} else if index >= total {
+			c.Add("filter.slice.index", "value %d invalid, must be below total %d", index, total)
+		}
+		return nil
 	}
 	return unable("Malformed condition: it holds none of the known kinds")
 }
@@ -83,8 +89,8 @@ func nested(c *Check, f *qdrant.Filter, depth int) error {
 	for _, list := range [][]*qdrant.Condition{f.GetMust(), f.GetShould(), f.GetMustNot(), f.GetMinShould().GetConditions()} {
 		for _, cond := range list {
 			switch cond.GetConditionOneOf().(type) {
-			case *qdrant.Condition_HasId, *qdrant.Condition_HasVector:
-				return fault.BadInput("a nested filter cannot hold has_id or has_vector")
+			case *qdrant.Condition_HasId, *qdrant.Condition_HasVector, *qdrant.Condition_Slice:
+				return fault.BadInput("a nested filter cannot hold has_id, has_vector or slice")
 			}
 		}
 	}
@@ -96,21 +102,12 @@ func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
 	if err := Key(f.GetKey()); err != nil {
 		return err
 	}
-	for _, later := range []struct {
-		name string
-		set  bool
-	}{
-		{"geo_bounding_box", f.GetGeoBoundingBox() != nil}, {"geo_radius", f.GetGeoRadius() != nil}, {"geo_polygon", f.GetGeoPolygon() != nil},
-		{"values_count", f.GetValuesCount() != nil},
-	} {
-		if later.set {
-			return fault.Missing(fmt.Sprintf("filter condition `%s`", later.name))
-		}
-	}
 	m, r, span := f.GetMatch(), f.GetRange(), f.GetDatetimeRange()
-	if m == nil && r == nil && span == nil && f.IsEmpty == nil && f.IsNull == nil {
+	if m == nil && r == nil && span == nil && f.IsEmpty == nil && f.IsNull == nil && f.GetValuesCount() == nil &&
+		f.GetGeoBoundingBox() == nil && f.GetGeoRadius() == nil && f.GetGeoPolygon() == nil {
 		c.Add("filter", "At least one field condition must be specified")
 	}
+	area(c, f)
 	if r != nil {
 		for _, b := range []*float64{r.Gt, r.Gte, r.Lt, r.Lte} {
 			if b != nil && math.IsNaN(*b) {
@@ -129,21 +126,57 @@ func fieldCondition(c *Check, f *qdrant.FieldCondition) error {
 	return nil
 }
 
+// maxRing is how many points a ring has at most.
+const maxRing = 10_000
+
+// area checks the places of the conditions on one key.
+func area(c *Check, f *qdrant.FieldCondition) {
+	place := func(name string, p *qdrant.GeoPoint) {
+		if p == nil {
+			c.Add(name, "is missing")
+			return
+		}
+		between(c, name+".lon", p.GetLon(), -180, 180)
+		between(c, name+".lat", p.GetLat(), -90, 90)
+	}
+	ring := func(name string, l *qdrant.GeoLineString) {
+		points := l.GetPoints()
+		n := len(points)
+		if n < 4 || n > maxRing {
+			c.Add(name, "has %d points, must be from 4 to %d", n, maxRing)
+			return
+		}
+		for i, p := range points {
+			place(fmt.Sprintf("%s.points[%d]", name, i), p)
+		}
+		if first, last := points[0], points[n-1]; first.GetLon() != last.GetLon() || first.GetLat() != last.GetLat() {
+			c.Add(name, "is not closed: the last point must equal the first")
+		}
+	}
+	if b := f.GetGeoBoundingBox(); b != nil {
+		place("filter.geo_bounding_box.top_left", b.GetTopLeft())
+		place("filter.geo_bounding_box.bottom_right", b.GetBottomRight())
+	}
+	if r := f.GetGeoRadius(); r != nil {
+		place("filter.geo_radius.center", r.GetCenter())
+		if m := r.GetRadius(); !(m >= 0) {
+			c.Add("filter.geo_radius.radius", "value %s invalid, must be 0 or larger", show(m))
+		}
+	}
+	if p := f.GetGeoPolygon(); p != nil {
+		ring("filter.geo_polygon.exterior", p.GetExterior())
+		for i, hole := range p.GetInteriors() {
+			ring(fmt.Sprintf("filter.geo_polygon.interiors[%d]", i), hole)
+		}
+	}
+}
+
 func match(m *qdrant.Match) error {
 	switch m.GetMatchValue().(type) {
 	case *qdrant.Match_Keyword, *qdrant.Match_Integer, *qdrant.Match_Boolean, *qdrant.Match_Keywords, *qdrant.Match_Integers,
-		*qdrant.Match_ExceptKeywords, *qdrant.Match_ExceptIntegers:
+		*qdrant.Match_ExceptKeywords, *qdrant.Match_ExceptIntegers, *qdrant.Match_Text, *qdrant.Match_TextAny, *qdrant.Match_Phrase,
+		*qdrant.Match_Prefix, *qdrant.Match_Substring:
 		return nil
-	case *qdrant.Match_Text:
-		return fault.Missing("filter condition `match.text`")
-	case *qdrant.Match_TextAny:
-		return fault.Missing("filter condition `match.text_any`")
-	case *qdrant.Match_Phrase:
-		return fault.Missing("filter condition `match.phrase`")
-	case *qdrant.Match_Prefix:
-		return fault.Missing("filter condition `match.prefix`")
-	case *qdrant.Match_Substring:
-		return fault.Missing("filter condition `match.substring`")
 	}
 	return unable("Malformed Match condition: it holds no value")
 }

@@ -36,7 +36,17 @@ func TestFilter(t *testing.T) {
 	for range filter.MaxDepth + 1 {
 		deep = must(sub(deep))
 	}
-	missing := func(kind string) string { return "filter condition `" + kind + "` is not built yet" }
+	at := func(lon, lat float64) *qdrant.GeoPoint { return &qdrant.GeoPoint{Lon: lon, Lat: lat} }
+	ring := func(lats ...float64) *qdrant.GeoLineString {
+		out := &qdrant.GeoLineString{}
+		for i, lat := range append(lats, lats[0]) {
+			out.Points = append(out.Points, at(float64(i%len(lats)), lat))
+		}
+		return out
+	}
+	slice := func(total, index uint32) *qdrant.Condition {
+		return &qdrant.Condition{ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{Total: total, Index: index}}}
+	}
 	for _, c := range []struct {
 		name   string
 		f      *qdrant.Filter
@@ -64,21 +74,33 @@ func TestFilter(t *testing.T) {
 		{"unset", must(&qdrant.Condition{}), fault.Malformed, "Malformed condition: it holds none of the known kinds"},
 		{"unset match", matching(&qdrant.Match{}), fault.Malformed, "Malformed Match condition: it holds no value"},
 		{"bad id", must(badID), fault.Malformed, "Unable to parse UUID: no id given: point id must be an unsigned integer or a UUID"},
-		{"id inside of nested", must(inside(must(id))), fault.InvalidArgument, "Wrong input: a nested filter cannot hold has_id or has_vector"},
+		{"id inside of nested", must(inside(must(id))), fault.InvalidArgument, "Wrong input: a nested filter cannot hold has_id, has_vector or slice"},
 		{"too deep", deep, fault.InvalidArgument, "Wrong input: the filter is nested deeper than 128 levels"},
-		{"text", matching(&qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}), fault.NotBuilt, missing("match.text")},
-		{"text_any", matching(&qdrant.Match{MatchValue: &qdrant.Match_TextAny{}}), fault.NotBuilt, missing("match.text_any")},
-		{"phrase", matching(&qdrant.Match{MatchValue: &qdrant.Match_Phrase{}}), fault.NotBuilt, missing("match.phrase")},
-		{"prefix", matching(&qdrant.Match{MatchValue: &qdrant.Match_Prefix{}}), fault.NotBuilt, missing("match.prefix")},
-		{"substring", matching(&qdrant.Match{MatchValue: &qdrant.Match_Substring{}}), fault.NotBuilt, missing("match.substring")},
-		{"box", must(field(&qdrant.FieldCondition{GeoBoundingBox: &qdrant.GeoBoundingBox{}})), fault.NotBuilt, missing("geo_bounding_box")},
-		{"radius", must(field(&qdrant.FieldCondition{GeoRadius: &qdrant.GeoRadius{}})), fault.NotBuilt, missing("geo_radius")},
-		{"polygon", must(field(&qdrant.FieldCondition{GeoPolygon: &qdrant.GeoPolygon{}})), fault.NotBuilt, missing("geo_polygon")},
-		{"count", must(field(&qdrant.FieldCondition{ValuesCount: &qdrant.ValuesCount{}})), fault.NotBuilt, missing("values_count")},
+		{"text", matching(&qdrant.Match{MatchValue: &qdrant.Match_Text{Text: "x"}}), 0, ""},
+		{"text_any", matching(&qdrant.Match{MatchValue: &qdrant.Match_TextAny{}}), 0, ""},
+		{"phrase", matching(&qdrant.Match{MatchValue: &qdrant.Match_Phrase{}}), 0, ""},
+		{"prefix", matching(&qdrant.Match{MatchValue: &qdrant.Match_Prefix{}}), 0, ""},
+		{"substring", matching(&qdrant.Match{MatchValue: &qdrant.Match_Substring{}}), 0, ""},
+		{"box", must(field(&qdrant.FieldCondition{GeoBoundingBox: &qdrant.GeoBoundingBox{TopLeft: at(170, 10), BottomRight: at(-170, -10)}})), 0, ""},
+		{"no corner", must(field(&qdrant.FieldCondition{GeoBoundingBox: &qdrant.GeoBoundingBox{TopLeft: at(181, 10)}})), fault.Validation,
+			body("filter.geo_bounding_box.top_left.lon: value 181.0 invalid, must be from -180.0 to 180.0; filter.geo_bounding_box.bottom_right: is missing")},
+		{"radius", must(field(&qdrant.FieldCondition{GeoRadius: &qdrant.GeoRadius{Center: at(0, 90)}})), 0, ""},
+		{"bad radius", must(field(&qdrant.FieldCondition{GeoRadius: &qdrant.GeoRadius{Center: at(0, math.NaN()), Radius: -1}})), fault.Validation,
+			body("filter.geo_radius.center.lat: value NaN invalid, must be from -90.0 to 90.0; filter.geo_radius.radius: value -1.0 invalid, must be 0 or larger")},
+		{"polygon", must(field(&qdrant.FieldCondition{GeoPolygon: &qdrant.GeoPolygon{Exterior: ring(0, 0, 0)}})), 0, ""},
+		{"few points", must(field(&qdrant.FieldCondition{GeoPolygon: &qdrant.GeoPolygon{Exterior: ring(0, 0)}})), fault.Validation,
+			body("filter.geo_polygon.exterior: has 3 points, must be from 4 to 10000")},
+		{"open ring", must(field(&qdrant.FieldCondition{GeoPolygon: &qdrant.GeoPolygon{Exterior: ring(0, 0, 0),
+			Interiors: []*qdrant.GeoLineString{{Points: []*qdrant.GeoPoint{at(0, 0), at(1, 1), at(2, 2), at(0, 1)}}}}})), fault.Validation,
+			body("filter.geo_polygon.interiors[0]: is not closed: the last point must equal the first")},
+		{"count", must(field(&qdrant.FieldCondition{ValuesCount: &qdrant.ValuesCount{Gte: new(uint64(1))}})), 0, ""},
 		{"datetime", must(field(&qdrant.FieldCondition{DatetimeRange: &qdrant.DatetimeRange{Gt: &timestamppb.Timestamp{Seconds: 1}}})), 0, ""},
 		{"no datetime", must(field(&qdrant.FieldCondition{DatetimeRange: &qdrant.DatetimeRange{Lte: &timestamppb.Timestamp{Seconds: 1 << 60}}})), fault.InvalidArgument,
 			"Wrong input: a bound of a datetime range is not a point in time of the years 1 to 9999"},
-		{"slice", must(&qdrant.Condition{ConditionOneOf: &qdrant.Condition_Slice{Slice: &qdrant.SliceCondition{}}}), fault.NotBuilt, missing("slice")},
+		{"slice", must(slice(3, 2)), 0, ""},
+		{"no slices", must(slice(0, 0)), fault.Validation, body("filter.slice.total: value 0 invalid, must be 1 or larger")},
+		{"slice too far", must(slice(3, 3)), fault.Validation, body("filter.slice.index: value 3 invalid, must be below total 3")},
+		{"slice inside of nested", must(inside(must(slice(2, 1)))), fault.InvalidArgument, "Wrong input: a nested filter cannot hold has_id, has_vector or slice"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wants(t, Filter(c.f), c.reason, c.text) })
 	}

@@ -2,18 +2,22 @@
 // which rows have which values. From them a filter becomes a set of rows that
 // holds at least every row which satisfies it; where the set is not exact the
 // filter is asked about each of its rows. So an index changes how fast an answer
-// is, never what it says.
+// is, never what it says. What an index on text changes is in the filter already,
+// since that is bound to it (filter.Texts).
 //
-// It lives in memory, is filled by whoever shows rows, and keeps nothing on a
-// disk. It reads values as package filter does: all values at the path, the
-// elements of lists one level deep.
+// A Set is of a tail, lives in memory and follows Put; or it is opened from the
+// files that a Builder made of rows that do not change (docs/format/fields.md). It
+// reads values as package filter does: all values at the path, the elements of
+// lists one level deep.
 //
-// Concurrency: one writer (Put), and no reader beside it; readers do not disturb
+// Concurrency: a tail has one writer (Put), and no reader beside it. What was
+// opened is immutable and read by many, without locks. Readers do not disturb
 // each other.
 package payload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,36 +26,84 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	doc "github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
-// Set is the indexes of a shard. The zero Set has none.
-type Set struct{ fields []*field }
+// Set is the indexes of a tail or of a sealed part. The zero Set has none.
+type Set struct {
+	fields []*field
+	sealed bool // opened: rows that are dead meanwhile are still in it
+}
 
 // field is the index on one path.
 type field struct {
 	query.FieldIndex
-	path doc.Path
-	name string // the path in its one text form
+	path     doc.Path
+	name     string             // the path in its one text form
+	analyzer *analysis.Analyzer // TextField
 
 	typed  *roaring.Bitmap // rows with a value of the type
 	filled *roaring.Bitmap // rows with a value that is_empty does not hold for
 	nulls  *roaring.Bitmap // rows that is_null holds for
+	mixed  *roaring.Bitmap // filled rows with more than one value, or with a null
 
-	words postings[string]    // KeywordField
-	ids   postings[uuid.UUID] // UUIDField
-	whole postings[int64]     // IntegerField with Lookup; BoolField, 1 is true
-	order *ranked             // by orderOf: IntegerField with Range, FloatField; by microseconds: DatetimeField
+	words inverted // nil, or by key: keyword, integer with lookup, bool, UUID; words of a text
+	order ordered  // nil, or by rank: integer with range, float, datetime, geo
+	lines *lines   // nil, or the words of each row in order: text with phrases, of an opened set
+
+	own   postings // words, of a tail
+	pairs *ranked  // order, of a tail
 }
 
-// Change makes the set that specs ask for. What was indexed the same way before
-// is shared with s; fresh has the rest, still empty: Put every row into it before
-// next is used. Errors: doc.ErrPath, filter.ErrFilter for a type that is unknown.
+// inverted is the rows by value.
+type inverted interface {
+	get(key string) posting
+	// prefixed visits the rows of all keys that begin so; each visits everything. Both
+	// in no order; a posting that was visited lasts until the next.
+	prefixed(prefix string, visit func(posting))
+	each(visit func(key string, p posting))
+}
+
+// ordered is pairs of value and row in ascending order.
+type ordered interface {
+	// count is how many pairs runs visits, without visiting them.
+	count(low, high int64) int
+	// runs visits the pairs with values in [low, high], ascending, some at a time.
+	runs(low, high int64, visit func([]pair))
+	// walk visits pairs in ascending order from a value on, or descending from it
+	// down, until visit answers false.
+	walk(from int64, down bool, visit func(pair) bool)
+}
+
+// Texts are the analyzers of those of specs that are on text: what filters are to
+// be bound to. Errors: doc.ErrPath, analysis.ErrParams.
+func Texts(specs []query.FieldIndex) (filter.Texts, error) {
+	out := filter.Texts{}
+	for _, spec := range specs {
+		if spec.Type != query.TextField {
+			continue
+		}
+		f, err := newField(spec)
+		if err != nil {
+			return nil, err
+		}
+		if out[f.name] == nil {
+			out[f.name] = f.analyzer
+		}
+	}
+	return out, nil
+}
+
+// Change makes the set that specs ask for, of a tail. What was indexed the same
+// way before is shared with s; fresh has the rest, still empty: Put every row into
+// it before next is used. Errors: doc.ErrPath, analysis.ErrParams,
+// filter.ErrFilter for a type that is unknown.
 func (s *Set) Change(specs []query.FieldIndex) (next, fresh *Set, err error) {
 	next, fresh = &Set{}, &Set{}
 	for _, spec := range specs {
-		if i := slices.IndexFunc(s.fields, func(f *field) bool { return f.FieldIndex == spec }); i >= 0 {
+		if i := slices.IndexFunc(s.fields, func(f *field) bool { return f.Index() == spec.Index() }); i >= 0 {
 			next.fields = append(next.fields, s.fields[i])
 			continue
 		}
@@ -59,57 +111,80 @@ func (s *Set) Change(specs []query.FieldIndex) (next, fresh *Set, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if f.keyed() {
+			f.own = postings{}
+			f.words = f.own
+		}
+		if f.ranks() {
+			f.pairs = &ranked{}
+			f.order = f.pairs
+		}
 		next.fields, fresh.fields = append(next.fields, f), append(fresh.fields, f)
 	}
 	return next, fresh, nil
 }
 
+// newField is the index before it has rows, or a place for them.
 func newField(spec query.FieldIndex) (*field, error) {
 	path, err := doc.ParsePath(spec.Key)
 	if err != nil {
 		return nil, err
 	}
-	f := &field{FieldIndex: spec, path: path, name: path.String(), typed: roaring.New(), filled: roaring.New(), nulls: roaring.New()}
-	switch spec.Type {
-	case query.KeywordField:
-		f.words = postings[string]{}
-	case query.UUIDField:
-		f.ids = postings[uuid.UUID]{}
-	case query.BoolField:
-		f.whole = postings[int64]{}
-	case query.FloatField, query.DatetimeField:
-		f.order = &ranked{}
-	case query.IntegerField:
-		if spec.Lookup {
-			f.whole = postings[int64]{}
-		}
-		if spec.Range {
-			f.order = &ranked{}
-		}
-	default:
+	f := &field{FieldIndex: spec, path: path, name: path.String(), typed: roaring.New(), filled: roaring.New(), nulls: roaring.New(), mixed: roaring.New()}
+	switch {
+	case spec.Type < query.KeywordField || spec.Type > query.TextField:
 		return nil, fmt.Errorf("%w: index on %q has the unknown type %d", filter.ErrFilter, spec.Key, spec.Type)
+	case spec.Type == query.TextField:
+		if f.analyzer, err = analysis.New(spec.Text); err != nil {
+			return nil, fmt.Errorf("index on %q: %w", spec.Key, err)
+		}
 	}
 	return f, nil
+}
+
+// keyed tells whether the index has rows by key.
+func (f *field) keyed() bool {
+	switch f.Type {
+	case query.KeywordField, query.UUIDField, query.BoolField, query.TextField:
+		return true
+	default:
+		return f.Type == query.IntegerField && f.Lookup
+	}
+}
+
+// ranks tells whether the index has rows by rank.
+func (f *field) ranks() bool {
+	switch f.Type {
+	case query.FloatField, query.DatetimeField, query.GeoField:
+		return true
+	default:
+		return f.Type == query.IntegerField && f.Range
+	}
 }
 
 // Empty tells that nothing is indexed.
 func (s *Set) Empty() bool { return len(s.fields) == 0 }
 
-// Count is how many rows have a value of its type, by the key of each index; rows in
-// but do not count, nil: all do.
-func (s *Set) Count(but *roaring.Bitmap) map[string]uint64 {
+// Specs are what is indexed.
+func (s *Set) Specs() []query.FieldIndex {
+	return each(s.fields, func(f *field) query.FieldIndex { return f.FieldIndex })
+}
+
+// Count is how many rows have a value of its type, by the key of each index; of an
+// opened set the dead ones too, unless live says which are not.
+func (s *Set) Count(live ...*roaring.Bitmap) map[string]uint64 {
 	out := make(map[string]uint64, len(s.fields))
 	for _, f := range s.fields {
 		out[f.Key] = f.typed.GetCardinality()
-		if but != nil {
-			out[f.Key] -= f.typed.AndCardinality(but)
+		for _, rows := range live {
+			out[f.Key] = f.typed.AndCardinality(rows)
 		}
 	}
 	return out
 }
 
-// Put replaces the payload of a row, old as it was put before, by fresh; nil is
-// a row without payload, or none. It keeps nothing of either.
+// Put replaces the payload of a row of a tail, old as it was put before, by fresh;
+// nil is a row without payload, or none. It keeps nothing of either.
 func (s *Set) Put(row uint32, old, fresh doc.Doc) {
 	for _, f := range s.fields {
 		was, had := old.Get(f.path.Top())
@@ -140,67 +215,109 @@ func (f *field) values(d doc.Doc, visit func(doc.Value)) {
 	})
 }
 
-func (f *field) set(row uint32, d doc.Doc) {
+// shape is what can be said of the values at a path without their type.
+type shape struct{ filled, null, mixed bool }
+
+func (f *field) shape(d doc.Doc) (s shape) {
+	values, elements := 0, 0
 	f.path.Walk(d, func(v doc.Value) bool {
-		if filter.Filled(v) {
-			f.filled.Add(row)
-		}
-		if filter.Null(v) {
-			f.nulls.Add(row)
-		}
+		values++
+		elements += int(filter.Size(v))
+		s.filled = s.filled || filter.Filled(v)
+		s.null = s.null || filter.Null(v)
 		return true
 	})
+	s.mixed = s.filled && (values > 1 || elements > 1 || s.null)
+	return s
+}
+
+func (f *field) set(row uint32, d doc.Doc) {
+	s := f.shape(d)
+	for _, b := range []struct {
+		is  bool
+		set *roaring.Bitmap
+	}{{s.filled, f.filled}, {s.null, f.nulls}, {s.mixed, f.mixed}} {
+		if b.is {
+			b.set.Add(row)
+		}
+	}
 	f.values(d, func(v doc.Value) {
-		if t, ok := f.read(v); ok {
+		if f.read(v, func(t value) { f.put(row, t) }) {
 			f.typed.Add(row)
-			f.put(row, t)
 		}
 	})
 }
 
 func (f *field) clear(row uint32, d doc.Doc) {
-	f.filled.Remove(row)
-	f.nulls.Remove(row)
-	f.typed.Remove(row)
-	f.values(d, func(v doc.Value) {
-		if t, ok := f.read(v); ok {
-			f.take(row, t)
-		}
-	})
+	for _, set := range []*roaring.Bitmap{f.filled, f.nulls, f.mixed, f.typed} {
+		set.Remove(row)
+	}
+	f.values(d, func(v doc.Value) { f.read(v, func(t value) { f.take(row, t) }) })
 }
 
-// value is a value as the index keeps it; which fields count says its type.
+// value is what an index keeps of a value.
 type value struct {
-	word  string
-	id    uuid.UUID
-	whole int64
-	is    bool // whole counts
-	rank  int64
+	key    string
+	is     bool // key counts
+	rank   int64
+	number float64
 }
 
-// read tells whether v is of the index's type, and what is kept of it.
-func (f *field) read(v doc.Value) (out value, ok bool) {
+// read tells whether v is of the index's type, and emits what is kept of it.
+func (f *field) read(v doc.Value, emit func(value)) (ok bool) {
 	kind := v.Kind()
+	var out value
 	switch f.Type {
 	case query.KeywordField:
-		return value{word: v.Str()}, kind == doc.String
-	case query.UUIDField:
-		id, ok := uuidOf(v)
-		return value{id: id}, ok
-	case query.BoolField:
-		if v.Bool() {
-			out.whole = 1
+		out, ok = value{key: v.Str(), is: true}, kind == doc.String
+	case query.TextField:
+		if kind == doc.String {
+			f.analyzer.Words(v.Str(), func(word string) bool {
+				emit(value{key: word, is: true})
+				return true
+			})
 		}
-		out.is = true
-		return out, kind == doc.Bool
+		return kind == doc.String
+	case query.UUIDField:
+		var id uuid.UUID
+		id, ok = uuidOf(v)
+		out = value{key: string(id[:]), is: true}
+	case query.BoolField:
+		out, ok = value{key: boolKey(v.Bool()), is: true}, kind == doc.Bool
 	case query.DatetimeField:
 		out.rank, ok = doc.Micros(v.Str())
-		return out, ok
+	case query.GeoField:
+		var at filter.Place
+		at, ok = filter.PlaceOf(v)
+		out.rank = cellOf(at)
 	default:
-		n, ok := v.Number()
-		return value{whole: v.Int(), is: kind == doc.Integer, rank: orderOf(n)}, ok
+		out.number, ok = v.Number()
+		out.rank = orderOf(out.number)
+		if f.Lookup && kind == doc.Integer {
+			out.key, out.is = intKey(v.Int()), true
+		}
 	}
+	if ok {
+		emit(out)
+	}
+	return ok
 }
+
+func boolKey(b bool) string {
+	if b {
+		return "\x01"
+	}
+	return "\x00"
+}
+
+// intKey has the order of numbers.
+func intKey(n int64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(n)^1<<63)
+	return string(b[:])
+}
+
+func intOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63) }
 
 func uuidOf(v doc.Value) (uuid.UUID, bool) {
 	if v.Kind() != doc.String {
@@ -211,33 +328,19 @@ func uuidOf(v doc.Value) (uuid.UUID, bool) {
 }
 
 func (f *field) put(row uint32, v value) {
-	if f.words != nil {
-		f.words.add(v.word, row, strings.Clone)
+	if f.own != nil && v.is {
+		f.own.add(v.key, row, strings.Clone)
 	}
-	if f.ids != nil {
-		f.ids.add(v.id, row, same)
-	}
-	if f.whole != nil && v.is {
-		f.whole.add(v.whole, row, same)
-	}
-	if f.order != nil {
-		f.order.add(v.rank, row)
+	if f.pairs != nil {
+		f.pairs.add(v.rank, row)
 	}
 }
 
-func same[K any](k K) K { return k }
-
 func (f *field) take(row uint32, v value) {
-	if f.words != nil {
-		f.words.remove(v.word, row)
+	if f.own != nil && v.is {
+		f.own.remove(v.key, row)
 	}
-	if f.ids != nil {
-		f.ids.remove(v.id, row)
-	}
-	if f.whole != nil && v.is {
-		f.whole.remove(v.whole, row)
-	}
-	if f.order != nil {
-		f.order.remove(v.rank, row)
+	if f.pairs != nil {
+		f.pairs.remove(v.rank, row)
 	}
 }

@@ -11,23 +11,24 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	doc "github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// table is rows with payloads, the tests' Rows and filter.Subject.
-type table struct {
+// shown is rows with payloads, the tests' Rows and filter.Subject.
+type shown struct {
 	docs []doc.Doc
 	used []bool
 	row  uint32
 }
 
-func (t *table) Len() int { return len(t.docs) }
+func (t *shown) Len() int { return len(t.docs) }
 
-func (t *table) Points() int { return int(t.Used().GetCardinality()) }
+func (t *shown) Points() int { return int(t.Used().GetCardinality()) }
 
-func (t *table) Used() *roaring.Bitmap {
+func (t *shown) Used() *roaring.Bitmap {
 	set := roaring.New()
 	for row, used := range t.used {
 		if used {
@@ -37,16 +38,16 @@ func (t *table) Used() *roaring.Bitmap {
 	return set
 }
 
-func (t *table) Row(id topology.PointID) (uint32, bool) {
+func (t *shown) Row(id topology.PointID) (uint32, bool) {
 	n := id.Number()
 	return uint32(n), n < uint64(len(t.used)) && t.used[n]
 }
 
-func (t *table) ID() topology.PointID  { return topology.NumberID(uint64(t.row)) }
-func (t *table) Payload() doc.Doc      { return t.docs[t.row] }
-func (t *table) HasVector(string) bool { return t.row%2 == 0 }
+func (t *shown) ID() topology.PointID  { return topology.NumberID(uint64(t.row)) }
+func (t *shown) Payload() doc.Doc      { return t.docs[t.row] }
+func (t *shown) HasVector(string) bool { return t.row%2 == 0 }
 
-func (t *table) put(s *Set, row uint32, d doc.Doc, used bool) {
+func (t *shown) put(s *Set, row uint32, d doc.Doc, used bool) {
 	for int(row) >= len(t.docs) {
 		t.docs, t.used = append(t.docs, nil), append(t.used, false)
 	}
@@ -55,7 +56,7 @@ func (t *table) put(s *Set, row uint32, d doc.Doc, used bool) {
 }
 
 // check compares what the plan of f says with asking f about every row.
-func (t *table) check(tb interface{ Fatalf(string, ...any) }, s *Set, f *filter.Filter) (bounded, exact bool) {
+func (t *shown) check(tb interface{ Fatalf(string, ...any) }, s *Set, f *filter.Filter) (bounded, exact bool) {
 	m, err := filter.Compile(f)
 	if err != nil {
 		tb.Fatalf("compile: %v", err)
@@ -82,12 +83,29 @@ func (t *table) check(tb interface{ Fatalf(string, ...any) }, s *Set, f *filter.
 	return true, got.Exact
 }
 
+// satisfying is how many rows satisfy f, by asking it about each.
+func (t *shown) satisfying(tb testing.TB, f *filter.Filter) (n int) {
+	m, err := filter.Compile(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for row := range t.docs {
+		if t.row = uint32(row); t.used[row] && m.Match(t) {
+			n++
+		}
+	}
+	return n
+}
+
 var (
 	keys  = []string{"a", "b", "a.b", "a[]", "a[].b", `"a.b"`, "a[0]"}
-	texts = []string{"", "x", "red", "2024-05-06T07:08:09Z", "2024-05-06 07:08", "1999-12-31", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+	texts = []string{"", "x", "red", "Red fox", "a fox, red", "fox", "2024-05-06T07:08:09Z", "2024-05-06 07:08", "1999-12-31", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
 		"6BA7B810-9DAD-11D1-80B4-00C04FD430C8", "urn:uuid:6ba7b811-9dad-11d1-80b4-00c04fd430c8"}
 	wholes = []int64{-7, 0, 1, 2, math.MaxInt64, math.MaxInt64 - 1, math.MinInt64}
 	floats = []float64{-7, math.Copysign(0, -1), 0, 0.5, 1, 1e300, -1e300, math.MaxInt64}
+	words  = []string{"", "red", "fox red", "re fo", "Red fox", "x 07", "the"}
+	places = []filter.Place{{Lon: 0, Lat: 0}, {Lon: 180, Lat: 1}, {Lon: -180, Lat: 90}, {Lon: 0.5, Lat: 0.5}, {Lon: -179.5, Lat: -2}, {Lon: 13.4, Lat: 52.5}, {Lon: 2, Lat: -90}}
+	metres = []float64{0, 1, 1e5, 2e6, 1.2e7, 3e7}
 	times  = []int64{math.MinInt64, 0, 1714979289000000, 1714979280000000, 946598400000000, math.MaxInt64}
 )
 
@@ -105,11 +123,19 @@ func maybe[T any](d dice, from []T) *T {
 }
 
 func (d dice) value(b *doc.Builder, depth int) {
-	kinds := 9
+	kinds := 10
 	if depth == 0 {
-		kinds = 7
+		kinds = 8
 	}
 	switch d(kinds) {
+	case 7:
+		p := pick(d, places)
+		b.BeginObject()
+		b.Key("lat")
+		b.Double(p.Lat)
+		b.Key("lon")
+		b.Double(p.Lon)
+		b.End()
 	case 0:
 		b.Null()
 	case 1:
@@ -120,7 +146,7 @@ func (d dice) value(b *doc.Builder, depth int) {
 		b.Double(pick(d, floats))
 	case 5, 6:
 		b.Str(pick(d, texts))
-	case 7:
+	case 8:
 		b.BeginList()
 		for range d(4) {
 			d.value(b, depth-1)
@@ -158,9 +184,9 @@ func (d dice) scalar(k filter.ScalarKind) filter.Scalar {
 
 func (d dice) condition(depth int) filter.Condition {
 	key := filter.Key(pick(d, keys))
-	kinds := 11
+	kinds := 18
 	if depth == 0 {
-		kinds = 8
+		kinds = 15
 	}
 	switch d(kinds) {
 	case 0:
@@ -191,7 +217,26 @@ func (d dice) condition(depth int) filter.Condition {
 			return filter.HasVector{}
 		}
 		return filter.Range{Key: key, GT: maybe(d, floats)}
-	case 8, 9:
+	case 8:
+		return filter.Text{Key: key, Words: pick(d, words), Mode: analysis.Mode(d(3))}
+	case 9:
+		if d(2) == 0 {
+			return filter.Substring{Key: key, Text: pick(d, words)}
+		}
+		return filter.Prefix{Key: key, Text: pick(d, words)}
+	case 10:
+		sizes := []uint64{0, 1, 2, 3}
+		return filter.ValuesCount{Key: key, GT: maybe(d, sizes), GTE: maybe(d, sizes), LT: maybe(d, sizes), LTE: maybe(d, sizes)}
+	case 11:
+		return filter.GeoBox{Key: key, TopLeft: pick(d, places), BottomRight: pick(d, places)}
+	case 12:
+		return filter.GeoRadius{Key: key, Center: pick(d, places), Radius: pick(d, metres)}
+	case 13:
+		ring := func() []filter.Place { return []filter.Place{pick(d, places), pick(d, places), pick(d, places)} }
+		return filter.GeoPolygon{Key: key, Exterior: ring(), Interiors: [][]filter.Place{ring()}}
+	case 14:
+		return filter.Slice{Total: 3, Index: uint32(d(3))}
+	case 15, 16:
 		return filter.Nested{Key: key, Filter: *d.filter(depth - 1)}
 	default:
 		return d.filter(depth - 1)
@@ -220,7 +265,10 @@ func (d dice) filter(depth int) *filter.Filter {
 }
 
 func (d dice) index() query.FieldIndex {
-	f := query.FieldIndex{Key: pick(d, keys), Type: query.FieldType(1 + d(6))}
+	f := query.FieldIndex{Key: pick(d, keys), Type: query.FieldType(1 + d(8))}
+	if f.Type == query.TextField {
+		f.Text = analysis.Params{Tokenizer: analysis.Tokenizer(1 + d(4)), Lowercase: d(2) == 0, Phrases: d(2) == 0, MinLen: d(3)}
+	}
 	if f.Type == query.IntegerField {
 		f.Lookup = d(3) > 0
 		f.Range = !f.Lookup || d(2) == 0
@@ -238,7 +286,11 @@ func sameAnswer(tb testing.TB, d dice, writes, filters int) (bounded, exact int)
 	if err != nil {
 		tb.Fatalf("indexes %v: %v", specs, err)
 	}
-	var rows table
+	bound, err := Texts(specs)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var rows shown
 	for range writes {
 		if row := uint32(d(10)); d(5) == 0 {
 			rows.put(s, row, nil, false)
@@ -246,19 +298,51 @@ func sameAnswer(tb testing.TB, d dice, writes, filters int) (bounded, exact int)
 			rows.put(s, row, d.doc(tb), true)
 		}
 	}
+	opened := build(tb, specs, rows.docs)
 	for range filters {
-		b, e := rows.check(tb, s, d.filter(2))
+		f := bound.Bind(d.filter(2))
+		b, e := rows.check(tb, s, f)
 		bounded, exact = bounded+btoi(b), exact+btoi(e)
+		rows.check(tb, opened, f)
+	}
+	for _, row := range rows.docs { // dead ones stay in what was opened
+		if i := d(len(rows.docs)); row == nil {
+			rows.used[i] = false
+		}
+	}
+	for range filters / 4 {
+		rows.check(tb, opened, bound.Bind(d.filter(2)))
 	}
 	for row := range rows.docs {
 		rows.put(s, uint32(row), nil, false)
 	}
 	for _, f := range s.fields {
-		if n := len(f.words) + len(f.ids) + len(f.whole); n > 0 || f.order != nil && len(f.order.blocks) > 0 {
+		sets := f.typed.GetCardinality() + f.filled.GetCardinality() + f.nulls.GetCardinality() + f.mixed.GetCardinality()
+		if len(f.own) > 0 || sets > 0 || f.pairs != nil && len(f.pairs.blocks) > 0 {
 			tb.Fatalf("%s %d: something is left of rows that are gone", f.Key, f.Type)
 		}
 	}
 	return bounded, exact
+}
+
+// build seals rows.
+func build(tb interface {
+	Helper()
+	Fatal(...any)
+}, specs []query.FieldIndex, docs []doc.Doc) *Set {
+	tb.Helper()
+	b, err := NewBuilder(specs)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for row, d := range docs {
+		b.Add(uint32(row), d)
+	}
+	s, err := Open(b.Files(uint32(len(docs)))...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
 }
 
 func btoi(b bool) int {
@@ -354,7 +438,7 @@ func TestNested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rows table
+	var rows shown
 	for row, elements := range [][]doc.Doc{{object(t, "a", "x", "b", "y")}, {object(t, "a", "x", "b", "z"), object(t, "a", "q", "b", "y")}, {object(t, "a", "q", "b", "y")}} {
 		var b doc.Builder
 		b.BeginObject()
@@ -388,7 +472,7 @@ func TestChange(t *testing.T) {
 	if err != nil || len(fresh.fields) != 1 {
 		t.Fatal(fresh, err)
 	}
-	var rows table
+	var rows shown
 	rows.put(one, 0, object(t, "a", "x"), true)
 	two, fresh, err := one.Change([]query.FieldIndex{b, a})
 	if err != nil || len(fresh.fields) != 1 || fresh.fields[0].Key != "b" {
@@ -440,7 +524,7 @@ func TestManyRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rows table
+	var rows shown
 	for i := range 20_000 {
 		rows.put(s, uint32(i), object(t, "n", float64(i*7919%20_000), "k", fmt.Sprint("k", i%40), "m", i%3), i%11 != 0)
 	}
@@ -464,16 +548,7 @@ func TestManyRows(t *testing.T) {
 			}
 			p := s.Plan(f, &rows)
 			guess, ok := p.Estimate()
-			m, err := filter.Compile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n := 0
-			for row := range rows.docs {
-				if rows.row = uint32(row); rows.used[row] && m.Match(&rows) {
-					n++
-				}
-			}
+			n := rows.satisfying(t, f)
 			if !ok || guess > 3*n+10 || n > 3*guess+10 {
 				t.Errorf("%s, below %v: about %d rows, there are %d", name, high, guess, n)
 			}

@@ -3,21 +3,17 @@ package payload
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	"github.com/google/uuid"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	doc "github.com/pandodb/pando/services/dataplane/internal/payload"
-	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // Rows is what a plan needs to know of the rows that the indexes are about.
 type Rows interface {
-	// Len is above every row number; Points counts the rows that hold a point, Used
-	// are these rows, the caller's to keep; Row finds a point.
+	// Len is above every row number; Points counts the rows that hold a point that is
+	// to be seen, Used are these rows, the caller's to keep; Row finds a point.
 	Len() int
 	Points() int
 	Used() *roaring.Bitmap
@@ -28,13 +24,15 @@ type Rows interface {
 type Plan struct {
 	t    term
 	rows Rows
+	dead bool // sets may hold rows that are not used
 }
 
 // term is what they say about a part of it.
 type term struct {
 	known bool    // false: any row may satisfy it
 	most  int     // rows has at most as many
-	likes float64 // the share of rows that are expected to satisfy it
+	guess int     // so many are expected to satisfy it
+	likes float64 // the same as a share of all rows
 	blind bool    // likes rests on nothing
 	costs bool    // rows has to be computed, in about most steps
 	// rows are all that may satisfy it, not to be changed; exact: no others.
@@ -47,10 +45,14 @@ type Selection struct {
 	Exact bool // and no others
 }
 
-// Plan looks at a filter that filter.Compile accepts.
+// Plan looks at a filter that filter.Compile accepts, bound to the indexes on text
+// that are in effect.
 func (s *Set) Plan(f *filter.Filter, rows Rows) Plan {
 	p := planner{set: s, rows: rows, total: rows.Points()}
-	return Plan{t: p.group(f, ""), rows: rows}
+	if s.sealed {
+		p.total = rows.Len()
+	}
+	return Plan{t: p.group(f, ""), rows: rows, dead: s.sealed && rows.Points() < rows.Len()}
 }
 
 // Most is how many rows Select gives at most; false: it would be all.
@@ -65,8 +67,15 @@ func (p Plan) Estimate() (int, bool) {
 // Select computes the rows; only if Most knows a bound.
 func (p Plan) Select() Selection {
 	set, exact := p.t.rows()
-	return Selection{set: set, Exact: exact}
+	if p.dead {
+		set = roaring.And(set, p.rows.Used())
+	}
+	return Selection{set: set, Exact: exact || set.IsEmpty()}
 }
+
+// Set is the rows, not to be changed. Of an opened Set it lasts as long as the
+// bytes that were opened.
+func (s Selection) Set() *roaring.Bitmap { return s.set }
 
 // Len is the number of rows.
 func (s Selection) Len() int { return int(s.set.GetCardinality()) }
@@ -111,9 +120,15 @@ type planner struct {
 // nothing is the term of a part that says nothing about rows.
 func nothing() term { return term{blind: true} }
 
-// share fills in what is expected of a term that counts its rows.
+// counted is a term that expects all its rows to satisfy it.
+func counted(t term) term {
+	t.known, t.guess = true, t.most
+	return t
+}
+
+// share fills in the share of the rows that are expected.
 func (p *planner) share(t term) term {
-	t.likes = min(1, float64(t.most)/float64(max(1, p.total)))
+	t.likes = min(1, float64(t.guess)/float64(max(1, p.total)))
 	return t
 }
 
@@ -214,14 +229,16 @@ func (g *both) intersect() (*roaring.Bitmap, bool) {
 
 // either is the term of at least one of cs.
 func (p *planner) either(cs []filter.Condition, at string) term {
-	terms := make([]term, len(cs))
+	return p.anyOf(each(cs, func(c filter.Condition) term { return p.condition(c, at) }))
+}
+
+func (p *planner) anyOf(terms []term) term {
 	out := term{known: true, costs: true}
 	none := 1.0
-	for i, c := range cs {
-		terms[i] = p.condition(c, at)
-		out.known, out.blind = out.known && terms[i].known, out.blind || terms[i].blind
-		out.most += terms[i].most
-		none *= 1 - terms[i].likes
+	for _, t := range terms {
+		out.known, out.blind = out.known && t.known, out.blind || t.blind
+		out.most += t.most
+		none *= 1 - t.likes
 	}
 	out.most, out.likes = min(out.most, p.total), 1-none
 	out.rows = func() (*roaring.Bitmap, bool) {
@@ -235,144 +252,13 @@ func (p *planner) either(cs []filter.Condition, at string) term {
 	return out
 }
 
-func (p *planner) condition(c filter.Condition, at string) term {
-	switch c := c.(type) {
-	case *filter.Filter:
-		return p.group(c, at)
-	case filter.Nested:
-		return p.group(&c.Filter, at+strings.TrimSuffix(string(c.Key), "[]")+"[].")
-	case filter.HasID:
-		if at == "" {
-			return p.points(c.IDs)
-		}
-	case filter.Match:
-		return p.on(at, c.Key, func(f *field) term { return f.match(c.Value) })
-	case filter.MatchAny:
-		if !c.Except {
-			return p.on(at, c.Key, func(f *field) term { return f.anyOf(c.Values) })
-		}
-	case filter.Range:
-		return p.on(at, c.Key, func(f *field) term { return f.between(&c, p.rows.Len()) })
-	case filter.TimeRange:
-		return p.on(at, c.Key, func(f *field) term {
-			if f.Type != query.DatetimeField {
-				return nothing()
-			}
-			low, high := bounds(c.GT, c.GTE, c.LT, c.LTE, same)
-			return f.order.within(low, high, p.rows.Len())
-		})
-	case filter.IsNull:
-		return p.on(at, c.Key, func(f *field) term { return of(f.nulls) })
-	case filter.IsEmpty:
-		if at == "" {
-			return p.on(at, c.Key, p.unfilled)
-		}
+// allOf is the term of all of terms, each of which is known.
+func (p *planner) allOf(terms []term) term {
+	g := both{planner: p, exact: true, likes: 1}
+	for _, t := range terms {
+		g.and(t)
 	}
-	return nothing()
-}
-
-// on asks the indexes on a key until one knows something.
-func (p *planner) on(at string, key filter.Key, ask func(*field) term) term {
-	path, err := doc.ParsePath(at + string(key))
-	if err != nil {
-		return nothing()
-	}
-	name := path.String()
-	for _, f := range p.set.fields {
-		if f.name != name {
-			continue
-		}
-		if t := ask(f); t.known {
-			return p.share(t)
-		}
-	}
-	return nothing()
-}
-
-func of(set *roaring.Bitmap) term {
-	return term{known: true, most: int(set.GetCardinality()), rows: func() (*roaring.Bitmap, bool) { return set, true }}
-}
-
-func (p *planner) unfilled(f *field) term {
-	most := p.total - int(f.filled.GetCardinality())
-	return term{known: true, most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
-		return roaring.AndNot(p.rows.Used(), f.filled), true
-	}}
-}
-
-// points is the term of has_id.
-func (p *planner) points(ids []topology.PointID) term {
-	return p.share(term{known: true, most: min(len(ids), p.total), costs: true, rows: func() (*roaring.Bitmap, bool) {
-		set := roaring.New()
-		for _, id := range ids {
-			if row, ok := p.rows.Row(id); ok {
-				set.Add(row)
-			}
-		}
-		return set, true
-	}})
-}
-
-func (f *field) match(s filter.Scalar) term {
-	switch {
-	case f.Type == query.KeywordField && s.Kind == filter.StringScalar:
-		return f.words.of(s.Str)
-	case f.Type == query.UUIDField && s.Kind == filter.StringScalar:
-		return f.uuids([]filter.Scalar{s})
-	case f.Type == query.IntegerField && s.Kind == filter.IntScalar && f.Lookup:
-		return f.whole.of(s.Int)
-	case f.Type == query.BoolField && s.Kind == filter.BoolScalar:
-		if s.Bool {
-			return f.whole.of(1)
-		}
-		return f.whole.of(0)
-	}
-	return nothing()
-}
-
-func (f *field) anyOf(values []filter.Scalar) term {
-	texts := len(values) == 0 || values[0].Kind == filter.StringScalar
-	switch {
-	case f.Type == query.KeywordField && texts:
-		return f.words.of(each(values, func(s filter.Scalar) string { return s.Str })...)
-	case f.Type == query.UUIDField && texts:
-		return f.uuids(values)
-	case f.Type == query.IntegerField && f.Lookup && !texts:
-		return f.whole.of(each(values, func(s filter.Scalar) int64 { return s.Int })...)
-	}
-	return nothing()
-}
-
-// uuids is not exact: a UUID has several texts.
-func (f *field) uuids(values []filter.Scalar) term {
-	ids := make([]uuid.UUID, 0, len(values))
-	for _, v := range values {
-		id, err := uuid.Parse(v.Str)
-		if err != nil {
-			return nothing() // a text that is not in the index may equal it
-		}
-		ids = append(ids, id)
-	}
-	t := f.ids.of(ids...)
-	exact := t.rows
-	t.rows = func() (*roaring.Bitmap, bool) {
-		set, _ := exact()
-		return set, false
-	}
-	return t
-}
-
-func (f *field) between(r *filter.Range, rows int) term {
-	if f.order == nil || f.Type == query.DatetimeField {
-		return nothing()
-	}
-	for _, b := range []*float64{r.GT, r.GTE, r.LT, r.LTE} {
-		if b != nil && math.IsNaN(*b) {
-			return f.order.within(1, 0, rows)
-		}
-	}
-	low, high := bounds(r.GT, r.GTE, r.LT, r.LTE, orderOf)
-	return f.order.within(low, high, rows)
+	return g.term()
 }
 
 func each[A, B any](in []A, f func(A) B) []B {

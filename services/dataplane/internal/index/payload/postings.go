@@ -2,6 +2,7 @@ package payload
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 )
@@ -31,11 +32,40 @@ func (p *posting) bitmap() *roaring.Bitmap {
 	return roaring.BitmapOf(p.list...)
 }
 
-// postings are the rows by value.
-type postings[K comparable] map[K]posting
+// among is how many of the rows are in set.
+func (p *posting) among(set *roaring.Bitmap) (n int) {
+	if p.many != nil {
+		return int(p.many.AndCardinality(set))
+	}
+	for _, row := range p.list {
+		if set.Contains(row) {
+			n++
+		}
+	}
+	return n
+}
+
+// postings are the rows by value, of a tail.
+type postings map[string]posting
+
+func (ps postings) get(key string) posting { return ps[key] }
+
+func (ps postings) prefixed(prefix string, visit func(posting)) {
+	for key, p := range ps {
+		if strings.HasPrefix(key, prefix) {
+			visit(p)
+		}
+	}
+}
+
+func (ps postings) each(visit func(string, posting)) {
+	for key, p := range ps {
+		visit(key, p)
+	}
+}
 
 // add gives row the value; keep makes the key of one that is new.
-func (ps postings[K]) add(value K, row uint32, keep func(K) K) {
+func (ps postings) add(value string, row uint32, keep func(string) string) {
 	p, known := ps[value]
 	if !known {
 		value = keep(value)
@@ -55,7 +85,7 @@ func (ps postings[K]) add(value K, row uint32, keep func(K) K) {
 }
 
 // remove takes the value from row.
-func (ps postings[K]) remove(value K, row uint32) {
+func (ps postings) remove(value string, row uint32) {
 	p := ps[value]
 	if p.many != nil {
 		if p.many.Remove(row); p.many.IsEmpty() {
@@ -74,24 +104,35 @@ func (ps postings[K]) remove(value K, row uint32) {
 	}
 }
 
-// of is the term of the rows that have one of values.
-func (ps postings[K]) of(values ...K) term {
+// union is the term of the rows that are in one of ps.
+func union(ps []posting) term {
 	most := 0
-	for _, v := range values {
-		p := ps[v]
+	for _, p := range ps {
 		most += p.len()
 	}
-	return term{known: true, most: most, costs: len(values) > 1, rows: func() (*roaring.Bitmap, bool) {
-		if len(values) == 1 {
-			p := ps[values[0]]
-			return p.bitmap(), true
+	return counted(term{most: most, costs: len(ps) > 1, rows: func() (*roaring.Bitmap, bool) {
+		if len(ps) == 1 {
+			return ps[0].bitmap(), true
 		}
-		sets := make([]*roaring.Bitmap, 0, len(values))
-		for _, v := range values {
-			if p, ok := ps[v]; ok {
-				sets = append(sets, p.bitmap())
+		var list []uint32
+		var sets []*roaring.Bitmap
+		for _, p := range ps {
+			if p.many != nil {
+				sets = append(sets, p.many)
+			} else {
+				list = append(list, p.list...)
 			}
 		}
-		return roaring.FastOr(sets...), true
-	}}
+		return roaring.FastOr(append(sets, roaring.BitmapOf(list...))...), true
+	}})
+}
+
+// ofKeys is the term of the rows that have one of keys.
+func ofKeys(words inverted, keys []string) term { return union(each(keys, words.get)) }
+
+// ofPrefix is the term of the rows that have a key which begins so.
+func ofPrefix(words inverted, prefix string) term {
+	var ps []posting
+	words.prefixed(prefix, func(p posting) { ps = append(ps, posting{slices.Clone(p.list), p.many}) })
+	return union(ps)
 }

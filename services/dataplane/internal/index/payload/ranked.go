@@ -87,32 +87,42 @@ func (r *ranked) remove(value int64, row uint32) {
 	}
 }
 
-// within is the term of the rows that have a value in [low, high]. A row with
-// several of them is counted several times in the bound.
-func (r *ranked) within(low, high int64, rows int) term {
-	most := r.count(low, high)
-	return term{known: true, most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
+// span is the values in [low, high].
+type span struct{ low, high int64 }
+
+// within is the term of the rows, of so many, that have a value in one of spans. A
+// row with several of them is counted several times in the bound.
+func within(r ordered, rows int, spans ...span) term {
+	most := 0
+	for _, s := range spans {
+		most += r.count(s.low, s.high)
+	}
+	return counted(term{most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
 		if most < rows/64 { // a bit for every row would cost more than sorting them
 			list := make([]uint32, 0, most)
-			r.runs(low, high, func(b []pair) {
-				for _, p := range b {
-					list = append(list, p.row)
-				}
-			})
+			for _, s := range spans {
+				r.runs(s.low, s.high, func(b []pair) {
+					for _, p := range b {
+						list = append(list, p.row)
+					}
+				})
+			}
 			slices.Sort(list)
 			return roaring.BitmapOf(list...), true
 		}
 		dense := make([]uint64, (rows+63)/64)
-		r.runs(low, high, func(b []pair) {
-			for _, p := range b {
-				dense[p.row/64] |= 1 << (p.row % 64)
-			}
-		})
+		for _, s := range spans {
+			r.runs(s.low, s.high, func(b []pair) {
+				for _, p := range b {
+					dense[p.row/64] |= 1 << (p.row % 64)
+				}
+			})
+		}
 		return roaring.FromDense(dense, false), true
-	}}
+	}})
 }
 
-// count is how many pairs runs visits. It reads two blocks only.
+// count reads two blocks only.
 func (r *ranked) count(low, high int64) (n int) {
 	if low > high || len(r.blocks) == 0 {
 		return 0
@@ -128,7 +138,6 @@ func (r *ranked) count(low, high int64) (n int) {
 	return n + to - from
 }
 
-// runs visits the parts of blocks whose values are in [low, high], ascending.
 func (r *ranked) runs(low, high int64, visit func([]pair)) {
 	if low > high {
 		return
@@ -154,8 +163,6 @@ func (r *ranked) runs(low, high int64, visit func([]pair)) {
 	}
 }
 
-// walk visits pairs in ascending order from low on, or descending from it down,
-// until visit answers false.
 func (r *ranked) walk(from int64, down bool, visit func(pair) bool) {
 	if !down {
 		block, at, _ := r.find(pair{value: from})
@@ -193,17 +200,20 @@ func orderOf(f float64) int64 {
 	return b
 }
 
+// none is the span of no value.
+func none() span { return span{1, 0} }
+
 // bounds turns the four bounds of a range into one closed interval. value maps a
 // bound; none holds for what is not comparable.
-func bounds[T any](gt, gte, lt, lte *T, value func(T) int64) (low, high int64) {
-	low, high = math.MinInt64, math.MaxInt64
+func bounds[T any](gt, gte, lt, lte *T, value func(T) int64) span {
+	low, high := int64(math.MinInt64), int64(math.MaxInt64)
 	if gte != nil {
 		low = value(*gte)
 	}
 	if gt != nil {
 		v := value(*gt)
 		if v == math.MaxInt64 {
-			return 1, 0
+			return none()
 		}
 		low = max(low, v+1)
 	}
@@ -213,9 +223,9 @@ func bounds[T any](gt, gte, lt, lte *T, value func(T) int64) (low, high int64) {
 	if lt != nil {
 		v := value(*lt)
 		if v == math.MinInt64 {
-			return 1, 0
+			return none()
 		}
 		high = min(high, v-1)
 	}
-	return low, high
+	return span{low, high}
 }

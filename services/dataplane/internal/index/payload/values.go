@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/google/uuid"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	doc "github.com/pandodb/pando/services/dataplane/internal/payload"
@@ -12,59 +13,53 @@ import (
 )
 
 // Of makes an exact selection of rows, ascending or not.
-func Of(rows []uint32) Selection { return Selection{set: roaring.BitmapOf(rows...), Exact: true} }
+func Of(rows []uint32) Selection { return OfSet(roaring.BitmapOf(rows...)) }
+
+// OfSet makes an exact selection of a set that stays as it is.
+func OfSet(set *roaring.Bitmap) Selection { return Selection{set: set, Exact: true} }
 
 // In makes an exact selection of a set of rows, which it keeps.
 func In(set *roaring.Bitmap) Selection { return Selection{set: set, Exact: true} }
 
 // Facet counts the rows of sel, which is exact, that have each value of the field
-// at key; nil counts all rows. The first limit hits in the order of
-// query.CompareFacets are given, all of them with limit 0. false: no index can tell.
+// at key; nil counts all rows, in an opened set the dead ones too. The first limit
+// hits in the order of query.CompareFacets are given, all of them with limit 0.
+// false: no index can tell.
 func (s *Set) Facet(key string, sel *Selection, limit int) ([]query.FacetHit, bool) {
-	f := s.find(key, func(f *field) bool { return f.words != nil || f.ids != nil || f.whole != nil })
+	f := s.find(key, func(f *field) bool { return f.words != nil && f.Type != query.TextField })
 	if f == nil {
 		return nil, false
 	}
-	c := counter{sel: sel}
-	for word, p := range f.words {
-		c.add(filter.Scalar{Kind: filter.StringScalar, Str: word}, &p)
-	}
-	for id, p := range f.ids {
-		c.add(filter.Scalar{Kind: filter.StringScalar, Str: id.String()}, &p)
-	}
-	for n, p := range f.whole {
-		if f.Type == query.BoolField {
-			c.add(filter.Scalar{Kind: filter.BoolScalar, Bool: n != 0}, &p)
+	var hits []query.FacetHit
+	f.words.each(func(key string, p posting) {
+		n := 0
+		if sel == nil {
+			n = p.len()
 		} else {
-			c.add(filter.Scalar{Kind: filter.IntScalar, Int: n}, &p)
+			n = p.among(sel.set)
 		}
+		if n > 0 {
+			hits = append(hits, query.FacetHit{Value: f.scalar(key), Count: uint64(n)})
+		}
+	})
+	slices.SortFunc(hits, query.CompareFacets)
+	if limit > 0 && limit < len(hits) {
+		hits = slices.Clip(hits[:limit])
 	}
-	slices.SortFunc(c.hits, query.CompareFacets)
-	if limit > 0 && limit < len(c.hits) {
-		c.hits = slices.Clip(c.hits[:limit])
-	}
-	return c.hits, true
+	return hits, true
 }
 
-type counter struct {
-	sel  *Selection
-	hits []query.FacetHit
-}
-
-func (c *counter) add(v filter.Scalar, p *posting) {
-	n := uint64(p.len())
-	if c.sel != nil && p.many != nil {
-		n = p.many.AndCardinality(c.sel.set)
-	} else if c.sel != nil {
-		n = 0
-		for _, row := range p.list {
-			if c.sel.Has(row) {
-				n++
-			}
-		}
-	}
-	if n > 0 {
-		c.hits = append(c.hits, query.FacetHit{Value: v, Count: n})
+// scalar is the value of a key.
+func (f *field) scalar(key string) filter.Scalar {
+	switch f.Type {
+	case query.UUIDField:
+		return filter.Scalar{Kind: filter.StringScalar, Str: uuid.UUID([]byte(key)).String()}
+	case query.BoolField:
+		return filter.Scalar{Kind: filter.BoolScalar, Bool: key == boolKey(true)}
+	case query.IntegerField:
+		return filter.Scalar{Kind: filter.IntScalar, Int: intOf(key)}
+	default:
+		return filter.Scalar{Kind: filter.StringScalar, Str: key}
 	}
 }
 
@@ -92,7 +87,7 @@ type Sorted struct {
 
 // Sort finds an index that has the order; false if there is none.
 func (s *Set) Sort(o *query.Order) (Sorted, bool) {
-	f := s.find(o.Key, func(f *field) bool { return f.order != nil })
+	f := s.find(o.Key, func(f *field) bool { return f.order != nil && f.Type != query.GeoField })
 	if f == nil {
 		return Sorted{}, false
 	}
@@ -135,18 +130,20 @@ func (s Sorted) Groups(keep func(row uint32) bool, visit func(rank int64, rows [
 func (s Sorted) Value(rank int64, d doc.Doc) (out query.OrderValue) {
 	found := false
 	s.f.values(d, func(v doc.Value) {
-		if t, ok := s.f.read(v); found || !ok || t.rank != rank {
-			return
-		}
-		found = true
-		switch {
-		case s.f.Type == query.DatetimeField:
-			out.Int = rank
-		case s.f.Type == query.IntegerField && v.Kind() == doc.Integer:
-			out.Int = v.Int()
-		default:
-			out.Float, out.IsFloat = v.Number()
-		}
+		s.f.read(v, func(t value) {
+			if found || t.rank != rank {
+				return
+			}
+			found = true
+			switch {
+			case s.f.Type == query.DatetimeField:
+				out.Int = rank
+			case s.f.Type == query.IntegerField && v.Kind() == doc.Integer:
+				out.Int = v.Int()
+			default:
+				out.Float, out.IsFloat = t.number, true
+			}
+		})
 	})
 	return out
 }

@@ -303,4 +303,9 @@ func (v View) Search(ctx context.Context, name string, qs []Query) ([][]index.Hi
 }
 
 // FieldCounts counts the living rows that each index on a payload field holds, by its key.
-func (v View) FieldCounts() map[string]uint64 { return v.indexes.Count(v.dead()) }
+func (v View) FieldCounts() map[string]uint64 {
+	if dead := v.dead(); dead != nil {
+		return v.indexes.Count(roaring.AndNot(v.Used(), dead))
+	}
+	return v.indexes.Count()
+}
