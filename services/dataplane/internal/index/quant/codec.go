@@ -124,9 +124,9 @@ func Verify(b []byte) error {
 func (c *Codes) restore(tables []float32) scheme {
 	switch c.settings.Kind {
 	case query.ScalarQuantization:
-		if len(tables) == 2 {
-			return &scalar{dim: c.dim, metric: c.metric.Raw, offset: tables[0], scale: tables[1]}
-		}
+		return restoreScalar(c, tables)
+	case query.BinaryQuantization:
+		return restoreBits(c, tables)
 	}
 	return nil
 }

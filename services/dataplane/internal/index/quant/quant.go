@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -127,10 +126,11 @@ type Scorer interface {
 // Scratch is the memory of a query, used again by the next. The zero value is
 // ready. It is for one goroutine at a time.
 type Scratch struct {
-	floats []float32
-	bytes  []uint8
-	sums   [some]int64
-	scalar scalarScorer
+	floats       []float32
+	bytes        []uint8
+	sums, totals [some]int64
+	scalar       scalarScorer
+	bits         bitsScorer
 }
 
 // room gives s of length n, with old contents.
@@ -172,6 +172,11 @@ func newCodes(rows, dim int, d query.Distance, q query.Quantization) (*Codes, er
 		if !(s.Quantile >= 0.5 && s.Quantile <= 1) {
 			return nil, fmt.Errorf("quant: %w: quantile %v is not in 0.5..1", ErrSettings, q.Quantile)
 		}
+	case query.BinaryQuantization:
+		s.Encoding, s.Query = q.Encoding, q.Query
+		if s.Encoding > query.OneAndHalfBits || s.Query != query.OneBit && s.Query != query.Scalar4Bits && s.Query != query.Scalar8Bits {
+			return nil, fmt.Errorf("quant: %w: binary encoding %d, of queries %d", ErrSettings, q.Encoding, q.Query)
+		}
 	default:
 		return nil, fmt.Errorf("quant: %w: kind %d", ErrSettings, q.Kind)
 	}
@@ -190,7 +195,13 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 	}
 	switch c.settings.Kind {
 	case query.ScalarQuantization:
-		c.scheme = learnScalar(c, &v)
+		c.scheme, err = learnScalar(ctx, c, &v, threads)
+	case query.BinaryQuantization:
+		s := learnSpread(&v)
+		c.scheme = newBits(c, &s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("codes: %w", err)
 	}
 	c.stride = padded(c.scheme.size(), unit)
 	c.data = make([]byte, c.rows*c.stride)
@@ -227,14 +238,4 @@ func share(ctx context.Context, threads, n int, worker func() func(piece int)) e
 	}
 	group.Wait()
 	return ctx.Err()
-}
-
-// quantiles gives the bounds between which the share q of vs lies; vs is sorted then.
-func quantiles(vs []float32, q float64) (lo, hi float32) {
-	if len(vs) == 0 {
-		return 0, 0
-	}
-	slices.Sort(vs)
-	cut := int(float64(len(vs)) * (1 - q) / 2)
-	return vs[cut], vs[len(vs)-1-cut]
 }

@@ -1,18 +1,22 @@
 package quant
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 )
 
-// scalar codes map each element to one signed byte: x ≈ offset + scale*c. A query
-// has a scale of its own, for its elements need not lie in the range of the rows:
+// scalar codes map each element to one signed byte: x ≈ offset + scale*c. For
+// inner products and Euclidean distances vectors are centred and rotated before,
+// and offset is 0: so no few elements widen the range of all. A query has a scale
+// of its own, for its elements need not lie in the range of the rows:
 //
-//	dot  <x,q>   = offset*sum(q) + scale*step*<c,f>                    q ≈ step*f
-//	L2   |x-q|²  = scale²*|c|² + step²*|f|² - 2*scale*step*<c,f>       q-offset ≈ step*f
+//	dot  <x,q>   = <centre,q> + scale*step*<c,f>                       rotated q ≈ step*f
+//	L2   |x-q|²  = scale²*|c|² + step²*|f|² - 2*scale*step*<c,f>       rotated q-centre ≈ step*f
 //	L1           = scale*sum|c-f| + what of q lies outside of the range
 //
 // A row of L2 ends with scale²*|c|². The kernels add bytes up exactly, so all 255
@@ -21,6 +25,7 @@ type scalar struct {
 	dim           int
 	metric        kernel.Metric
 	offset, scale float32
+	spread        *spread // nil for L1
 }
 
 const (
@@ -28,45 +33,148 @@ const (
 	scalarFloat = 1 << 20 // of about so many elements quantiles are taken
 )
 
-func learnScalar(c *Codes, v *Vectors) *scalar {
-	var lo, hi float32
-	if c.settings.Quantile == 1 {
-		lo, hi = v.extremes()
-	} else {
-		rows := v.sample(max(128, scalarFloat/c.dim))
-		pool := make([]float32, 0, len(rows)*c.dim)
-		for _, r := range rows {
-			pool = append(pool, v.row(r)...)
-		}
-		lo, hi = quantiles(pool, float64(c.settings.Quantile))
+func (s *scalar) tables() []float32 {
+	t := []float32{s.offset, s.scale}
+	if s.spread != nil {
+		t = append(t, s.spread.centre...)
 	}
-	s := &scalar{dim: c.dim, metric: c.metric.Raw}
-	s.offset = float32((float64(lo) + float64(hi)) / 2)
-	s.scale = float32((float64(hi) - float64(lo)) / (2 * top))
-	return s
+	return t
 }
 
-// extremes are the least and the greatest element.
-func (v Vectors) extremes() (lo, hi float32) {
-	first := true
-	for r := range v.rows() {
-		if v.skip(r) {
-			continue
-		}
-		row := v.row(r)
-		if first {
-			lo, hi, first = row[0], row[0], false
-		}
-		for _, x := range row {
-			if x < lo {
-				lo = x
+func newScalar(c *Codes, s *spread) *scalar {
+	x := &scalar{dim: c.dim, metric: c.metric.Raw, spread: s}
+	if s != nil {
+		x.dim = s.n
+	}
+	return x
+}
+
+func restoreScalar(c *Codes, tables []float32) scheme {
+	if c.metric.Raw == kernel.L1 && len(tables) == 2 {
+		s := newScalar(c, nil)
+		s.offset, s.scale = tables[0], tables[1]
+		return s
+	}
+	if c.metric.Raw != kernel.L1 && len(tables) == 2+c.dim && tables[0] == 0 {
+		s := newScalar(c, &spread{newRotation(c.dim), tables[2:]})
+		s.scale = tables[1]
+		return s
+	}
+	return nil
+}
+
+func learnScalar(ctx context.Context, c *Codes, v *Vectors, threads int) (*scalar, error) {
+	var s *scalar
+	if c.metric.Raw == kernel.L1 {
+		s = newScalar(c, nil)
+	} else {
+		turned := learnSpread(v)
+		s = newScalar(c, &turned)
+	}
+	if c.settings.Quantile == 1 {
+		return s, s.cover(ctx, v, threads)
+	}
+	rows := v.sample(max(128, scalarFloat/s.dim))
+	pool := make([]float32, len(rows)*s.dim)
+	for i, r := range rows {
+		s.put(pool[i*s.dim:][:s.dim], v.row(r))
+	}
+	s.fit(pool, float64(c.settings.Quantile))
+	return s, ctx.Err()
+}
+
+// put sets dst to the elements that codes are made of.
+func (s *scalar) put(dst, v []float32) {
+	if s.spread != nil {
+		s.spread.put(dst, v)
+		return
+	}
+	for i, x := range v {
+		dst[i] = finite(x)
+	}
+}
+
+// cover takes all elements of all rows into the range.
+func (s *scalar) cover(ctx context.Context, v *Vectors, threads int) error {
+	blocks := (v.rows() + some - 1) / some
+	lows, highs := make([]float32, blocks), make([]float32, blocks)
+	err := share(ctx, threads, blocks, func() func(int) {
+		x := make([]float32, s.dim)
+		return func(block int) {
+			lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
+			for r := block * some; r < min(v.rows(), (block+1)*some); r++ {
+				if !v.skip(r) {
+					s.put(x, v.row(r))
+					for _, u := range x {
+						if u < lo {
+							lo = u
+						}
+						if u > hi {
+							hi = u
+						}
+					}
+				}
 			}
-			if x > hi {
-				hi = x
-			}
+			lows[block], highs[block] = lo, hi
+		}
+	})
+	if err != nil {
+		return err
+	}
+	lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
+	for i := range lows {
+		lo, hi = min(lo, lows[i]), max(hi, highs[i])
+	}
+	if lo > hi {
+		lo, hi = 0, 0
+	}
+	s.between(lo, hi)
+	return nil
+}
+
+// between sets the range.
+func (s *scalar) between(lo, hi float32) {
+	if s.spread != nil {
+		hi = max(hi, -lo)
+		lo = -hi
+	}
+	s.offset = float32((float64(lo) + float64(hi)) / 2)
+	s.scale = float32((float64(hi) - float64(lo)) / (2 * top))
+}
+
+// fit sets the range to that with the least squared error, of those that the share
+// q of the elements lies in, or more. It sorts the elements.
+func (s *scalar) fit(pool []float32, q float64) {
+	if len(pool) == 0 {
+		return
+	}
+	slices.Sort(pool)
+	n := len(pool)
+	least := math.Inf(1)
+	var best *scalar
+	for cut := int(float64(n) * (1 - q) / 2); ; cut /= 2 {
+		c := *s
+		c.between(pool[cut], pool[n-1-cut])
+		lo, hi := float64(c.offset)-top*float64(c.scale), float64(c.offset)+top*float64(c.scale)
+		var outside float64
+		for i := 0; i < n && float64(pool[i]) < lo; i++ {
+			d := lo - float64(pool[i])
+			outside += float64(d * d)
+		}
+		for i := n - 1; i >= 0 && float64(pool[i]) > hi; i-- {
+			d := float64(pool[i]) - hi
+			outside += float64(d * d)
+		}
+		if e := float64(float64(c.scale)*float64(c.scale)/12)*float64(n) + outside; e < least {
+			least, best = e, &c
+		}
+		if cut == 0 {
+			break
 		}
 	}
-	return lo, hi
+	if best != nil {
+		*s = *best
+	}
 }
 
 func (s *scalar) size() int {
@@ -75,8 +183,6 @@ func (s *scalar) size() int {
 	}
 	return s.dim
 }
-
-func (s *scalar) tables() []float32 { return []float32{s.offset, s.scale} }
 
 // inverse is 0 if x is.
 func inverse(x float32) float32 {
@@ -103,10 +209,12 @@ func toByte(x, offset, inv float32) int8 {
 
 func (s *scalar) encoder() func(dst []byte, v []float32) {
 	inv := inverse(s.scale)
+	x := make([]float32, s.dim)
 	return func(dst []byte, v []float32) {
+		s.put(x, v)
 		var squares int64
-		for i, x := range v {
-			c := toByte(x, s.offset, inv)
+		for i, u := range x {
+			c := toByte(u, s.offset, inv)
 			dst[i] = uint8(c)
 			squares += int64(c) * int64(c)
 		}
@@ -130,40 +238,49 @@ type scalarScorer struct {
 func (s *scalar) prepare(c *Codes, q []float32, sc *Scratch) Scorer {
 	raw := room(&sc.bytes, min(c.stride, kernel.MaxDim))
 	p := &sc.scalar
-	*p = scalarScorer{c: c, q: signed(raw), sums: sc.sums[:], metric: kernel.Dot}
+	*p = scalarScorer{c: c, q: signed(raw), sums: sc.sums[:], metric: kernel.Dot, term: s.metric == kernel.L2}
 	clear(p.q[s.dim:])
-	var sum, squares, outside float64
-	var most float32
-	lo, hi := s.offset-top*s.scale, s.offset+top*s.scale
-	centre := float32(0)
-	if s.metric == kernel.L2 {
-		centre = s.offset
-	}
-	for _, x := range q {
-		sum += float64(x)
-		outside += float64(max(0, x-hi) + max(0, lo-x))
-		most = max(most, max(x-centre, centre-x))
-	}
-	step := most / top
+	x, step := q, s.scale
+	scale := float64(s.scale)
 	if s.metric == kernel.L1 {
-		step, centre = s.scale, s.offset
+		p.metric, p.base, p.times = kernel.L1, s.outside(q), scale
+	} else {
+		x = room(&sc.floats, s.dim)
+		if s.metric == kernel.L2 {
+			s.spread.put(x, q)
+		} else {
+			clear(x[copy(x, q):])
+			s.spread.turn(x)
+			p.base = float64(kernel.Dot.PairFloat32(s.spread.centre, q))
+		}
+		var most float32
+		for _, u := range x {
+			most = max(most, u, -u)
+		}
+		step = most / top
+		p.times = scale * float64(step)
 	}
 	inv := inverse(step)
-	for i, x := range q {
-		f := toByte(x, centre, inv)
+	var squares int64
+	for i, u := range x {
+		f := toByte(u, s.offset, inv)
 		p.q[i] = f
-		squares += float64(int64(f) * int64(f))
+		squares += int64(f) * int64(f)
 	}
-	scale, wide := float64(s.scale), float64(step)
-	switch s.metric {
-	case kernel.Dot:
-		p.base, p.times = float64(s.offset)*sum, scale*wide
-	case kernel.L2:
-		p.base, p.times, p.term = wide*wide*squares, -2*scale*wide, true
-	default:
-		p.metric, p.base, p.times = kernel.L1, outside, scale
+	if s.metric == kernel.L2 {
+		p.base = float64(step) * float64(step) * float64(squares)
+		p.times *= -2
 	}
 	return p
+}
+
+// outside adds up what of q lies outside of the range of the codes.
+func (s *scalar) outside(q []float32) (sum float64) {
+	lo, hi := s.offset-top*s.scale, s.offset+top*s.scale
+	for _, x := range q {
+		sum += float64(max(0, x-hi) + max(0, lo-x))
+	}
+	return sum
 }
 
 func signed(b []uint8) []int8 {
