@@ -21,25 +21,30 @@ func TestScalarIdentities(t *testing.T) {
 			raws := make([]float32, c.Rows())
 			p := c.Prepare(q, &sc).(*scalarScorer)
 			p.Range(0, raws)
+			step := math.Abs(p.times) / float64(s.scale) // of the query's codes
+			switch s.metric {
+			case kernel.L2:
+				step /= 2
+			case kernel.L1:
+				step = float64(s.scale)
+			}
 			for r, raw := range raws {
 				var want, size float64
-				for i := range dim {
-					x := float64(s.offset) + float64(s.scale)*float64(int8(c.data[r*c.stride+i]))
-					step := p.times / float64(s.scale)
-					f := float64(p.q[i])
+				if s.metric == kernel.Dot {
+					want = float64(kernel.Dot.PairFloat32(s.spread.centre, q))
+				}
+				for i := range s.dim {
+					x := float64(s.scale) * float64(int8(c.data[r*c.stride+i]))
+					y := step * float64(p.q[i])
 					switch s.metric {
 					case kernel.Dot:
-						// the query's sum is not rounded
-						want += float64(s.offset)*float64(q[i]) + (x-float64(s.offset))*step*f
-						size += math.Abs(x * step * f)
+						want, size = want+x*y, size+math.Abs(x*y)
 					case kernel.L2:
-						diff := x - float64(s.offset) + step/2*f
-						want += diff * diff
-						size += diff*diff + x*x
+						want, size = want+(x-y)*(x-y), size+x*x+y*y
 					default:
 						edge := float64(s.scale) * top
-						y := min(max(float64(q[i]), float64(s.offset)-edge), float64(s.offset)+edge)
-						want += math.Abs(x-float64(s.offset)-float64(s.scale)*f) + math.Abs(float64(q[i])-y)
+						u := float64(q[i]) - float64(s.offset)
+						want += math.Abs(x-y) + max(0, math.Abs(u)-edge)
 						size = want
 					}
 				}
@@ -51,25 +56,50 @@ func TestScalarIdentities(t *testing.T) {
 	}
 }
 
-// TestScalarRange: a code is within half a step of its element, unless the
-// quantile cut it off, and that many are cut off.
-func TestScalarRange(t *testing.T) {
-	v := random(7, 2000, 40, 0, query.Dot)
-	for quantile, share := range map[float32]float64{0: 0, 0.99: 0.01, 0.5: 0.5} {
-		c := build(t, v, query.Dot, query.Quantization{Kind: query.ScalarQuantization, Quantile: quantile}, 1)
-		s := c.scheme.(*scalar)
-		out := 0
-		for r := range c.Rows() {
-			for i, x := range v.row(r) {
-				y := s.offset + s.scale*float32(int8(c.data[r*c.stride+i]))
-				if off := math.Abs(float64(x - y)); off > float64(s.scale)*0.5001 {
-					out++
-				}
+// off gives how many codes are farther than half a step from their element, and
+// the mean squared error.
+func off(c *Codes, v Vectors) (beyond int, squared float64) {
+	s := c.scheme.(*scalar)
+	x := make([]float32, s.dim)
+	for r := range c.Rows() {
+		s.put(x, v.row(r))
+		for i, u := range x {
+			diff := float64(u) - float64(s.offset) - float64(s.scale)*float64(int8(c.data[r*c.stride+i]))
+			if squared += diff * diff; math.Abs(diff) > float64(s.scale)*0.5001 {
+				beyond++
 			}
 		}
-		// half a step beyond the bounds is still near enough
-		if got := float64(out) / float64(len(v.Data)); got > share || got < share*0.9 {
-			t.Errorf("quantile %v: %.4f of the elements are cut off", quantile, got)
+	}
+	return beyond, squared / float64(c.Rows()*s.dim)
+}
+
+// TestScalarRange: without a quantile every element is within half a step of its
+// code. With one, as many may be cut off, and the error is never greater, nor than
+// if exactly so many were.
+func TestScalarRange(t *testing.T) {
+	for name, d := range distances {
+		for _, wild := range []float32{0, 2} {
+			v := random(7, 2000, 48, 0, d)
+			for r := range 2 {
+				for i := range v.row(r) {
+					v.row(r)[i] *= 1 + wild
+				}
+			}
+			whole := build(t, v, d, query.Quantization{Kind: query.ScalarQuantization}, 2)
+			beyond, widest := off(whole, v)
+			if beyond > 0 {
+				t.Errorf("%s: %d of %d elements are cut off", name, beyond, len(v.Data))
+			}
+			for _, quantile := range []float32{0.5, 0.9, 0.99, 0.999} {
+				c := build(t, v, d, query.Quantization{Kind: query.ScalarQuantization, Quantile: quantile}, 2)
+				beyond, squared := off(c, v)
+				if share := float64(beyond) / float64(len(v.Data)); share > 1.01-float64(quantile) {
+					t.Errorf("%s: quantile %v cuts off %.4f", name, quantile, share)
+				}
+				if squared > widest*1.0001 {
+					t.Errorf("%s: quantile %v: error %v, without %v", name, quantile, squared, widest)
+				}
+			}
 		}
 	}
 }
