@@ -6,26 +6,40 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// hamming counts the bits in which rows differ from the query.
-func hamming() {
-	for _, wide := range []bool{false, true} {
-		k := codeKernel("hamming"+suffix(wide), "Hamming distances", wide)
-		k.query = func(from source) []reg.VecVirtual {
-			q := k.vec()
-			k.bytes(from, q)
-			return []reg.VecVirtual{q}
+// bitCounts count the bits in which rows differ from the query, or that they have
+// in common with it.
+func bitCounts() {
+	for _, m := range []struct{ name, doc string }{{"hamming", "Hamming distances"}, {"common", "numbers of common bits"}} {
+		for _, wide := range []bool{false, true} {
+			k := codeKernel(m.name+suffix(wide), m.doc, wide)
+			k.query = func(from source) []reg.VecVirtual {
+				q := k.vec()
+				k.bytes(from, q)
+				return []reg.VecVirtual{q}
+			}
+			count, meet := VPOPCNTQ, k.xor
+			if !wide {
+				count = k.countNibbles()
+			}
+			if m.name == "common" {
+				meet = k.and
+			}
+			k.step = func(acc, q []reg.VecVirtual, row source) {
+				t := k.vec()
+				meet(k.byteOperand(row, t), q[0], t)
+				count(t, t)
+				VPADDD(t, acc[0], acc[0])
+			}
+			emit(k)
 		}
-		count := VPOPCNTQ
-		if !wide {
-			count = k.countNibbles()
-		}
-		k.step = func(acc, q []reg.VecVirtual, row source) {
-			t := k.vec()
-			k.xor(k.byteOperand(row, t), q[0], t)
-			count(t, t)
-			VPADDD(t, acc[0], acc[0])
-		}
-		emit(k)
+	}
+}
+
+func (k *kernel) and(a Op, b, to reg.VecVirtual) {
+	if k.wide {
+		VPANDQ(a, b, to)
+	} else {
+		VPAND(a, b, to)
 	}
 }
 

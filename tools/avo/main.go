@@ -79,7 +79,12 @@ func main() {
 	tailMask()
 	float32s()
 	codes()
-	hamming()
+	bitCounts()
 	float16s()
+	hadamard()
+	elements("times", VMULPS, nil)
+	elements("cross", VADDPS, VSUBPS)
+	tables()
+	least()
 	Generate()
 }

@@ -131,14 +131,75 @@ func (m Metric) float16Vector(q *float32, rows *uint16, dim, stride int, ids *ui
 	return true
 }
 
-func hammingVector(q, rows *uint8, dim, stride int, ids *uint32, n int, out *int64) bool {
+func bitsVector(c bitCount, q, rows *uint8, dim, stride int, ids *uint32, n int, out *int64) bool {
 	switch {
+	case hasPopcount() && c == common:
+		commonAVX512(q, rows, dim, stride, ids, n, out)
 	case hasPopcount():
 		hammingAVX512(q, rows, dim, stride, ids, n, out)
+	case hasAVX2() && c == common:
+		commonAVX2(q, rows, dim, stride, ids, n, out)
 	case hasAVX2():
 		hammingAVX2(q, rows, dim, stride, ids, n, out)
 	default:
 		return false
 	}
 	return true
+}
+
+func (m Metric) tableVector(q *float32, dim int, columns, out *float32) bool {
+	switch {
+	case m > L1:
+		return false
+	case hasAVX512():
+		switch m {
+		case Dot:
+			dotTableAVX512(q, dim, columns, out)
+		case L2:
+			l2TableAVX512(q, dim, columns, out)
+		case L1:
+			l1TableAVX512(q, dim, columns, out)
+		}
+	case hasAVX2():
+		switch m {
+		case Dot:
+			dotTableAVX2(q, dim, columns, out)
+		case L2:
+			l2TableAVX2(q, dim, columns, out)
+		case L1:
+			l1TableAVX2(q, dim, columns, out)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// elementsVector does the work of Times or Cross for a number of elements that is
+// a multiple of eight.
+func elementsVector(cross bool, a, b *float32, n int) bool {
+	switch {
+	case !hasAVX2():
+		return false
+	case cross:
+		crossAVX2(a, b, n)
+	default:
+		timesAVX2(a, b, n)
+	}
+	return true
+}
+
+func hadamardVector(x *float32, n int) bool {
+	if hasAVX2() {
+		hadamardAVX2(x, n)
+		return true
+	}
+	return false
+}
+
+func leastVector(v *uint32) int {
+	if hasAVX2() {
+		return leastAVX2(v)
+	}
+	return -1
 }

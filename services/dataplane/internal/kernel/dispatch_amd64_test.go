@@ -16,7 +16,8 @@ func TestRequires(t *testing.T) {
 		name string
 		has  func() bool
 	}{
-		{`F32AVX512$`, hasAVX512}, {`F16AVX512$`, hasAVX512Half}, {`[UI]8AVX512$`, hasVNNI}, {`hammingAVX512$`, hasPopcount},
+		{`F32AVX512$`, hasAVX512}, {`F16AVX512$`, hasAVX512Half}, {`[UI]8AVX512$`, hasVNNI}, {`(hamming|common)AVX512$`, hasPopcount},
+		{`TableAVX512$`, hasAVX512},
 		{`F16AVX2$`, hasF16C}, {`AVX2$`, hasAVX2},
 	}
 	flags := map[string]*bool{

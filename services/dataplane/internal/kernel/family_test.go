@@ -38,7 +38,7 @@ func suites() []suite {
 	for m, name := range metricNames {
 		all = append(all, float32Family(Metric(m), name), float16Family(Metric(m), name), uint8Family(Metric(m), name), int8Family(Metric(m), name))
 	}
-	return append(all, hammingFamily())
+	return append(all, hammingFamily(), commonFamily())
 }
 
 var metricNames = []string{"dot", "l2", "l1"}

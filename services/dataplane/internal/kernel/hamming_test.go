@@ -4,9 +4,20 @@ import "testing"
 
 func hammingFamily() family[uint8, uint8, int64] {
 	return family[uint8, uint8, int64]{
-		name: "hamming", law: hammingLaw, batch: Hamming, gather: GatherHamming, pair: PairHamming,
+		name: "hamming", law: lawOf(differing), batch: Hamming, gather: GatherHamming, pair: PairHamming,
 		codes: hammingCodes(), same: equal, q: anyByte, row: anyByte,
 	}
+}
+
+func commonFamily() family[uint8, uint8, int64] {
+	return family[uint8, uint8, int64]{
+		name: "common", law: lawOf(common), batch: Common, gather: GatherCommon, pair: PairCommon,
+		codes: commonCodes(), same: equal, q: anyByte, row: anyByte,
+	}
+}
+
+func lawOf(c bitCount) func(q []uint8, rows Rows[uint8], ids []uint32, out []int64) {
+	return func(q []uint8, rows Rows[uint8], ids []uint32, out []int64) { bitLaw(c, q, rows, ids, out) }
 }
 
 func TestHammingCounts(t *testing.T) {
@@ -21,10 +32,13 @@ func TestHammingCounts(t *testing.T) {
 			got  []int64
 			want int64
 		}{
-			"one bit a byte": {hammingFamily().pairs(zero, ones), int64(n)},
-			"every bit":      {hammingFamily().pairs(every, zero), int64(8 * n)},
-			"no bit":         {hammingFamily().pairs(mixed, mixed), 0},
-			"growing counts": {hammingFamily().pairs(mixed, zero), want},
+			"one bit a byte":    {hammingFamily().pairs(zero, ones), int64(n)},
+			"every bit":         {hammingFamily().pairs(every, zero), int64(8 * n)},
+			"no bit":            {hammingFamily().pairs(mixed, mixed), 0},
+			"growing counts":    {hammingFamily().pairs(mixed, zero), want},
+			"common with none":  {commonFamily().pairs(mixed, zero), 0},
+			"common with every": {commonFamily().pairs(mixed, every), want},
+			"common with one":   {commonFamily().pairs(ones, mixed), int64(n)},
 		} {
 			for _, got := range c.got {
 				if got != c.want {

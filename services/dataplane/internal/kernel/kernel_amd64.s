@@ -5440,6 +5440,578 @@ done:
 	VZEROUPPER
 	RET
 
+// func commonAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·commonAVX2(SB), NOSPLIT, $88-56
+	MOVQ    q+0(FP), AX
+	MOVQ    ids+32(FP), CX
+	MOVQ    n+40(FP), DX
+	MOVQ    out+48(FP), BX
+	MOVQ    dim+16(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $0x1f, DI
+	MOVQ    DI, 16(SP)
+	SUBQ    DI, SI
+	MOVQ    rows+8(FP), DI
+	ADDQ    SI, DI
+	MOVQ    DI, (SP)
+	ADDQ    SI, AX
+	NEGQ    SI
+	MOVQ    SI, 8(SP)
+	VXORPS  Y1, Y1, Y1
+	VMOVUPS Y1, 24(SP)
+	VMOVUPS Y1, 56(SP)
+	MOVQ    16(SP), SI
+	LEAQ    56(SP), DI
+	CMPQ    SI, $0x10
+	JL      qbelow16
+	VMOVUPS (AX), X0
+	VMOVUPS X0, (DI)
+	VMOVUPS -16(AX)(SI*1), X0
+	VMOVUPS X0, -16(DI)(SI*1)
+	JMP     qcopied
+
+qbelow16:
+	CMPQ SI, $0x08
+	JL   qbelow8
+	MOVQ (AX), R8
+	MOVQ R8, (DI)
+	MOVQ -8(AX)(SI*1), R8
+	MOVQ R8, -8(DI)(SI*1)
+	JMP  qcopied
+
+qbelow8:
+	CMPQ SI, $0x04
+	JL   qbelow4
+	MOVL (AX), R8
+	MOVL R8, (DI)
+	MOVL -4(AX)(SI*1), R8
+	MOVL R8, -4(DI)(SI*1)
+	JMP  qcopied
+
+qbelow4:
+	CMPQ SI, $0x02
+	JL   qbelow2
+	MOVW (AX), R8
+	MOVW R8, (DI)
+	MOVW -2(AX)(SI*1), R8
+	MOVW R8, -2(DI)(SI*1)
+	JMP  qcopied
+
+qbelow2:
+	CMPQ SI, $0x01
+	JL   qbelow1
+	MOVB (AX), R8
+	MOVB R8, (DI)
+	MOVB -1(AX)(SI*1), R8
+	MOVB R8, -1(DI)(SI*1)
+	JMP  qcopied
+
+qbelow1:
+qcopied:
+	MOVQ         $0x0302020102010100, SI
+	MOVQ         $0x0403030203020201, DI
+	VMOVQ        SI, X0
+	VMOVQ        DI, X1
+	VPUNPCKLQDQ  X1, X0, X0
+	VINSERTI128  $0x01, X0, Y0, Y0
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VXORPS       Y2, Y2, Y2
+	TESTQ        CX, CX
+	JZ           single
+	CMPQ         16(SP), $0x00
+	JNE          single
+	CMPQ         DX, $0x04
+	JL           single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1 (DI)(R14*1)
+	PREFETCHT1 (R9)(R14*1)
+	PREFETCHT1 (R11)(R14*1)
+	PREFETCHT1 (R13)(R14*1)
+	VMOVDQU    (AX)(R14*1), Y7
+	VPAND      (SI)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y3, Y3
+	VPAND      (R8)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y4, Y4
+	VPAND      (R10)(R14*1), Y7, Y8
+	VPSRLW     $0x04, Y8, Y9
+	VPAND      Y1, Y8, Y8
+	VPAND      Y1, Y9, Y9
+	VPSHUFB    Y8, Y0, Y8
+	VPSHUFB    Y9, Y0, Y9
+	VPADDB     Y9, Y8, Y8
+	VPSADBW    Y2, Y8, Y8
+	VPADDD     Y8, Y5, Y5
+	VPAND      (R12)(R14*1), Y7, Y7
+	VPSRLW     $0x04, Y7, Y8
+	VPAND      Y1, Y7, Y7
+	VPAND      Y1, Y8, Y8
+	VPSHUFB    Y7, Y0, Y7
+	VPSHUFB    Y8, Y0, Y8
+	VPADDB     Y8, Y7, Y7
+	VPSADBW    Y2, Y7, Y7
+	VPADDD     Y7, Y6, Y6
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X4, Y3, Y7
+	VPERM2F128   $0x31, Y4, Y3, Y3
+	VPADDD       Y3, Y7, Y7
+	VINSERTF128  $0x01, X6, Y5, Y3
+	VPERM2F128   $0x31, Y6, Y5, Y4
+	VPADDD       Y4, Y3, Y3
+	VUNPCKLPS    Y3, Y7, Y4
+	VUNPCKHPS    Y3, Y7, Y3
+	VPADDD       Y3, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y3
+	VPADDD       Y3, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X3
+	VUNPCKLPS    X3, X4, X4
+	VPMOVZXDQ    X4, Y3
+	VMOVDQU      Y3, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*1), Y4
+	VPAND      (SI)(DI*1), Y4, Y4
+	VPSRLW     $0x04, Y4, Y5
+	VPAND      Y1, Y4, Y4
+	VPAND      Y1, Y5, Y5
+	VPSHUFB    Y4, Y0, Y4
+	VPSHUFB    Y5, Y0, Y5
+	VPADDB     Y5, Y4, Y4
+	VPSADBW    Y2, Y4, Y4
+	VPADDD     Y4, Y3, Y3
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ    16(SP), $0x00
+	JE      fold
+	MOVQ    16(SP), DI
+	LEAQ    24(SP), R8
+	CMPQ    DI, $0x10
+	JL      rowbelow16
+	VMOVUPS (SI), X4
+	VMOVUPS X4, (R8)
+	VMOVUPS -16(SI)(DI*1), X4
+	VMOVUPS X4, -16(R8)(DI*1)
+	JMP     rowcopied
+
+rowbelow16:
+	CMPQ DI, $0x08
+	JL   rowbelow8
+	MOVQ (SI), R9
+	MOVQ R9, (R8)
+	MOVQ -8(SI)(DI*1), R9
+	MOVQ R9, -8(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow8:
+	CMPQ DI, $0x04
+	JL   rowbelow4
+	MOVL (SI), R9
+	MOVL R9, (R8)
+	MOVL -4(SI)(DI*1), R9
+	MOVL R9, -4(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow4:
+	CMPQ DI, $0x02
+	JL   rowbelow2
+	MOVW (SI), R9
+	MOVW R9, (R8)
+	MOVW -2(SI)(DI*1), R9
+	MOVW R9, -2(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow2:
+	CMPQ DI, $0x01
+	JL   rowbelow1
+	MOVB (SI), R9
+	MOVB R9, (R8)
+	MOVB -1(SI)(DI*1), R9
+	MOVB R9, -1(R8)(DI*1)
+	JMP  rowcopied
+
+rowbelow1:
+rowcopied:
+	VMOVDQU 56(SP), Y4
+	VPAND   24(SP), Y4, Y4
+	VPSRLW  $0x04, Y4, Y5
+	VPAND   Y1, Y4, Y4
+	VPAND   Y1, Y5, Y5
+	VPSHUFB Y4, Y0, Y4
+	VPSHUFB Y5, Y0, Y5
+	VPADDB  Y5, Y4, Y4
+	VPSADBW Y2, Y4, Y4
+	VPADDD  Y4, Y3, Y3
+
+fold:
+	VEXTRACTF128 $0x01, Y3, X4
+	VPADDD       X4, X3, X3
+	VMOVHLPS     X3, X3, X4
+	VPADDD       X4, X3, X3
+	VMOVSHDUP    X3, X4
+	VPADDD       X4, X3, X3
+	VPMOVZXDQ    X3, X3
+	VMOVQ        X3, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+// func commonAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VPOPCNTDQ, BMI2, CMOV, MMX+
+TEXT ·commonAVX512(SB), NOSPLIT, $24-56
+	MOVQ  q+0(FP), AX
+	MOVQ  ids+32(FP), CX
+	MOVQ  n+40(FP), DX
+	MOVQ  out+48(FP), BX
+	MOVQ  dim+16(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $0x3f, DI
+	MOVQ  DI, 16(SP)
+	SUBQ  DI, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+	MOVQ  rows+8(FP), DI
+	ADDQ  SI, DI
+	MOVQ  DI, (SP)
+	ADDQ  SI, AX
+	NEGQ  SI
+	MOVQ  SI, 8(SP)
+	TESTQ CX, CX
+	JZ    single
+	CMPQ  DX, $0x04
+	JL    single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1 (DI)(R14*1)
+	PREFETCHT1 (R9)(R14*1)
+	PREFETCHT1 (R11)(R14*1)
+	PREFETCHT1 (R13)(R14*1)
+	VMOVDQU64  (AX)(R14*1), Z4
+	VPANDQ     (SI)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z0, Z0
+	VPANDQ     (R8)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z1, Z1
+	VPANDQ     (R10)(R14*1), Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z2, Z2
+	VPANDQ     (R12)(R14*1), Z4, Z4
+	VPOPCNTQ   Z4, Z4
+	VPADDD     Z4, Z3, Z3
+	ADDQ       $0x40, R14
+	JNZ        groupblock
+
+grouptail:
+	CMPQ       16(SP), $0x00
+	JE         groupfold
+	VMOVDQU8.Z (AX), K1, Z4
+	VMOVDQU8.Z (SI), K1, Z5
+	VPANDQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z0, Z0
+	PREFETCHT1 (DI)
+	VMOVDQU8.Z (R8), K1, Z5
+	VPANDQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z1, Z1
+	PREFETCHT1 (R9)
+	VMOVDQU8.Z (R10), K1, Z5
+	VPANDQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z2, Z2
+	PREFETCHT1 (R11)
+	VMOVDQU8.Z (R12), K1, Z5
+	VPANDQ     Z5, Z4, Z5
+	VPOPCNTQ   Z5, Z5
+	VPADDD     Z5, Z3, Z3
+	PREFETCHT1 (R13)
+
+groupfold:
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VPADDD        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VPADDD        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VPADDD        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VPADDD        Y4, Y3, Y3
+	VINSERTF128   $0x01, X1, Y0, Y4
+	VPERM2F128    $0x31, Y1, Y0, Y5
+	VPADDD        Y5, Y4, Y4
+	VINSERTF128   $0x01, X3, Y2, Y5
+	VPERM2F128    $0x31, Y3, Y2, Y6
+	VPADDD        Y6, Y5, Y5
+	VUNPCKLPS     Y5, Y4, Y6
+	VUNPCKHPS     Y5, Y4, Y4
+	VPADDD        Y4, Y6, Y6
+	VPERMILPS     $0x4e, Y6, Y4
+	VPADDD        Y4, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X4
+	VUNPCKLPS     X4, X6, X6
+	VPMOVZXDQ     X6, Y4
+	VMOVDQU       Y4, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU64  (AX)(DI*1), Z1
+	VPANDQ     (SI)(DI*1), Z1, Z1
+	VPOPCNTQ   Z1, Z1
+	VPADDD     Z1, Z0, Z0
+	ADDQ       $0x40, DI
+	JNZ        oneblock
+
+onetail:
+	CMPQ       16(SP), $0x00
+	JE         fold
+	VMOVDQU8.Z (AX), K1, Z1
+	VMOVDQU8.Z (SI), K1, Z2
+	VPANDQ     Z2, Z1, Z2
+	VPOPCNTQ   Z2, Z2
+	VPADDD     Z2, Z0, Z0
+
+fold:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPADDD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VPADDD        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VPADDD        X1, X0, X0
+	VPMOVZXDQ     X0, X0
+	VMOVQ         X0, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
 // func dotF16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
 // Requires: AVX, CMOV, F16C, MMX+
 TEXT ·dotF16AVX2(SB), NOSPLIT, $56-56
@@ -7025,4 +7597,695 @@ fold:
 
 done:
 	VZEROUPPER
+	RET
+
+DATA hadamardsigns<>+0(SB)/4, $0x00000000
+DATA hadamardsigns<>+4(SB)/4, $0x80000000
+DATA hadamardsigns<>+8(SB)/4, $0x00000000
+DATA hadamardsigns<>+12(SB)/4, $0x80000000
+DATA hadamardsigns<>+16(SB)/4, $0x00000000
+DATA hadamardsigns<>+20(SB)/4, $0x80000000
+DATA hadamardsigns<>+24(SB)/4, $0x00000000
+DATA hadamardsigns<>+28(SB)/4, $0x80000000
+DATA hadamardsigns<>+32(SB)/4, $0x00000000
+DATA hadamardsigns<>+36(SB)/4, $0x00000000
+DATA hadamardsigns<>+40(SB)/4, $0x80000000
+DATA hadamardsigns<>+44(SB)/4, $0x80000000
+DATA hadamardsigns<>+48(SB)/4, $0x00000000
+DATA hadamardsigns<>+52(SB)/4, $0x00000000
+DATA hadamardsigns<>+56(SB)/4, $0x80000000
+DATA hadamardsigns<>+60(SB)/4, $0x80000000
+DATA hadamardsigns<>+64(SB)/4, $0x00000000
+DATA hadamardsigns<>+68(SB)/4, $0x00000000
+DATA hadamardsigns<>+72(SB)/4, $0x00000000
+DATA hadamardsigns<>+76(SB)/4, $0x00000000
+DATA hadamardsigns<>+80(SB)/4, $0x80000000
+DATA hadamardsigns<>+84(SB)/4, $0x80000000
+DATA hadamardsigns<>+88(SB)/4, $0x80000000
+DATA hadamardsigns<>+92(SB)/4, $0x80000000
+GLOBL hadamardsigns<>(SB), RODATA|NOPTR, $96
+
+// func hadamardAVX2(x *float32, n int)
+// Requires: AVX
+TEXT ·hadamardAVX2(SB), NOSPLIT, $0-16
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (AX)(CX*1), DX
+	LEAQ    hadamardsigns<>+0(SB), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	MOVQ    AX, BX
+
+registers:
+	VMOVUPS    (BX), Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VXORPS     Y0, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VXORPS     Y1, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VXORPS     Y2, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VMOVUPS    Y3, (BX)
+	VMOVUPS    32(BX), Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VXORPS     Y0, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VXORPS     Y1, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VXORPS     Y2, Y3, Y3
+	VADDPS     Y3, Y4, Y3
+	VMOVUPS    Y3, 32(BX)
+	ADDQ       $0x40, BX
+	CMPQ       BX, DX
+	JNE        registers
+	MOVQ       $0x00000020, SI
+
+step:
+	MOVQ AX, BX
+
+group:
+	LEAQ (BX)(SI*1), DI
+
+pair:
+	VMOVUPS (BX), Y0
+	VMOVUPS (BX)(SI*1), Y1
+	VADDPS  Y1, Y0, Y2
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y2, (BX)
+	VMOVUPS Y0, (BX)(SI*1)
+	ADDQ    $0x20, BX
+	CMPQ    BX, DI
+	JNE     pair
+	ADDQ    SI, BX
+	CMPQ    BX, DX
+	JNE     group
+	ADDQ    SI, SI
+	CMPQ    SI, CX
+	JNE     step
+	VZEROUPPER
+	RET
+
+// func timesAVX2(a *float32, b *float32, n int)
+// Requires: AVX
+TEXT ·timesAVX2(SB), NOSPLIT, $0-24
+	MOVQ a+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ n+16(FP), DX
+	LEAQ (AX)(DX*4), AX
+	LEAQ (CX)(DX*4), CX
+	NEGQ DX
+
+eight:
+	VMOVUPS (AX)(DX*4), Y0
+	VMOVUPS (CX)(DX*4), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(DX*4)
+	ADDQ    $0x08, DX
+	JNZ     eight
+	VZEROUPPER
+	RET
+
+// func crossAVX2(a *float32, b *float32, n int)
+// Requires: AVX
+TEXT ·crossAVX2(SB), NOSPLIT, $0-24
+	MOVQ a+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ n+16(FP), DX
+	LEAQ (AX)(DX*4), AX
+	LEAQ (CX)(DX*4), CX
+	NEGQ DX
+
+eight:
+	VMOVUPS (AX)(DX*4), Y0
+	VMOVUPS (CX)(DX*4), Y1
+	VADDPS  Y1, Y0, Y2
+	VMOVUPS Y2, (AX)(DX*4)
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (CX)(DX*4)
+	ADDQ    $0x08, DX
+	JNZ     eight
+	VZEROUPPER
+	RET
+
+// func dotTableAVX2(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX
+TEXT ·dotTableAVX2(SB), NOSPLIT, $0-32
+	MOVQ q+0(FP), AX
+	MOVQ dim+8(FP), CX
+	MOVQ columns+16(FP), DX
+	MOVQ out+24(FP), BX
+	MOVQ $0x00000004, SI
+
+block:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Y8
+	VMULPS       (R8), Y8, Y9
+	VADDPS       Y9, Y0, Y0
+	VMULPS       32(R8), Y8, Y9
+	VADDPS       Y9, Y1, Y1
+	VMULPS       64(R8), Y8, Y9
+	VADDPS       Y9, Y2, Y2
+	VMULPS       96(R8), Y8, Y9
+	VADDPS       Y9, Y3, Y3
+	VMULPS       128(R8), Y8, Y9
+	VADDPS       Y9, Y4, Y4
+	VMULPS       160(R8), Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMULPS       192(R8), Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMULPS       224(R8), Y8, Y9
+	VADDPS       Y9, Y7, Y7
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y4, 128(BX)
+	VMOVUPS      Y5, 160(BX)
+	VMOVUPS      Y6, 192(BX)
+	VMOVUPS      Y7, 224(BX)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func dotTableAVX512(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX, AVX512F
+TEXT ·dotTableAVX512(SB), NOSPLIT, $0-32
+	MOVQ q+0(FP), AX
+	MOVQ dim+8(FP), CX
+	MOVQ columns+16(FP), DX
+	MOVQ out+24(FP), BX
+	MOVQ $0x00000001, SI
+
+block:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Z16
+	VMULPS       (R8), Z16, Z17
+	VADDPS       Z17, Z0, Z0
+	VMULPS       64(R8), Z16, Z17
+	VADDPS       Z17, Z1, Z1
+	VMULPS       128(R8), Z16, Z17
+	VADDPS       Z17, Z2, Z2
+	VMULPS       192(R8), Z16, Z17
+	VADDPS       Z17, Z3, Z3
+	VMULPS       256(R8), Z16, Z17
+	VADDPS       Z17, Z4, Z4
+	VMULPS       320(R8), Z16, Z17
+	VADDPS       Z17, Z5, Z5
+	VMULPS       384(R8), Z16, Z17
+	VADDPS       Z17, Z6, Z6
+	VMULPS       448(R8), Z16, Z17
+	VADDPS       Z17, Z7, Z7
+	VMULPS       512(R8), Z16, Z17
+	VADDPS       Z17, Z8, Z8
+	VMULPS       576(R8), Z16, Z17
+	VADDPS       Z17, Z9, Z9
+	VMULPS       640(R8), Z16, Z17
+	VADDPS       Z17, Z10, Z10
+	VMULPS       704(R8), Z16, Z17
+	VADDPS       Z17, Z11, Z11
+	VMULPS       768(R8), Z16, Z17
+	VADDPS       Z17, Z12, Z12
+	VMULPS       832(R8), Z16, Z17
+	VADDPS       Z17, Z13, Z13
+	VMULPS       896(R8), Z16, Z17
+	VADDPS       Z17, Z14, Z14
+	VMULPS       960(R8), Z16, Z17
+	VADDPS       Z17, Z15, Z15
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	VMOVUPS      Z4, 256(BX)
+	VMOVUPS      Z5, 320(BX)
+	VMOVUPS      Z6, 384(BX)
+	VMOVUPS      Z7, 448(BX)
+	VMOVUPS      Z8, 512(BX)
+	VMOVUPS      Z9, 576(BX)
+	VMOVUPS      Z10, 640(BX)
+	VMOVUPS      Z11, 704(BX)
+	VMOVUPS      Z12, 768(BX)
+	VMOVUPS      Z13, 832(BX)
+	VMOVUPS      Z14, 896(BX)
+	VMOVUPS      Z15, 960(BX)
+	ADDQ         $0x00000400, DX
+	ADDQ         $0x00000400, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func l2TableAVX2(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX
+TEXT ·l2TableAVX2(SB), NOSPLIT, $0-32
+	MOVQ q+0(FP), AX
+	MOVQ dim+8(FP), CX
+	MOVQ columns+16(FP), DX
+	MOVQ out+24(FP), BX
+	MOVQ $0x00000004, SI
+
+block:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Y8
+	VSUBPS       (R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VSUBPS       32(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y1, Y1
+	VSUBPS       64(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       96(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       128(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y4, Y4
+	VSUBPS       160(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y5, Y5
+	VSUBPS       192(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VSUBPS       224(R8), Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y4, 128(BX)
+	VMOVUPS      Y5, 160(BX)
+	VMOVUPS      Y6, 192(BX)
+	VMOVUPS      Y7, 224(BX)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func l2TableAVX512(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX, AVX512F
+TEXT ·l2TableAVX512(SB), NOSPLIT, $0-32
+	MOVQ q+0(FP), AX
+	MOVQ dim+8(FP), CX
+	MOVQ columns+16(FP), DX
+	MOVQ out+24(FP), BX
+	MOVQ $0x00000001, SI
+
+block:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Z16
+	VSUBPS       (R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z0, Z0
+	VSUBPS       64(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z1, Z1
+	VSUBPS       128(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z2, Z2
+	VSUBPS       192(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z3, Z3
+	VSUBPS       256(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z4, Z4
+	VSUBPS       320(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z5, Z5
+	VSUBPS       384(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z6, Z6
+	VSUBPS       448(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z7, Z7
+	VSUBPS       512(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z8, Z8
+	VSUBPS       576(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z9, Z9
+	VSUBPS       640(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z10, Z10
+	VSUBPS       704(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z11, Z11
+	VSUBPS       768(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z12, Z12
+	VSUBPS       832(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z13, Z13
+	VSUBPS       896(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z14, Z14
+	VSUBPS       960(R8), Z16, Z17
+	VMULPS       Z17, Z17, Z17
+	VADDPS       Z17, Z15, Z15
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	VMOVUPS      Z4, 256(BX)
+	VMOVUPS      Z5, 320(BX)
+	VMOVUPS      Z6, 384(BX)
+	VMOVUPS      Z7, 448(BX)
+	VMOVUPS      Z8, 512(BX)
+	VMOVUPS      Z9, 576(BX)
+	VMOVUPS      Z10, 640(BX)
+	VMOVUPS      Z11, 704(BX)
+	VMOVUPS      Z12, 768(BX)
+	VMOVUPS      Z13, 832(BX)
+	VMOVUPS      Z14, 896(BX)
+	VMOVUPS      Z15, 960(BX)
+	ADDQ         $0x00000400, DX
+	ADDQ         $0x00000400, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func l1TableAVX2(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX, AVX2
+TEXT ·l1TableAVX2(SB), NOSPLIT, $0-32
+	MOVQ         q+0(FP), AX
+	MOVQ         dim+8(FP), CX
+	MOVQ         columns+16(FP), DX
+	MOVQ         out+24(FP), BX
+	MOVL         $0x7fffffff, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         $0x00000004, SI
+
+block:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Y9
+	VSUBPS       (R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y1, Y1
+	VSUBPS       32(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y2, Y2
+	VSUBPS       64(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       96(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       128(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VSUBPS       160(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VSUBPS       192(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VSUBPS       224(R8), Y9, Y10
+	VPAND        Y0, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y2, 32(BX)
+	VMOVUPS      Y3, 64(BX)
+	VMOVUPS      Y4, 96(BX)
+	VMOVUPS      Y5, 128(BX)
+	VMOVUPS      Y6, 160(BX)
+	VMOVUPS      Y7, 192(BX)
+	VMOVUPS      Y8, 224(BX)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func l1TableAVX512(q *float32, dim int, columns *float32, out *float32)
+// Requires: AVX, AVX512F
+TEXT ·l1TableAVX512(SB), NOSPLIT, $0-32
+	MOVQ         q+0(FP), AX
+	MOVQ         dim+8(FP), CX
+	MOVQ         columns+16(FP), DX
+	MOVQ         out+24(FP), BX
+	MOVL         $0x7fffffff, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         $0x00000001, SI
+
+block:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+	VPXORQ Z16, Z16, Z16
+	XORQ   DI, DI
+	MOVQ   DX, R8
+
+element:
+	VBROADCASTSS (AX)(DI*4), Z17
+	VSUBPS       (R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z1, Z1
+	VSUBPS       64(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z2, Z2
+	VSUBPS       128(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z3, Z3
+	VSUBPS       192(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z4, Z4
+	VSUBPS       256(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z5, Z5
+	VSUBPS       320(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z6, Z6
+	VSUBPS       384(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z7, Z7
+	VSUBPS       448(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z8, Z8
+	VSUBPS       512(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z9, Z9
+	VSUBPS       576(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z10, Z10
+	VSUBPS       640(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z11, Z11
+	VSUBPS       704(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z12, Z12
+	VSUBPS       768(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z13, Z13
+	VSUBPS       832(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z14, Z14
+	VSUBPS       896(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z15, Z15
+	VSUBPS       960(R8), Z17, Z18
+	VPANDD       Z0, Z18, Z18
+	VADDPS       Z18, Z16, Z16
+	ADDQ         $0x00000400, R8
+	INCQ         DI
+	CMPQ         DI, CX
+	JNE          element
+	VMOVUPS      Z1, (BX)
+	VMOVUPS      Z2, 64(BX)
+	VMOVUPS      Z3, 128(BX)
+	VMOVUPS      Z4, 192(BX)
+	VMOVUPS      Z5, 256(BX)
+	VMOVUPS      Z6, 320(BX)
+	VMOVUPS      Z7, 384(BX)
+	VMOVUPS      Z8, 448(BX)
+	VMOVUPS      Z9, 512(BX)
+	VMOVUPS      Z10, 576(BX)
+	VMOVUPS      Z11, 640(BX)
+	VMOVUPS      Z12, 704(BX)
+	VMOVUPS      Z13, 768(BX)
+	VMOVUPS      Z14, 832(BX)
+	VMOVUPS      Z15, 896(BX)
+	VMOVUPS      Z16, 960(BX)
+	ADDQ         $0x00000400, DX
+	ADDQ         $0x00000400, BX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func leastAVX2(v *uint32) int
+// Requires: AVX, AVX2
+TEXT ·leastAVX2(SB), NOSPLIT, $0-16
+	MOVQ       v+0(FP), AX
+	VMOVDQU    (AX), Y0
+	VMOVDQU    32(AX), Y1
+	VMOVDQU    64(AX), Y2
+	VMOVDQU    96(AX), Y3
+	VPMINUD    128(AX), Y0, Y0
+	VPMINUD    160(AX), Y1, Y1
+	VPMINUD    192(AX), Y2, Y2
+	VPMINUD    224(AX), Y3, Y3
+	VPMINUD    256(AX), Y0, Y0
+	VPMINUD    288(AX), Y1, Y1
+	VPMINUD    320(AX), Y2, Y2
+	VPMINUD    352(AX), Y3, Y3
+	VPMINUD    384(AX), Y0, Y0
+	VPMINUD    416(AX), Y1, Y1
+	VPMINUD    448(AX), Y2, Y2
+	VPMINUD    480(AX), Y3, Y3
+	VPMINUD    512(AX), Y0, Y0
+	VPMINUD    544(AX), Y1, Y1
+	VPMINUD    576(AX), Y2, Y2
+	VPMINUD    608(AX), Y3, Y3
+	VPMINUD    640(AX), Y0, Y0
+	VPMINUD    672(AX), Y1, Y1
+	VPMINUD    704(AX), Y2, Y2
+	VPMINUD    736(AX), Y3, Y3
+	VPMINUD    768(AX), Y0, Y0
+	VPMINUD    800(AX), Y1, Y1
+	VPMINUD    832(AX), Y2, Y2
+	VPMINUD    864(AX), Y3, Y3
+	VPMINUD    896(AX), Y0, Y0
+	VPMINUD    928(AX), Y1, Y1
+	VPMINUD    960(AX), Y2, Y2
+	VPMINUD    992(AX), Y3, Y3
+	VPMINUD    Y1, Y0, Y0
+	VPMINUD    Y3, Y2, Y2
+	VPMINUD    Y2, Y0, Y0
+	VPERM2I128 $0x01, Y0, Y0, Y1
+	VPMINUD    Y1, Y0, Y0
+	VPSHUFD    $0x4e, Y0, Y1
+	VPMINUD    Y1, Y0, Y0
+	VPSHUFD    $0xb1, Y0, Y1
+	VPMINUD    Y1, Y0, Y0
+	XORQ       CX, CX
+
+look:
+	VPCMPEQD  (AX)(CX*4), Y0, Y1
+	VMOVMSKPS Y1, DX
+	ADDQ      $0x08, CX
+	TESTL     DX, DX
+	JZ        look
+	BSFL      DX, DX
+	LEAQ      -8(CX)(DX*1), CX
+	VZEROUPPER
+	MOVQ      CX, ret+8(FP)
 	RET

@@ -142,6 +142,20 @@ func hammingAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int,
 //go:noescape
 func hammingAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
 
+// commonAVX2 sets out[0..n) to the numbers of common bits of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func commonAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// commonAVX512 sets out[0..n) to the numbers of common bits of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func commonAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
 // dotF16AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
 // Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
 // dim and n must be at least 1.
@@ -183,3 +197,59 @@ func l1F16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int
 //
 //go:noescape
 func l1F16AVX512(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
+
+// hadamardAVX2 transforms n elements in place; n is a power of two, at least 16.
+//
+//go:noescape
+func hadamardAVX2(x *float32, n int)
+
+// timesAVX2 works on n elements; n is a multiple of eight, at least 8.
+//
+//go:noescape
+func timesAVX2(a *float32, b *float32, n int)
+
+// crossAVX2 works on n elements; n is a multiple of eight, at least 8.
+//
+//go:noescape
+func crossAVX2(a *float32, b *float32, n int)
+
+// dotTableAVX2 sets out[0..256) to the inner products of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func dotTableAVX2(q *float32, dim int, columns *float32, out *float32)
+
+// dotTableAVX512 sets out[0..256) to the inner products of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func dotTableAVX512(q *float32, dim int, columns *float32, out *float32)
+
+// l2TableAVX2 sets out[0..256) to the squared Euclidean distances of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func l2TableAVX2(q *float32, dim int, columns *float32, out *float32)
+
+// l2TableAVX512 sets out[0..256) to the squared Euclidean distances of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func l2TableAVX512(q *float32, dim int, columns *float32, out *float32)
+
+// l1TableAVX2 sets out[0..256) to the Manhattan distances of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func l1TableAVX2(q *float32, dim int, columns *float32, out *float32)
+
+// l1TableAVX512 sets out[0..256) to the Manhattan distances of q and 256 vectors of dim elements,
+// element j of vector i being columns[256*j+i]. dim must be at least 1.
+//
+//go:noescape
+func l1TableAVX512(q *float32, dim int, columns *float32, out *float32)
+
+// leastAVX2 gives the place of the first of the smallest of 256 numbers.
+//
+//go:noescape
+func leastAVX2(v *uint32) int

@@ -57,3 +57,25 @@ func hammingCodes() map[string]code[uint8, uint8, int64] {
 	}
 	return all
 }
+
+func commonCodes() map[string]code[uint8, uint8, int64] {
+	all := map[string]code[uint8, uint8, int64]{}
+	if hasAVX2() {
+		all["avx2"] = commonAVX2
+	}
+	if hasPopcount() {
+		all["avx512"] = commonAVX512
+	}
+	return all
+}
+
+func tableCodes(m Metric) map[string]func(q *float32, dim int, columns, out *float32) {
+	all := map[string]func(q *float32, dim int, columns, out *float32){}
+	if hasAVX2() {
+		all["avx2"] = []func(q *float32, dim int, columns, out *float32){dotTableAVX2, l2TableAVX2, l1TableAVX2}[m]
+	}
+	if hasAVX512() {
+		all["avx512"] = []func(q *float32, dim int, columns, out *float32){dotTableAVX512, l2TableAVX512, l1TableAVX512}[m]
+	}
+	return all
+}
