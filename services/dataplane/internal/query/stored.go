@@ -29,6 +29,21 @@ func (e *DimensionError) Error() string {
 	return fmt.Sprintf("vector %q has %d elements, expected %d", e.Name, e.Got, e.Want)
 }
 
+// Unwrap makes it an ErrVector.
+func (e *DimensionError) Unwrap() error { return ErrVector }
+
+// Fits tells whether a stored vector has the shape of the schema. Errors: ErrVector,
+// DimensionError.
+func (s VectorSchema) Fits(v op.Vector) error {
+	switch kind, rows := s.Kind, max(1, v.Count); {
+	case kind == Sparse && (v.Indices == nil || len(v.Indices) != len(v.Data)), kind != Sparse && v.Indices != nil, (kind == Multi) != (v.Count > 0):
+		return fmt.Errorf("%w: %q is of another kind in the schema", ErrVector, v.Name)
+	case kind != Sparse && len(v.Data) != rows*s.Size:
+		return &DimensionError{Name: v.Name, Want: s.Size, Got: len(v.Data) / rows}
+	}
+	return nil
+}
+
 // Stored checks a vector and brings it into stored form (W3a): the indices of a
 // sparse one ascend; each row of others is normalised for Cosine, where a zero
 // vector stays one, and rounded to the datatype. Bytes are cut off and never

@@ -28,13 +28,15 @@ const (
 	KindVectors                  // the dense vectors of one name
 	KindGraph                    // links between rows
 	KindCodes                    // quantized vectors
-	KindPostings                 // inverted lists
+	KindPostings                 // inverted lists of the sparse vectors of one name
+	KindMulti                    // the multi-vectors of one name
+	KindFields                   // an index on a payload field
 	kinds
 )
 
 // String is the ending of such files' names.
 func (k Kind) String() string {
-	names := [kinds]string{"", "ids", "rows", "payload", "records", "vectors", "graph", "codes", "postings"}
+	names := [kinds]string{"", "ids", "rows", "payload", "records", "vectors", "graph", "codes", "postings", "multi", "fields"}
 	if k == 0 || k >= kinds {
 		return fmt.Sprintf("kind-%d", uint8(k))
 	}

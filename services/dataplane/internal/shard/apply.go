@@ -158,8 +158,10 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 // are stored and not shown.
 func (s *Shard) fits(c point.Change) error {
 	for _, v := range c.Vectors {
-		if f := s.state.tail.Field(v.Name); f != nil && len(v.Data) != f.Size {
-			return &DimensionError{Name: v.Name, Want: f.Size, Got: len(v.Data)}
+		if f := s.state.tail.Field(v.Name); f != nil {
+			if err := f.Fits(v); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -3,67 +3,42 @@ package shard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"runtime"
 	"slices"
 
-	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// wanted is an artefact that a segment should have: which, made from which settings.
-type wanted struct {
-	kind segment.Kind
-	name string
-	of   string
-	// make gives what writes it. It follows from segment and settings to the byte.
-	make func(context.Context) (func(io.Writer) error, error)
-}
+// indexRows is from how many rows on an index on a payload field is kept in a file
+// instead of being made at every start.
+const indexRows = 1 << 14
 
-// wants are the artefacts that p should have.
-func (p *sealed) wants(s query.Settings) (out []wanted) {
-	if p.seg == nil || s.Optimizers.IndexingThresholdKB == 0 {
+// lacks are the artefacts that p should have and does not.
+func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
+	if p.seg == nil {
 		return nil
 	}
 	for _, f := range p.Fields() {
-		d, ok := f.Vectors.(*dense)
-		at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name })
-		if !ok || at < 0 || d.index == nil {
-			continue
+		x := f.Vectors.(*vector.Sealed)
+		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
+			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number))...)
 		}
-		h := s.Vectors[at].HNSW
-		big := uint64(d.vectors.Len)*uint64(d.vectors.Size)*4 >= s.Optimizers.IndexingThresholdKB<<10
-		if !big || h.M < 2 {
-			continue
+	}
+	for _, spec := range s.Fields {
+		if p.Rows() >= indexRows {
+			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Make: func(context.Context) (func(io.Writer) error, error) {
+				made, err := p.index([]query.FieldIndex{spec})
+				return func(w io.Writer) error {
+					_, err := w.Write(made[0])
+					return err
+				}, err
+			}})
 		}
-		out = append(out, wanted{segment.KindGraph, f.Name, fmt.Sprintf("m=%d ef=%d", h.M, h.EfConstruct), func(ctx context.Context) (func(io.Writer) error, error) {
-			return d.build(ctx, h, uint64(p.Number))
-		}})
 	}
-	return out
-}
-
-// lacks are the artefacts that p should have and does not.
-func (p *sealed) lacks(s query.Settings) []wanted {
-	return slices.DeleteFunc(p.wants(s), func(w wanted) bool {
-		return slices.ContainsFunc(p.artefacts, func(a attached) bool { return a.Kind == w.kind && a.Name == w.name && a.of == w.of })
-	})
-}
-
-// build makes the graph over d. Rows that are dead by now are in it like the others:
-// it must not depend on when it is made.
-func (d *dense) build(ctx context.Context, h query.HNSW, seed uint64) (func(io.Writer) error, error) {
-	g, err := hnsw.Build(ctx, d.space(), hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}, hnsw.BuildOptions{Threads: runtime.GOMAXPROCS(0), Seed: seed})
-	if err != nil {
-		return nil, err
-	}
-	return func(w io.Writer) error {
-		_, err := w.Write(g.Append(nil))
-		return err
-	}, nil
+	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
 }
 
 // derive makes the first artefact that is wanted and not there, those of the largest
@@ -81,27 +56,60 @@ func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, erro
 	return err == nil, errors.Join(err, p.release())
 }
 
-func (s *Shard) deriveOne(ctx context.Context, p *sealed, w wanted, settings query.Settings) error {
-	write, err := w.make(ctx)
+func (s *Shard) deriveOne(ctx context.Context, p *sealed, w vector.Want, settings query.Settings) error {
+	write, err := w.Make(ctx)
 	if err != nil {
 		return err
 	}
 	s.work.writing.Lock()
 	defer s.work.writing.Unlock()
-	f, err := segment.WriteArtefact(s.opts.FS, s.segments(), w.kind, w.name, write)
+	a, err := s.derived(w, write, settings)
 	if err != nil {
-		return segmentError(err)
+		return err
 	}
-	return s.adorn(p.Number, artefact{f, w.of}, settings)
+	return s.adorn(p.Number, a, settings)
+}
+
+// derived writes and opens an artefact.
+func (s *Shard) derived(w vector.Want, write func(io.Writer) error, settings query.Settings) (attached, error) {
+	f, err := segment.WriteArtefact(s.opts.FS, s.segments(), w.Kind, w.Name, write)
+	if err != nil {
+		return attached{}, segmentError(err)
+	}
+	return s.attach(artefact{f, w.Of}, settings)
+}
+
+// complete gives p what it cannot be searched without.
+func (s *Shard) complete(ctx context.Context, p *sealed, settings query.Settings) (*sealed, error) {
+	for _, f := range p.Fields() {
+		w, ok := f.Vectors.(*vector.Sealed).Basic()
+		if !ok {
+			continue
+		}
+		write, err := w.Make(ctx)
+		if err != nil {
+			return p, err
+		}
+		a, err := s.derived(w, write, settings)
+		if err != nil {
+			return p, err
+		}
+		next, err := p.adorned(a, settings)
+		if err != nil {
+			return p, errors.Join(err, a.file.Close())
+		}
+		p = next
+	}
+	return p, nil
 }
 
 // lacking is the part that lacks something, held for the caller, and what.
-func (s *Shard) lacking(settings query.Settings) (*sealed, wanted) {
+func (s *Shard) lacking(settings query.Settings) (*sealed, vector.Want) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
 	soon := due(settings.Optimizers, s.weights(), false)
 	var largest *sealed
-	var what wanted
+	var what vector.Want
 	for _, p := range s.state.sealed.list {
 		if slices.Contains(soon, p.Number) {
 			continue // it is about to be merged
@@ -117,25 +125,22 @@ func (s *Shard) lacking(settings query.Settings) (*sealed, wanted) {
 }
 
 // adorn gives a part an artefact, if the part is still there.
-func (s *Shard) adorn(number topology.Seq, f artefact, settings query.Settings) error {
+func (s *Shard) adorn(number topology.Seq, f attached, settings query.Settings) error {
 	a := &s.apply
 	a.Lock()
 	defer a.Unlock()
 	i := slices.IndexFunc(s.state.sealed.list, func(x *sealed) bool { return x.Number == number })
 	if a.closed || i < 0 {
-		return nil
+		return f.file.Close()
 	}
 	if err := s.store.err(); err != nil {
-		return err
+		return errors.Join(err, f.file.Close())
 	}
 	old := s.state.sealed.list[i]
 	old.hold()
-	next, err := s.attach(old, f, settings)
+	next, err := old.adorned(f, a.settings)
 	if err != nil {
-		return errors.Join(err, old.release())
-	}
-	if next == old {
-		return old.release()
+		return errors.Join(err, f.file.Close(), old.release())
 	}
 	c := s.begin()
 	c.sealed = slices.Clone(s.state.sealed.list)

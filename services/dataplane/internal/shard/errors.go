@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -34,16 +35,15 @@ var (
 
 // What is wrong with a request.
 var (
-	ErrDimension  = part.ErrDimension
 	ErrVectorName = part.ErrVectorName
-	ErrNotFinite  = part.ErrNotFinite
+	ErrNotFinite  = query.ErrNotFinite
 	ErrNoIndex    = part.ErrNoIndex
 	ErrNoPoint    = errors.New("no such point")
 	ErrWrite      = errors.New("malformed write")
 )
 
-// DimensionError is ErrDimension with its particulars.
-type DimensionError = part.DimensionError
+// DimensionError reports a vector of another length than the schema's.
+type DimensionError = query.DimensionError
 
 // VectorNameError is ErrVectorName with the name.
 type VectorNameError = part.VectorNameError

@@ -212,8 +212,11 @@ func (i *intake) check(key, stored []byte) error {
 	}
 	for _, v := range p.Vectors {
 		for _, f := range i.opts.Schema.Vectors {
-			if f.Name == v.Name && v.Data != nil && len(v.Data) != f.Size {
-				return fmt.Errorf("%w: point %s: %w", ErrCopy, id, &DimensionError{Name: v.Name, Want: f.Size, Got: len(v.Data)})
+			if f.Name != v.Name || v.Data == nil {
+				continue
+			}
+			if err := f.Fits(op.Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count}); err != nil {
+				return fmt.Errorf("%w: point %s: %w", ErrCopy, id, err)
 			}
 		}
 	}

@@ -23,18 +23,26 @@ type reader struct {
 	parts  *parts
 	points int
 	inTail bool
+	texts  filter.Texts
+	vector []query.VectorSettings
 }
 
 // read begins a read: end it.
 func (s *Shard) read() *reader {
 	st := &s.state
 	st.RLock()
-	r := &reader{s: s, tail: st.tail.At(mask.Now), parts: st.sealed.hold(), points: st.points, inTail: true}
+	r := &reader{s: s, tail: st.tail.At(mask.Now), parts: st.sealed.hold(), points: st.points, inTail: true, texts: st.texts, vector: st.settings.Vectors}
 	r.sealed = make([]part.View, len(r.parts.list))
 	for i, p := range r.parts.list {
 		r.sealed[i] = p.At(uint64(st.pos.Seq))
 	}
 	return r
+}
+
+// compile makes a filter ready, whose meaning depends on the indexes on texts.
+func (r *reader) compile(f **filter.Filter) (*filter.Matcher, error) {
+	*f = r.texts.Bind(*f)
+	return filter.Compile(*f)
 }
 
 // leave ends the part of a read that the tail is needed for.
@@ -94,12 +102,12 @@ func (s *Shard) Get(_ context.Context, g query.Get) ([]query.Record, error) {
 
 // Count counts the points that satisfy the filter.
 func (s *Shard) Count(ctx context.Context, c query.Count) (n uint64, err error) {
-	m, err := filter.Compile(c.Filter)
+	r := s.read()
+	defer r.end()
+	m, err := r.compile(&c.Filter)
 	if err != nil {
 		return 0, err
 	}
-	r := s.read()
-	defer r.end()
 	if m.All() {
 		return uint64(r.points), nil
 	}
@@ -115,12 +123,12 @@ func (s *Shard) Count(ctx context.Context, c query.Count) (n uint64, err error) 
 // in the order of ids, and the id of the one after them, if there is one; or in
 // that of a field.
 func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record, next *topology.PointID, err error) {
-	m, err := filter.Compile(q.Filter)
+	r := s.read()
+	defer r.end()
+	m, err := r.compile(&q.Filter)
 	if err != nil || q.Limit <= 0 {
 		return nil, nil, err
 	}
-	r := s.read()
-	defer r.end()
 	w, err := r.tail.Resolve(q.Want)
 	if err != nil {
 		return nil, nil, err
@@ -150,12 +158,12 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 // field, in the order of query.CompareFacets. Errors: ErrNoIndex,
 // filter.ErrFilter, ctx's.
 func (s *Shard) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, error) {
-	m, err := filter.Compile(q.Filter)
+	r := s.read()
+	defer r.end()
+	m, err := r.compile(&q.Filter)
 	if err != nil {
 		return nil, err
 	}
-	r := s.read()
-	defer r.end()
 	var lists [][]query.FacetHit
 	err = r.each(func(v part.View) error {
 		hits, err := v.Facet(ctx, q, m)
@@ -174,16 +182,16 @@ func (s *Shard) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, err
 func (s *Shard) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error) {
 	r := s.read()
 	defer r.end()
-	search := nearest{qs: qs, wants: make([]part.Want, len(qs)), filters: make([]*filter.Matcher, len(qs)), hits: make([][]hit, len(qs))}
+	search := nearest{reader: r, qs: slices.Clone(qs), wants: make([]part.Want, len(qs)), filters: make([]*filter.Matcher, len(qs)), hits: make([][]hit, len(qs))}
 	for i := range qs {
 		var err error
 		if search.wants[i], err = r.tail.Resolve(qs[i].Want); err != nil {
 			return nil, err
 		}
-		if err = r.tail.CheckQuery(&qs[i]); err != nil {
+		if err = r.tail.CheckQuery(&search.qs[i]); err != nil {
 			return nil, err
 		}
-		if search.filters[i], err = filter.Compile(qs[i].Filter); err != nil {
+		if search.filters[i], err = r.compile(&search.qs[i].Filter); err != nil {
 			return nil, err
 		}
 	}
@@ -199,6 +207,7 @@ func (s *Shard) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 
 // nearest gathers what parts answer.
 type nearest struct {
+	*reader
 	qs      []query.Nearest
 	wants   []part.Want
 	filters []*filter.Matcher
@@ -224,6 +233,10 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 		batch := make([]part.Query, len(members))
 		for j, i := range members {
 			batch[j] = v.Prepare(&n.qs[i], n.filters[i])
+			batch[j].FullScan = n.fullScan(name)
+			if tail && n.qs[i].Params.IndexedOnly {
+				batch[j].K = 0
+			}
 		}
 		found, err := v.Search(ctx, name, batch)
 		if err != nil {
@@ -240,6 +253,16 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 		}
 	}
 	return nil
+}
+
+// fullScan is up to how many sparse vectors are compared one by one.
+func (r *reader) fullScan(name string) int {
+	for i := range r.vector {
+		if r.vector[i].Name == name {
+			return r.vector[i].FullScanThreshold
+		}
+	}
+	return query.DefaultSparseScan
 }
 
 // best are the answers to query i.

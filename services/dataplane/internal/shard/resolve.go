@@ -25,12 +25,14 @@ import (
 // query.ErrNotFinite, ErrWrite, payload.ErrPath, filter.ErrFilter,
 // payload.ErrTooLarge, payload.ErrDepth, op.ErrTooLarge, ctx's.
 func (s *Shard) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
-	m, err := filter.Compile(w.Filter)
+	r := s.read()
+	defer r.end()
+	bound := *w
+	w = &bound
+	m, err := r.compile(&w.Filter)
 	if err != nil {
 		return nil, err
 	}
-	r := s.read()
-	defer r.end()
 	v := resolver{reader: r, w: w, filter: m}
 	ops, err := v.resolve(ctx)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -15,6 +17,7 @@ import (
 type change struct {
 	manifest manifest
 	settings query.Settings
+	texts    filter.Texts
 	jobs     []*job
 	tail     *part.Tail // nil: it stays
 	sealed   []*sealed  // nil: they stay
@@ -26,7 +29,7 @@ type change struct {
 // begin is a change that changes nothing yet.
 func (s *Shard) begin() *change {
 	a := &s.apply
-	c := &change{manifest: a.manifest, settings: a.settings, jobs: a.jobs}
+	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.texts, jobs: a.jobs}
 	c.manifest.parts = slices.Clone(a.manifest.parts)
 	return c
 }
@@ -38,6 +41,7 @@ func (c *change) perform(s *Shard) error {
 	}
 	a, st := &s.apply, &s.state
 	a.manifest, a.settings, a.jobs = c.manifest, c.settings, c.jobs
+	st.settings, st.texts = c.settings, c.texts
 	if c.indexes != nil {
 		st.tail.SetIndexes(c.indexes[0])
 		c.sealed = make([]*sealed, len(st.sealed.list))
@@ -72,19 +76,32 @@ func (s *Shard) stageConfig() error {
 	if c.settings, err = s.opts.settings(a.meta.settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	all := []*part.Part{&s.state.tail.Part}
-	for _, p := range s.state.sealed.list {
-		all = append(all, p.Part)
+	if c.texts, err = fieldindex.Texts(c.settings.Fields); err == nil {
+		err = s.stageIndexes(c)
 	}
-	for _, p := range all {
-		set, err := p.Indexed(c.settings.Fields)
-		if err != nil {
-			return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
-		}
-		c.indexes = append(c.indexes, set)
+	if err != nil {
+		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
 	a.change = c
 	return nil
+}
+
+// stageIndexes makes the indexes on payload fields that c's settings ask for.
+func (s *Shard) stageIndexes(c *change) error {
+	set, err := s.state.tail.Indexed(c.settings.Fields)
+	c.indexes = append(c.indexes, set)
+	for _, p := range s.state.sealed.list {
+		if err != nil {
+			break
+		}
+		if p.seg != nil {
+			set, err = p.indexed(c.settings.Fields)
+		} else {
+			set, err = p.Indexed(c.settings.Fields)
+		}
+		c.indexes = append(c.indexes, set)
+	}
+	return err
 }
 
 // stageSeal ends the tail. One without points goes on.
@@ -198,7 +215,7 @@ func (s *Shard) install(j *job, made *sealed) error {
 	if made == nil {
 		c.manifest.parts = slices.Delete(c.manifest.parts, i, i+1)
 	} else {
-		set, err := made.Indexed(c.settings.Fields)
+		set, err := made.indexed(c.settings.Fields)
 		if err != nil {
 			return err
 		}
@@ -263,8 +280,7 @@ func (s *Shard) forget(j *job, c *change) error {
 // newTail makes an empty tail with such indexes on payload fields.
 func (s *Shard) newTail(fields []query.FieldIndex) (*part.Tail, error) {
 	t, err := part.NewTail(s.opts.Schema, func(v query.VectorSchema) (part.Store, error) {
-		x, err := s.opts.Index(v)
-		return &part.DenseStore{Name: v.Name, Index: x}, err
+		return vector.NewStore(v, s.opts.Index)
 	})
 	if err != nil {
 		return nil, err

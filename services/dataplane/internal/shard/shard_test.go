@@ -289,8 +289,8 @@ func TestResolveRefuses(t *testing.T) {
 		w    Write
 		want error
 	}{
-		{"dimension", up(op.Vector{Data: []float32{1}}), ErrDimension},
-		{"empty vector", up(op.Vector{}), ErrDimension},
+		{"dimension", up(op.Vector{Data: []float32{1}}), query.ErrVector},
+		{"empty vector", up(op.Vector{}), query.ErrVector},
 		{"vector name", up(op.Vector{Name: "x", Data: []float32{1, 2}}), ErrVectorName},
 		{"infinity", up(op.Vector{Data: []float32{1, inf}}), ErrNotFinite},
 		{"NaN", up(op.Vector{Data: []float32{1, inf - inf}}), ErrNotFinite},
@@ -544,7 +544,7 @@ func TestApplyRefuses(t *testing.T) {
 		t.Errorf("broken entry: %v", err)
 	}
 	long := l.add(op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(1), Vectors: []op.Vector{{Data: []float32{1}}}}}})
-	if err := s.Apply([]op.Entry{long}); !errors.Is(err, ErrCorrupt) || !errors.Is(err, ErrDimension) {
+	if err := s.Apply([]op.Entry{long}); !errors.Is(err, ErrCorrupt) || !errors.Is(err, query.ErrVector) {
 		t.Errorf("vector that the schema does not allow: %v", err)
 	}
 	if s.Applied().Seq != 2 {

@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -26,6 +28,9 @@ type state struct {
 	points int
 	tail   *part.Tail
 	sealed *parts
+	// settings in effect, and what of them filters on texts are bound to.
+	settings query.Settings
+	texts    filter.Texts
 }
 
 // parts are the sealed parts at one time, ascending by number. They stay readable
@@ -92,7 +97,8 @@ type sealed struct {
 // attached is an artefact that is open.
 type attached struct {
 	artefact
-	file *file
+	file  *file
+	bytes []byte
 }
 
 // file is open as long as somebody has hold of it.

@@ -166,7 +166,11 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (e
 		if made, err = s.open(origin{number: j.number, segment: &d}, settings); err != nil {
 			return err
 		}
+		made, err = s.complete(ctx, made, settings)
 		defer func() { err = errors.Join(err, made.release()) }()
+		if err != nil {
+			return err
+		}
 	}
 	return s.install(j, made)
 }

@@ -277,11 +277,11 @@ func (s *Subject) Match(m *filter.Matcher, row uint32) bool {
 // Check tells whether data may be the value of f, or a query for it.
 func (f *Field) Check(data []float32) error {
 	if len(data) != f.Size {
-		return &DimensionError{Name: f.Name, Want: f.Size, Got: len(data)}
+		return &query.DimensionError{Name: f.Name, Want: f.Size, Got: len(data)}
 	}
 	for _, x := range data {
 		if math.Float32bits(x)&0x7F800000 == 0x7F800000 {
-			return fmt.Errorf("%w: vector %q", ErrNotFinite, f.Name)
+			return fmt.Errorf("%w: vector %q", query.ErrNotFinite, f.Name)
 		}
 	}
 	return nil

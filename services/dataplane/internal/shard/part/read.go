@@ -9,6 +9,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -22,6 +23,8 @@ type Query struct {
 	Count   int      // Multi: how many vectors Vector holds
 	// Estimate is about how many rows Accept lets through; 0: not known.
 	Estimate int
+	// FullScan (Sparse) is up to how many rows are compared by their own vectors.
+	FullScan int
 }
 
 // pickShare: single rows are scored instead of all in a row if they are at most
@@ -294,7 +297,11 @@ func (p *Part) CheckQuery(q *query.Nearest) error {
 	if f == nil {
 		return &VectorNameError{Name: q.Using}
 	}
-	return f.Check(q.Vector)
+	if f.Kind == query.Dense {
+		return f.Check(q.Vector)
+	}
+	_, err := f.Stored(op.Vector{Name: q.Using, Data: q.Vector, Indices: q.Indices, Count: q.Count})
+	return err
 }
 
 // Search answers queries on one named vector.

@@ -1,12 +1,10 @@
 package part
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -118,10 +116,10 @@ func (t *Tail) Show(p *point.Point) error {
 		t.drop(x, row)
 		if i < len(p.Vectors) && p.Vectors[i].Name == name && p.Vectors[i].Data != nil {
 			v := &p.Vectors[i]
-			if err := x.Put(row, op.Vector{Name: name, Data: v.Data}); err != nil {
+			if err := x.Put(row, op.Vector{Name: name, Data: v.Data, Indices: v.Indices, Count: v.Count}); err != nil {
 				return fmt.Errorf("point %s, vector %q: %w", p.ID, name, err)
 			}
-			t.bytes += 4 * len(v.Data)
+			t.bytes += 4 * (len(v.Data) + len(v.Indices))
 		}
 	}
 	return nil
@@ -129,7 +127,7 @@ func (t *Tail) Show(p *point.Point) error {
 
 func (t *Tail) drop(x Store, row uint32) {
 	if v, ok := x.Vector(row); ok {
-		t.bytes -= 4 * len(v.Data)
+		t.bytes -= 4 * (len(v.Data) + len(v.Indices))
 		x.Delete(row)
 	}
 }
@@ -149,50 +147,6 @@ func (t *Tail) Hide(id topology.PointID) {
 	delete(c.ids, id)
 	c.used.Clear(row)
 	t.free = append(t.free, row)
-}
-
-// DenseStore keeps dense vectors in an index.
-type DenseStore struct {
-	Name  string
-	Index index.Index
-	has   arena.Bits
-}
-
-// Put implements Store.
-func (d *DenseStore) Put(row uint32, v op.Vector) error {
-	if err := d.Index.Put(row, v.Data); err != nil {
-		return err
-	}
-	d.has.Set(row)
-	return nil
-}
-
-// Delete implements Store.
-func (d *DenseStore) Delete(row uint32) {
-	d.Index.Delete(row)
-	d.has.Clear(row)
-}
-
-// Has implements Vectors.
-func (d *DenseStore) Has(row uint32) bool { return d.has.Has(row) }
-
-// Len implements Vectors.
-func (d *DenseStore) Len() int { return d.Index.Len() }
-
-// Vector implements Vectors.
-func (d *DenseStore) Vector(row uint32) (op.Vector, bool) {
-	v, ok := d.Index.Vector(row, nil)
-	return op.Vector{Name: d.Name, Data: v}, ok
-}
-
-// Search implements Vectors. Whoever has rows die sees to it that they are not
-// accepted.
-func (d *DenseStore) Search(ctx context.Context, qs []Query, _ uint64) ([][]index.Hit, error) {
-	flat := make([]index.Query, len(qs))
-	for i := range qs {
-		flat[i] = qs[i].Query
-	}
-	return d.Index.SearchBatch(ctx, flat)
 }
 
 // IDs visits the points in no order.

@@ -1,0 +1,211 @@
+package vector
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw"
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
+	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
+	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
+	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+)
+
+// Sealed is one named vector of a segment.
+type Sealed struct {
+	schema query.VectorSchema
+	seg    *segment.Segment
+	dead   *mask.Mask
+	files  map[segment.Kind][]byte // artefacts
+
+	dense  segment.Vectors
+	index  *hnsw.Index // Dense; nil: no row has one
+	graph  *hnsw.Graph
+	codes  *quant.Codes
+	sparse *sparse.Index // nil: no row has one, or the index is not there
+	multi  *multi.Index
+}
+
+// Open puts a vector of a segment together out of its artefacts, which must stay as
+// they are. Errors are about the artefacts.
+func Open(v query.VectorSchema, seg *segment.Segment, dead *mask.Mask, files map[segment.Kind][]byte) (*Sealed, error) {
+	s := &Sealed{schema: v, seg: seg, dead: dead, files: files}
+	var err error
+	switch v.Kind {
+	case query.Sparse:
+		if b := files[segment.KindPostings]; b != nil {
+			s.sparse, err = sparse.Open(b)
+		}
+	case query.Multi:
+		if b := files[segment.KindMulti]; b != nil {
+			s.multi, err = multi.Open(b)
+		}
+	default:
+		err = s.openDense()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vector %q: %w", v.Name, err)
+	}
+	return s, nil
+}
+
+func (s *Sealed) openDense() error {
+	vs, ok := s.seg.Vectors(s.schema.Name)
+	if !ok || vs.Len == 0 {
+		return nil
+	}
+	s.dense = vs
+	var err error
+	if b := s.files[segment.KindGraph]; b != nil {
+		if s.graph, err = hnsw.Decode(b); err != nil {
+			return err
+		}
+	}
+	if b := s.files[segment.KindCodes]; b != nil {
+		if s.codes, err = quant.Open(b); err != nil {
+			return err
+		}
+	}
+	s.index, err = hnsw.Open(s.space(), s.graph, s.dead, hnsw.Options{})
+	return err
+}
+
+// space is the rows as graphs see them.
+func (s *Sealed) space() hnsw.Vectors {
+	v := &s.dense
+	return hnsw.Vectors{Float32: v.F32, Float16: v.F16, Uint8: v.U8, Dim: v.Size, Stride: v.Stride, Distance: s.schema.Distance, Has: v.Present}
+}
+
+// With is s with another artefact.
+func (s *Sealed) With(k segment.Kind, b []byte) (*Sealed, error) {
+	files := map[segment.Kind][]byte{k: b}
+	for kind, old := range s.files {
+		if kind != k {
+			files[kind] = old
+		}
+	}
+	return Open(s.schema, s.seg, s.dead, files)
+}
+
+// Has implements part.Vectors.
+func (s *Sealed) Has(row uint32) bool {
+	if s.schema.Kind == query.Dense {
+		return s.index != nil && s.dense.Has(row)
+	}
+	_, ok := s.Vector(row)
+	return ok
+}
+
+// Len implements part.Vectors.
+func (s *Sealed) Len() int {
+	switch {
+	case s.sparse != nil:
+		return s.sparse.Len()
+	case s.multi != nil:
+		return s.multi.Len()
+	}
+	return s.dense.Len
+}
+
+// Indexed is how many vectors a search finds by an index.
+func (s *Sealed) Indexed() int {
+	if s.schema.Kind == query.Dense && s.graph == nil || s.schema.Kind == query.Multi {
+		return 0
+	}
+	return s.Len()
+}
+
+// Vector implements part.Vectors.
+func (s *Sealed) Vector(row uint32) (op.Vector, bool) {
+	if s.schema.Kind == query.Dense {
+		if !s.Has(row) {
+			return op.Vector{}, false
+		}
+		return op.Vector{Name: s.schema.Name, Data: s.dense.At(row)}, true
+	}
+	v, ok := s.stored(row)
+	return op.Vector{Name: v.Name, Data: slices.Clone(v.Data), Indices: slices.Clone(v.Indices), Count: v.Count}, ok
+}
+
+// stored finds the value in a row's record.
+func (s *Sealed) stored(row uint32) (point.Vector, bool) {
+	var p point.Point
+	if err := s.seg.Point(row, &p); err != nil {
+		return point.Vector{}, false // its bytes were checked when the segment was opened
+	}
+	for _, v := range p.Vectors {
+		if v.Name == s.schema.Name && v.Data != nil {
+			return v, s.schema.Kind == query.Sparse && v.Indices != nil || s.schema.Kind == query.Multi && v.Count > 0
+		}
+	}
+	return point.Vector{}, false
+}
+
+// Search implements part.Vectors.
+func (s *Sealed) Search(ctx context.Context, qs []part.Query, at uint64) ([][]index.Hit, error) {
+	switch {
+	case s.index != nil:
+		return s.searchDense(ctx, qs, at)
+	case s.sparse != nil:
+		return s.searchSparse(ctx, qs, at)
+	case s.multi != nil:
+		in := make([]multi.Query, len(qs))
+		for i := range qs {
+			in[i] = multi.Query{Query: qs[i].Query, Dead: s.deadAt(at)}
+		}
+		return s.multi.SearchBatch(ctx, in)
+	}
+	return make([][]index.Hit, len(qs)), nil
+}
+
+func (s *Sealed) deadAt(at uint64) func(uint32) bool {
+	if s.dead.Len() == 0 {
+		return nil
+	}
+	return func(row uint32) bool { return s.dead.Dead(row, at) }
+}
+
+func (s *Sealed) searchDense(ctx context.Context, qs []part.Query, at uint64) ([][]index.Hit, error) {
+	in := make([]hnsw.Query, 0, len(qs))
+	for i := range qs {
+		q := hnsw.Query{Query: qs[i].Query, At: at, Exact: qs[i].Exact, Ef: qs[i].Ef, Estimate: qs[i].Estimate}
+		if qs[i].IndexedOnly && s.graph == nil {
+			q.K = 0
+		}
+		in = append(in, q)
+	}
+	return s.index.SearchBatch(ctx, in)
+}
+
+func (s *Sealed) searchSparse(ctx context.Context, qs []part.Query, at uint64) (out [][]index.Hit, err error) {
+	out = make([][]index.Hit, len(qs))
+	for i := range qs {
+		q := sparse.Query{Query: qs[i].Query, Indices: qs[i].Indices, Dead: s.deadAt(at), FullScan: qs[i].FullScan, Stored: s.weights}
+		if out[i], err = s.sparse.Search(ctx, &q, nil); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// weights of a sparse vector.
+func (s *Sealed) weights(row uint32) (sparse.Vector, bool) {
+	v, ok := s.stored(row)
+	return sparse.Vector{Indices: v.Indices, Weights: v.Data}, ok
+}
+
+// Frequency counts the rows that have an index of sparse vectors, those that died
+// since the segment was made included.
+func (s *Sealed) Frequency(dim uint32) uint64 {
+	if s.sparse == nil {
+		return 0
+	}
+	return uint64(s.sparse.Frequency(dim))
+}

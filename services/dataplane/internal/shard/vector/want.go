@@ -1,0 +1,131 @@
+package vector
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw"
+	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
+	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
+	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+)
+
+// Want is an artefact that a vector of a segment should have.
+type Want struct {
+	Kind segment.Kind
+	Name string
+	// Of tells from what it is made; two that differ in it are not the same.
+	Of string
+	// Make gives what writes it. It follows from segment and Of to the byte.
+	Make func(context.Context) (func(io.Writer) error, error)
+}
+
+// Basic is what s cannot be searched without; false: there is nothing of the kind.
+func (s *Sealed) Basic() (Want, bool) {
+	switch s.schema.Kind {
+	case query.Sparse:
+		of := fmt.Sprintf("sparse %d", s.schema.Datatype)
+		return Want{segment.KindPostings, s.schema.Name, of, s.makePostings}, s.any()
+	case query.Multi:
+		of := fmt.Sprintf("multi %d %d %d", s.schema.Size, s.schema.Distance, s.schema.Datatype)
+		return Want{segment.KindMulti, s.schema.Name, of, s.makeMulti}, s.any()
+	}
+	return Want{}, false
+}
+
+// any tells whether a row has a value.
+func (s *Sealed) any() bool {
+	for row := range uint32(s.seg.Rows()) {
+		if _, ok := s.stored(row); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sealed) makePostings(ctx context.Context) (func(io.Writer) error, error) {
+	b := sparse.NewBuilder(s.schema.Datatype)
+	for row := range uint32(s.seg.Rows()) {
+		if v, ok := s.weights(row); ok {
+			if err := b.Add(row, v); err != nil {
+				return nil, err
+			}
+		}
+		if row%(1<<12) == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return writing(b), nil
+}
+
+// writing is what WriteTo does.
+func writing(b io.WriterTo) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := b.WriteTo(w)
+		return err
+	}
+}
+
+func (s *Sealed) makeMulti(ctx context.Context) (func(io.Writer) error, error) {
+	b, err := multi.NewBuilder(multi.Space{Dim: s.schema.Size, Distance: s.schema.Distance, Datatype: s.schema.Datatype})
+	if err != nil {
+		return nil, err
+	}
+	for row := range uint32(s.seg.Rows()) {
+		if v, ok := s.stored(row); ok && len(v.Data)%s.schema.Size == 0 {
+			if err := b.Add(row, v.Data); err != nil {
+				return nil, err
+			}
+		}
+		if row%(1<<12) == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return writing(b), nil
+}
+
+// Wants are the artefacts that the settings ask for beside the basic one. Vectors of
+// less than threshold bytes are compared one by one; 0: all are.
+func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64) (out []Want) {
+	if s.index == nil || threshold == 0 || uint64(s.dense.Len)*uint64(s.dense.Size)*4 < threshold {
+		return nil
+	}
+	if q := v.Quantization; q.Kind != query.NoQuantization && s.schema.Datatype == query.Float32 {
+		q.AlwaysRAM = false // not about the codes
+		out = append(out, Want{segment.KindCodes, s.schema.Name, fmt.Sprintf("codes %+v", q), func(ctx context.Context) (func(io.Writer) error, error) {
+			c, err := quant.Build(ctx, quant.Vectors{Data: s.dense.F32, Dim: s.dense.Size, Stride: s.dense.Stride, Skip: s.without()}, s.schema.Distance, q, threads(v.HNSW.Threads))
+			return writing(c), err
+		}})
+	}
+	if h := v.HNSW; h.M >= 2 {
+		out = append(out, Want{segment.KindGraph, s.schema.Name, fmt.Sprintf("graph m=%d ef=%d", h.M, h.EfConstruct), func(ctx context.Context) (func(io.Writer) error, error) {
+			g, err := hnsw.Build(ctx, s.space(), hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}, hnsw.BuildOptions{Threads: threads(h.Threads), Seed: seed})
+			return func(w io.Writer) error {
+				_, err := w.Write(g.Append(nil))
+				return err
+			}, err
+		}})
+	}
+	return out
+}
+
+// without tells which rows have no vector. Rows that are dead by now are made codes
+// and links of like the others: those must not depend on when they are made.
+func (s *Sealed) without() func(uint32) bool {
+	if s.dense.Present == nil {
+		return nil
+	}
+	return func(row uint32) bool { return !s.dense.Has(row) }
+}
+
+// threads of a build; 0: all.
+func threads(most int) int {
+	if n := runtime.GOMAXPROCS(0); most <= 0 || most > n {
+		return n
+	}
+	return most
+}
