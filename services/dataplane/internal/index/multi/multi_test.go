@@ -283,7 +283,7 @@ func TestScores(t *testing.T) {
 	for d, want := range map[query.Distance]float64{
 		query.Dot:       20 + 7,
 		query.Cosine:    1 + 7/(5*math.Sqrt2), // (0,5) is along (0,1)
-		query.Euclid:    math.Sqrt(10 + 1), // (3,4)-(0,5) has 10, (0,1)-(1,1) has 1
+		query.Euclid:    math.Sqrt(10 + 1),    // (3,4)-(0,5) has 10, (0,1)-(1,1) has 1
 		query.Manhattan: 4 + 1,
 	} {
 		for datatype := query.Float32; datatype <= query.Uint8; datatype++ {
