@@ -185,6 +185,9 @@ func Open(b []byte) (*Index, error) {
 	if at != len(b) {
 		return nil, corrupt(at, "%d bytes are too many", len(b)-at)
 	}
+	for c := range x.numbers {
+		x.numbers[c] = number(uint8(c))
+	}
 	x.scratch.New = newSearcher
 	return x, x.checkLists(blocks)
 }

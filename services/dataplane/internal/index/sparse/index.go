@@ -27,7 +27,8 @@ type Index struct {
 	places         []byte // u64 for each block
 	data           []byte
 
-	scratch sync.Pool // *searcher
+	numbers [256]float32 // of bytes
+	scratch sync.Pool    // *searcher
 }
 
 // Rows is one more than the greatest row number may be.
@@ -90,7 +91,7 @@ func (v *view) load(b int, to *block) error {
 	at, n, width := place(u64(x.places, b))
 	raw := x.data[at:]
 	to.n = n
-	raw = weights(x.datatype, raw, to.weights[:n])
+	raw = x.weights(raw, to.weights[:n])
 	limit := uint64(x.rows)
 	if b+1 < v.to {
 		limit = uint64(u32(x.firsts, b+1))
@@ -102,18 +103,23 @@ func (v *view) load(b int, to *block) error {
 }
 
 // weights decodes those of a block and gives what follows them.
-func weights(t query.Datatype, raw []byte, to []float32) []byte {
+func (x *Index) weights(raw []byte, to []float32) []byte {
 	n := len(to)
-	switch t {
+	switch x.datatype {
 	case query.Float16:
 		var h [perBlock]uint16
-		for i := range to {
+		i := 0
+		for ; i+4 <= n; i += 4 {
+			four, out := binary.LittleEndian.Uint64(raw[2*i:]), h[i:i+4:i+4]
+			out[0], out[1], out[2], out[3] = uint16(four), uint16(four>>16), uint16(four>>32), uint16(four>>48)
+		}
+		for ; i < n; i++ {
 			h[i] = binary.LittleEndian.Uint16(raw[2*i:])
 		}
 		kernel.Widen(to, h[:n])
 	case query.Uint8:
 		for i, c := range raw[:n] {
-			to[i] = number(c)
+			to[i] = x.numbers[c]
 		}
 	default:
 		words := raw
@@ -126,7 +132,7 @@ func weights(t query.Datatype, raw []byte, to []float32) []byte {
 			to[i] = math.Float32frombits(u32(words, i))
 		}
 	}
-	return raw[n*size(t):]
+	return raw[n*size(x.datatype):]
 }
 
 // unpack adds up gaps of width bits, each one less than the distance of two slots,

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -293,5 +294,32 @@ func TestRound(t *testing.T) {
 		if got := Round(datatype, float32(math.Inf(-1))); math.IsInf(float64(got), 0) || got > -3840 {
 			t.Errorf("-Inf becomes %v", got)
 		}
+	}
+}
+
+// TestParallel: searches that run at once do not disturb each other.
+func TestParallel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 2))
+	s := shape{100, 10, signed}
+	m := &model{query.Float32, someRows(rng, 2500, 5000, s)}
+	var qs []*Query
+	var want [][]index.Hit
+	for range 8 {
+		v := s.vector(rng)
+		qs = append(qs, &Query{Indices: v.Indices, Query: index.Query{Vector: v.Weights, K: 10}})
+		want = append(want, m.search(qs[len(qs)-1]))
+	}
+	for form, x := range m.forms(t, rng) {
+		var group sync.WaitGroup
+		for i, q := range qs {
+			group.Go(func() {
+				for range 20 {
+					if got, err := x.Search(context.Background(), q, nil); err != nil || !slices.Equal(got, want[i]) {
+						t.Errorf("%s: %v, %v", form, got, err)
+					}
+				}
+			})
+		}
+		group.Wait()
 	}
 }
