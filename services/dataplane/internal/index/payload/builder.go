@@ -1,6 +1,8 @@
 package payload
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -130,11 +132,7 @@ func (b *Builder) Files(rows uint32) [][]byte {
 // table writes the rows of each key, and gives the place of each number among the
 // keys in their order.
 func (c *column) table(p *parts) (order []uint32) {
-	sorted := make([]uint32, len(c.keys)) // numbers
-	for i := range sorted {
-		sorted[i] = uint32(i)
-	}
-	slices.SortFunc(sorted, func(a, b uint32) int { return strings.Compare(c.keys[a], c.keys[b]) })
+	sorted := c.sorted()
 	order = make([]uint32, len(sorted))
 	for i, n := range sorted {
 		order[n] = uint32(i)
@@ -160,6 +158,27 @@ func (c *column) table(p *parts) (order []uint32) {
 		p[listEndsPart] = le.AppendUint64(p[listEndsPart], uint64(len(p[listsPart])))
 	}
 	return order
+}
+
+// sorted is the numbers of the keys in their order.
+func (c *column) sorted() []uint32 {
+	type head struct { // most keys differ in their first bytes
+		first  uint64
+		number uint32
+	}
+	heads := make([]head, len(c.keys))
+	for i, key := range c.keys {
+		var first [8]byte
+		copy(first[:], key)
+		heads[i] = head{binary.BigEndian.Uint64(first[:]), uint32(i)}
+	}
+	slices.SortFunc(heads, func(a, b head) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
+		}
+		return strings.Compare(c.keys[a.number], c.keys[b.number])
+	})
+	return each(heads, func(h head) uint32 { return h.number })
 }
 
 // bitmapBytes is the set of ascending rows.
