@@ -107,8 +107,8 @@ func (b *Builder) Files(rows uint32) [][]byte {
 		order := c.table(&p)
 		slices.SortFunc(c.pairs, pair.compare)
 		for _, pair := range slices.Compact(c.pairs) {
-			p[valuesPart] = le.AppendUint64(p[valuesPart], uint64(pair.value))
-			p[rowsPart] = le.AppendUint32(p[rowsPart], pair.row)
+			p[valuesPart] = binary.LittleEndian.AppendUint64(p[valuesPart], uint64(pair.value))
+			p[rowsPart] = binary.LittleEndian.AppendUint32(p[rowsPart], pair.row)
 		}
 		if c.Text.Phrases {
 			for row := range uint64(rows) {
@@ -116,13 +116,13 @@ func (b *Builder) Files(rows uint32) [][]byte {
 				if row+1 < uint64(len(c.starts)) {
 					end = c.starts[row+1]
 				}
-				p[lineEndsPart] = le.AppendUint64(p[lineEndsPart], end)
+				p[lineEndsPart] = binary.LittleEndian.AppendUint64(p[lineEndsPart], end)
 			}
 			for _, n := range c.words {
 				if n > 0 {
 					n = order[n-1] + 1
 				}
-				p[linesPart] = le.AppendUint32(p[linesPart], n)
+				p[linesPart] = binary.LittleEndian.AppendUint32(p[linesPart], n)
 			}
 		}
 		return p.bytes(rows)
@@ -153,9 +153,9 @@ func (c *column) table(p *parts) (order []uint32) {
 	}
 	for i, n := range sorted {
 		p[keysPart] = append(p[keysPart], c.keys[n]...)
-		p[keyEndsPart] = le.AppendUint64(p[keyEndsPart], uint64(len(p[keysPart])))
+		p[keyEndsPart] = binary.LittleEndian.AppendUint64(p[keyEndsPart], uint64(len(p[keysPart])))
 		p[listsPart] = appendPosting(p[listsPart], rows[ends[i]:ends[i+1]])
-		p[listEndsPart] = le.AppendUint64(p[listEndsPart], uint64(len(p[listsPart])))
+		p[listEndsPart] = binary.LittleEndian.AppendUint64(p[listEndsPart], uint64(len(p[listsPart])))
 	}
 	return order
 }
@@ -194,12 +194,12 @@ func bitmapBytes(rows []uint32) []byte {
 
 // appendPosting writes a count and the rows, many of them as a bitmap.
 func appendPosting(dst []byte, rows []uint32) []byte {
-	dst = le.AppendUint32(dst, uint32(len(rows)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rows)))
 	if len(rows) > listed {
 		return append(dst, bitmapBytes(rows)...)
 	}
 	for _, row := range rows {
-		dst = le.AppendUint32(dst, row)
+		dst = binary.LittleEndian.AppendUint32(dst, row)
 	}
 	return dst
 }

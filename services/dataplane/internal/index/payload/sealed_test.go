@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -103,14 +104,14 @@ func TestGolden(t *testing.T) {
 	docs := sample(t, 200)
 	var got []byte
 	for _, b := range files(t, allSpecs(), docs) {
-		got = append(le.AppendUint32(got, uint32(len(b))), b...)
+		got = append(binary.LittleEndian.AppendUint32(got, uint32(len(b))), b...)
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("the rows have other bytes now: %d, %d are kept", len(got), len(want))
 	}
 	var kept [][]byte
 	for len(want) > 0 {
-		n := le.Uint32(want)
+		n := binary.LittleEndian.Uint32(want)
 		kept, want = append(kept, want[4:4+n]), want[4+n:]
 	}
 	s, err := Open(kept...)
@@ -220,14 +221,14 @@ func seal(b []byte) {
 	next := padded(headSize)
 	for i := range partCount {
 		entry := b[fixed+perPart*i:]
-		n := le.Uint64(entry)
+		n := binary.LittleEndian.Uint64(entry)
 		if n > uint64(len(b)-next) {
 			break
 		}
-		le.PutUint32(entry[8:], crc32.Checksum(b[next:next+int(n)], castagnoli()))
+		binary.LittleEndian.PutUint32(entry[8:], crc32.Checksum(b[next:next+int(n)], castagnoli()))
 		next = min(len(b), next+padded(int(n)))
 	}
-	le.PutUint32(b[headSize-4:], crc32.Checksum(b[:headSize-4], castagnoli()))
+	binary.LittleEndian.PutUint32(b[headSize-4:], crc32.Checksum(b[:headSize-4], castagnoli()))
 }
 
 // FuzzOpen: whatever is opened can be asked everything. Checksums are made to
@@ -255,7 +256,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows := numbered(le.Uint32(b[16:]))
+		rows := numbered(binary.LittleEndian.Uint32(b[16:]))
 		for _, c := range []filter.Condition{filter.Match{Key: key, Value: str("w1")}, filter.MatchAny{Key: key, Except: true}, filter.Prefix{Key: key, Text: "w"},
 			filter.Range{Key: key, GT: new(0.)}, filter.TimeRange{Key: key, GT: new(int64(0))}, filter.GeoRadius{Key: key, Radius: 1e6}, filter.IsEmpty{Key: key},
 			filter.Text{Key: key, Words: "parse fast"}, filter.Text{Key: key, Words: "parse run", Mode: analysis.Phrase}} {
