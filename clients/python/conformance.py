@@ -22,7 +22,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import UnexpectedResponse
-from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, order, payload, point_id, same, unit, vector
+from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, metres, order, payload, point_id, same, unit, vector
 
 
 class Suite(Cluster, Kinds):
@@ -176,7 +176,7 @@ class Suite(Cluster, Kinds):
         self.ok("get without payload", not bare.payload, bare.payload)
         part = self.client.retrieve(self.name, ids=[3], with_payload=["color", "nested.deep"])[0]
         self.check("get with some keys", part.payload, {"color": "red", "nested": {"deep": 3}})
-        rest = self.client.retrieve(self.name, ids=[3], with_payload=m.PayloadSelectorExclude(exclude=["nested", "tags", "maybe"]))[0]
+        rest = self.client.retrieve(self.name, ids=[3], with_payload=m.PayloadSelectorExclude(exclude=["nested", "tags", "maybe", "place"]))[0]
         self.check("get without some keys", rest.payload, {"n": 3, "color": "red", "price": 0.75, "flag": False})
         if self.over == "rest":
             one = self.http.get(f"/collections/{self.name}/points/3").json()
@@ -225,6 +225,10 @@ class Suite(Cluster, Kinds):
         low, ids = key(key="n", range=rng(lt=100)), [3, 4, point_id(9), point_id(19), 10**9]
         deep = m.Filter(should=[key(key="nested.deep", match=val(3)), key(key="nested.deep", match=val(4))])
         has = lambda p, k: p.get(k, ABSENT)
+        spot, box = m.GeoPoint(lon=13.4, lat=52.5), m.GeoBoundingBox(top_left=m.GeoPoint(lon=150, lat=40), bottom_right=m.GeoPoint(lon=-160, lat=-30.5))
+        ring = lambda west, south, east, north: m.GeoLineString(points=[m.GeoPoint(lon=x, lat=y) for x, y in (
+            (west, south), (east, south), (east, north), (west, north), (west, south))])
+        within = lambda p, west, south, east, north: west < p["place"]["lon"] < east and south < p["place"]["lat"] < north
         return [
             ("match keyword", m.Filter(must=[red]), lambda i, p: p["color"] == "red"),
             ("match integer", m.Filter(must=[key(key="n", match=val(42))]), lambda i, p: p["n"] == 42),
@@ -234,6 +238,14 @@ class Suite(Cluster, Kinds):
             ("match any integer", m.Filter(must=[key(key="n", match=m.MatchAny(any=[1, 2, 99]))]), lambda i, p: p["n"] in (1, 2, 99)),
             ("match except", m.Filter(must=[key(key="color", match=m.MatchExcept(**{"except": ["red"]}))]), lambda i, p: p["color"] != "red"),
             ("match a value of another kind", m.Filter(must=[key(key="n", match=val("42"))]), lambda i, p: False),
+            ("match prefix", m.Filter(must=[key(key="color", match=m.MatchPrefix(prefix="gr"))]), lambda i, p: p["color"] == "green"),
+            ("values_count", m.Filter(must=[key(key="maybe", values_count=m.ValuesCount(lt=1))]), lambda i, p: has(p, "maybe") in (ABSENT, None, [])),
+            ("values_count of a list", m.Filter(must_not=[key(key="tags", values_count=m.ValuesCount(gte=2, lt=3))]), lambda i, p: False),
+            ("geo radius", m.Filter(must=[key(key="place", geo_radius=m.GeoRadius(center=spot, radius=3e6))]), lambda i, p: metres(p["place"], spot.model_dump()) < 3e6),
+            ("geo box over the antimeridian", m.Filter(must=[key(key="place", geo_bounding_box=box)]),
+             lambda i, p: (p["place"]["lon"] > 150 or p["place"]["lon"] < -160) and -30.5 < p["place"]["lat"] < 40),
+            ("geo polygon with a hole", m.Filter(must=[key(key="place", geo_polygon=m.GeoPolygon(exterior=ring(-100.5, -60.5, 90.5, 70.5), interiors=[ring(-20.5, -10.5, 30.5, 40.5)]))]),
+             lambda i, p: within(p, -100.5, -60.5, 90.5, 70.5) and not within(p, -20.5, -10.5, 30.5, 40.5)),
             ("range lt", m.Filter(must=[low]), lambda i, p: p["n"] < 100),
             ("range gte lte", m.Filter(must=[key(key="price", range=rng(gte=10.25, lte=20.5))]), lambda i, p: 10.25 <= p["price"] <= 20.5),
             ("range gt lt", m.Filter(must=[key(key="price", range=rng(gt=10.25, lt=20.5))]), lambda i, p: 10.25 < p["price"] < 20.5),
@@ -284,7 +296,7 @@ class Suite(Cluster, Kinds):
         c, t = self.client, m.PayloadSchemaType
         fields = {
             "color": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD, is_tenant=True, on_disk=True), "n": t.INTEGER, "price": t.FLOAT, "flag": t.BOOL,
-            "tags": t.KEYWORD, "maybe": t.KEYWORD, "nested.list[].a": t.INTEGER, "when": t.DATETIME, "ref": t.UUID,
+            "tags": t.KEYWORD, "maybe": t.KEYWORD, "nested.list[].a": t.INTEGER, "when": t.DATETIME, "ref": t.UUID, "place": t.GEO,
             "nested.deep": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
         }
         for field, schema in fields.items():

@@ -30,11 +30,20 @@ def payload(i):
         "price": i / 4,
         "tags": [f"t{i % 5}", f"s{i % 7}"],
         "flag": i % 2 == 0,
+        "place": {"lon": i * 37 % 360 - 180, "lat": i * 17 % 180 - 90},
         "nested": {"deep": i % 11, "list": [{"a": i % 3, "b": i % 2}, {"a": i % 4, "b": 7}]},
     }
     if i % 4:
         p["maybe"] = (None, None, [], "x")[i % 4]
     return p
+
+
+def metres(a, b):
+    """The angle between two directions, on a sphere."""
+    def direction(p):
+        lon, lat = math.radians(p["lon"]), math.radians(p["lat"])
+        return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
+    return 6371008.8 * math.acos(max(-1, min(1, sum(x * y for x, y in zip(direction(a), direction(b))))))
 
 
 def order(ids):

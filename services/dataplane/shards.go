@@ -31,11 +31,7 @@ func (s *Service) storage() node.Storage {
 	exact := func(v query.VectorSchema) (index.Index, error) {
 		return flat.New(v.Size, v.Distance, flat.Options{})
 	}
-	settings := func(b []byte) (s query.Settings, err error) {
-		s.Fields, err = peer.Fields(b)
-		return s, err
-	}
-	return node.Storage{Shard: shard.Options{Index: exact, Settings: settings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	return node.Storage{Shard: shard.Options{Index: exact, Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.
@@ -72,18 +68,7 @@ func (s *Service) reader(id topology.Shard) (peer.Engine, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return engine{e}, release, nil
-}
-
-// engine is the state of a replica whose search is exact: one segment, no index.
-type engine struct{ node.Reads }
-
-// Info is the same at all times.
-func (engine) Info() query.Info { return query.Info{Segments: 1} }
-
-// Frequencies is NOT_BUILT: there are no sparse vectors.
-func (engine) Frequencies(context.Context, query.Frequencies) (uint64, []uint64, error) {
-	return 0, nil, fault.Missing("search with sparse vectors")
+	return e, release, nil
 }
 
 // held lists the replicas of this peer.

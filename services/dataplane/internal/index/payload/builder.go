@@ -1,6 +1,8 @@
 package payload
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -105,8 +107,8 @@ func (b *Builder) Files(rows uint32) [][]byte {
 		order := c.table(&p)
 		slices.SortFunc(c.pairs, pair.compare)
 		for _, pair := range slices.Compact(c.pairs) {
-			p[valuesPart] = le.AppendUint64(p[valuesPart], uint64(pair.value))
-			p[rowsPart] = le.AppendUint32(p[rowsPart], pair.row)
+			p[valuesPart] = binary.LittleEndian.AppendUint64(p[valuesPart], uint64(pair.value))
+			p[rowsPart] = binary.LittleEndian.AppendUint32(p[rowsPart], pair.row)
 		}
 		if c.Text.Phrases {
 			for row := range uint64(rows) {
@@ -114,13 +116,13 @@ func (b *Builder) Files(rows uint32) [][]byte {
 				if row+1 < uint64(len(c.starts)) {
 					end = c.starts[row+1]
 				}
-				p[lineEndsPart] = le.AppendUint64(p[lineEndsPart], end)
+				p[lineEndsPart] = binary.LittleEndian.AppendUint64(p[lineEndsPart], end)
 			}
 			for _, n := range c.words {
 				if n > 0 {
 					n = order[n-1] + 1
 				}
-				p[linesPart] = le.AppendUint32(p[linesPart], n)
+				p[linesPart] = binary.LittleEndian.AppendUint32(p[linesPart], n)
 			}
 		}
 		return p.bytes(rows)
@@ -130,11 +132,7 @@ func (b *Builder) Files(rows uint32) [][]byte {
 // table writes the rows of each key, and gives the place of each number among the
 // keys in their order.
 func (c *column) table(p *parts) (order []uint32) {
-	sorted := make([]uint32, len(c.keys)) // numbers
-	for i := range sorted {
-		sorted[i] = uint32(i)
-	}
-	slices.SortFunc(sorted, func(a, b uint32) int { return strings.Compare(c.keys[a], c.keys[b]) })
+	sorted := c.sorted()
 	order = make([]uint32, len(sorted))
 	for i, n := range sorted {
 		order[n] = uint32(i)
@@ -155,11 +153,32 @@ func (c *column) table(p *parts) (order []uint32) {
 	}
 	for i, n := range sorted {
 		p[keysPart] = append(p[keysPart], c.keys[n]...)
-		p[keyEndsPart] = le.AppendUint64(p[keyEndsPart], uint64(len(p[keysPart])))
+		p[keyEndsPart] = binary.LittleEndian.AppendUint64(p[keyEndsPart], uint64(len(p[keysPart])))
 		p[listsPart] = appendPosting(p[listsPart], rows[ends[i]:ends[i+1]])
-		p[listEndsPart] = le.AppendUint64(p[listEndsPart], uint64(len(p[listsPart])))
+		p[listEndsPart] = binary.LittleEndian.AppendUint64(p[listEndsPart], uint64(len(p[listsPart])))
 	}
 	return order
+}
+
+// sorted is the numbers of the keys in their order.
+func (c *column) sorted() []uint32 {
+	type head struct { // most keys differ in their first bytes
+		first  uint64
+		number uint32
+	}
+	heads := make([]head, len(c.keys))
+	for i, key := range c.keys {
+		var first [8]byte
+		copy(first[:], key)
+		heads[i] = head{binary.BigEndian.Uint64(first[:]), uint32(i)}
+	}
+	slices.SortFunc(heads, func(a, b head) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
+		}
+		return strings.Compare(c.keys[a.number], c.keys[b.number])
+	})
+	return each(heads, func(h head) uint32 { return h.number })
 }
 
 // bitmapBytes is the set of ascending rows.
@@ -175,12 +194,12 @@ func bitmapBytes(rows []uint32) []byte {
 
 // appendPosting writes a count and the rows, many of them as a bitmap.
 func appendPosting(dst []byte, rows []uint32) []byte {
-	dst = le.AppendUint32(dst, uint32(len(rows)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rows)))
 	if len(rows) > listed {
 		return append(dst, bitmapBytes(rows)...)
 	}
 	for _, row := range rows {
-		dst = le.AppendUint32(dst, row)
+		dst = binary.LittleEndian.AppendUint32(dst, row)
 	}
 	return dst
 }

@@ -53,8 +53,6 @@ const (
 
 type parts [partCount][]byte
 
-var le = binary.LittleEndian
-
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 func padded(n int) int { return (n + 7) &^ 7 }
@@ -71,17 +69,17 @@ func (p *parts) bytes(rows uint32) []byte {
 	}
 	out := make([]byte, padded(headSize), size)
 	copy(out, magic)
-	le.PutUint32(out[8:], format)
-	le.PutUint32(out[12:], headSize)
-	le.PutUint32(out[16:], rows)
+	binary.LittleEndian.PutUint32(out[8:], format)
+	binary.LittleEndian.PutUint32(out[12:], headSize)
+	binary.LittleEndian.PutUint32(out[16:], rows)
 	for i, part := range p {
 		entry := out[fixed+perPart*i:]
-		le.PutUint64(entry, uint64(len(part)))
-		le.PutUint32(entry[8:], crc32.Checksum(part, castagnoli()))
+		binary.LittleEndian.PutUint64(entry, uint64(len(part)))
+		binary.LittleEndian.PutUint32(entry[8:], crc32.Checksum(part, castagnoli()))
 		out = append(out, part...)
 		out = append(out, make([]byte, padded(len(part))-len(part))...)
 	}
-	le.PutUint32(out[headSize-4:], crc32.Checksum(out[:headSize-4], castagnoli()))
+	binary.LittleEndian.PutUint32(out[headSize-4:], crc32.Checksum(out[:headSize-4], castagnoli()))
 	return out
 }
 
@@ -90,25 +88,25 @@ func split(b []byte) (p parts, at [partCount]int, rows uint32, err error) {
 	switch {
 	case len(b) < padded(headSize) || string(b[:len(magic)]) != magic:
 		return p, at, 0, corrupt(0, "the magic bytes are missing in %d bytes", len(b))
-	case le.Uint32(b[8:]) != format:
-		return p, at, 0, corrupt(8, "format %d is not known, %d is", le.Uint32(b[8:]), format)
-	case le.Uint32(b[12:]) != headSize:
-		return p, at, 0, corrupt(12, "%d bytes of header", le.Uint32(b[12:]))
-	case crc32.Checksum(b[:headSize-4], castagnoli()) != le.Uint32(b[headSize-4:]):
+	case binary.LittleEndian.Uint32(b[8:]) != format:
+		return p, at, 0, corrupt(8, "format %d is not known, %d is", binary.LittleEndian.Uint32(b[8:]), format)
+	case binary.LittleEndian.Uint32(b[12:]) != headSize:
+		return p, at, 0, corrupt(12, "%d bytes of header", binary.LittleEndian.Uint32(b[12:]))
+	case crc32.Checksum(b[:headSize-4], castagnoli()) != binary.LittleEndian.Uint32(b[headSize-4:]):
 		return p, at, 0, corrupt(headSize-4, "the checksum of the header does not match")
-	case !zero(b[headSize:padded(headSize)]) || le.Uint32(b[20:]) != 0:
+	case !zero(b[headSize:padded(headSize)]) || binary.LittleEndian.Uint32(b[20:]) != 0:
 		return p, at, 0, corrupt(20, "the padding is not zero")
 	}
 	next := padded(headSize)
 	for i := range p {
 		entry := b[fixed+perPart*i:]
-		n := le.Uint64(entry)
-		if n > uint64(len(b)-next) || padded(int(n)) > len(b)-next || le.Uint32(entry[12:]) != 0 {
+		n := binary.LittleEndian.Uint64(entry)
+		if n > uint64(len(b)-next) || padded(int(n)) > len(b)-next || binary.LittleEndian.Uint32(entry[12:]) != 0 {
 			return p, at, 0, corrupt(fixed+perPart*i, "part %d of %d bytes does not fit", i, n)
 		}
 		at[i], p[i] = next, b[next:next+int(n):next+int(n)]
 		next += padded(int(n))
-		if crc32.Checksum(p[i], castagnoli()) != le.Uint32(entry[8:]) {
+		if crc32.Checksum(p[i], castagnoli()) != binary.LittleEndian.Uint32(entry[8:]) {
 			return p, at, 0, corrupt(at[i], "the checksum of part %d of %d bytes does not match", i, n)
 		}
 		if !zero(b[at[i]+int(n) : next]) {
@@ -118,7 +116,7 @@ func split(b []byte) (p parts, at [partCount]int, rows uint32, err error) {
 	if next != len(b) {
 		return p, at, 0, corrupt(next, "%d bytes are left", len(b)-next)
 	}
-	return p, at, le.Uint32(b[16:]), nil
+	return p, at, binary.LittleEndian.Uint32(b[16:]), nil
 }
 
 func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
@@ -131,10 +129,10 @@ func appendSpec(dst []byte, f *query.FieldIndex) []byte {
 		}
 	}
 	dst = append(dst, byte(f.Type), bits, byte(f.Text.Tokenizer), analysis.Version)
-	dst = le.AppendUint32(dst, uint32(f.Text.MinLen))
-	dst = le.AppendUint32(dst, uint32(f.Text.MaxLen))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(f.Text.MinLen))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(f.Text.MaxLen))
 	for _, s := range [...]string{f.Key, f.Text.Stemmer, f.Text.StopLanguages, f.Text.StopWords} {
-		dst = le.AppendUint32(dst, uint32(len(s)))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(s)))
 		dst = append(dst, s...)
 	}
 	return dst
@@ -147,13 +145,13 @@ func decodeSpec(at int, b []byte) (f query.FieldIndex, err error) {
 	f.Type = query.FieldType(b[0])
 	f.Lookup, f.Range = b[1]&1 > 0, b[1]&2 > 0
 	f.Text = analysis.Params{Tokenizer: analysis.Tokenizer(b[2]), Lowercase: b[1]&4 > 0, Folding: b[1]&8 > 0, Phrases: b[1]&16 > 0,
-		MinLen: int(le.Uint32(b[4:])), MaxLen: int(le.Uint32(b[8:]))}
+		MinLen: int(binary.LittleEndian.Uint32(b[4:])), MaxLen: int(binary.LittleEndian.Uint32(b[8:]))}
 	version, rest := b[3], b[12:]
 	for _, to := range [...]*string{&f.Key, &f.Text.Stemmer, &f.Text.StopLanguages, &f.Text.StopWords} {
-		if len(rest) < 4 || uint64(le.Uint32(rest)) > uint64(len(rest)-4) {
+		if len(rest) < 4 || uint64(binary.LittleEndian.Uint32(rest)) > uint64(len(rest)-4) {
 			return f, corrupt(at, "a text of what is indexed does not fit")
 		}
-		n := 4 + int(le.Uint32(rest))
+		n := 4 + int(binary.LittleEndian.Uint32(rest))
 		*to, rest = string(rest[4:n]), rest[n:]
 	}
 	switch {

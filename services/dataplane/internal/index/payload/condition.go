@@ -89,35 +89,36 @@ func (p *planner) on(at string, key filter.Key, ask func(*field) term) term {
 }
 
 func of(set *roaring.Bitmap) term {
-	return counted(term{most: int(set.GetCardinality()), rows: func() (*roaring.Bitmap, bool) { return set, true }})
+	return counted(term{most: int(set.GetCardinality()), rows: func() found { return exactly(set) }})
 }
 
 // inexact is t with rows that need not satisfy it.
 func inexact(t term) term {
-	exact := t.rows
-	t.rows = func() (*roaring.Bitmap, bool) {
-		set, _ := exact()
-		return set, false
+	rows := t.rows
+	t.rows = func() found {
+		f := rows()
+		f.exact = false
+		return f
 	}
 	return t
 }
 
 func (p *planner) unfilled(f *field) term {
-	return counted(term{most: max(0, p.total-int(f.filled.GetCardinality())), costs: true, rows: func() (*roaring.Bitmap, bool) {
-		return roaring.AndNot(p.rows.Used(), f.filled), true
+	return counted(term{most: max(0, p.total-int(f.filled.GetCardinality())), costs: true, rows: func() found {
+		return exactly(roaring.AndNot(p.rows.Used(), f.filled))
 	}})
 }
 
 // points is the term of has_id.
 func (p *planner) points(ids []topology.PointID) term {
-	return p.share(counted(term{most: min(len(ids), p.total), costs: true, rows: func() (*roaring.Bitmap, bool) {
+	return p.share(counted(term{most: min(len(ids), p.total), costs: true, rows: func() found {
 		set := roaring.New()
 		for _, id := range ids {
 			if row, ok := p.rows.Row(id); ok {
 				set.Add(row)
 			}
 		}
-		return set, true
+		return exactly(set)
 	}}))
 }
 
@@ -165,9 +166,8 @@ func (p *planner) except(f *field, values []filter.Scalar) term {
 		return inexact(t)
 	}
 	t.costs, t.guess = true, max(0, t.most-listed.most)
-	t.rows = func() (*roaring.Bitmap, bool) {
-		without, _ := listed.rows()
-		return roaring.Or(roaring.AndNot(f.filled, without), f.mixed), mixed.most == 0
+	t.rows = func() found {
+		return found{roaring.Or(roaring.AndNot(f.filled, listed.rows().set), f.mixed), mixed.most == 0, 1}
 	}
 	return t
 }
@@ -192,16 +192,15 @@ func (p *planner) sizes(f *field, c *filter.ValuesCount, whole bool) term {
 		t.most += filled - mixed
 	}
 	t.guess = t.most - mixed/2
-	t.rows = func() (*roaring.Bitmap, bool) {
+	t.rows = func() found {
 		set := f.mixed
 		if holds(0) {
-			less, _ := empty.rows()
-			set = roaring.Or(set, less)
+			set = roaring.Or(set, empty.rows().set)
 		}
 		if holds(1) {
 			set = roaring.Or(set, f.filled)
 		}
-		return set, mixed == 0
+		return found{set, mixed == 0, 1}
 	}
 	return t
 }
@@ -258,9 +257,8 @@ func (p *planner) text(f *field, c *filter.Text) term {
 		return inexact(t)
 	}
 	all := t.rows
-	t.rows = func() (*roaring.Bitmap, bool) {
-		set, _ := all()
-		return f.lines.having(set, c.With.Query(c.Mode, c.Words)), true
+	t.rows = func() found {
+		return exactly(f.lines.having(all().set, c.With.Query(c.Mode, c.Words)))
 	}
 	return t
 }

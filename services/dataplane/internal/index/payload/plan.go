@@ -20,11 +20,19 @@ type Rows interface {
 	Row(topology.PointID) (uint32, bool)
 }
 
-// Plan is what the indexes say about a filter. Nothing is computed before Select.
+// Plan is what the indexes say about a filter, for one goroutine. Nothing is
+// computed before Select or Estimate, and nothing twice.
 type Plan struct {
 	t    term
 	rows Rows
 	dead bool // sets may hold rows that are not used
+	memo *memo
+}
+
+// memo is what was computed already.
+type memo struct {
+	found
+	done bool
 }
 
 // term is what they say about a part of it.
@@ -35,9 +43,17 @@ type term struct {
 	likes float64 // the same as a share of all rows
 	blind bool    // likes rests on nothing
 	costs bool    // rows has to be computed, in about most steps
-	// rows are all that may satisfy it, not to be changed; exact: no others.
-	rows func() (set *roaring.Bitmap, exact bool)
+	rows  func() found
 }
+
+// found are all rows that may satisfy a part, not to be changed.
+type found struct {
+	set   *roaring.Bitmap
+	exact bool    // and no others
+	share float64 // of them, that is expected to
+}
+
+func exactly(set *roaring.Bitmap) found { return found{set, true, 1} }
 
 // Selection is a set of rows that holds all rows which satisfy a filter.
 type Selection struct {
@@ -52,25 +68,38 @@ func (s *Set) Plan(f *filter.Filter, rows Rows) Plan {
 	if s.sealed {
 		p.total = rows.Len()
 	}
-	return Plan{t: p.group(f, ""), rows: rows, dead: s.sealed && rows.Points() < rows.Len()}
+	return Plan{t: p.group(f, ""), rows: rows, dead: s.sealed && rows.Points() < rows.Len(), memo: &memo{}}
 }
 
 // Most is how many rows Select gives at most; false: it would be all.
 func (p Plan) Most() (int, bool) { return p.t.most, p.t.known }
 
-// Estimate is about how many rows satisfy the filter, each condition taken for
-// independent of the others; false if a part of it is not indexed.
+// Estimate is about how many rows satisfy the filter; false if a part of it is not
+// indexed, or rests on nothing. It counts the rows that Select gives, and takes
+// for independent what these leave open.
 func (p Plan) Estimate() (int, bool) {
-	return min(p.t.most, int(math.Round(p.t.likes*float64(p.rows.Points())))), p.t.known && !p.t.blind
+	if !p.t.known || p.t.blind {
+		return 0, false
+	}
+	f := p.found()
+	return int(math.Round(float64(f.set.GetCardinality()) * f.share)), true
 }
 
 // Select computes the rows; only if Most knows a bound.
 func (p Plan) Select() Selection {
-	set, exact := p.t.rows()
-	if p.dead {
-		set = roaring.And(set, p.rows.Used())
+	f := p.found()
+	return Selection{set: f.set, Exact: f.exact || f.set.IsEmpty()}
+}
+
+func (p Plan) found() found {
+	if !p.memo.done {
+		f := p.t.rows()
+		if p.dead {
+			f.set = roaring.And(f.set, p.rows.Used())
+		}
+		*p.memo = memo{f, true}
 	}
-	return Selection{set: set, Exact: exact || set.IsEmpty()}
+	return p.memo.found
 }
 
 // Set is the rows, not to be changed. Of an opened Set it lasts as long as the
@@ -135,7 +164,7 @@ func (p *planner) share(t term) term {
 // group is the term of a filter; at is the path of the list whose elements it is
 // about, as the beginning of a path, empty for the point itself.
 func (p *planner) group(f *filter.Filter, at string) term {
-	g := both{planner: p, exact: at == "", likes: 1}
+	g := both{planner: p, exact: at == "", likes: 1, unknown: 1}
 	for _, c := range f.Must {
 		g.and(p.condition(c, at))
 	}
@@ -143,11 +172,7 @@ func (p *planner) group(f *filter.Filter, at string) term {
 		g.and(p.either(f.Should, at))
 	}
 	if m := f.MinShould; m != nil && m.Count > 0 {
-		t := p.either(m.Conditions, at)
-		if m.Count > 1 {
-			g.exact, t.blind = false, true
-		}
-		g.and(t)
+		g.and(p.several(m, at))
 	}
 	for _, c := range f.MustNot {
 		// One element that does not satisfy it says nothing about the others.
@@ -164,6 +189,7 @@ type both struct {
 	of, without []term
 	exact       bool
 	likes       float64
+	unknown     float64 // the share of rows that are expected to satisfy what is not known
 	blind       bool
 }
 
@@ -172,7 +198,7 @@ func (g *both) and(t term) {
 	if t.known {
 		g.of = append(g.of, t)
 	} else {
-		g.exact = false
+		g.exact, g.unknown = false, g.unknown*t.likes
 	}
 }
 
@@ -181,14 +207,13 @@ func (g *both) not(t term) {
 	if t.known {
 		g.without = append(g.without, t)
 	} else {
-		g.exact = false
+		g.exact, g.unknown = false, g.unknown*(1-t.likes)
 	}
 }
 
 func (g *both) term() term {
 	if len(g.of) == 0 && len(g.without) > 0 && g.exact {
-		g.of = append(g.of, term{known: true, most: g.total, costs: true, likes: 1,
-			rows: func() (*roaring.Bitmap, bool) { return g.rows.Used(), true }})
+		g.of = append(g.of, term{known: true, most: g.total, costs: true, likes: 1, rows: func() found { return exactly(g.rows.Used()) }})
 	}
 	if len(g.of) == 0 {
 		return nothing()
@@ -201,30 +226,32 @@ func (g *both) term() term {
 // it is cheaper to ask the filter about each of them.
 func (t *term) worth(n uint64) bool { return !t.costs || uint64(t.most) <= 16*n+1024 }
 
-func (g *both) intersect() (*roaring.Bitmap, bool) {
-	set, exact := g.of[0].rows()
-	exact = exact && g.exact
+func (g *both) intersect() found {
+	out := g.of[0].rows()
+	out.exact, out.share = out.exact && g.exact, out.share*g.unknown
 	for i := range g.of[1:] {
 		t := &g.of[1+i]
-		if !t.worth(set.GetCardinality()) {
-			exact = false
+		if !t.worth(out.set.GetCardinality()) {
+			out.exact, out.share = false, out.share*t.likes
 			continue
 		}
-		more, also := t.rows()
-		set, exact = roaring.And(set, more), exact && also
+		more := t.rows()
+		out = found{roaring.And(out.set, more.set), out.exact && more.exact, out.share * more.share}
 	}
 	for i := range g.without {
 		t := &g.without[i]
-		if !t.worth(set.GetCardinality()) {
-			exact = false
+		if !t.worth(out.set.GetCardinality()) {
+			out.exact, out.share = false, out.share*(1-t.likes)
 			continue
 		}
-		less, also := t.rows()
-		if exact = exact && also; also {
-			set = roaring.AndNot(set, less)
+		if less := t.rows(); less.exact {
+			out.set = roaring.AndNot(out.set, less.set)
+		} else {
+			out.exact, out.share = false, out.share*(1-t.likes)
 		}
 	}
-	return set, exact || set.IsEmpty()
+	out.exact = out.exact || out.set.IsEmpty()
+	return out
 }
 
 // either is the term of at least one of cs.
@@ -241,20 +268,57 @@ func (p *planner) anyOf(terms []term) term {
 		none *= 1 - t.likes
 	}
 	out.most, out.likes = min(out.most, p.total), 1-none
-	out.rows = func() (*roaring.Bitmap, bool) {
-		sets, exact := make([]*roaring.Bitmap, len(terms)), true
+	out.rows = func() found {
+		sets, all := make([]*roaring.Bitmap, len(terms)), found{exact: true}
+		rows, likes := 0., 0.
 		for i := range terms {
-			set, also := terms[i].rows()
-			sets[i], exact = set, exact && also
+			f := terms[i].rows()
+			n := float64(f.set.GetCardinality())
+			sets[i], all.exact, rows, likes = f.set, all.exact && f.exact, rows+n, likes+n*f.share
 		}
-		return roaring.FastOr(sets...), exact
+		all.set, all.share = roaring.FastOr(sets...), likes/max(1, rows)
+		return all
 	}
 	return out
 }
 
+// several is the term of at least so many of some conditions: the rows of one of
+// them, unless that is enough.
+func (p *planner) several(m *filter.MinShould, at string) term {
+	terms := each(m.Conditions, func(c filter.Condition) term { return p.condition(c, at) })
+	t := p.anyOf(terms)
+	if m.Count == 1 {
+		return t
+	}
+	if m.Count > uint64(len(terms)) {
+		return union(nil)
+	}
+	// By the number of terms, how likely so many are satisfied, each by itself.
+	chance := make([]float64, 1, len(terms)+1)
+	chance[0] = 1
+	for _, term := range terms {
+		chance = append(chance, 0)
+		for n := len(chance) - 1; n > 0; n-- {
+			chance[n] = chance[n]*(1-term.likes) + chance[n-1]*term.likes
+		}
+		chance[0] *= 1 - term.likes
+	}
+	any := t.likes
+	t.likes = 0
+	for _, c := range chance[m.Count:] {
+		t.likes += c
+	}
+	rows := t.rows
+	t.rows = func() found {
+		f := rows()
+		return found{f.set, false, f.share * t.likes / max(any, math.SmallestNonzeroFloat64)}
+	}
+	return t
+}
+
 // allOf is the term of all of terms, each of which is known.
 func (p *planner) allOf(terms []term) term {
-	g := both{planner: p, exact: true, likes: 1}
+	g := both{planner: p, exact: true, likes: 1, unknown: 1}
 	for _, t := range terms {
 		g.and(t)
 	}

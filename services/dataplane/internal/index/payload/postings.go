@@ -110,9 +110,9 @@ func union(ps []posting) term {
 	for _, p := range ps {
 		most += p.len()
 	}
-	return counted(term{most: most, costs: len(ps) > 1, rows: func() (*roaring.Bitmap, bool) {
+	return counted(term{most: most, costs: len(ps) > 1, rows: func() found {
 		if len(ps) == 1 {
-			return ps[0].bitmap(), true
+			return exactly(ps[0].bitmap())
 		}
 		var list []uint32
 		var sets []*roaring.Bitmap
@@ -123,7 +123,7 @@ func union(ps []posting) term {
 				list = append(list, p.list...)
 			}
 		}
-		return roaring.FastOr(append(sets, roaring.BitmapOf(list...))...), true
+		return exactly(roaring.FastOr(append(sets, roaring.BitmapOf(list...))...))
 	}})
 }
 

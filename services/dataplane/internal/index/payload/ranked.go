@@ -97,7 +97,7 @@ func within(r ordered, rows int, spans ...span) term {
 	for _, s := range spans {
 		most += r.count(s.low, s.high)
 	}
-	return counted(term{most: most, costs: true, rows: func() (*roaring.Bitmap, bool) {
+	return counted(term{most: most, costs: true, rows: func() found {
 		if most < rows/64 { // a bit for every row would cost more than sorting them
 			list := make([]uint32, 0, most)
 			for _, s := range spans {
@@ -108,7 +108,7 @@ func within(r ordered, rows int, spans ...span) term {
 				})
 			}
 			slices.Sort(list)
-			return roaring.BitmapOf(list...), true
+			return exactly(roaring.BitmapOf(list...))
 		}
 		dense := make([]uint64, (rows+63)/64)
 		for _, s := range spans {
@@ -118,7 +118,7 @@ func within(r ordered, rows int, spans ...span) term {
 				}
 			})
 		}
-		return roaring.FromDense(dense, false), true
+		return exactly(roaring.FromDense(dense, false))
 	}})
 }
 

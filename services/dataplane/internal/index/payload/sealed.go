@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"sort"
 	"unicode/utf8"
 
@@ -72,9 +73,9 @@ func open(b []byte) (*field, error) {
 func piece(ends, b []byte, i int) []byte {
 	from := uint64(0)
 	if i > 0 {
-		from = le.Uint64(ends[8*(i-1):])
+		from = binary.LittleEndian.Uint64(ends[8*(i-1):])
 	}
-	to := le.Uint64(ends[8*i:])
+	to := binary.LittleEndian.Uint64(ends[8*i:])
 	return b[from:to:to]
 }
 
@@ -82,7 +83,7 @@ func piece(ends, b []byte, i int) []byte {
 func ascend(at int, ends []byte, size int) error {
 	last := uint64(0)
 	for i := 0; i < len(ends); i += 8 {
-		end := le.Uint64(ends[i:])
+		end := binary.LittleEndian.Uint64(ends[i:])
 		if end < last || end > uint64(size) {
 			return corrupt(at+i, "an end at %d after %d, of %d", end, last, size)
 		}
@@ -104,7 +105,7 @@ func (t *table) key(i int) []byte { return piece(t.keyEnds, t.keys, i) }
 // posting is that of key i; a list goes into scratch.
 func (t *table) posting(i int, scratch []uint32) posting {
 	b := piece(t.listEnds, t.lists, i)
-	n, b := int(le.Uint32(b)), b[4:]
+	n, b := int(binary.LittleEndian.Uint32(b)), b[4:]
 	if n > listed {
 		set := roaring.New()
 		if _, err := set.FromBuffer(b); err != nil {
@@ -113,7 +114,7 @@ func (t *table) posting(i int, scratch []uint32) posting {
 		return posting{many: set}
 	}
 	for ; len(b) > 0; b = b[4:] {
-		scratch = append(scratch, le.Uint32(b))
+		scratch = append(scratch, binary.LittleEndian.Uint32(b))
 	}
 	return posting{list: scratch}
 }
@@ -188,7 +189,7 @@ func checkPosting(at int, b []byte, rows uint32) error {
 	if len(b) < 8 {
 		return corrupt(at, "rows of a key in %d bytes", len(b))
 	}
-	n, b := uint64(le.Uint32(b)), b[4:]
+	n, b := uint64(binary.LittleEndian.Uint32(b)), b[4:]
 	if n > listed {
 		set := roaring.New()
 		size, err := set.FromBuffer(b)
@@ -204,7 +205,7 @@ func checkPosting(at int, b []byte, rows uint32) error {
 		return corrupt(at, "%d rows of a key in %d bytes", n, len(b))
 	}
 	for i := 0; i < len(b); i += 4 {
-		if row := le.Uint32(b[i:]); row >= rows || i > 0 && row <= le.Uint32(b[i-4:]) {
+		if row := binary.LittleEndian.Uint32(b[i:]); row >= rows || i > 0 && row <= binary.LittleEndian.Uint32(b[i-4:]) {
 			return corrupt(at, "row %d of a key is out of order, of %d", row, rows)
 		}
 	}
@@ -217,17 +218,17 @@ type pairs struct{ values, rows []byte }
 func (c *pairs) len() int { return len(c.rows) / 4 }
 
 func (c *pairs) at(i int) pair {
-	return pair{int64(le.Uint64(c.values[8*i:])), le.Uint32(c.rows[4*i:])}
+	return pair{int64(binary.LittleEndian.Uint64(c.values[8*i:])), binary.LittleEndian.Uint32(c.rows[4*i:])}
 }
 
 // from is the first pair with a value from low on.
 func (c *pairs) from(low int64) int {
-	return sort.Search(c.len(), func(i int) bool { return int64(le.Uint64(c.values[8*i:])) >= low })
+	return sort.Search(c.len(), func(i int) bool { return int64(binary.LittleEndian.Uint64(c.values[8*i:])) >= low })
 }
 
 // to is the first pair with a value above high.
 func (c *pairs) to(high int64) int {
-	return sort.Search(c.len(), func(i int) bool { return int64(le.Uint64(c.values[8*i:])) > high })
+	return sort.Search(c.len(), func(i int) bool { return int64(binary.LittleEndian.Uint64(c.values[8*i:])) > high })
 }
 
 func (c *pairs) count(low, high int64) int {
@@ -288,7 +289,7 @@ func (l *lines) having(set *roaring.Bitmap, q *analysis.Query) *roaring.Bitmap {
 		row := it.Next()
 		search := q.Search()
 		for b := l.row(row); len(b) > 0 && !search.Found(); b = b[4:] {
-			if n := le.Uint32(b); n == 0 {
+			if n := binary.LittleEndian.Uint32(b); n == 0 {
 				search.Break()
 			} else {
 				search.Word(string(l.table.key(int(n - 1))))
@@ -304,9 +305,9 @@ func (l *lines) having(set *roaring.Bitmap, q *analysis.Query) *roaring.Bitmap {
 func (l *lines) row(row uint32) []byte {
 	from := uint64(0)
 	if row > 0 {
-		from = le.Uint64(l.ends[8*(row-1):])
+		from = binary.LittleEndian.Uint64(l.ends[8*(row-1):])
 	}
-	return l.words[4*from : 4*le.Uint64(l.ends[8*row:])]
+	return l.words[4*from : 4*binary.LittleEndian.Uint64(l.ends[8*row:])]
 }
 
 func (l *lines) check(at *[partCount]int, f *field, rows uint32) error {
@@ -323,7 +324,7 @@ func (l *lines) check(at *[partCount]int, f *field, rows uint32) error {
 		return err
 	}
 	for i := 0; i < len(l.words); i += 4 {
-		if n := le.Uint32(l.words[i:]); uint64(n) > uint64(l.table.len()) {
+		if n := binary.LittleEndian.Uint32(l.words[i:]); uint64(n) > uint64(l.table.len()) {
 			return corrupt(at[linesPart]+i, "word %d of %d", n, l.table.len())
 		}
 	}
