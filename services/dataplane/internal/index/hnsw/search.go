@@ -194,7 +194,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 	if x.g != nil {
 		width, construct = 2*x.g.params.M, x.g.params.EfConstruct
 	}
-	s.fit(x.v.rows, max(block, budget(width)+1))
+	s.fit(x.v.rows, max(block, together*width, budget(width)+1))
 	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
