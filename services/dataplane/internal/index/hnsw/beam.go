@@ -16,9 +16,10 @@ const together = 4
 
 // walker is what a goroutine needs to walk a graph, reused between walks.
 type walker struct {
-	q    probe
-	pool []uint64 // keys, the nearest first; flag: expanded
-	seen set      // nodes that were scored
+	q      probe
+	scorer Scorer   // nil: rows are compared by their vectors
+	pool   []uint64 // keys, the nearest first; flag: expanded
+	seen   set      // nodes that were scored
 	// ties, if not 0, bounds how many nodes of equal distance on each side of another
 	// enter the pool: thousands of equal rows would fill it, and nothing behind them
 	// would be found.
@@ -63,7 +64,12 @@ func (w *walker) fit(n, width int) {
 // score sets w.raws for w.nodes[:n], nodes of layer l.
 func (w *walker) score(v *space, g *Graph, l, n int) {
 	w.compared += n
-	v.gather(&w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	rows := g.rowsOf(l, w.nodes[:n], w.rows)
+	if w.scorer != nil {
+		w.scorer.Gather(rows, w.raws[:n])
+	} else {
+		v.gather(&w.q, rows, w.raws[:n])
+	}
 }
 
 // start is the key of the entry point.
