@@ -6,14 +6,20 @@ import (
 	"slices"
 )
 
-// hops is how many nodes are expanded between two looks at the context.
-const hops = 256
+// hops is how many times nodes are expanded between two looks at the context.
+const hops = 64
+
+// together is how many nodes are expanded at once: the more rows are compared at
+// once, the more of them come from memory at the same time. Some are expanded that
+// would not have been one by one; they are few, and not quite in vain.
+const together = 4
 
 // walker is what a goroutine needs to walk a graph, reused between walks.
 type walker struct {
-	q    probe
-	pool []uint64 // keys, the nearest first; flag: expanded
-	seen set      // nodes that were scored
+	q      probe
+	scorer Scorer   // nil: rows are compared by their vectors
+	pool   []uint64 // keys, the nearest first; flag: expanded
+	seen   set      // nodes that were scored
 	// ties, if not 0, bounds how many nodes of equal distance on each side of another
 	// enter the pool: thousands of equal rows would fill it, and nothing behind them
 	// would be found.
@@ -58,7 +64,12 @@ func (w *walker) fit(n, width int) {
 // score sets w.raws for w.nodes[:n], nodes of layer l.
 func (w *walker) score(v *space, g *Graph, l, n int) {
 	w.compared += n
-	v.gather(&w.q, g.rowsOf(l, w.nodes[:n], w.rows), w.raws[:n])
+	rows := g.rowsOf(l, w.nodes[:n], w.rows)
+	if w.scorer != nil {
+		w.scorer.Gather(rows, w.raws[:n])
+	} else {
+		v.gather(&w.q, rows, w.raws[:n])
+	}
 }
 
 // start is the key of the entry point.
@@ -105,30 +116,42 @@ func (w *walker) beam(ctx context.Context, v *space, g *Graph, l, ef int, from u
 	w.seen.add(nodeOf(from))
 	w.pool = append(w.pool[:0], from)
 	for cur, hop := 0, 0; cur < len(w.pool); {
-		if w.pool[cur]&flag != 0 {
-			cur++
-			continue
-		}
 		if hop++; hop%hops == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		w.pool[cur] |= flag
-		n := w.neighbours(&g.layers[l], nodeOf(w.pool[cur]))
-		w.score(v, g, l, n)
-		cur = min(cur+1, w.take(v, ef, n))
-		if cur < len(w.pool) {
-			// What is read next is on its way while the pool is looked through.
-			next := int(nodeOf(w.pool[cur])) * g.layers[l].width
-			w.touched ^= g.layers[l].links[next]
+		n, found := 0, 0
+		for at := cur; at < len(w.pool) && found < together; at++ {
+			if w.pool[at]&flag == 0 {
+				w.pool[at] |= flag
+				n = w.neighbours(&g.layers[l], nodeOf(w.pool[at]), n)
+				found++
+			}
 		}
+		w.score(v, g, l, n)
+		first := w.take(v, ef, n)
+		for cur = min(cur, first); cur < len(w.pool) && w.pool[cur]&flag != 0; cur++ {
+		}
+		w.touch(&g.layers[l], cur)
 	}
 	return nil
 }
 
-// neighbours sets w.nodes to those of node that were not seen.
-func (w *walker) neighbours(l *layer, node uint32) (n int) {
+// touch reads the first link of the nodes that are expanded next: they miss the
+// cache at the same time, instead of one after the other.
+func (w *walker) touch(l *layer, cur int) {
+	for at, k := cur, 0; at < len(w.pool) && k < together; at++ {
+		if w.pool[at]&flag == 0 {
+			w.touched ^= l.links[int(nodeOf(w.pool[at]))*l.width]
+			k++
+		}
+	}
+}
+
+// neighbours puts those of node that were not seen behind w.nodes[:n].
+func (w *walker) neighbours(l *layer, node uint32, n int) int {
+	from := n
 	list := l.of(node)
-	seen, nodes := &w.seen, w.nodes[:len(list)]
+	seen, nodes := &w.seen, w.nodes[:n+len(list)]
 	for i := range list {
 		id := list[i]
 		if id == none {
@@ -140,7 +163,7 @@ func (w *walker) neighbours(l *layer, node uint32) (n int) {
 			n++
 		}
 	}
-	seen.list = append(seen.list, nodes[:n]...)
+	seen.list = append(seen.list, nodes[from:n]...)
 	return n
 }
 

@@ -270,7 +270,7 @@ type linker struct {
 
 func newLinker(b *builder) *linker {
 	w := &linker{b: b}
-	w.fit(b.v.rows, max(round, b.g.layers[0].width+1))
+	w.fit(b.v.rows, max(round, together*b.g.layers[0].width))
 	w.reserve(b.g.params.EfConstruct)
 	return w
 }

@@ -139,10 +139,7 @@ func (s *searcher) mark() (n int) {
 // filtered walks over rows that pass only. Where a neighbour does not pass, its
 // neighbours take its place (the rule of ACORN-1, arXiv 2403.04871).
 func (s *searcher) filtered(ctx context.Context) error {
-	x := s.x
-	v := &x.v
 	s.reserve(s.ef)
-	s.top.Accept = nil // what is offered has been asked about
 	if err := s.ashore(ctx); err != nil {
 		return err
 	}
@@ -157,10 +154,7 @@ func (s *searcher) filtered(ctx context.Context) error {
 		s.pool[cur] |= flag
 		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
 	}
-	s.offered = len(s.pool)
-	for _, k := range s.pool {
-		s.top.Offer(nodeOf(k), v.raw(orderOf(k)))
-	}
+	s.finish(true)
 	return nil
 }
 

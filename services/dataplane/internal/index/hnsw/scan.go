@@ -89,11 +89,32 @@ func (s *searcher) offer(n int) {
 // sweep compares all rows with all queries of ss, which have no rows of their own,
 // and shares the passes over memory between them.
 func (x *Index) sweep(ctx context.Context, ss []*searcher) error {
-	blocks := (x.v.rows + 63) / 64
 	n := min(x.workers, x.v.rows*x.v.size()/worthwhile)
+	for _, s := range ss {
+		s.rough()
+	}
+	err := x.sweepAll(ctx, ss, n)
+	for _, s := range ss {
+		s.refine()
+	}
+	return err
+}
+
+// rough makes s ready for a sweep.
+func (s *searcher) rough() {
+	if s.finer > 0 {
+		q := s.query.Query
+		q.K, q.Threshold = s.finer, nil
+		s.coarse.Reset(&s.x.v.metric, &q, s.x.v.rows)
+	}
+}
+
+// sweepAll is sweep by n goroutines.
+func (x *Index) sweepAll(ctx context.Context, ss []*searcher, n int) error {
 	if n <= 1 {
 		return x.sweepPart(ctx, ss, 0, x.v.rows)
 	}
+	blocks := (x.v.rows + 63) / 64
 	parts, errs := make([][]*searcher, n), make([]error, n)
 	var asking sync.Mutex // Accept is called by one goroutine at a time
 	var group sync.WaitGroup
@@ -101,12 +122,14 @@ func (x *Index) sweep(ctx context.Context, ss []*searcher) error {
 		for _, s := range ss {
 			part := x.searchers.Get().(*searcher)
 			part.begin(x, &s.query)
+			part.rough()
 			if accept := s.top.Accept; accept != nil {
 				part.top.Accept = func(row uint32) bool {
 					asking.Lock()
 					defer asking.Unlock()
 					return accept(row)
 				}
+				part.coarse.Accept = part.top.Accept
 			}
 			parts[w] = append(parts[w], part)
 		}
@@ -117,6 +140,7 @@ func (x *Index) sweep(ctx context.Context, ss []*searcher) error {
 	for w, part := range parts {
 		for i, s := range part {
 			ss[i].top.Merge(&s.top)
+			ss[i].coarse.Merge(&s.coarse)
 			s.release()
 		}
 		if errs[w] != nil {
@@ -143,8 +167,12 @@ func (x *Index) sweepPart(ctx context.Context, ss []*searcher, from, to int) err
 				continue
 			}
 			s.compared += n
-			x.v.batch(&s.q, from, s.raws[:n])
-			s.top.Block(uint32(from), s.raws[:n], live[:])
+			s.batch(from, n)
+			if s.finer > 0 {
+				s.coarse.Block(uint32(from), s.raws[:n], live[:])
+			} else {
+				s.top.Block(uint32(from), s.raws[:n], live[:])
+			}
 		}
 	}
 	return nil

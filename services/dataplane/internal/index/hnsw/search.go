@@ -19,6 +19,7 @@ type Index struct {
 	v         space
 	g         *Graph // nil: every search is a scan
 	dead      *mask.Mask
+	codes     Codes // nil: searches go by the vectors
 	workers   int
 	searchers sync.Pool // *searcher
 }
@@ -28,6 +29,8 @@ type Options struct {
 	// Workers is the greatest number of goroutines that one scan uses; large scans
 	// alone use more than one. 0 and 1: the caller's only.
 	Workers int
+	// Codes, if not nil, are of the vectors. Searches go by them.
+	Codes Codes
 }
 
 // Open puts vectors, a graph and the mask of dead rows together. Without a graph
@@ -42,7 +45,10 @@ func Open(vectors Vectors, g *Graph, dead *mask.Mask, o Options) (*Index, error)
 		return nil, fmt.Errorf("%w: the graph is of %d rows, dimension %d, distance %d, the vectors are %d, %d, %d", ErrMismatch,
 			g.rows, g.dim, g.distance, v.rows, v.Dim, v.Distance)
 	}
-	x := &Index{v: v, g: g, dead: dead, workers: o.Workers}
+	if o.Codes != nil && o.Codes.Rows() != v.rows {
+		return nil, fmt.Errorf("%w: there are codes of %d rows for %d vectors", ErrMismatch, o.Codes.Rows(), v.rows)
+	}
+	x := &Index{v: v, g: g, dead: dead, codes: o.Codes, workers: o.Workers}
 	x.searchers.New = func() any { return &searcher{} }
 	return x, nil
 }
@@ -87,8 +93,16 @@ type Query struct {
 	// At is the position of the state that is searched: rows that died after it are
 	// alive. 0: now.
 	At uint64
-	// Exact compares all rows that pass.
+	// Exact compares all rows that pass, by their vectors.
 	Exact bool
+	// IgnoreCodes lets a search go by the vectors though there are codes.
+	IgnoreCodes bool
+	// Rescore compares the best that were found by codes by their vectors: scores are
+	// exact then. Without it they are estimates, but of rows that are compared because
+	// few pass. Oversampling is how many times K of them; less than 1: what suits
+	// codes of a byte for each element.
+	Rescore      bool
+	Oversampling float64
 	// Ef is how many near rows are kept while walking; more finds more of the
 	// nearest and takes longer. 0: one and a half times EfConstruct. It is never
 	// less than K.
@@ -118,10 +132,15 @@ type searcher struct {
 	// offered counts the rows that pass and that a walk has found.
 	offered int
 	one     [1]*searcher
+	// Of searches by codes:
+	own    Scorer
+	finer  int      // so many rows are compared by their vectors; 0: none
+	coarse rank.Top // of a sweep, before they are
+	found  []index.Hit
 }
 
-// Search appends to dst at most q.K hits, the best first. Scores are exact, and so
-// are the rows if few enough pass. Errors: index.ErrDim, index.ErrRow (in q.Rows),
+// Search appends to dst at most q.K hits, the best first. Scores are exact, unless
+// they come from codes, and so are the rows if few enough pass. Errors: index.ErrDim, index.ErrRow (in q.Rows),
 // or ctx's.
 func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.Hit, error) {
 	if err := x.check(ctx, q); err != nil {
@@ -194,7 +213,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 	if x.g != nil {
 		width, construct = 2*x.g.params.M, x.g.params.EfConstruct
 	}
-	s.fit(x.v.rows, max(block, budget(width)+1))
+	s.fit(x.v.rows, max(block, together*width, budget(width)+1))
 	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
@@ -208,6 +227,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 		s.ef = construct * 3 / 2
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
+	s.steer()
 	s.ties = max(s.top.K, s.ef/4)
 }
 
@@ -223,6 +243,7 @@ func (s *searcher) release() {
 	}
 	s.failed.clear()
 	s.top.Release()
+	s.coarse.Release()
 	s.x, s.query, s.marked, s.one[0] = nil, Query{}, false, nil
 	x.searchers.Put(s)
 }
@@ -261,14 +282,7 @@ func (s *searcher) plain(ctx context.Context, passing int) error {
 	if err := s.beam(ctx, v, g, 0, ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
 		return err
 	}
-	s.offered = 0
-	s.top.Accept = nil // what is offered has been asked about
-	for _, k := range s.pool {
-		if row := nodeOf(k); s.passes(row) {
-			s.top.Offer(row, v.raw(orderOf(k)))
-			s.offered++
-		}
-	}
+	s.finish(false)
 	return nil
 }
 
