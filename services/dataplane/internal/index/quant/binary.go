@@ -83,7 +83,7 @@ func (b *bitCodes) tables() []float32 { return b.centre }
 // codeBytes is how many bytes the bits of a row take.
 func (b *bitCodes) codeBytes() int { return (b.n + b.second) / 8 }
 
-func (b *bitCodes) size() int { return b.codeBytes() + termBytes }
+func (b *bitCodes) size() int { return padded(b.codeBytes()+termBytes, unit) }
 
 func (b *bitCodes) encoder() func(dst []byte, v []float32) {
 	r := make([]float32, b.n)

@@ -100,7 +100,7 @@ func Open(b []byte) (*Codes, error) {
 	for i := range tables {
 		tables[i] = float(b[fixed+4*i:])
 	}
-	if c.scheme = c.restore(tables); c.scheme == nil || padded(c.scheme.size(), unit) != int(f[9]) || !zero(b[end:at]) {
+	if c.scheme = c.restore(tables); c.scheme == nil || c.scheme.size() != int(f[9]) || !zero(b[end:at]) {
 		return nil, corrupt(44, "rows of %d bytes, %d numbers", f[9], f[10])
 	}
 	c.stride, c.data = int(f[9]), b[at:]
@@ -127,6 +127,8 @@ func (c *Codes) restore(tables []float32) scheme {
 		return restoreScalar(c, tables)
 	case query.BinaryQuantization:
 		return restoreBits(c, tables)
+	case query.ProductQuantization:
+		return restoreProduct(c, tables)
 	}
 	return nil
 }

@@ -3,8 +3,9 @@
 // settings to the byte, on every machine and with any number of threads, so that
 // replicas agree. It searches nothing, keeps no vectors and knows no files.
 //
-// A row of codes is a multiple of 32 bytes: what one load of AVX2 takes. Numbers
-// that belong to a row lie at its end, in the cache line that is being read anyway.
+// Numbers that belong to a row of codes lie at its end, in the cache line that is
+// being read anyway. Rows that vector code reads are a multiple of 32 bytes, so
+// that AVX2 takes them whole.
 package quant
 
 import (
@@ -24,7 +25,7 @@ import (
 // outside of its range.
 var ErrSettings = errors.New("unknown quantization settings")
 
-// unit is what the bytes of a row are a multiple of.
+// unit is what the bytes of a row are a multiple of, if vector code reads it.
 const unit = 32
 
 // some is how many rows are worked on at a time.
@@ -68,7 +69,7 @@ func (v Vectors) sample(n int) []int {
 
 // scheme is one kind of codes, with what was learned from the vectors.
 type scheme interface {
-	// size is how many bytes a row needs.
+	// size is how many bytes a row takes.
 	size() int
 	// encoder makes a function that writes the codes of v to dst, which is zero. The
 	// function has memory of its own, so each goroutine needs one.
@@ -131,6 +132,8 @@ type Scratch struct {
 	sums, totals [some]int64
 	scalar       scalarScorer
 	bits         bitsScorer
+	tables       [][kernel.Columns]float32
+	product      productScorer
 }
 
 // room gives s of length n, with old contents.
@@ -172,6 +175,11 @@ func newCodes(rows, dim int, d query.Distance, q query.Quantization) (*Codes, er
 		if !(s.Quantile >= 0.5 && s.Quantile <= 1) {
 			return nil, fmt.Errorf("quant: %w: quantile %v is not in 0.5..1", ErrSettings, q.Quantile)
 		}
+	case query.ProductQuantization:
+		s.Compression = q.Compression
+		if x := q.Compression; x < 4 || x > 64 || x&(x-1) != 0 {
+			return nil, fmt.Errorf("quant: %w: product compression %d is not 4, 8, 16, 32 or 64", ErrSettings, x)
+		}
 	case query.BinaryQuantization:
 		s.Encoding, s.Query = q.Encoding, q.Query
 		if s.Encoding > query.OneAndHalfBits || s.Query != query.OneBit && s.Query != query.Scalar4Bits && s.Query != query.Scalar8Bits {
@@ -196,6 +204,8 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 	switch c.settings.Kind {
 	case query.ScalarQuantization:
 		c.scheme, err = learnScalar(ctx, c, &v, threads)
+	case query.ProductQuantization:
+		c.scheme, err = learnProduct(ctx, c, &v, threads)
 	case query.BinaryQuantization:
 		s := learnSpread(&v)
 		c.scheme = newBits(c, &s)
@@ -203,7 +213,7 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 	if err != nil {
 		return nil, fmt.Errorf("codes: %w", err)
 	}
-	c.stride = padded(c.scheme.size(), unit)
+	c.stride = c.scheme.size()
 	c.data = make([]byte, c.rows*c.stride)
 	err = share(ctx, threads, (c.rows+some-1)/some, func() func(int) {
 		encode := c.scheme.encoder()

@@ -179,9 +179,9 @@ func (s *scalar) fit(pool []float32, q float64) {
 
 func (s *scalar) size() int {
 	if s.metric == kernel.L2 {
-		return padded(s.dim, 4) + 4
+		return padded(padded(s.dim, 4)+4, unit)
 	}
-	return s.dim
+	return padded(s.dim, unit)
 }
 
 // inverse is 0 if x is.
