@@ -14,7 +14,6 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/dataplane/internal/transfer"
-	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"go.opentelemetry.io/otel/attribute"

@@ -138,7 +138,7 @@ func BenchmarkOpen(b *testing.B) {
 	for b.Loop() {
 		s, err := Open(o)
 		ok(b, err)
-		if s.Info().Points != n {
+		if points(b, s) != n {
 			b.Fatal("points missing")
 		}
 		ok(b, s.Close())

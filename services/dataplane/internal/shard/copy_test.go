@@ -294,7 +294,7 @@ func TestImportRefuses(t *testing.T) {
 			continue
 		}
 		if s, err := Open(o); err == nil {
-			if s.Applied().Seq != 0 || s.Info().Points != 0 {
+			if s.Applied().Seq != 0 || points(t, s) != 0 {
 				t.Errorf("%s: the folder opens at %d", c.name, s.Applied().Seq)
 			}
 			ok(t, s.Close())

@@ -231,7 +231,7 @@ func TestFullWhileApplying(t *testing.T) {
 		// The first event tells that it was full.
 	}
 	ok(t, s.Apply(entries))
-	if n := s.Info().Points; n != len(entries) {
+	if n := points(t, s); n != len(entries) {
 		t.Errorf("%d points, want %d", n, len(entries))
 	}
 }

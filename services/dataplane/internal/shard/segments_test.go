@@ -202,8 +202,8 @@ func TestGraphs(t *testing.T) {
 			both()
 		}
 	}
-	if info := a.Info(); info.Sealed > 2 || info.Points != 1500 {
-		t.Errorf("%d parts, %d points", info.Sealed, info.Points)
+	if info := a.Info(); info.Segments > 3 || info.Pending != 0 || points(t, a) != 1500 || info.Indexed[""] == 0 {
+		t.Errorf("%+v, %d points", info, points(t, a))
 	}
 	before := segmentFiles(t, diskA)
 	l.add(op.Op{Kind: op.Config, Revision: 9, Settings: []byte{0, 12}})
