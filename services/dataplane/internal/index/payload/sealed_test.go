@@ -279,7 +279,7 @@ func (n numbered) Row(topology.PointID) (uint32, bool) { return 0, false }
 
 // TestManyReaders asks one opened set from several goroutines, for the race detector.
 func TestManyReaders(t *testing.T) {
-	docs := sample(t, 3000)
+	docs := sample(t, 500)
 	s := build(t, allSpecs(), docs)
 	texts := textsOf(t, allSpecs())
 	used := make([]bool, len(docs))

@@ -94,7 +94,7 @@ func TestWords(t *testing.T) {
 		texts := textsOf(t, specs)
 		var rows shown
 		var told [][]string
-		for row := range uint32(300) {
+		for row := range uint32(120) {
 			var b doc.Builder
 			b.BeginObject()
 			b.Key("t")
@@ -115,7 +115,7 @@ func TestWords(t *testing.T) {
 		}
 		opened := build(t, specs, rows.docs)
 		some := 0
-		for range 150 {
+		for range 100 {
 			ask := &filter.Text{Key: "t", Words: phrase(3), Mode: analysis.Mode(r.IntN(3))}
 			f := texts.Bind(&filter.Filter{Must: []filter.Condition{*ask}})
 			m, err := filter.Compile(f)
@@ -139,7 +139,7 @@ func TestWords(t *testing.T) {
 				t.Errorf("%+v: %+v has no bound", c.p, ask)
 			}
 		}
-		if some < 50 {
+		if some < 30 {
 			t.Errorf("%+v: only %d questions tell something", c.p, some)
 		}
 	}
