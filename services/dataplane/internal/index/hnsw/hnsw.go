@@ -35,11 +35,16 @@ type Params struct {
 	M int
 	// EfConstruct is how many candidates the links of a row are chosen from.
 	EfConstruct int
+	// PayloadM is M of the extra links between rows of a group; 0: none.
+	PayloadM int
 }
 
 func (p Params) validate() error {
 	if p.M < 0 || p.M == 1 || p.M > MaxM {
 		return fmt.Errorf("%w: m is %d, not 0 or 2..%d", ErrParams, p.M, MaxM)
+	}
+	if p.PayloadM < 0 || p.PayloadM == 1 || p.PayloadM > MaxM {
+		return fmt.Errorf("%w: payload_m is %d, not 0 or 2..%d", ErrParams, p.PayloadM, MaxM)
 	}
 	if p.EfConstruct < 1 || p.EfConstruct > MaxEfConstruct {
 		return fmt.Errorf("%w: ef_construct is %d, not 1..%d", ErrParams, p.EfConstruct, MaxEfConstruct)
@@ -60,7 +65,8 @@ type Graph struct {
 	// entry point: tops[0]. A node of a layer above 0 is a place in tops, the same
 	// in all of them; a node of layer 0 is a row.
 	tops   []uint32
-	layers []layer // nil: no links
+	layers []layer // nil: no links but extra ones
+	extra  extra   // empty without PayloadM
 }
 
 // layer is width links for each node, from the first on, padded with none.
