@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"unsafe"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
@@ -69,7 +70,32 @@ func (g *Graph) Append(dst []byte) []byte {
 // Decode reads what Append wrote, and copies what it keeps. It takes memory in
 // proportion to b only, and every link of what it returns leads to a node.
 // Errors: ErrCorrupt, with the offset.
-func Decode(b []byte) (*Graph, error) {
+func Decode(b []byte) (*Graph, error) { return decode(b, numbers) }
+
+// View is Decode, but the links stay where they are in b, which must neither change
+// nor go away while the graph is used. b should begin at a multiple of 4, as a mapped
+// file does; otherwise they are copied.
+func View(b []byte) (*Graph, error) { return decode(b, view) }
+
+// numbers copies little-endian numbers.
+func numbers(raw []byte) []uint32 {
+	out := make([]uint32, len(raw)/4)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint32(raw[4*i:])
+	}
+	return out
+}
+
+// view is numbers without a copy, if the machine has them in this form.
+func view(raw []byte) []uint32 {
+	p := unsafe.Pointer(unsafe.SliceData(raw))
+	if little := binary.NativeEndian.Uint16([]byte{1, 0}) == 1; !little || uintptr(p)%4 != 0 || len(raw) == 0 {
+		return numbers(raw)
+	}
+	return unsafe.Slice((*uint32)(p), len(raw)/4)
+}
+
+func decode(b []byte, numbers func([]byte) []uint32) (*Graph, error) {
 	g, nodes, sums, err := decodeHeader(b)
 	if err != nil {
 		return nil, err
@@ -85,10 +111,7 @@ func Decode(b []byte) (*Graph, error) {
 		if crc32.Checksum(raw, castagnoli()) != sums[i] {
 			return nil, corrupt(at, "the checksum of section %d of %d bytes does not match", i, len(raw))
 		}
-		links := make([]uint32, width*n)
-		for j := range links {
-			links[j] = binary.LittleEndian.Uint32(raw[4*j:])
-		}
+		links := numbers(raw)
 		switch {
 		case i == 0:
 			g.tops, err = links, checkTops(at, links, g.rows)

@@ -74,6 +74,12 @@ func TestRoundTrip(t *testing.T) {
 		if !bytes.Equal(again.Append(nil), b) {
 			rt.Fatal("the bytes differ")
 		}
+		for shift := range 2 { // copied, and as they are
+			seen, err := View(append(make([]byte, shift, shift+len(b)), b...)[shift:])
+			if err != nil || !bytes.Equal(seen.Append(nil), b) {
+				rt.Fatalf("viewed, the bytes differ: %v", err)
+			}
+		}
 	})
 }
 
@@ -83,7 +89,7 @@ func TestDamage(t *testing.T) {
 	for i := range b {
 		for bit := range 8 {
 			b[i] ^= 1 << bit
-			if _, err := Decode(b); !errors.Is(err, ErrCorrupt) {
+			if _, err := View(b); !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
 			}
 			b[i] ^= 1 << bit
