@@ -41,6 +41,9 @@ const (
 	// of ef rows a walk compares up to width rows, and one that is filtered looks at
 	// up to width squared such neighbours.
 	bridges = 8
+	// lone is the same of a walk over extra links, for each of them: few rows are
+	// compared at once, and each is asked whether it passes.
+	lone = 460
 	// seeds is how many rows that pass a filtered walk starts from, beside where
 	// the descent leads: the nearest that pass may lie elsewhere.
 	seeds = 16
@@ -63,7 +66,7 @@ func (s *searcher) choose(passing int) way {
 	case share >= most && g.layers != nil:
 		w, even = plain, s.ef*width
 	case s.grouped:
-		even = p.evenIn(s.ef)
+		even = s.ef * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
 	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
@@ -150,15 +153,20 @@ func (s *searcher) filtered(ctx context.Context) error {
 		return err
 	}
 	for cur, hop := 0, 0; cur < len(s.pool); {
-		if s.pool[cur]&flag != 0 {
-			cur++
-			continue
-		}
 		if hop++; hop%hops == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.pool[cur] |= flag
-		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
+		n, found := 0, 0
+		for at := cur; at < len(s.pool) && found < together; at++ {
+			if s.pool[at]&flag == 0 {
+				s.pool[at] |= flag
+				n = s.beyond(nodeOf(s.pool[at]), n)
+				found++
+			}
+		}
+		first := s.step(n)
+		for cur = min(cur, first); cur < len(s.pool) && s.pool[cur]&flag != 0; cur++ {
+		}
 	}
 	s.finish(true)
 	return nil
@@ -213,23 +221,24 @@ func (s *searcher) visit(row uint32, n int) int {
 	return n + 1
 }
 
-// beyond collects the unseen rows that pass among the neighbours of node, and
-// among the neighbours of those that do not, unless extra links lead on.
-func (s *searcher) beyond(node uint32) (n int) {
+// beyond puts the unseen rows that pass among the neighbours of node, and among the
+// neighbours of those that do not, unless extra links lead on, behind w.nodes[:n].
+func (s *searcher) beyond(node uint32, n int) int {
 	g := s.x.g
 	for _, id := range g.extra.of(node) {
-		if n = s.visit(id, n); n == block {
-			break
+		if n == len(s.nodes) {
+			return n
 		}
+		n = s.visit(id, n)
 	}
 	if g.layers == nil {
 		return n
 	}
 	l := &g.layers[0]
-	limit := n + budget(l.width)
+	limit := min(n+budget(l.width), len(s.nodes))
 	s.hop = s.hop[:0]
 	for _, id := range l.of(node) {
-		if id == none {
+		if id == none || n == limit {
 			break
 		}
 		if s.seen.has(id) {
@@ -244,12 +253,10 @@ func (s *searcher) beyond(node uint32) (n int) {
 	}
 	for _, bridge := range s.hop {
 		for _, id := range l.of(bridge) {
-			if id == none {
+			if id == none || n == limit {
 				break
 			}
-			if n = s.visit(id, n); n == limit {
-				return n
-			}
+			n = s.visit(id, n)
 		}
 	}
 	return n

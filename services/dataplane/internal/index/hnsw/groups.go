@@ -28,14 +28,11 @@ const percolate = 4
 // linked tells whether a group of so many rows gets links of its own.
 func (b *builder) linked(rows int, degree float64) bool {
 	p := b.g.params
-	if rows <= p.evenIn(p.defaultEf()) {
-		return false // it will be scanned
+	if rows <= p.defaultEf()*p.PayloadM {
+		return false // it will be scanned, but by searches with a small ef
 	}
 	return b.g.layers == nil || float64(rows) <= percolate*float64(b.v.rows)/degree
 }
-
-// evenIn is how many rows of a group are as quickly scanned as walked over.
-func (p Params) evenIn(ef int) int { return ef * p.PayloadM }
 
 // defaultEf is that of a search.
 func (p Params) defaultEf() int { return p.EfConstruct * 3 / 2 }

@@ -37,7 +37,7 @@ func TestGroups(t *testing.T) {
 		found, walked := 0.0, 0
 		for i := range uint32(100) {
 			l := int(i) % labels
-			q := Query{Query: index.Query{Vector: v.numbers(i * 31), K: 10}}
+			q := Query{Query: index.Query{Vector: v.numbers(i * 31), K: 10}, ScanBelow: 1}
 			if i%2 == 0 {
 				q.Rows = groups[l]
 			} else {

@@ -215,7 +215,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 	if x.g != nil {
 		width, ef = 2*x.g.params.M, x.g.params.defaultEf()
 	}
-	s.fit(x.v.rows, block+together*width)
+	s.fit(x.v.rows, block+together*budget(width))
 	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
