@@ -1,8 +1,10 @@
 // Package hnsw is the approximate index: a hierarchical navigable small world
 // graph (Malkov and Yashunin, arXiv 1603.09320) over rows that do not change any
-// more. It is not an index.Index, for nothing can be put into it: rows that die
-// are masked. It reads vectors where its owner keeps them and knows no disk; a
-// graph is bytes that can be shipped and opened beside equal vectors.
+// more, and the scan of such rows where a graph is not worth it. It is not an
+// index.Index, for nothing can be put into it: rows that die are masked. It reads
+// vectors where its owner keeps them and knows no disk; a graph is bytes that can be
+// shipped and opened beside equal vectors, and that follow from them: whoever builds
+// it gets the same.
 //
 // A Graph is immutable once built or decoded, so searches share it without locks.
 // Its links lie in one array per layer, which the garbage collector does not scan.
