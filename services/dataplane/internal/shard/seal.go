@@ -76,12 +76,10 @@ func (s *Shard) stageConfig() error {
 	if c.settings, err = s.opts.settings(a.meta.settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if c.texts, err = fieldindex.Texts(c.settings.Fields); err == nil {
-		err = s.stageIndexes(c)
-	}
-	if err != nil {
+	if err = s.stageIndexes(c); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
+	c.texts = c.indexes[0].Texts()
 	a.change = c
 	return nil
 }
