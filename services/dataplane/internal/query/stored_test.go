@@ -1,6 +1,7 @@
 package query
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
@@ -103,6 +104,41 @@ func TestRound16(t *testing.T) {
 		}
 		if got := round16(x); got != want || round16(-x) != -want {
 			t.Fatalf("%v became %v, want %v", x, got, want)
+		}
+	})
+}
+
+// FuzzStored: what is stored fits into an entry, comes back as it is and stays so.
+func FuzzStored(f *testing.F) {
+	f.Add(uint8(0), uint8(2), uint8(1), []byte{0, 0, 0x80, 0x3F, 0, 0, 0, 0x40}, []byte{})
+	f.Add(uint8(Multi), uint8(1), uint8(4), []byte{0, 0, 0x80, 0x3F, 0, 0, 0, 0x40}, []byte{})
+	f.Add(uint8(Sparse), uint8(0), uint8(0), []byte{0, 0, 0x80, 0x3F, 0, 0, 0, 0x40}, []byte{9, 0, 0, 0, 3, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, kind, size, form uint8, data, indices []byte) {
+		s := VectorSchema{Kind: VectorKind(kind % 3), Size: int(size%8) + 1, Datatype: Datatype(form % 3), Distance: Distance(form/3%4) + 1}
+		v := op.Vector{Name: "v", Data: []float32{}}
+		for b := range slices.Chunk(data[:len(data)&^3], 4) {
+			v.Data = append(v.Data, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		}
+		switch s.Kind {
+		case Sparse:
+			v.Indices = []uint32{}
+			for b := range slices.Chunk(indices[:len(indices)&^3], 4) {
+				v.Indices = append(v.Indices, binary.LittleEndian.Uint32(b))
+			}
+		case Multi:
+			v.Count = len(v.Data) / s.Size
+		}
+		got, err := s.Stored(v)
+		if err != nil {
+			return
+		}
+		o := op.Op{Kind: op.UpdateVectors, Points: []op.Point{{Vectors: []op.Vector{got}}}}
+		back, err := op.Decode(o.Append(nil))
+		if err != nil || !cmp.Equal(back.Points[0].Vectors[0], got) {
+			t.Fatalf("%+v: %+v came back as %+v, %v", s, got, back, err)
+		}
+		if again, err := s.Stored(got); err != nil || !(s.Datatype == Float16 && s.Distance == Cosine) && !cmp.Equal(again, got) {
+			t.Fatalf("%+v: %+v is stored again as %+v, %v", s, got, again, err)
 		}
 	})
 }
