@@ -3,6 +3,7 @@
 import math
 
 import grpc
+from qdrant_client import grpc as wire
 from qdrant_client import models as m
 from truth import order, similarity, vector
 
@@ -33,6 +34,10 @@ def max_sim(distance, query, stored):
     if distance == m.Distance.EUCLID:
         return math.sqrt(sum(min(similarity(distance, q, s) ** 2 for s in stored) for q in query))
     return sum(max(similarity(distance, q, s) for s in stored) for q in query)
+
+
+def same_hit(i, score, want):
+    return i == want[1] and math.isclose(score, want[0], rel_tol=2e-5, abs_tol=2e-5)
 
 
 class OtherKinds:
@@ -94,6 +99,7 @@ class OtherKinds:
         self.hits("sparse, greatest index", c.query_points(name, query=m.SparseVector(indices=[4294967295], values=[2.0]), using="bag", limit=3).points, [(1.0, 0)])
         if memory:
             return
+        self.older_search(name, q, rank(q))
         c.upsert(name, points=[m.PointStruct(id=1000, vector={"bag": m.SparseVector(indices=[], values=[])})], wait=True)
         self.check("sparse of none", pairs(c.retrieve(name, ids=[1000], with_vectors=True)[0].vector["bag"]), {})
         put = lambda v: lambda: c.upsert(name, points=[m.PointStruct(id=1, vector=v)], wait=True)
@@ -104,6 +110,22 @@ class OtherKinds:
         self.refused("sparse for numbers", 400, code.INVALID_ARGUMENT, put({"d": sparse([1], [1.0])}))
         self.refused("sparse: numbers asked", 400, code.INVALID_ARGUMENT, lambda: c.query_points(name, query=[1.0, 2.0], using="bag"))
         c.delete_collection(name)
+
+    def older_search(self, name, q, want):
+        """As older clients ask, and write."""
+        if self.over == "rest":
+            r = self.http.post(f"/collections/{name}/points/search", json={"vector": {"name": "bag", "vector": {"indices": q.indices, "values": q.values}}, "limit": 7})
+            self.check("sparse, older search", [same_hit(h["id"], h["score"], want[k]) for k, h in enumerate(r.json()["result"])], [True] * 7)
+            return
+        stub = self.client.grpc_points
+        r = stub.Search(wire.SearchPoints(collection_name=name, vector=q.values, sparse_indices=wire.SparseIndices(data=q.indices), vector_name="bag", limit=7))
+        self.check("sparse, older search", [same_hit(h.id.num, h.score, want[k]) for k, h in enumerate(r.result)], [True] * 7)
+        flat = wire.Vector(data=[0.5, 4.0], indices=wire.SparseIndices(data=[9, 2]))
+        stub.Upsert(wire.UpsertPoints(collection_name=name, wait=True, points=[wire.PointStruct(
+            id=wire.PointId(num=2000), vectors=wire.Vectors(vectors=wire.NamedVectors(vectors={"bag": flat})))]))
+        got = self.client.retrieve(name, ids=[2000], with_vectors=True)[0].vector["bag"]
+        self.check("sparse, older form of a write", pairs(got), {9: 0.5, 2: 4.0})
+        self.client.delete(name, points_selector=[2000], wait=True)
 
     def multi(self):
         c, count, dim, code = self.client, 60, 6, grpc.StatusCode
