@@ -18,6 +18,7 @@ import grpc
 import httpx
 from cluster import Cluster, addresses, within
 from kinds import Kinds
+from other_kinds import OtherKinds
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
@@ -25,7 +26,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, metres, order, payload, point_id, same, unit, vector
 
 
-class Suite(Cluster, Kinds):
+class Suite(Cluster, Kinds, OtherKinds):
     """Each part talks to the next peer; one that breaks off is one failed check."""
 
     def __init__(self, args):
@@ -107,7 +108,7 @@ class Suite(Cluster, Kinds):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
         parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.old_search, self.scroll, self.count, self.payloads, self.delete,
-                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.settings, self.aliases, self.info, self.errors, self.drop]
+                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
 
