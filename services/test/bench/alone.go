@@ -203,10 +203,7 @@ func medians(rounds [][]sample) []sample {
 
 // measure searches and scores the answers.
 func (o *options) measure(dr *driver, d *dataset, f *filterSet, r request) (s sample, err error) {
-	r.Do, r.K, r.Seconds = "search", k, 0.25
-	if o.quick {
-		r.Seconds = 0.1
-	}
+	r.Do, r.K, r.Seconds = "search", k, o.seconds
 	if f != nil {
 		r.Filters, r.Queries = f.each, len(f.worst)
 	}
@@ -271,11 +268,15 @@ func (o *options) scattered(ctx context.Context, d *dataset, t *tables) error {
 		var ours, scan []float64
 		var recall float64
 		for range o.rounds {
-			a, err := dr.ask(request{Do: "search", K: k, Queries: n, Seconds: 0.25})
+			a, err := dr.ask(request{Do: "search", K: k, Queries: n, Seconds: o.seconds})
 			if err != nil {
 				return err
 			}
-			ours, scan = append(ours, 1e6*a.Wall/float64(n)), append(scan, float64(d.sparse.scan(n).Nanoseconds())/1e3)
+			took, ids := d.sparse.scan(n)
+			if r := d.sparse.recall(ids); r < whole {
+				return fmt.Errorf("the plain scan has a recall of %v", r)
+			}
+			ours, scan = append(ours, 1e6*a.Wall/float64(n)), append(scan, float64(took.Nanoseconds())/1e3)
 			recall = d.sparse.recall(a.IDs)
 		}
 		t.sparse.add(d.name, o.engine, len(d.sparse.base), recall, median(ours), median(scan), median(scan)/median(ours))

@@ -26,6 +26,7 @@ type options struct {
 	peers, python                    string
 	cpu                              int
 	extras                           bool
+	seconds                          float64 // of each measurement, at least
 
 	self string
 	gaps []string // what could not be measured
@@ -74,6 +75,10 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	if o.quick && o.rows == 0 {
 		o.rows = 30_000
+	}
+	o.seconds = 0.25
+	if o.quick {
+		o.seconds = 0.1
 	}
 	if o.rounds == 0 {
 		o.rounds = 3

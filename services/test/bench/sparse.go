@@ -86,35 +86,48 @@ func (v sparseVector) sorted() sparseVector {
 }
 
 // scan is the plain way: the inner product with every row, and the best k of them. It gives how long a query took.
-func (s *sparseSet) scan(queries int) time.Duration {
-	dense := make([]float32, 1+slices.MaxFunc(s.base, func(a, b sparseVector) int { return cmp.Compare(a.last(), b.last()) }).last())
+func (s *sparseSet) scan(queries int) (took time.Duration, ids [][]uint64) {
+	var length uint32
+	for _, v := range s.base {
+		length = max(length, v.last()+1)
+	}
+	dense := make([]float32, length)
+	type hit struct {
+		score float32
+		row   uint64
+	}
 	begin := time.Now()
 	for _, q := range s.queries[:queries] {
 		for i, x := range q.indices {
-			if int(x) < len(dense) {
+			if x < length {
 				dense[x] = q.values[i]
 			}
 		}
-		best := make([]float32, 0, k+1) // ascending
-		for _, v := range s.base {
+		best := make([]hit, 0, k+1) // ascending
+		for row, v := range s.base {
 			var sum float32
 			for i, x := range v.indices {
 				sum += dense[x] * v.values[i]
 			}
-			if len(best) < k || sum > best[0] {
-				at, _ := slices.BinarySearch(best, sum)
-				if best = slices.Insert(best, at, sum); len(best) > k {
+			if len(best) < k || sum > best[0].score {
+				at, _ := slices.BinarySearchFunc(best, sum, func(h hit, s float32) int { return cmp.Compare(h.score, s) })
+				if best = slices.Insert(best, at, hit{sum, uint64(row)}); len(best) > k {
 					best = best[:copy(best, best[1:])]
 				}
 			}
 		}
 		for _, x := range q.indices {
-			if int(x) < len(dense) {
+			if x < length {
 				dense[x] = 0
 			}
 		}
+		found := make([]uint64, len(best))
+		for i, h := range best {
+			found[i] = h.row
+		}
+		ids = append(ids, found)
 	}
-	return time.Since(begin) / time.Duration(queries)
+	return time.Since(begin) / time.Duration(queries), ids
 }
 
 func (v sparseVector) last() uint32 {
