@@ -19,7 +19,7 @@ type tables struct{ builds, searches, codes, filters, sparse, curves table }
 
 func newTables() *tables {
 	return &tables{
-		builds: table{title: "Building by all cores", file: "builds.csv", head: []string{"set", "rows", "dim", "engine", "adding s", "build s", "build CPU s", "RSS MB",
+		builds: table{title: "Building by all cores", file: "builds.csv", head: []string{"set", "rows", "dim", "engine", "adding s", "build s", "build CPU s", "index MB",
 			"bytes/vector", "of raw + links"}},
 		searches: table{title: "Searches at a recall@10", file: "searches.csv", head: []string{"set", "engine", "recall", "QPS 1 thread", "QPS 2 threads", "p50 µs", "p99 µs",
 			"exact QPS"}},
