@@ -32,14 +32,10 @@ func newTables() *tables {
 	}
 }
 
-// alone measures our engine.
+// alone measures our engine. What was measured before an error is printed.
 func (o *options) alone(ctx context.Context, dirs []string) error {
 	t := newTables()
-	for _, dir := range dirs {
-		d, err := o.load(dir)
-		if err != nil {
-			return err
-		}
+	err := o.forEach(dirs, func(d *dataset) error {
 		if err := o.plain(ctx, d, t); err != nil {
 			return err
 		}
@@ -53,17 +49,25 @@ func (o *options) alone(ctx context.Context, dirs []string) error {
 				o.gap(d.name+", sparse", err)
 			}
 		}
+		return nil
+	})
+	err = errors.Join(err, printAll(o.out, &t.builds, &t.searches, &t.codes, &t.filters, &t.sparse), t.curves.write(o.out))
+	if o.extras && err == nil {
+		return o.rest(ctx, dirs)
 	}
-	for _, t := range []*table{&t.builds, &t.searches, &t.codes, &t.filters, &t.sparse} {
-		if err := t.print(o.out); err != nil {
+	return err
+}
+
+// forEach does something with one data set after the other.
+func (o *options) forEach(dirs []string, do func(*dataset) error) error {
+	for _, dir := range dirs {
+		d, err := o.load(dir)
+		if err == nil {
+			err = do(d)
+		}
+		if err != nil {
 			return err
 		}
-	}
-	if err := t.curves.write(o.out); err != nil {
-		return err
-	}
-	if o.extras {
-		return o.rest(ctx, dirs)
 	}
 	return nil
 }

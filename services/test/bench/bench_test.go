@@ -22,7 +22,9 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 2 && os.Args[1] == "drive" && os.Args[2] == "--list":
-		fmt.Println("qdrant-edge 1.0\nabsent - no such package")
+		fmt.Println("qdrant-edge 1.0\nbroken 1.0\nabsent - no such package")
+	case len(os.Args) > 2 && os.Args[2] == "broken":
+		os.Exit(1)
 	case len(os.Args) > 1 && os.Args[1] == "drive":
 		if err := drive(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -179,7 +181,7 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// TestCompare: another library is measured by turns with ours, and one that is not there is told.
+// TestCompare: another library is measured by turns with ours; one that is not there is told, and one that fails.
 func TestCompare(t *testing.T) {
 	dir := generate(t)
 	o := testOptions(t, dir, "hnsw")
@@ -187,7 +189,7 @@ func TestCompare(t *testing.T) {
 	if err := o.compare(t.Context(), []string{dir}); err != nil {
 		t.Fatal(err)
 	}
-	if len(o.gaps) != 1 || !strings.Contains(o.gaps[0], "absent: no such package") {
+	if len(o.gaps) != 2 || !strings.Contains(o.gaps[0], "absent: no such package") || !strings.Contains(o.gaps[1], "words-angular, broken: ") {
 		t.Errorf("left out: %v", o.gaps)
 	}
 	for file, lines := range map[string]int{"peers-builds.csv": 3, "peers-searches.csv": 7, "peers-filters.csv": 4} {

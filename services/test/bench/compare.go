@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/bare"
 )
 
 // edge is the one library that filters.
@@ -16,7 +18,8 @@ const edge = "qdrant-edge"
 // reports are the tables of a comparison.
 type reports struct{ builds, searches, filters, curves table }
 
-// compare measures our engine and other libraries by turns, one thread each, on one core.
+// compare measures our engine and other libraries by turns, one thread each, on one core. What was measured before an error
+// is printed.
 func (o *options) compare(ctx context.Context, dirs []string) error {
 	names, err := o.libraries(ctx)
 	if err != nil {
@@ -31,26 +34,16 @@ func (o *options) compare(ctx context.Context, dirs []string) error {
 			head: []string{"set", "filter", "share", "ours QPS", edge + " QPS", "ours/theirs", "per CPU s", "by round"}},
 		curves: table{file: "peers-curves.csv", head: []string{"set", "filter", "engine", "ef", "recall", "qps", "cpu_qps", "qps_2_threads", "p50_us", "p99_us"}},
 	}
-	for _, dir := range dirs {
-		d, err := o.load(dir)
-		if err != nil {
-			return err
-		}
+	err = o.forEach(dirs, func(d *dataset) error {
 		if err := o.beside(ctx, d, names, t); err != nil {
 			return err
 		}
 		if len(d.filters) > 0 && slices.Contains(names, edge) {
-			if err := o.filteredBeside(ctx, d, t); err != nil {
-				return err
-			}
+			return o.filteredBeside(ctx, d, t)
 		}
-	}
-	for _, t := range []*table{&t.builds, &t.searches, &t.filters} {
-		if err := t.print(o.out); err != nil {
-			return err
-		}
-	}
-	return t.curves.write(o.out)
+		return nil
+	})
+	return errors.Join(err, printAll(o.out, &t.builds, &t.searches, &t.filters), t.curves.write(o.out))
 }
 
 // libraries asks which are there. Those that are not are told.
@@ -74,20 +67,31 @@ func (o *options) libraries(ctx context.Context) (names []string, err error) {
 // group is drivers that are measured by turns; the first one is ours.
 type group []*driver
 
-func (o *options) group(ctx context.Context, names []string) (g group, err error) {
-	ours, err := o.driver(ctx, o.cpu)
-	if err != nil {
-		return nil, err
-	}
-	g = group{ours}
-	for _, name := range names {
-		d, err := start(ctx, name, o.cpu, o.python, o.peers, name)
-		if err != nil {
-			return nil, errors.Join(err, g.stop())
+// group starts drivers and has one after the other build, for they share a core. A library that fails is told and left out.
+func (o *options) group(ctx context.Context, d *dataset, names []string, fields []bare.Field) (g group, built []reply, err error) {
+	for _, name := range append([]string{"pando"}, names...) {
+		argv := []string{o.python, o.peers, name}
+		if len(g) == 0 {
+			argv = []string{o.self, "drive"}
 		}
-		g = append(g, d)
+		dr, err := start(ctx, name, o.cpu, argv...)
+		if err != nil {
+			return nil, nil, errors.Join(err, g.stop())
+		}
+		build := o.build(d, 1)
+		build.Fields = fields
+		b, err := dr.ask(build)
+		switch {
+		case err == nil:
+			g, built = append(g, dr), append(built, b)
+			note("%s: %s built in %.1f s of CPU", d.name, dr.name, b.CPU)
+		case len(g) == 0 || ctx.Err() != nil:
+			return nil, nil, errors.Join(err, dr.stop(), g.stop())
+		default:
+			o.gap(d.name+", "+name, errors.Join(err, dr.stop()))
+		}
 	}
-	return g, nil
+	return g, built, nil
 }
 
 func (g group) stop() (err error) {
@@ -118,18 +122,11 @@ func (g group) rounds(n int, efs []int, measure func(dr *driver, ef int) (sample
 
 // beside compares building, memory and searches without a filter.
 func (o *options) beside(ctx context.Context, d *dataset, names []string, t *reports) (err error) {
-	g, err := o.group(ctx, names)
+	g, built, err := o.group(ctx, d, names, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	built := make([]reply, len(g))
-	for i, dr := range g { // one after the other: they share a core
-		if built[i], err = dr.ask(o.build(d, 1)); err != nil {
-			return err
-		}
-		note("%s: %s built in %.1f s of CPU", d.name, dr.name, built[i].CPU)
-	}
 	all, err := g.rounds(o.rounds, o.efs(), func(dr *driver, ef int) (sample, error) {
 		return o.measure(dr, d, nil, request{Ef: ef})
 	})
@@ -206,18 +203,13 @@ func (t *reports) note(set, filter, engine string, rounds [][]sample) {
 // filteredBeside compares searches through each filter. Points have their payload, its fields are indexed. The other engine
 // is asked in both ways that it has to walk a graph through a filter, and its better one counts.
 func (o *options) filteredBeside(ctx context.Context, d *dataset, t *reports) (err error) {
-	g, err := o.group(ctx, []string{edge})
+	g, _, err := o.group(ctx, d, []string{edge}, d.fields)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	for _, dr := range g {
-		build := o.build(d, 1)
-		build.Fields = d.fields
-		if _, err := dr.ask(build); err != nil {
-			return err
-		}
-		note("%s: %s built with payload", d.name, dr.name)
+	if len(g) < 2 {
+		return nil // told already
 	}
 	turns := group{g[0], g[1], {name: edge + " acorn", cmd: g[1].cmd, in: g[1].in, out: g[1].out}}
 	for i := range d.filters {

@@ -45,6 +45,13 @@ func number(f float64) string {
 	return fmt.Sprintf("%.3f", f)
 }
 
+func printAll(dir string, all ...*table) (err error) {
+	for _, t := range all {
+		err = errors.Join(err, t.print(dir))
+	}
+	return err
+}
+
 func (t *table) print(dir string) error {
 	if len(t.rows) == 0 {
 		return nil
