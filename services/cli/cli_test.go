@@ -524,6 +524,20 @@ func fvecsOf(rows ...[]float32) (b []byte) {
 	return b
 }
 
+// damaged spoils the checksum at the end of a .gz.
+func damaged(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-6]++
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func TestImportErrors(t *testing.T) {
 	p := &peer{points: map[uint64]*qdrant.PointStruct{}}
 	addr := start(t, p)
@@ -541,6 +555,8 @@ func TestImportErrors(t *testing.T) {
 		"not fvecs":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", []byte("hello"))}, 1, "v.fvecs: not a readable .fvecs file: row 0 at byte 0"},
 		"cut fvecs":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", fvecsOf([]float32{1, 2}, []float32{3, 4})[:20])}, 1, "byte 12 begins a row that is cut off"},
 		"cut gzip":      {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs.gz", fvecsOf([]float32{1, 2}, []float32{3, 4})[:20])}, 1, "row 1: not a readable .fvecs file: it ends at byte 20"},
+		"bad gzip":      {[]string{"--collection", "c", "--vectors", damaged(t, matrix(t, "v.npy.gz", 5000))}, 1, "v.npy.gz, row 5000: not a readable .npy file: behind the last of 5000 rows: gzip: invalid checksum"},
+		"bad fvecs.gz":  {[]string{"--collection", "c", "--vectors", damaged(t, write(t, "v.fvecs.gz", fvecsOf([]float32{1, 2}, []float32{3, 4})))}, 1, "row 2, byte 24: gzip: invalid checksum"},
 		"other row":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", fvecsOf([]float32{1, 2}, []float32{3}, []float32{4, 5, 6}))}, 1, "row 1 at byte 12 has a length of 1"},
 		"bad json":      {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[1]}` + "\n" + `{"vector":[1],}`)}, 1, "p.jsonl, line 2: byte 15: invalid"},
 		"not gzip":      {[]string{"--collection", "c", "--vectors", write(t, "x.npy", nil) + ".gz"}, 1, "no such file"},

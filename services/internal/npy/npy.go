@@ -142,7 +142,7 @@ func (n *Reader) NextInts(dst []int64) ([]int64, error) {
 
 func (n *Reader) each(take func(float64)) error {
 	if n.next == n.Rows {
-		return io.EOF
+		return n.end()
 	}
 	if got, err := io.ReadFull(n.in, n.row); err != nil {
 		if err == io.EOF {
@@ -178,6 +178,18 @@ func (n *Reader) each(take func(float64)) error {
 		}
 	}
 	return nil
+}
+
+// end looks behind the last row: only there a compressed file tells that it is damaged.
+func (n *Reader) end() error {
+	switch _, err := n.in.ReadByte(); err {
+	case io.EOF:
+		return io.EOF
+	case nil:
+		return fmt.Errorf("%w: there is more at byte %d, behind the last of %d rows", ErrFormat, n.body+int64(n.Rows)*int64(len(n.row)), n.Rows)
+	default:
+		return fmt.Errorf("%w: behind the last of %d rows: %w", ErrFormat, n.Rows, err)
+	}
 }
 
 // half decodes IEEE binary16, subnormals included.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func file(version byte, header string, body ...byte) []byte {
@@ -120,6 +121,27 @@ func TestRefused(t *testing.T) {
 	end := fmt.Sprintf("row 1 of 2, byte %d", 10+len(header("<f4", "(2, 1)"))+5)
 	if _, err := r.Next(nil); !errors.Is(err, ErrFormat) || !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), end) {
 		t.Errorf("cut off in the second row: %v, want %s", err, end)
+	}
+}
+
+// TestEnd: what is behind the last row is looked at, for a compressed file is known to be whole only there.
+func TestEnd(t *testing.T) {
+	broken := errors.New("checksum")
+	head := header("<f4", "(1, 1)")
+	for says, rest := range map[string]io.Reader{
+		fmt.Sprintf("more at byte %d, behind the last of 1 rows", 10+len(head)+4): strings.NewReader("x"),
+		"behind the last of 1 rows: checksum":                                     iotest.ErrReader(broken),
+	} {
+		r, err := NewReader(io.MultiReader(bytes.NewReader(file(1, head, 0, 0, 0, 0)), rest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Next(nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Next(nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
 	}
 }
 

@@ -210,7 +210,8 @@ func costliest(ctx context.Context, binary, profile string, flags ...string) (ou
 	}
 	for in := bufio.NewScanner(bytes.NewReader(b)); in.Scan(); {
 		if f := strings.Fields(in.Text()); len(f) >= 6 && strings.HasSuffix(f[1], "%") && strings.HasSuffix(f[4], "%") {
-			out = append(out, f[1]+" "+strings.Join(f[5:], " "))
+			name, _, _ := strings.Cut(strings.Join(f[5:], " "), "[") // without the types that it is made for
+			out = append(out, f[1]+" "+name)
 		}
 	}
 	return out, nil
