@@ -18,7 +18,7 @@ type Options struct {
 	Dim                     int    // 0: vectors are sparse
 	Distance                string // as in the public API: Cosine, Euclid, Dot, Manhattan
 	M, EfConstruct, Threads int    // of the graph, and of its building
-	Quantization            string // "" or "scalar"
+	Quantization            string // "", "scalar", "binary" or "product"
 	Fields                  []Field
 }
 
@@ -56,16 +56,8 @@ type Engine interface {
 	Close() error
 }
 
-// Open makes an engine: "shard", the whole of it, or "hnsw", the graph alone over vectors in memory.
-func Open(name string, o Options) (Engine, error) {
-	switch name {
-	case "shard":
-		return openShard(o)
-	case "hnsw":
-		return openGraph(o)
-	}
-	return nil, fmt.Errorf("there is no engine %q: shard or hnsw", name)
-}
+// Open makes an engine: the whole of a shard, as a replica drives it.
+func Open(o Options) (Engine, error) { return openShard(o) }
 
 func distanceOf(name string) (query.Distance, error) {
 	names := []string{"Cosine", "Euclid", "Dot", "Manhattan"}

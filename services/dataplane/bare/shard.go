@@ -3,7 +3,7 @@ package bare
 import (
 	"context"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
@@ -32,8 +32,10 @@ func openShard(o Options) (Engine, error) {
 		}
 		v = query.VectorSchema{Size: o.Dim, Distance: d}
 	}
-	if v.Kind != query.Dense || o.Quantization != "" {
-		return nil, errors.New("the shard engine has no sparse vectors and no codes yet")
+	codes, ok := map[string]query.Quantization{"": {}, "scalar": {Kind: query.ScalarQuantization, Quantile: 0.99},
+		"binary": {Kind: query.BinaryQuantization, Query: query.Scalar4Bits}, "product": {Kind: query.ProductQuantization, Compression: 16}}[o.Quantization]
+	if !ok {
+		return nil, fmt.Errorf("there is no quantization %q: scalar, binary or product", o.Quantization)
 	}
 	var fields []query.FieldIndex
 	for _, f := range o.Fields {
@@ -43,10 +45,19 @@ func openShard(o Options) (Engine, error) {
 		}
 		fields = append(fields, field)
 	}
+	// Everything ends in one segment with a graph, whatever it weighs.
+	settings := query.Settings{Fields: fields, Optimizers: query.Optimizers{IndexingThresholdKB: 1 << 30, DeletedThreshold: 0.2, VacuumMinVectors: 1000, SegmentNumber: 1},
+		Vectors: []query.VectorSettings{{HNSW: query.HNSW{M: o.M, EfConstruct: o.EfConstruct, Threads: o.Threads}, Quantization: codes, FullScanThreshold: query.DefaultSparseScan}}}
 	s, err := shard.Open(shard.Options{
 		FS: vfs.OS(), Dir: o.Dir, Schema: query.Schema{Revision: 1, Vectors: []query.VectorSchema{v}},
-		Index:  func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-		Fields: func([]byte) ([]query.FieldIndex, error) { return fields, nil },
+		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
+		Settings: func(b []byte) (query.Settings, error) {
+			now := settings
+			if len(b) > 0 {
+				now.Optimizers.IndexingThresholdKB = 1
+			}
+			return now, nil
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -83,10 +94,38 @@ func (w *whole) Add(ctx context.Context, points []Point) error {
 	return w.apply(ops)
 }
 
-func (w *whole) Seal(context.Context) error {
+// Seal lets the optimizer work until it has nothing left to do. Graphs are asked for
+// at the end only, so that building one is all that a build is.
+func (w *whole) Seal(ctx context.Context) error {
+	ops := []op.Op{{Kind: op.Seal}}
+	for range maxSteps {
+		if err := w.apply(ops); err != nil {
+			return err
+		}
+		if err := w.s.Settle(ctx); err != nil {
+			return err
+		}
+		o, due := w.s.Due()
+		for i := 0; i < maxSteps && !due; i++ { // it has to be asked a few times to see that nobody writes
+			o, due = w.s.Due()
+		}
+		if !due {
+			break
+		}
+		ops = []op.Op{o}
+	}
+	if err := w.apply([]op.Op{{Kind: op.Config, Revision: 2, Settings: []byte{1}}}); err != nil {
+		return err
+	}
+	if err := w.s.Settle(ctx); err != nil {
+		return err
+	}
 	_, err := w.s.Checkpoint()
 	return err
 }
+
+// maxSteps bounds what is asked of the optimizer.
+const maxSteps = 64
 
 func (w *whole) Search(ctx context.Context, q *Query, dst []uint64) ([]uint64, error) {
 	found, err := w.s.Nearest(ctx, []query.Nearest{{Vector: q.Vector, Indices: q.Indices, Filter: (*filter.Filter)(q.Filter), Limit: q.K,

@@ -143,7 +143,7 @@ func (o *options) plain(ctx context.Context, d *dataset, t *tables) (err error) 
 
 // report fills the tables with one engine's figures.
 func (o *options) report(dr *driver, d *dataset, t *tables, b reply, one, two []sample) error {
-	name := o.label(dr)
+	name := dr.name
 	exact, err := dr.ask(request{Do: "search", K: k, Exact: true, Queries: filterQueries})
 	if err != nil {
 		return err
@@ -252,8 +252,8 @@ func (o *options) filtered(ctx context.Context, d *dataset, t *tables) error {
 			}
 			curve := medians(of(all, 0))
 			speed, _ := at(curve, 0.95, qps)
-			t.filters.add(d.name, o.label(dr), f.name, f.share(len(d.base)), usual.recall, usual.qps, speed, exact.qps)
-			t.note(d.name, f.name, o.label(dr), curve, nil)
+			t.filters.add(d.name, dr.name, f.name, f.share(len(d.base)), usual.recall, usual.qps, speed, exact.qps)
+			t.note(d.name, f.name, dr.name, curve, nil)
 		}
 		note("%s: filters measured", d.name)
 		return nil
@@ -283,7 +283,7 @@ func (o *options) scattered(ctx context.Context, d *dataset, t *tables) error {
 			ours, scan = append(ours, 1e6*a.Wall/float64(n)), append(scan, float64(took.Nanoseconds())/1e3)
 			recall = d.sparse.recall(a.IDs)
 		}
-		t.sparse.add(d.name, o.label(dr), len(d.sparse.base), recall, median(ours), median(scan), median(scan)/median(ours))
+		t.sparse.add(d.name, dr.name, len(d.sparse.base), recall, median(ours), median(scan), median(scan)/median(ours))
 		return nil
 	})
 }

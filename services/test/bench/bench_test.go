@@ -141,41 +141,39 @@ func cosine(a, b []float32) float64 {
 	return ab / math.Sqrt(aa*bb)
 }
 
-func testOptions(t *testing.T, dir, engine string) *options {
+func testOptions(t *testing.T, dir string) *options {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &options{data: dir, engine: engine, out: t.TempDir(), scratch: t.TempDir(), rounds: 1, quick: true, self: self, cpu: -1, seconds: 0.002}
+	return &options{data: dir, out: t.TempDir(), scratch: t.TempDir(), rounds: 1, quick: true, self: self, cpu: -1, seconds: 0.002}
 }
 
-// TestAlone runs the whole benchmark on a small set, with both engines: they find what is near, and all is written down.
+// TestAlone runs the whole benchmark on a small set: it finds what is near, and all is written down.
 func TestAlone(t *testing.T) {
 	dir := generate(t)
-	for _, engine := range []string{"shard", "hnsw"} {
-		o := testOptions(t, dir, engine)
-		if err := o.alone(t.Context(), []string{dir}); err != nil || len(o.gaps) > 0 {
-			t.Fatalf("%s: %v, left out %v", engine, err, o.gaps)
+	o := testOptions(t, dir)
+	if err := o.alone(t.Context(), []string{dir}); err != nil || len(o.gaps) > 0 {
+		t.Fatalf("%v, left out %v", err, o.gaps)
+	}
+	curves := csvFile(t, filepath.Join(o.out, "curves.csv"))
+	if want := 1 + 4*len(o.efs()); len(curves) != want {
+		t.Errorf("%d lines of curves, want %d", len(curves), want)
+	}
+	for _, row := range curves[1:] {
+		if row[3] == "512" && row[4] < "0.99" {
+			t.Errorf("%v", row)
 		}
-		curves := csvFile(t, filepath.Join(o.out, "curves.csv"))
-		if want := 1 + 4*len(o.efs()); len(curves) != want {
-			t.Errorf("%s: %d lines of curves, want %d", engine, len(curves), want)
+	}
+	for file, lines := range map[string]int{"builds.csv": 2, "searches.csv": 4, "filters.csv": 4} {
+		got := csvFile(t, filepath.Join(o.out, file))
+		if len(got) != lines {
+			t.Errorf("%s has %d lines, want %d", file, len(got), lines)
 		}
-		for _, row := range curves[1:] {
-			if row[3] == "512" && row[4] < "0.99" {
-				t.Errorf("%s: %v", engine, row)
-			}
-		}
-		for file, lines := range map[string]int{"builds.csv": 2, "searches.csv": 4, "filters.csv": 4} {
-			got := csvFile(t, filepath.Join(o.out, file))
-			if len(got) != lines {
-				t.Errorf("%s: %s has %d lines, want %d", engine, file, len(got), lines)
-			}
-			for _, row := range got {
-				if slices.Contains(row, "-") {
-					t.Errorf("%s: %s: %v", engine, file, row)
-				}
+		for _, row := range got {
+			if slices.Contains(row, "-") {
+				t.Errorf("%s: %v", file, row)
 			}
 		}
 	}
@@ -184,7 +182,7 @@ func TestAlone(t *testing.T) {
 // TestCompare: another library is measured by turns with ours; one that is not there is told, and one that fails.
 func TestCompare(t *testing.T) {
 	dir := generate(t)
-	o := testOptions(t, dir, "hnsw")
+	o := testOptions(t, dir)
 	o.python, o.peers = o.self, "drive"
 	if err := o.compare(t.Context(), []string{dir}); err != nil {
 		t.Fatal(err)
@@ -202,7 +200,7 @@ func TestCompare(t *testing.T) {
 // TestUpserts stores points in a peer under the profiler.
 func TestUpserts(t *testing.T) {
 	dir := generate(t)
-	o := testOptions(t, dir, "shard")
+	o := testOptions(t, dir)
 	if err := o.upserts(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +301,7 @@ func TestAt(t *testing.T) {
 // TestDriverRefuses: what a driver cannot do is an answer, and it goes on.
 func TestDriverRefuses(t *testing.T) {
 	var out bytes.Buffer
-	in := strings.NewReader(`{"do":"search"}` + "\nrubbish\n" + `{"do":"build","engine":"none","folder":"nowhere"}` + "\n" + `{"do":"memory"}` + "\n")
+	in := strings.NewReader(`{"do":"search"}` + "\nrubbish\n" + `{"do":"build","folder":"nowhere"}` + "\n" + `{"do":"memory"}` + "\n")
 	if err := drive(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}

@@ -140,8 +140,8 @@ func (o *options) beside(ctx context.Context, d *dataset, names []string, t *rep
 			return err
 		}
 		bytes[i] = float64(m.RSS-built[i].Before) / float64(len(d.base))
-		t.builds.add(d.name, o.label(dr), built[i].CPU, built[i].Wall, bytes[i], built[i].CPU/built[0].CPU, bytes[i]/bytes[0])
-		t.note(d.name, "", o.label(dr), of(all, i))
+		t.builds.add(d.name, dr.name, built[i].CPU, built[i].Wall, bytes[i], built[i].CPU/built[0].CPU, bytes[i]/bytes[0])
+		t.note(d.name, "", dr.name, of(all, i))
 	}
 	for _, recall := range targets {
 		for i, dr := range g {
@@ -150,22 +150,14 @@ func (o *options) beside(ctx context.Context, d *dataset, names []string, t *rep
 			cpu, _ := at(medians(c), recall, cpuQPS)
 			r := mark(fmt.Sprintf("%.2f", recall), above, c[0])
 			if i == 0 {
-				t.searches.add(d.name, o.label(dr), r, speed, cpu, "", "", "")
+				t.searches.add(d.name, dr.name, r, speed, cpu, "", "", "")
 				continue
 			}
 			wall, perCPU := ratios(of(all, 0), c, recall, qps), ratios(of(all, 0), c, recall, cpuQPS)
-			t.searches.add(d.name, o.label(dr), r, speed, cpu, median(wall), median(perCPU), list(perCPU))
+			t.searches.add(d.name, dr.name, r, speed, cpu, median(wall), median(perCPU), list(perCPU))
 		}
 	}
 	return nil
-}
-
-// label names a driver in tables.
-func (o *options) label(dr *driver) string {
-	if rest, ours := strings.CutPrefix(dr.name, "pando"); ours {
-		return "pando " + o.engine + rest
-	}
-	return dr.name
 }
 
 // of gives the curves of one driver, by round.
@@ -221,7 +213,7 @@ func (o *options) filteredBeside(ctx context.Context, d *dataset, t *reports) (e
 			return err
 		}
 		for i, dr := range turns {
-			t.note(d.name, f.name, o.label(dr), of(all, i))
+			t.note(d.name, f.name, dr.name, of(all, i))
 		}
 		theirs := of(all, 1)
 		speed, _ := at(medians(theirs), 0.95, qps)

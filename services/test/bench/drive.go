@@ -97,7 +97,7 @@ func (h *held) build(ctx context.Context, q request) (a reply, err error) {
 		return a, err
 	}
 	begin, cpu := time.Now(), used()
-	e, err := bare.Open(q.Engine, o)
+	e, err := bare.Open(o)
 	if err != nil {
 		return a, errors.Join(err, os.RemoveAll(h.scratch))
 	}

@@ -20,13 +20,13 @@ import (
 const links, efConstruct = 16, 128
 
 type options struct {
-	data, sets, engine, out, scratch string
-	quick                            bool
-	rows, rounds                     int
-	peers, python                    string
-	cpu                              int
-	extras                           bool
-	seconds                          float64 // of each measurement, at least
+	data, sets, out, scratch string
+	quick                    bool
+	rows, rounds             int
+	peers, python            string
+	cpu                      int
+	extras                   bool
+	seconds                  float64 // of each measurement, at least
 
 	self string
 	gaps []string // what could not be measured
@@ -46,7 +46,6 @@ func main() {
 	o := &options{}
 	flag.StringVar(&o.data, "data", "", "folder of data sets, or one of them (needed)")
 	flag.StringVar(&o.sets, "sets", "", "only sets whose names contain one of these, by commas; empty: all")
-	flag.StringVar(&o.engine, "engine", "shard", "shard: the whole engine of a shard; hnsw: the graph alone, over vectors in memory")
 	flag.BoolVar(&o.quick, "quick", false, "30,000 rows of each set and fewer rounds")
 	flag.IntVar(&o.rows, "rows", 0, "only so many rows of each set, with answers computed anew; 0: all")
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds over all settings; 0: 3, or 2 if -quick")
@@ -123,7 +122,7 @@ func (o *options) driver(ctx context.Context, cpu int) (*driver, error) {
 
 // build asks for an index over a data set.
 func (o *options) build(d *dataset, threads int) request {
-	return request{Do: "build", Engine: o.engine, Folder: d.dir, Rows: len(d.base), Distance: d.distance, M: links, EfConstruct: efConstruct, Threads: threads, Scratch: o.scratch}
+	return request{Do: "build", Folder: d.dir, Rows: len(d.base), Distance: d.distance, M: links, EfConstruct: efConstruct, Threads: threads, Scratch: o.scratch}
 }
 
 // efs are the settings that curves are drawn over.

@@ -20,7 +20,6 @@ type request struct {
 	Do string `json:"do"` // "build", "search", "memory"
 
 	// Of build.
-	Engine       string       `json:"engine,omitempty"`
 	Folder       string       `json:"folder,omitempty"` // of the data set
 	Rows         int          `json:"rows,omitempty"`   // of its base; 0: all
 	Distance     string       `json:"distance,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
@@ -21,10 +22,11 @@ func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
 	if p.seg == nil {
 		return nil
 	}
+	groups := p.groups(s.Fields)
 	for _, f := range p.Fields() {
 		x := f.Vectors.(*vector.Sealed)
 		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
-			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number))...)
+			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number), groups)...)
 		}
 	}
 	for _, spec := range s.Fields {
@@ -39,6 +41,22 @@ func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
 		}
 	}
 	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+}
+
+// groups are the rows with one value of a field of keywords each.
+func (p *sealed) groups(specs []query.FieldIndex) vector.Groups {
+	var of []string
+	for _, spec := range specs {
+		if spec.Type == query.KeywordField && !spec.NoGraph {
+			of = append(of, spec.Key)
+		}
+	}
+	return vector.Groups{Of: strings.Join(of, " "), Rows: func() (all [][]uint32) {
+		for _, key := range of {
+			all = append(all, p.Indexes().Groups(key)...)
+		}
+		return all
+	}}
 }
 
 // derive makes the first artefact that is wanted and not there, those of the largest
