@@ -154,7 +154,13 @@ func (p *sealed) indexed(specs []query.FieldIndex) (*fieldindex.Set, error) {
 	for j, b := range made {
 		files[at[j]] = b
 	}
-	return fieldindex.Open(files...)
+	set, err := fieldindex.Open(files...)
+	if errors.Is(err, fieldindex.ErrStale) { // this build reads words otherwise than the one that made the file
+		if files, err = p.index(specs); err == nil {
+			set, err = fieldindex.Open(files...)
+		}
+	}
+	return set, err
 }
 
 // index makes indexes over all rows.
