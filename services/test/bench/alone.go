@@ -135,7 +135,7 @@ func (o *options) plain(ctx context.Context, d *dataset, t *tables) (err error) 
 	if len(g) > 1 {
 		for _, r := range targets {
 			all := ratios(of(byThreads[0], 1), of(byThreads[0], 0), r, cpuQPS)
-			t.codes.add(d.name, o.label(g[1]), fmt.Sprintf("%.2f", r), median(all), list(all))
+			t.codes.add(d.name, g[1].name, fmt.Sprintf("%.2f", r), median(all), list(all))
 		}
 	}
 	return nil
