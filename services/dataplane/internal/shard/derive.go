@@ -18,7 +18,35 @@ import (
 const indexRows = 1 << 14
 
 // lacks are the artefacts that p should have and does not.
-func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
+func (p *sealed) lacks(s query.Settings) []vector.Want {
+	return slices.DeleteFunc(p.wants(s), func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+}
+
+// surplus is an artefact that p has and should not; nil: there is none. One that
+// another is going to replace serves until then.
+func (p *sealed) surplus(s query.Settings) *attached {
+	wants := p.wants(s)
+	for _, f := range p.Fields() {
+		if x, ok := f.Vectors.(*vector.Sealed); ok {
+			if w, ok := x.Basic(); ok {
+				wants = append(wants, w)
+			}
+		}
+	}
+	for i, a := range p.artefacts {
+		serves := func(w vector.Want) bool {
+			return w.Kind == a.Kind && w.Name == a.Name && (w.Of == a.of || p.artefact(w.Kind, w.Name, w.Of) == nil)
+		}
+		if !slices.ContainsFunc(wants, serves) {
+			return &p.artefacts[i]
+		}
+	}
+	return nil
+}
+
+// wants are the artefacts that p should have besides those that it cannot be searched
+// without.
+func (p *sealed) wants(s query.Settings) (out []vector.Want) {
 	if p.seg == nil {
 		return nil
 	}
@@ -40,7 +68,7 @@ func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
 			}})
 		}
 	}
-	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+	return out
 }
 
 // groups are the rows with one value of a field of keywords each.
@@ -64,7 +92,7 @@ func (p *sealed) groups(specs []query.FieldIndex) vector.Groups {
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
 	p, w := s.lacking(settings)
 	if p == nil {
-		return false, nil
+		return s.strip(settings)
 	}
 	release, err := s.admit(ctx)
 	if err == nil {
@@ -185,4 +213,37 @@ func (m *manifest) derived(number topology.Seq, artefacts []artefact) {
 			}
 		}
 	}
+}
+
+// strip takes the first artefact off that is not wanted any more; false: there is none.
+func (s *Shard) strip(settings query.Settings) (bool, error) {
+	a := &s.apply
+	a.Lock()
+	defer a.Unlock()
+	if a.closed || s.store.err() != nil {
+		return false, s.store.err()
+	}
+	for i, p := range s.state.sealed.list {
+		if p.seg == nil {
+			continue
+		}
+		x := p.surplus(settings)
+		if x == nil {
+			continue
+		}
+		next, err := p.without(x, settings)
+		if err != nil {
+			return false, err
+		}
+		c := s.begin()
+		c.sealed = slices.Clone(s.state.sealed.list)
+		c.sealed[i] = next
+		c.manifest.derived(p.Number, next.origin().artefacts)
+		a.batch, a.change = s.store.NewBatch(), c
+		if err := s.commit(); err != nil {
+			return false, s.giveUp(err)
+		}
+		return true, nil
+	}
+	return false, nil
 }

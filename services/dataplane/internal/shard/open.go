@@ -131,6 +131,30 @@ func (p *sealed) adorned(a attached, settings query.Settings) (*sealed, error) {
 	return &next, p.release()
 }
 
+// without is p without an artefact. Nobody has hold of it yet.
+func (p *sealed) without(a *attached, settings query.Settings) (*sealed, error) {
+	next := *p
+	next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b attached) bool { return b.file == a.file })
+	if a.Kind == segment.KindFields {
+		set, err := next.indexed(settings.Fields)
+		next.Part = p.With(nil, set)
+		return &next, err
+	}
+	fields := slices.Clone(p.Fields())
+	for i, f := range fields {
+		if f.Name != a.Name {
+			continue
+		}
+		x, err := f.Vectors.(*vector.Sealed).With(a.Kind, nil)
+		if err != nil {
+			return nil, err
+		}
+		fields[i].Vectors = x
+	}
+	next.Part = p.With(fields, nil)
+	return &next, nil
+}
+
 // nameOf says what an index on a payload field is made from.
 func nameOf(f query.FieldIndex) string { return fmt.Sprintf("%+v", f.Index()) }
 
