@@ -1,0 +1,93 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
+)
+
+// indexRows is from how many rows on an index on a payload field is kept in a file
+// instead of being made at every start.
+const indexRows = 1 << 14
+
+// Lacks are the artefacts that p should have and does not.
+func (p *Part) Lacks(s query.Settings) (out []vector.Want) {
+	if p.seg == nil {
+		return nil
+	}
+	groups := p.groups(s.Fields)
+	for _, f := range p.Fields() {
+		x := f.Vectors.(*vector.Sealed)
+		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
+			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number), groups)...)
+		}
+	}
+	for _, spec := range s.Fields {
+		if p.Rows() >= indexRows {
+			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Make: func(context.Context) (func(io.Writer) error, error) {
+				made, err := p.index([]query.FieldIndex{spec})
+				return func(w io.Writer) error {
+					_, err := w.Write(made[0])
+					return err
+				}, err
+			}})
+		}
+	}
+	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+}
+
+// groups are the rows with one value of a field of keywords each.
+func (p *Part) groups(specs []query.FieldIndex) vector.Groups {
+	var of []string
+	for _, spec := range specs {
+		if spec.Type == query.KeywordField && !spec.NoGraph {
+			of = append(of, spec.Key)
+		}
+	}
+	return vector.Groups{Of: strings.Join(of, " "), Rows: func() (all [][]uint32) {
+		for _, key := range of {
+			all = append(all, p.Indexes().Groups(key)...)
+		}
+		return all
+	}}
+}
+
+// Derive writes an artefact with what its Make answered, and opens it.
+func (f Folder) Derive(w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
+	made, err := segment.WriteArtefact(f.FS, f.Dir, w.Kind, w.Name, write)
+	if err != nil {
+		return Artefact{}, classify(err)
+	}
+	return f.attach(manifest.Artefact{File: made, Of: w.Of}, settings)
+}
+
+// complete gives p what it cannot be searched without.
+func (f Folder) complete(ctx context.Context, p *Part, settings query.Settings) (*Part, error) {
+	for _, field := range p.Fields() {
+		w, ok := field.Vectors.(*vector.Sealed).Basic()
+		if !ok {
+			continue
+		}
+		write, err := w.Make(ctx)
+		if err != nil {
+			return p, err
+		}
+		a, err := f.Derive(w, write, settings)
+		if err != nil {
+			return p, err
+		}
+		next, err := p.Adorned(a, settings)
+		if err != nil {
+			return p, errors.Join(err, a.Close())
+		}
+		p = next
+	}
+	return p, nil
+}
