@@ -556,7 +556,6 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-// randomOp is an operation over few points, so that they meet.
 // history is a fixed list of entries with everything in it.
 func history(n int) *ledger {
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -578,6 +577,7 @@ func (l *ledger) merge(rng *rand.Rand) op.Op {
 	return o
 }
 
+// randomOp is an operation over few points, so that they meet.
 func randomOp(rng *rand.Rand, l *ledger) op.Op {
 	id := func() topology.PointID {
 		if rng.IntN(4) == 0 {

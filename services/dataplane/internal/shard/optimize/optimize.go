@@ -28,8 +28,8 @@ type Part struct {
 }
 
 // Next is the operation to append, if any: a seal once the tail has so many bytes, or
-// a merge. Quiet: nobody writes at present. Wanted is how many parts
-// are aimed at where the settings leave it open.
+// a merge. Wanted is how many parts to aim at where the settings leave it open; quiet:
+// nobody writes at present.
 func Next(o query.Optimizers, tail int, parts []Part, wanted int, quiet bool) (op.Op, bool) {
 	most := sealBytes
 	if o.IndexingThresholdKB > 0 && o.IndexingThresholdKB < sealBytes>>10 {
@@ -46,7 +46,8 @@ func Next(o query.Optimizers, tail int, parts []Part, wanted int, quiet bool) (o
 	return op.Op{Kind: op.Merge, Parts: group}, true
 }
 
-// Merge are the parts to be merged now; nil: none. One merge at a time.
+// Merge are the parts to be merged now, in no order; nil: none, as long as another
+// merge is pending. Wanted and quiet as in Next.
 func Merge(o query.Optimizers, parts []Part, wanted int, quiet bool) []topology.Seq {
 	if slices.ContainsFunc(parts, func(w Part) bool { return w.Pending }) {
 		return nil

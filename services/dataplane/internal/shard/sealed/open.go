@@ -24,15 +24,15 @@ import (
 
 // Folder is where the segments of a shard are, and what they are read by.
 type Folder struct {
-	FS      vfs.FS
 	Dir     string
-	Vectors []query.VectorSchema // the schema's, by name
+	fs      vfs.FS
+	vectors []query.VectorSchema // the schema's, by name
 }
 
 // NewFolder is the folder of segments in that of a shard. It need not be there yet.
 func NewFolder(fs vfs.FS, shard string, schema query.Schema) Folder {
-	f := Folder{FS: fs, Dir: filepath.Join(shard, "segments"), Vectors: slices.Clone(schema.Vectors)}
-	slices.SortFunc(f.Vectors, vector.ByName)
+	f := Folder{Dir: filepath.Join(shard, "segments"), fs: fs, vectors: slices.Clone(schema.Vectors)}
+	slices.SortFunc(f.vectors, vector.ByName)
 	return f
 }
 
@@ -45,7 +45,7 @@ func (f Folder) Clean(m *manifest.Manifest) error {
 	for _, x := range m.Files() {
 		keep[x.FileName()] = true
 	}
-	err := segment.Clean(f.FS, f.Dir, func(x segment.File) bool { return keep[x.FileName()] })
+	err := segment.Clean(f.fs, f.Dir, func(x segment.File) bool { return keep[x.FileName()] })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (f Folder) Clean(m *manifest.Manifest) error {
 // and opens it. The caller has hold of it. Errors: store.ErrCorrupt,
 // store.ErrVersion, the disk's, ctx's, those of points.
 func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points iter.Seq2[*point.Point, error], settings query.Settings) (*Part, error) {
-	d, err := segment.Write(ctx, f.FS, f.Dir, segment.Spec{Part: number, Vectors: f.Vectors}, n, points)
+	d, err := segment.Write(ctx, f.fs, f.Dir, segment.Spec{Part: number, Vectors: f.vectors}, n, points)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -96,8 +96,8 @@ func place(settings query.Settings, k segment.Kind, name string) segment.Placeme
 // Open opens a segment as a sealed part. The caller has hold of it. Errors:
 // store.ErrCorrupt, store.ErrVersion, the disk's.
 func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) {
-	spec := segment.Spec{Part: o.Segment.Part, Vectors: f.Vectors}
-	seg, err := segment.Open(f.FS, f.Dir, spec, *o.Segment, func(k segment.Kind, name string) segment.Placement {
+	spec := segment.Spec{Part: o.Segment.Part, Vectors: f.vectors}
+	seg, err := segment.Open(f.fs, f.Dir, spec, *o.Segment, func(k segment.Kind, name string) segment.Placement {
 		return place(settings, k, name)
 	})
 	if err != nil {
@@ -123,8 +123,8 @@ func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) 
 
 // assemble puts together what reads see of p.
 func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) error {
-	dead, fields := mask.New(p.seg.Rows()), make([]part.Field, len(f.Vectors))
-	for i, v := range f.Vectors {
+	dead, fields := mask.New(p.seg.Rows()), make([]part.Field, len(f.vectors))
+	for i, v := range f.vectors {
 		files := map[segment.Kind][]byte{}
 		for _, a := range p.artefacts {
 			if a.Name == v.Name && a.Kind != segment.KindFields {
@@ -148,7 +148,7 @@ func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) er
 
 // attach opens an artefact.
 func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, error) {
-	open, err := segment.OpenArtefact(f.FS, f.Dir, a.File, place(settings, a.Kind, a.Name))
+	open, err := segment.OpenArtefact(f.fs, f.Dir, a.File, place(settings, a.Kind, a.Name))
 	if err != nil {
 		return Artefact{}, classify(err)
 	}

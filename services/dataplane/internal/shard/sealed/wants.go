@@ -59,9 +59,10 @@ func (p *Part) groups(specs []query.FieldIndex) vector.Groups {
 	}}
 }
 
-// Derive writes an artefact with what its Make answered, and opens it.
+// Derive writes an artefact with what its Make answered, and opens it. Errors:
+// store.ErrCorrupt, store.ErrVersion, the disk's.
 func (f Folder) Derive(w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
-	made, err := segment.WriteArtefact(f.FS, f.Dir, w.Kind, w.Name, write)
+	made, err := segment.WriteArtefact(f.fs, f.Dir, w.Kind, w.Name, write)
 	if err != nil {
 		return Artefact{}, classify(err)
 	}

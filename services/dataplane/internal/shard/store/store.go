@@ -448,7 +448,7 @@ func (s *Store) ScanFrom(from pebble.Reader, low, high []byte, visit func(key, v
 	return errors.Join(err, s.Classify(errors.Join(it.Error(), it.Close())))
 }
 
-// Record reads one record if there is one.
+// Record reads one record if there is one; read must not keep its argument.
 func (s *Store) Record(key []byte, read func([]byte) error) error {
 	v, closer, err := s.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
