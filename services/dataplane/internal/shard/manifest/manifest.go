@@ -170,11 +170,15 @@ func readSource(r *op.Reader) (s Source) {
 	}
 	s.Rows = roaring.New()
 	if b := r.Bytes(); r.Err() == nil {
-		if n, err := s.Rows.FromBuffer(append([]byte(nil), b...)); err != nil || int(n) != len(b) {
-			r.Fail("dead rows")
+		n, err := s.Rows.FromBuffer(append([]byte(nil), b...))
+		if err == nil {
+			err = s.Rows.Validate()
 		}
-		if err := s.Rows.Validate(); err != nil {
+		switch {
+		case err != nil:
 			r.Fail(err.Error())
+		case int(n) != len(b):
+			r.Fail("dead rows")
 		}
 	}
 	return s
