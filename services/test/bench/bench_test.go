@@ -6,16 +6,19 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/bare"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test's program be what this one starts: a driver, a peer under a profiler, and another library.
@@ -364,6 +367,30 @@ func TestSparse(t *testing.T) {
 	matrixFile(t, filepath.Join(dir, "queries.indptr.i32.npy"), "i4", []int32{0, 1000}, 2)
 	if _, err := loadSparse(dir); err == nil || !strings.Contains(err.Error(), "row 0 of queries is from 0 to 1000") {
 		t.Error(err)
+	}
+}
+
+// TestPinned: a thread is bound to one core for as long as something is done, and not afterwards.
+func TestPinned(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, within, after unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	cpu := 0
+	for !before.IsSet(cpu) {
+		cpu++
+	}
+	failed := errors.New("failed")
+	if err := pinned(cpu, func() error { return errors.Join(failed, unix.SchedGetaffinity(0, &within)) }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+	if within.Count() != 1 || !within.IsSet(cpu) {
+		t.Errorf("bound to %d cores", within.Count())
+	}
+	if err := unix.SchedGetaffinity(0, &after); err != nil || after != before {
+		t.Errorf("%v, bound to %d cores afterwards: %v", err, after.Count(), after != before)
 	}
 }
 

@@ -54,7 +54,7 @@ func printAll(dir string, all ...*table) (err error) {
 
 func (t *table) print(dir string) error {
 	if len(t.rows) == 0 {
-		return nil
+		return t.write(dir) // in the place of what an earlier run may have left
 	}
 	width := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {

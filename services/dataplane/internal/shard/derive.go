@@ -17,7 +17,7 @@ import (
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
 	p, w := s.lacking(settings)
 	if p == nil {
-		return false, nil
+		return s.strip(settings)
 	}
 	release, err := s.admit(ctx)
 	if err == nil {
@@ -89,4 +89,33 @@ func (s *Shard) adorn(number topology.Seq, f sealed.Artefact, settings query.Set
 		return errors.Join(s.giveUp(err), next.Release())
 	}
 	return next.Release()
+}
+
+// strip takes the first artefact off that is not wanted any more; false: there is none.
+func (s *Shard) strip(settings query.Settings) (bool, error) {
+	a := &s.apply
+	a.Lock()
+	defer a.Unlock()
+	if a.closed || s.store.Err() != nil {
+		return false, s.store.Err()
+	}
+	for i, p := range s.state.Sealed.List {
+		next, err := p.Stripped(settings)
+		if err != nil {
+			return false, err
+		}
+		if next == nil {
+			continue
+		}
+		c := s.begin()
+		c.sealed = slices.Clone(s.state.Sealed.List)
+		c.sealed[i] = next
+		c.manifest.Derive(p.Number, next.Origin().Artefacts)
+		a.batch, a.change = s.store.NewBatch(), c
+		if err := s.commit(); err != nil {
+			return false, s.giveUp(err)
+		}
+		return true, nil
+	}
+	return false, nil
 }

@@ -205,7 +205,7 @@ func same(t testing.TB, r query.Record, p *point.Point) {
 	var vs []op.Vector
 	for _, v := range p.Vectors {
 		if v.Data != nil {
-			vs = append(vs, op.Vector{Name: v.Name, Data: v.Data})
+			vs = append(vs, op.Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count})
 		}
 	}
 	if r.ID != p.ID || r.Version != uint64(p.Version()) || !slices.Equal(r.Payload, p.Payload) || fmt.Sprint(r.Vectors) != fmt.Sprint(vs) {

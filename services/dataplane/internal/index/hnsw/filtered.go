@@ -59,8 +59,8 @@ func (s *searcher) choose(passing int) way {
 		return scan
 	}
 	p := g.params
-	width, degree := 2*p.M, float64(p.M)*4/3 // typical of layer 0
-	share := float64(passing) / float64(s.x.v.rows)
+	width, degree := 2*p.M, float64(p.M)*4/3                // typical of layer 0
+	share := float64(passing) / float64(max(1, s.x.v.held)) // of nodes
 	w, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
 	switch {
 	case share >= most && g.layers != nil:

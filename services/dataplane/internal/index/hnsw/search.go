@@ -276,7 +276,7 @@ func (s *searcher) run(ctx context.Context, p plan) error {
 // will fall out.
 func (s *searcher) plain(ctx context.Context, passing int) error {
 	ef := s.ef
-	if nodes := s.x.v.rows; passing < nodes {
+	if nodes := s.x.v.held; passing < nodes {
 		ef = min(nodes, int(math.Ceil(float64(ef)*float64(nodes)/float64(max(1, passing)))))
 	}
 	s.reserve(ef)

@@ -488,7 +488,7 @@ func TestChange(t *testing.T) {
 	if err != nil || len(fresh.fields) != 1 || fresh.fields[0].Key != "b" {
 		t.Fatal(fresh, err)
 	}
-	if got, want := fmt.Sprint(two.Count(nil)), "map[a:1 b:0]"; got != want {
+	if got, want := fmt.Sprint(two.Count()), "map[a:1 b:0]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	b.Range = true // another index

@@ -182,6 +182,30 @@ func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 	return &next, p.Release()
 }
 
+// without is p without an artefact. Nobody has hold of it yet.
+func (p *Part) without(a *Artefact, settings query.Settings) (*Part, error) {
+	next := *p
+	next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.file == a.file })
+	if a.Kind == segment.KindFields {
+		set, err := next.Indexed(settings.Fields)
+		next.Part = p.With(nil, set)
+		return &next, err
+	}
+	fields := slices.Clone(p.Fields())
+	for i, f := range fields {
+		if f.Name != a.Name {
+			continue
+		}
+		x, err := f.Vectors.(*vector.Sealed).With(a.Kind, nil)
+		if err != nil {
+			return nil, err
+		}
+		fields[i].Vectors = x
+	}
+	next.Part = p.With(fields, nil)
+	return &next, nil
+}
+
 // nameOf says what an index on a payload field is made from.
 func nameOf(f query.FieldIndex) string { return fmt.Sprintf("%+v", f.Index()) }
 

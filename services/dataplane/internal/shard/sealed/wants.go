@@ -18,7 +18,45 @@ import (
 const indexRows = 1 << 14
 
 // Lacks are the artefacts that p should have and does not.
-func (p *Part) Lacks(s query.Settings) (out []vector.Want) {
+func (p *Part) Lacks(s query.Settings) []vector.Want {
+	return slices.DeleteFunc(p.wants(s), func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+}
+
+// Stripped is p without the first artefact that it has and should not; nil: there is
+// none. Nobody has hold of it yet.
+func (p *Part) Stripped(s query.Settings) (*Part, error) {
+	a := p.surplus(s)
+	if a == nil {
+		return nil, nil
+	}
+	return p.without(a, s)
+}
+
+// surplus is an artefact that p has and should not; nil: there is none. One that
+// another is going to replace serves until then.
+func (p *Part) surplus(s query.Settings) *Artefact {
+	wants := p.wants(s)
+	for _, f := range p.Fields() {
+		if x, ok := f.Vectors.(*vector.Sealed); ok {
+			if w, ok := x.Basic(); ok {
+				wants = append(wants, w)
+			}
+		}
+	}
+	for i, a := range p.artefacts {
+		serves := func(w vector.Want) bool {
+			return w.Kind == a.Kind && w.Name == a.Name && (w.Of == a.Of || p.artefact(w.Kind, w.Name, w.Of) == nil)
+		}
+		if !slices.ContainsFunc(wants, serves) {
+			return &p.artefacts[i]
+		}
+	}
+	return nil
+}
+
+// wants are the artefacts that p should have besides those that it cannot be searched
+// without.
+func (p *Part) wants(s query.Settings) (out []vector.Want) {
 	if p.seg == nil {
 		return nil
 	}
@@ -40,7 +78,7 @@ func (p *Part) Lacks(s query.Settings) (out []vector.Want) {
 			}})
 		}
 	}
-	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+	return out
 }
 
 // groups are the rows with one value of a field of keywords each.
