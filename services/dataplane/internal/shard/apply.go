@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
@@ -257,17 +256,10 @@ func (s *Shard) commit() error {
 			return err
 		}
 	}
-	if err := s.store.Room(a.batch.Len()); err != nil {
+	if err := s.store.Commit(a.batch); err != nil {
 		return err
 	}
-	if err := s.store.Apply(a.batch, pebble.NoSync); err != nil {
-		return s.store.Fail(err)
-	}
-	err := a.batch.Close()
 	a.batch = nil
-	if err != nil {
-		return s.store.Fail(err)
-	}
 	return s.show()
 }
 

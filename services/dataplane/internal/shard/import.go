@@ -151,15 +151,11 @@ func (i *Import) Close() error {
 }
 
 func (i *Import) flushBatch() error {
-	if err := i.store.Room(i.batch.Len()); err != nil {
+	if err := i.store.Commit(i.batch); err != nil {
 		return err
 	}
-	if err := i.store.Apply(i.batch, pebble.NoSync); err != nil {
-		return i.store.Fail(err)
-	}
-	err := i.batch.Close()
 	i.batch = i.store.NewBatch()
-	return err
+	return nil
 }
 
 // intake is the import as the reader of records sees it.

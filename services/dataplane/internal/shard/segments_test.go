@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -244,7 +243,7 @@ func TestUpgrade(t *testing.T) {
 	v := m.AppendBinary(nil)
 	v[0] = 2
 	ok(t, b.Set(store.MetaKey(), v, nil))
-	ok(t, errors.Join(st.Apply(b, pebble.NoSync), b.Close(), st.Flush(), st.Close()))
+	ok(t, errors.Join(st.Commit(b), st.Flush(), st.Close()))
 	for range 2 {
 		s, err := Open(o)
 		ok(t, err)

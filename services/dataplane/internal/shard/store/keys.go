@@ -9,17 +9,18 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// The keys of the store (docs/format/shard.md). The first byte is the space.
+// The spaces of the store that others read: first bytes of keys (docs/format/shard.md).
 const (
-	metaSpace  = 0x00 // the one record of the shard itself
-	pointSpace = 0x01 // id -> stored point; of forms 1 and 2 only
-
 	OpenSpace  = 0x02 // id -> nothing: points that a Floor may change
 	DedupSpace = 0x03 // op id -> seq, hlc
 	AgeSpace   = 0x04 // hlc big-endian, op id -> nothing: dedup by age
 	TailSpace  = 0x05 // generation big-endian, id -> stored point: tails, that of now and those that wait to become segments
 	DeadSpace  = 0x06 // id -> stored point that is not alive; or nothing: not stored at all, whatever sealed parts say
+)
 
+const (
+	metaSpace  = 0x00 // the one record of the shard itself
+	pointSpace = 0x01 // id -> stored point; of forms 1 and 2 only
 	partsSpace = 0x07 // the manifest
 )
 

@@ -298,9 +298,25 @@ func (s *Store) flushEnd(i pebble.FlushInfo) {
 	s.mu.Unlock()
 }
 
-// Room waits until n more bytes may be written to memory, or gives up because
-// the disk is full or has failed. Only the goroutine that applies batches calls it.
-func (s *Store) Room(n int) error {
+// Commit applies a batch as one atomic step and closes it; it is durable after a Flush.
+// It waits until there is room for it in memory, or gives up because the disk is full
+// or has failed: then the batch is the caller's to close. One goroutine at a time may
+// call it. Errors: ErrNoSpace, ErrFailed, ErrCorrupt, ErrClosed.
+func (s *Store) Commit(b *pebble.Batch) error {
+	if err := s.room(b.Len()); err != nil {
+		return err
+	}
+	if err := s.Apply(b, pebble.NoSync); err != nil {
+		return s.Fail(err)
+	}
+	if err := b.Close(); err != nil {
+		return s.Fail(err)
+	}
+	return nil
+}
+
+// room waits until n more bytes may be written to memory.
+func (s *Store) room(n int) error {
 	if s.since += n; s.since < memTableSize {
 		return nil
 	}
@@ -482,9 +498,11 @@ func (s *Store) upgrade(m Meta, form byte) error {
 	}
 	b := s.NewBatch()
 	put := func() error {
-		err := errors.Join(s.Room(b.Len()), s.Apply(b, pebble.NoSync), b.Close())
+		if err := s.Commit(b); err != nil {
+			return err
+		}
 		b = s.NewBatch()
-		return err
+		return nil
 	}
 	err := s.Scan([]byte{pointSpace}, []byte{pointSpace + 1}, func(key, v []byte) error {
 		id, err := topology.DecodePointID(key[1:])
@@ -507,10 +525,12 @@ func (s *Store) upgrade(m Meta, form byte) error {
 	if err == nil {
 		err = errors.Join(b.DeleteRange([]byte{pointSpace}, []byte{pointSpace + 1}, nil), b.Set(MetaKey(), m.AppendBinary(nil), nil))
 	}
-	if err != nil {
-		return errors.Join(err, b.Close())
+	if err == nil {
+		if err = s.Commit(b); err == nil {
+			return nil
+		}
 	}
-	return put()
+	return errors.Join(err, b.Close())
 }
 
 // Close ends the store; what was not flushed is lost, as in a crash.

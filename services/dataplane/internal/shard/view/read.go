@@ -27,15 +27,15 @@ type reader struct {
 }
 
 // read begins a read: end it.
-func (r *Reads) read() *reader {
-	st := r.state
+func (s *Reads) read() *reader {
+	st := s.state
 	st.RLock()
-	x := &reader{of: r, tail: st.Tail.At(mask.Now), parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
-	x.sealed = make([]part.View, len(x.parts.List))
-	for i, p := range x.parts.List {
-		x.sealed[i] = p.At(uint64(st.Meta.Seq))
+	r := &reader{of: s, tail: st.Tail.At(mask.Now), parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
+	r.sealed = make([]part.View, len(r.parts.List))
+	for i, p := range r.parts.List {
+		r.sealed[i] = p.At(uint64(st.Meta.Seq))
 	}
-	return x
+	return r
 }
 
 // compile makes a filter ready, whose meaning depends on the indexes on texts.

@@ -41,33 +41,33 @@ type Reads struct {
 func New(s *State, fail func(error) error) Reads { return Reads{state: s, fail: fail} }
 
 // Applied is the position of the state that reads see.
-func (r *Reads) Applied() store.Position {
-	r.state.RLock()
-	defer r.state.RUnlock()
-	return r.state.Meta.Position
+func (s *Reads) Applied() store.Position {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	return s.state.Meta.Position
 }
 
 // Digest is the digest of all stored points, tombstones included, at seq.
-func (r *Reads) Digest() (topology.Seq, point.Digest) {
-	r.state.RLock()
-	defer r.state.RUnlock()
-	return r.state.Meta.Seq, r.state.Meta.Digest
+func (s *Reads) Digest() (topology.Seq, point.Digest) {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	return s.state.Meta.Seq, s.state.Meta.Digest
 }
 
 // Config gives the last applied Config entry (W11); revision 0 if there is none.
-func (r *Reads) Config() (revision uint64, settings []byte) {
-	r.state.RLock()
-	defer r.state.RUnlock()
-	return r.state.Meta.Revision, r.state.Meta.Settings
+func (s *Reads) Config() (revision uint64, settings []byte) {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	return s.state.Meta.Revision, s.state.Meta.Settings
 }
 
 // Fields gives the revision of the settings in effect and, by its key, how many
 // points each index on a payload field holds.
-func (r *Reads) Fields() (revision uint64, points map[string]uint64) {
-	x := r.read()
-	defer x.end()
-	revision, points = r.state.Meta.Revision, x.tail.FieldCounts()
-	for _, v := range x.sealed {
+func (s *Reads) Fields() (revision uint64, points map[string]uint64) {
+	r := s.read()
+	defer r.end()
+	revision, points = s.state.Meta.Revision, r.tail.FieldCounts()
+	for _, v := range r.sealed {
 		for key, n := range v.FieldCounts() {
 			points[key] += n
 		}
