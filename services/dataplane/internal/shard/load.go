@@ -69,7 +69,6 @@ type loader struct {
 	digest point.Digest
 	list   sealed.List
 	opened sealed.List // held until the state has hold of them
-	hash   []byte
 }
 
 func (l *loader) all() error {

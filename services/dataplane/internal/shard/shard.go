@@ -1,3 +1,7 @@
+// Package shard is the state of one shard replica: points in the stored form of
+// replication.md §1, changed only by applying committed log entries in order
+// (P5, W7), and the reads over them. The applied position is stored atomically
+// with the data that it covers.
 package shard
 
 import (

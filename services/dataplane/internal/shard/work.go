@@ -22,7 +22,6 @@ import (
 type job struct {
 	number  topology.Seq
 	sources []input
-	cancel  func() // of the attempt that is under way; nil: none
 }
 
 // input is a source of a job without the rows that were dead.
