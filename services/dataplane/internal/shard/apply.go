@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // batchBytes is about how much of the log goes into one atomic step.
@@ -215,13 +216,18 @@ func (s *Shard) loadSealed(p *staged) error {
 		s.apply.key = store.TailKey(s.apply.key, gen, p.ID)
 		return s.loadKey(p)
 	}
-	if err := p.from.Stored(p.row, &p.Point); err != nil {
-		return err
+	var err error
+	fault := vfs.Guard(func() {
+		if err = p.from.Stored(p.row, &p.Point); err == nil {
+			s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
+			p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
+		}
+	})
+	p.stored = err == nil
+	if fault != nil {
+		return s.store.Fail(fault)
 	}
-	s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
-	p.stored = true
-	p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
-	return nil
+	return err
 }
 
 func (s *Shard) loaded(p *staged, v []byte) (err error) {

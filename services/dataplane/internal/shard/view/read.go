@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // reader is a read on its way. Until it leaves the tail nothing is applied; what is
@@ -63,8 +64,22 @@ func (r *reader) end() {
 func (r *reader) each(ask func(part.View) error) error {
 	err := ask(r.tail)
 	r.leave()
-	for i := 0; i < len(r.sealed) && err == nil; i++ {
-		err = ask(r.sealed[i])
+	if err != nil || len(r.sealed) == 0 {
+		return err
+	}
+	return r.guarded(func() error {
+		for i := 0; i < len(r.sealed) && err == nil; i++ {
+			err = ask(r.sealed[i])
+		}
+		return err
+	})
+}
+
+// guarded does what reads mapped files. A disk that cannot answer fails this replica,
+// not the process.
+func (r *reader) guarded(do func() error) (err error) {
+	if fault := vfs.Guard(func() { err = do() }); fault != nil {
+		return r.of.fail(fault)
 	}
 	return err
 }
@@ -91,12 +106,15 @@ func (s *Reads) Get(_ context.Context, g query.Get) ([]query.Record, error) {
 		return nil, err
 	}
 	out := make([]query.Record, 0, len(g.IDs))
-	for _, id := range g.IDs {
-		if v, row, ok := r.row(id); ok {
-			out = append(out, v.Record(row, &w))
+	err = r.guarded(func() error {
+		for _, id := range g.IDs {
+			if v, row, ok := r.row(id); ok {
+				out = append(out, v.Record(row, &w))
+			}
 		}
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 // Count counts the points that satisfy the filter.
@@ -183,6 +201,7 @@ func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 	r := s.read()
 	defer r.end()
 	search := nearest{reader: r, qs: slices.Clone(qs), wants: make([]part.Want, len(qs)), filters: make([]*filter.Matcher, len(qs)), hits: make([][]hit, len(qs))}
+	search.group()
 	for i := range qs {
 		var err error
 		if search.wants[i], err = r.tail.Resolve(qs[i].Want); err != nil {
@@ -199,10 +218,13 @@ func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 		return nil, err
 	}
 	out := make([][]query.Scored, len(qs))
-	for i := range qs {
-		out[i] = search.best(i, r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
-	}
-	return out, nil
+	err := r.guarded(func() error {
+		for i := range qs {
+			out[i] = search.best(i, r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
+		}
+		return nil
+	})
+	return out, err
 }
 
 // nearest gathers what parts answer.
@@ -212,6 +234,13 @@ type nearest struct {
 	wants   []part.Want
 	filters []*filter.Matcher
 	hits    [][]hit
+	groups  []group
+}
+
+// group is the queries on one vector name.
+type group struct {
+	name    string
+	members []int
 }
 
 // hit is a row of a part; of the tail's its record is made at once.
@@ -220,33 +249,44 @@ type hit struct {
 	score  float32
 	row    uint32
 	part   *part.Part // nil: record is there
-	record query.Record
+	record *query.Record
 }
 
-// in searches one part, queries on one vector together.
-func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
-	groups := map[string][]int{}
+func (n *nearest) group() {
 	for i := range n.qs {
-		groups[n.qs[i].Using] = append(groups[n.qs[i].Using], i)
+		at := slices.IndexFunc(n.groups, func(g group) bool { return g.name == n.qs[i].Using })
+		if at < 0 {
+			at = len(n.groups)
+			n.groups = append(n.groups, group{name: n.qs[i].Using})
+		}
+		n.groups[at].members = append(n.groups[at].members, i)
 	}
-	for name, members := range groups {
-		batch := make([]part.Query, len(members))
-		for j, i := range members {
+}
+
+// in searches one part.
+func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
+	if v.Alive() == 0 && tail {
+		return nil
+	}
+	for _, g := range n.groups {
+		batch := make([]part.Query, len(g.members))
+		for j, i := range g.members {
 			batch[j] = v.Prepare(&n.qs[i], n.filters[i])
-			batch[j].FullScan = n.fullScan(name)
+			batch[j].FullScan = n.fullScan(g.name)
 			if tail && n.qs[i].Params.IndexedOnly {
 				batch[j].K = 0
 			}
 		}
-		found, err := v.Search(ctx, name, batch)
+		found, err := v.Search(ctx, g.name, batch)
 		if err != nil {
 			return err
 		}
-		for j, i := range members {
+		for j, i := range g.members {
+			n.hits[i] = slices.Grow(n.hits[i], len(found[j]))
 			for _, h := range found[j] {
 				x := hit{id: v.ID(h.Row), score: h.Score, row: h.Row, part: v.Part}
 				if tail {
-					x.part, x.record = nil, v.Record(h.Row, &n.wants[i])
+					x.part, x.record = nil, new(v.Record(h.Row, &n.wants[i]))
 				}
 				n.hits[i] = append(n.hits[i], x)
 			}
@@ -280,7 +320,7 @@ func (n *nearest) best(i int, smaller bool) []query.Scored {
 	for j := range hits {
 		h := &hits[j]
 		if out[j].Score = h.score; h.part == nil {
-			out[j].Record = h.record
+			out[j].Record = *h.record
 		} else {
 			out[j].Record = h.part.Record(h.row, &n.wants[i])
 		}

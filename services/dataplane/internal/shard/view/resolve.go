@@ -34,7 +34,11 @@ func (s *Reads) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
 		return nil, err
 	}
 	v := resolver{reader: r, w: w, filter: m}
-	ops, err := v.resolve(ctx)
+	var ops []op.Op
+	err = r.guarded(func() (err error) {
+		ops, err = v.resolve(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -197,14 +201,13 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 	return out, nil
 }
 
-// payload of a point that exists. It may alias memory of a part, for as long as the
-// read lasts.
+// payload of a point that exists, in memory of its own: operations outlive the read.
 func (v *resolver) payload(id topology.PointID) payload.Doc {
 	in, row, ok := v.row(id)
 	if !ok {
 		return nil
 	}
-	return in.Payload(row)
+	return slices.Clone(in.Payload(row))
 }
 
 // setPayload sets the payload's keys. A null removes its key, as the public

@@ -37,7 +37,7 @@ type Reads struct {
 }
 
 // New makes the reads of a state; fail hears when a file that nobody reads any more
-// could not be closed.
+// could not be closed, or a mapped one not be read, and says how that is to be told.
 func New(s *State, fail func(error) error) Reads { return Reads{state: s, fail: fail} }
 
 // Applied is the position of the state that reads see.
