@@ -243,6 +243,7 @@ func (s *street) cut(h *house, cut bool) {
 	defer s.mu.Unlock()
 	me := h.data.Self()
 	s.off[me] = cut
+	s.memory.SetCutOff(strconv.FormatUint(uint64(me), 10), cut)
 	for p := range s.pipes {
 		if cut && (p.from == me || p.to == me) {
 			_ = p.Close() // both ends see it
