@@ -236,6 +236,38 @@ func TestReplicasByHand(t *testing.T) {
 	})
 }
 
+// What one peer has answered, every other one knows, also if it has not heard of it
+// by itself; without the control plane it does not say that a name does not exist.
+func TestNamesMadeElsewhere(t *testing.T) {
+	live(t, 2, func(t *testing.T, s *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", twoCopies)
+		const write = `{"points":[{"id":1,"vector":[1,0,0,1]}]}`
+		for name, use := range map[string]func(path string){
+			"w": func(path string) { hs[1].ok("PUT", path+"/points?wait=true", write) },
+			"r": func(path string) { hs[1].ok("POST", path+"/points/count", `{}`) },
+			"e": func(path string) {
+				if there := hs[1].ok("GET", path+"/exists", "").(map[string]any)["exists"]; there != true {
+					t.Errorf("%s exists: %v", path, there)
+				}
+			},
+		} {
+			pass(time.Second)
+			s.deafen(hs[1], 400*time.Millisecond)
+			hs[0].ok("POST", "/collections/aliases", fmt.Sprintf(`{"actions":[{"create_alias":{"collection_name":"c","alias_name":%q}}]}`, name))
+			use("/collections/" + name)
+		}
+		if code, out := hs[1].call("PUT", "/collections/none/points", write); code != http.StatusNotFound {
+			t.Errorf("no such collection: %d %v", code, out)
+		}
+		s.memory.SetDown(true)
+		if code, out := hs[1].call("PUT", "/collections/none/points", write); code != http.StatusServiceUnavailable {
+			t.Errorf("who knows: %d %v", code, out)
+		}
+		hs[1].ok("PUT", "/collections/w/points?wait=true", write)
+		s.memory.SetDown(false)
+	})
+}
+
 // A peer whose disk is full gives its primaries away and is left out, and comes back when there is room.
 func TestDiskIsFull(t *testing.T) {
 	live(t, 3, func(t *testing.T, _ *street, hs []*house) {
