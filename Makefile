@@ -17,8 +17,9 @@ ALL       = $(sort $(dir $(shell cd services && find . -name '*_test.go' -not -p
 
 include tools/tools.mk
 include clients/clients.mk
+include tools/bench/bench.mk
 
-.PHONY: help build run check test lint image cluster sim chaos bench bench-peers differential go fmt staticcheck clean
+.PHONY: help build run check test lint image cluster sim chaos differential go fmt staticcheck clean
 
 help: ## show this
 	@echo 'Pando: targets (begin with `make run` or `make test`)'
@@ -82,9 +83,6 @@ chaos: build | .bin ## hurt real processes in network namespaces and audit every
 clean: ## remove what was built; data stays
 	rm -rf .bin pando
 
-# Names are kept free for what is to come, so that scripts and habits need not change.
-bench: ## recall and speed (not there yet)
-bench-peers: ## the same beside other databases (not there yet)
+# The name is kept free for what is to come, so that scripts and habits need not change.
 differential: ## the same requests to Qdrant and to Pando (not there yet)
-bench bench-peers differential:
 	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

@@ -63,7 +63,7 @@ descriptors: ## compare our API, element by element, with those inside the publi
 	@if command -v npm >/dev/null; then cd clients/typescript && { test node_modules/.package-lock.json -nt package-lock.json || \
 	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; } && npm test --silent; else echo 'left out: typescript (no npm)'; fi
 
-.PHONY: arm64 bench-kernel
+.PHONY: arm64
 
 EMULATOR = $(firstword $(foreach q,qemu-aarch64 qemu-aarch64-static,$(shell command -v $(q))))
 
@@ -71,6 +71,3 @@ arm64: | .bin ## compile for arm64, and test the kernels' pure Go there if qemu'
 	cd services && GOARCH=arm64 go build -o $(BIN)/pando.arm64 ./cmd/pando && GOARCH=arm64 go test -c -o $(BIN)/kernel.arm64 ./dataplane/internal/kernel
 	@if test -n '$(EMULATOR)'; then cd services/dataplane/internal/kernel && $(EMULATOR) $(BIN)/kernel.arm64; \
 	else echo 'left out: running it (no qemu-aarch64)'; fi
-
-bench-kernel: | .bin ## compare gathers of float32 with the same in C, and scans with a plain read of memory (needs gcc)
-	@CGO_ENABLED=1 GOWORK=off go -C tools/bench build -o $(BIN)/bench-kernel . && $(BIN)/bench-kernel

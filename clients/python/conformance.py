@@ -18,6 +18,7 @@ import grpc
 import httpx
 from cluster import Cluster, addresses, within
 from kinds import Kinds
+from other_kinds import OtherKinds
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
@@ -25,7 +26,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, metres, order, payload, point_id, same, unit, vector
 
 
-class Suite(Cluster, Kinds):
+class Suite(Cluster, Kinds, OtherKinds):
     """Each part talks to the next peer; one that breaks off is one failed check."""
 
     def __init__(self, args):
@@ -106,8 +107,8 @@ class Suite(Cluster, Kinds):
     def checks(self):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
-        parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.old_search, self.scroll, self.count, self.payloads, self.delete,
-                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.settings, self.aliases, self.info, self.errors, self.drop]
+        parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.texts, self.old_search, self.scroll, self.count, self.payloads, self.delete,
+                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
 
@@ -327,6 +328,41 @@ class Suite(Cluster, Kinds):
         self.refused("index for nothing", 422, grpc.StatusCode.INVALID_ARGUMENT,
                      add("n", m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=False, range=False)))
         self.refused("index in an unknown collection", 404, grpc.StatusCode.NOT_FOUND, add("n", t.INTEGER, "no_such"))
+
+    def texts(self):
+        """An index on text is the one that changes what a condition means: its tokenizer cuts what is looked for too."""
+        if self.over == "memory":
+            return
+        c, key, points = self.client, "note", [3, 4, 5]
+        for i, note in zip(points, ("Running with the Café owner", "a cafe, run down", ["parse fast", "fast parsers run"])):
+            c.set_payload(self.name, payload={key: note}, points=[i], wait=True)
+
+        def found(match):
+            return [r.id for r in c.scroll(self.name, scroll_filter=m.Filter(must=[m.FieldCondition(key=key, match=match)]))[0]]
+        asks = (  # without an index, with it
+            ("text", m.MatchText(text="un"), [3, 4, 5], []), ("text: words", m.MatchText(text="run CAFE"), [], [3, 4]),
+            ("text: a stop word", m.MatchText(text="the"), [3], []), ("text: over a list", m.MatchText(text="parse run"), [], [5]),
+            ("text_any", m.MatchTextAny(text_any="Caf xyz"), [3], []), ("text_any: words", m.MatchTextAny(text_any="owners parsing"), [], [5]),
+            ("phrase", m.MatchPhrase(phrase="the Café"), [3], [3, 4]), ("phrase: words", m.MatchPhrase(phrase="parser running"), [], [5]),
+            ("phrase: over a list", m.MatchPhrase(phrase="fast fast"), [], []), ("phrase: another order", m.MatchPhrase(phrase="run parsers"), [], []),
+        )
+        for what, match, plain, _ in asks:
+            self.check(f"{what}, without an index", found(match), plain)
+        schema = m.TextIndexParams(type=m.TextIndexType.TEXT, tokenizer=m.TokenizerType.WORD, lowercase=True, ascii_folding=True, phrase_matching=True, min_token_len=2,
+                                   max_token_len=20, stopwords=m.StopwordsSet(languages=[m.Language.ENGLISH], custom=["owner"]),
+                                   stemmer=m.SnowballParams(type=m.Snowball.SNOWBALL, language=m.SnowballLanguage.ENGLISH))
+        done = c.create_payload_index(self.name, field_name=key, field_schema=schema, wait=True)
+        self.check("index on text", done.status, m.UpdateStatus.COMPLETED)
+        for what, match, _, words in asks:
+            self.check(f"{what}, with an index", found(match), words)
+        kept = c.get_collection(self.name).payload_schema[key]
+        self.check("payload_schema of text", (kept.data_type, kept.points, kept.params.min_token_len, kept.params.stemmer.language, kept.params.stopwords.custom),
+                   (m.PayloadSchemaType.TEXT, 3, 2, m.SnowballLanguage.ENGLISH, ["owner"]))
+        self.refused("index on text with lengths of no word", 422, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.create_payload_index(
+            self.name, field_name=key, field_schema=m.TextIndexParams(type=m.TextIndexType.TEXT, min_token_len=9, max_token_len=2)))
+        c.delete_payload_index(self.name, field_name=key, wait=True)
+        self.check("text without its index", found(asks[0][1]), asks[0][2])
+        c.delete_payload(self.name, keys=[key], points=points, wait=True)
 
     def values(self, c):
         """What the indexes know of values: how many points have each, and their order."""

@@ -144,6 +144,8 @@ type peer struct {
 	uuids   int
 	refuse  int    // so many upserts fail first
 	broken  uint64 // a point with this id is refused for good; 0: none
+	uuid    string // the one that is there
+	away    int    // so many reads fail first
 	infos   map[string]*clusterv1.CollectionClusterResponse
 	status  *clusterv1.ClusterStatus
 }
@@ -218,6 +220,28 @@ func (p points) Upsert(_ context.Context, r *qdrant.UpsertPoints) (*qdrant.Point
 		p.points[pt.GetId().GetNum()] = pt
 	}
 	return &qdrant.PointsOperationResponse{}, nil
+}
+
+func (p points) Get(_ context.Context, r *qdrant.GetPoints) (*qdrant.GetResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away > 0 {
+		p.away--
+		return nil, status.Error(codes.Unavailable, "moving")
+	}
+	if r.GetWithPayload().GetEnable() || r.GetWithVectors().GetEnable() {
+		return nil, status.Error(codes.InvalidArgument, "ids are enough")
+	}
+	out := &qdrant.GetResponse{}
+	for _, id := range r.GetIds() {
+		if p.uuid != "" && strings.EqualFold(strings.ReplaceAll(id.GetUuid(), "-", ""), strings.ReplaceAll(p.uuid, "-", "")) {
+			id = &qdrant.PointId{PointIdOptions: &qdrant.PointId_Uuid{Uuid: p.uuid}}
+		} else if p.points[id.GetNum()] == nil || id.GetUuid() != "" {
+			continue
+		}
+		out.Result = append(out.Result, &qdrant.RetrievedPoint{Id: id})
+	}
+	return out, nil
 }
 
 // start runs the stand-in and gives its address.
@@ -425,48 +449,93 @@ func TestImportLinesAlone(t *testing.T) {
 	}
 }
 
-// TestImportGoesOn: a load that breaks off tells from where to go on, and then nothing is missing.
-func TestImportGoesOn(t *testing.T) {
+// TestImportResumes: after a load broke off, the same command with --resume stores what is missing and nothing else.
+func TestImportResumes(t *testing.T) {
 	const n = 1000
 	p := &peer{points: map[uint64]*qdrant.PointStruct{}, broken: 555}
 	addr, file := start(t, p), matrix(t, "v.npy", n)
 	args := []string{"import", "--addr", addr, "--api-key", "k", "--collection", "c", "--batch", "10", "--vectors", file}
 	code, _, errs := command(t, Runners{}, nil, args...)
-	_, rest, ok := strings.Cut(errs, "--skip ")
-	if code != 1 || !ok || !strings.Contains(errs, "no such point") {
+	if code != 1 || !strings.Contains(errs, "no such point") || !strings.Contains(errs, "--resume") {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
-	var at int
-	if _, err := fmt.Sscan(rest, &at); err != nil || at < 1 || at > 550 {
-		t.Fatalf("%v: --skip %d after a failure at 555", err, at)
-	}
 	p.mu.Lock() // a request that was given up may still be at work
-	for i := range at {
-		if p.points[uint64(i)] == nil {
-			t.Errorf("point %d is missing before %d", i, at)
-		}
+	delete(p.points, 3)
+	there := len(p.points)
+	for _, pt := range p.points {
+		pt.Payload = map[string]*qdrant.Value{"kept": {}}
 	}
-	p.broken = 0
+	p.broken, p.away = 0, 2
 	p.mu.Unlock()
-	code, _, errs = command(t, Runners{}, nil, append(args, "--skip", fmt.Sprint(at))...)
-	if code != 0 || len(p.points) != n || !strings.Contains(errs, fmt.Sprintf("%d points acknowledged", n-at)) {
-		t.Fatalf("exit code %d, %d points: %s", code, len(p.points), errs)
+	if there < 500 || there >= n-10 {
+		t.Fatalf("%d points after a failure at 555", there)
 	}
-	if v := p.points[999].GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{999, -999}) {
-		t.Errorf("the last vector is %v", v)
+	code, _, errs = command(t, Runners{}, nil, append(args, "--resume")...)
+	if want := fmt.Sprintf("; %d were there", there); code != 0 || len(p.points) != n || !strings.Contains(errs, fmt.Sprintf("%d points acknowledged", n-there)) || !strings.Contains(errs, want) {
+		t.Fatalf("exit code %d, %d points, want %q: %s", code, len(p.points), want, errs)
+	}
+	kept := 0
+	for id, pt := range p.points {
+		if v := pt.GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{float32(id), -float32(id)}) {
+			t.Errorf("point %d is %v", id, v)
+		}
+		kept += len(pt.GetPayload())
+	}
+	if kept != there {
+		t.Errorf("%d of %d points were left as they were", kept, there)
+	}
+	code, _, errs = command(t, Runners{}, nil, args...)
+	if code != 0 || len(p.points) != n || !strings.Contains(errs, "1000 points acknowledged") || len(p.points[7].GetPayload()) != 0 {
+		t.Errorf("exit code %d, %d points: %s", code, len(p.points), errs)
 	}
 }
 
-func TestPrefix(t *testing.T) {
-	p := prefix{done: map[int]int{}}
-	for _, step := range []struct{ number, points, prefix int }{{2, 10, 0}, {0, 10, 10}, {3, 7, 10}, {1, 10, 37}} {
-		if p.add(step.number, step.points); p.points != step.prefix {
-			t.Errorf("after batch %d: %d, want %d", step.number, p.points, step.prefix)
+// TestImportResumesUUIDs: a UUID is the same one in each of its forms.
+func TestImportResumesUUIDs(t *testing.T) {
+	p := &peer{points: map[uint64]*qdrant.PointStruct{}, uuid: "0b7a4d6e-7e2a-4b1e-9d9c-0d4a4c9f1d10"}
+	in := write(t, "p.jsonl", []byte(`{"id":"0B7A4D6E7E2A4B1E9D9C0D4A4C9F1D10","vector":[1]}`+"\n"+`{"id":"1b7a4d6e-7e2a-4b1e-9d9c-0d4a4c9f1d10","vector":[1]}`))
+	code, _, errs := command(t, Runners{}, nil, "import", "--addr", start(t, p), "--api-key", "k", "--collection", "c", "--jsonl", in, "--resume")
+	if code != 0 || p.uuids != 1 || !strings.Contains(errs, "; 1 were there") {
+		t.Errorf("exit code %d, %d stored: %s", code, p.uuids, errs)
+	}
+}
+
+func TestImportFvecs(t *testing.T) {
+	for _, name := range []string{"v.fvecs", "v.fvecs.gz"} {
+		p := &peer{points: map[uint64]*qdrant.PointStruct{}}
+		file := write(t, name, fvecsOf([]float32{1, 2, 3}, []float32{4, 5, 6}, []float32{7, 8, 9}))
+		code, _, errs := command(t, Runners{}, nil, "import", "--addr", start(t, p), "--api-key", "k", "--collection", "c", "--vectors", file)
+		if code != 0 || len(p.points) != 3 || p.created.GetVectorsConfig().GetParams().GetSize() != 3 {
+			t.Fatalf("%s: exit code %d, %d points: %s", name, code, len(p.points), errs)
+		}
+		if v := p.points[2].GetVectors().GetVector().GetDense().GetData(); !slices.Equal(v, []float32{7, 8, 9}) {
+			t.Errorf("%s: vector %v", name, v)
 		}
 	}
-	if p.all != 37 || len(p.done) != 0 {
-		t.Errorf("%+v", p.all)
+}
+
+func fvecsOf(rows ...[]float32) (b []byte) {
+	for _, r := range rows {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(r)))
+		for _, x := range r {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+		}
 	}
+	return b
+}
+
+// damaged spoils the checksum at the end of a .gz.
+func damaged(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-6]++
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func TestImportErrors(t *testing.T) {
@@ -483,6 +552,13 @@ func TestImportErrors(t *testing.T) {
 		"distance":      {[]string{"--collection", "c", "--jsonl", "x", "--distance", "Far"}, 2, "Manhattan"},
 		"no such file":  {[]string{"--collection", "c", "--jsonl", "nowhere.jsonl"}, 1, "nowhere.jsonl"},
 		"not npy":       {[]string{"--collection", "c", "--vectors", lines("hello")}, 1, "not a readable .npy"},
+		"not fvecs":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", []byte("hello"))}, 1, "v.fvecs: not a readable .fvecs file: row 0 at byte 0"},
+		"cut fvecs":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", fvecsOf([]float32{1, 2}, []float32{3, 4})[:20])}, 1, "byte 12 begins a row that is cut off"},
+		"cut gzip":      {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs.gz", fvecsOf([]float32{1, 2}, []float32{3, 4})[:20])}, 1, "row 1: not a readable .fvecs file: it ends at byte 20"},
+		"bad gzip":      {[]string{"--collection", "c", "--vectors", damaged(t, matrix(t, "v.npy.gz", 5000))}, 1, "v.npy.gz, row 5000: not a readable .npy file: behind the last of 5000 rows: gzip: invalid checksum"},
+		"bad fvecs.gz":  {[]string{"--collection", "c", "--vectors", damaged(t, write(t, "v.fvecs.gz", fvecsOf([]float32{1, 2}, []float32{3, 4})))}, 1, "row 2, byte 24: gzip: invalid checksum"},
+		"other row":     {[]string{"--collection", "c", "--vectors", write(t, "v.fvecs", fvecsOf([]float32{1, 2}, []float32{3}, []float32{4, 5, 6}))}, 1, "row 1 at byte 12 has a length of 1"},
+		"bad json":      {[]string{"--collection", "c", "--jsonl", lines(`{"vector":[1]}` + "\n" + `{"vector":[1],}`)}, 1, "p.jsonl, line 2: byte 15: invalid"},
 		"not gzip":      {[]string{"--collection", "c", "--vectors", write(t, "x.npy", nil) + ".gz"}, 1, "no such file"},
 		"not json":      {[]string{"--collection", "c", "--jsonl", lines("{")}, 1, "p.jsonl, line 1"},
 		"not an object": {[]string{"--collection", "c", "--jsonl", lines("null")}, 1, "must be a JSON object"},

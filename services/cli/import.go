@@ -7,7 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -19,12 +20,15 @@ import (
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/boot"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
 )
 
 type importOptions struct {
 	collection, vectors, jsonl, idField, distance string
 	shards                                        uint32
 	batch, parallel, skip, limit                  int
+	resume                                        bool
 	conn                                          *connection
 }
 
@@ -35,25 +39,29 @@ func importCommand(w IO) *cobra.Command {
 		Short: "Load points from files into a collection",
 		Long: `Load points into a collection, which is made when it is not there. Files may be gzipped.
 
-Vectors come from a .npy matrix (--vectors), one row a point, or stand in the lines of --jsonl as "vector".
+Vectors come from a .npy or .fvecs matrix (--vectors), one row a point, or stand in the lines of --jsonl as "vector".
 --jsonl has one JSON object a line. Its member "id" (--id-field) is the point's id, a number or a UUID; without one the
-number of the line is. Of what is left, "payload" is the payload where it is there, and all of it otherwise.
+number of the row is, from 0 on. Of what is left, "payload" is the payload where it is there, and all of it otherwise.
 
 Every batch is acknowledged before it counts. Batches that fail because a peer is away are sent again, which is safe:
-storing a point twice is storing it once. A load that breaks off says from where to go on: --skip.`,
+storing a point twice is storing it once. So is running the same command again after a load broke off, in whatever way:
+it stores all points anew, or with --resume those whose ids the collection does not hold yet, which is faster. --resume
+asks the collection and needs no record of how far the load came; a point counts as stored whatever it holds.`,
 		Example: `  pando import --collection words --vectors base.f16.npy.gz --jsonl base.jsonl.gz
   pando import --collection docs --jsonl points.jsonl --distance Dot --shard-number 6
-  pando import --collection words --vectors base.f16.npy.gz --jsonl base.jsonl.gz --skip 40000`,
+  pando import --collection sift --vectors base.fvecs --distance Euclid
+  pando import --collection sift --vectors base.fvecs --distance Euclid --resume`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.collection, "collection", "", "collection to fill (needed)")
-	f.StringVar(&o.vectors, "vectors", "", "matrix of vectors, .npy or .npy.gz")
+	f.StringVar(&o.vectors, "vectors", "", "matrix of vectors: .npy or .fvecs, or one of them with .gz")
 	f.StringVar(&o.jsonl, "jsonl", "", "payloads or whole points, .jsonl or .jsonl.gz")
 	f.StringVar(&o.idField, "id-field", "id", "member of a line that is the id")
 	f.StringVar(&o.distance, "distance", "Cosine", "Cosine, Dot, Euclid or Manhattan, for a collection that is made")
 	f.Uint32Var(&o.shards, "shard-number", 0, "shards, for a collection that is made; 0: one per peer")
 	f.IntVar(&o.batch, "batch", 500, "points per request")
 	f.IntVar(&o.parallel, "parallel", 4, "requests at a time")
+	f.BoolVar(&o.resume, "resume", false, "leave out points whose ids are in the collection already")
 	f.IntVar(&o.skip, "skip", 0, "leave out so many points at the start")
 	f.IntVar(&o.limit, "limit", 0, "stop after so many points; 0: all")
 	o.conn = connectionFlags(c, w)
@@ -102,23 +110,23 @@ func (o *importOptions) run(ctx context.Context, progress io.Writer) error {
 	}
 	bar := newBar(progress, total)
 	points := qdrant.NewPointsClient(cc)
-	batches := make(chan numbered)
-	stored := &prefix{done: map[int]int{}}
+	batches := make(chan []*qdrant.PointStruct)
+	var stored, found atomic.Int64
 	start := time.Now()
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(batches)
-		n := 0
+		made := false
 		return o.read(src, func(batch []*qdrant.PointStruct) error {
-			if n == 0 {
+			if !made {
 				if err := o.ensure(ctx, qdrant.NewCollectionsClient(cc), dimension(batch[0])); err != nil {
 					return err
 				}
+				made = true
 			}
 			select {
-			case batches <- numbered{n, batch}:
-				n++
+			case batches <- batch:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -128,23 +136,63 @@ func (o *importOptions) run(ctx context.Context, progress io.Writer) error {
 	for range o.parallel {
 		g.Go(func() error {
 			for batch := range batches {
-				if err := o.store(ctx, points, batch.points); err != nil {
+				missing, err := o.missing(ctx, points, batch)
+				if err == nil && len(missing) > 0 {
+					err = o.store(ctx, points, missing)
+				}
+				if err != nil {
 					return err
 				}
-				stored.add(batch.number, len(batch.points))
-				bar.add(len(batch.points))
+				found.Add(int64(len(batch) - len(missing)))
+				stored.Add(int64(len(missing)))
+				bar.add(len(batch))
 			}
 			return nil
 		})
 	}
 	err = g.Wait()
 	bar.end()
-	took := time.Since(start)
-	fmt.Fprintf(progress, "%d points acknowledged in %s in %v (%.0f/s)\n", stored.all, o.collection, took.Round(time.Millisecond), float64(stored.all)/took.Seconds())
-	if at := o.skip + stored.points; err != nil && at > 0 {
-		return fmt.Errorf("%w\nall points before number %d are stored: --skip %d goes on there", err, at, at)
+	o.report(progress, stored.Load(), found.Load(), time.Since(start))
+	if err != nil && stored.Load()+found.Load() > 0 {
+		return fmt.Errorf("%w\nwhat was acknowledged is stored: the same command with --resume goes on", err)
 	}
 	return err
+}
+
+func (o *importOptions) report(w io.Writer, stored, found int64, took time.Duration) {
+	there := ""
+	if o.resume {
+		there = fmt.Sprintf("; %d were there", found)
+	}
+	fmt.Fprintf(w, "%d points acknowledged in %s in %v (%.0f/s)%s\n", stored, o.collection, took.Round(time.Millisecond), float64(stored)/took.Seconds(), there)
+}
+
+// missing gives the points of a batch that are to be stored: all, or with --resume those whose ids are not there.
+// Which of a broken load's batches arrived follows from no count: several were under way, each to several shards.
+func (o *importOptions) missing(ctx context.Context, c qdrant.PointsClient, batch []*qdrant.PointStruct) ([]*qdrant.PointStruct, error) {
+	if !o.resume {
+		return batch, nil
+	}
+	req := &qdrant.GetPoints{CollectionName: o.collection,
+		WithPayload: &qdrant.WithPayloadSelector{SelectorOptions: &qdrant.WithPayloadSelector_Enable{}},
+		WithVectors: &qdrant.WithVectorsSelector{SelectorOptions: &qdrant.WithVectorsSelector_Enable{}}}
+	for _, p := range batch {
+		req.Ids = append(req.Ids, p.GetId())
+	}
+	there := map[topology.PointID]bool{}
+	err := o.persist(ctx, func(ctx context.Context) error {
+		r, err := c.Get(ctx, req)
+		for _, p := range r.GetResult() {
+			if id, err := wire.PointID(p.GetId()); err == nil {
+				there[id] = true
+			}
+		}
+		return err
+	})
+	return slices.DeleteFunc(slices.Clone(batch), func(p *qdrant.PointStruct) bool {
+		id, err := wire.PointID(p.GetId()) // a UUID may be written in several ways
+		return err == nil && there[id]
+	}), err
 }
 
 // forward leaves out what is to be skipped, and tells how many points will come; -1: not known.
@@ -164,34 +212,6 @@ func (o *importOptions) forward(src *pointSource) (int, error) {
 		total = o.limit
 	}
 	return total, nil
-}
-
-// numbered is a batch and its place in the order of the source.
-type numbered struct {
-	number int
-	points []*qdrant.PointStruct
-}
-
-// prefix counts the points that are stored, and those of them before which none is missing: batches are acknowledged
-// in any order.
-type prefix struct {
-	mu     sync.Mutex
-	next   int         // number of the first batch that is not stored
-	points int         // in the batches before that
-	all    int         // in all that are stored
-	done   map[int]int // points of the batches from next on that are stored
-}
-
-func (p *prefix) add(number, points int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all += points
-	p.done[number] = points
-	for n, ok := p.done[p.next]; ok; n, ok = p.done[p.next] {
-		delete(p.done, p.next)
-		p.points += n
-		p.next++
-	}
 }
 
 // read cuts the source into batches.
@@ -243,13 +263,21 @@ func (o *importOptions) ensure(ctx context.Context, c qdrant.CollectionsClient, 
 	})
 }
 
-// store sends a batch until it is acknowledged, for as long as the timeout allows.
+// store sends a batch until it is acknowledged.
 func (o *importOptions) store(ctx context.Context, c qdrant.PointsClient, batch []*qdrant.PointStruct) error {
 	wait := true
+	return o.persist(ctx, func(ctx context.Context) error {
+		_, err := c.Upsert(ctx, &qdrant.UpsertPoints{CollectionName: o.collection, Wait: &wait, Points: batch})
+		return err
+	})
+}
+
+// persist sends a request again while peers are away, for as long as the timeout allows.
+func (o *importOptions) persist(ctx context.Context, send func(context.Context) error) error {
 	return o.conn.call(ctx, func(ctx context.Context) error {
 		pause := 100 * time.Millisecond
 		for {
-			_, err := c.Upsert(ctx, &qdrant.UpsertPoints{CollectionName: o.collection, Wait: &wait, Points: batch})
+			err := send(ctx)
 			if code := status.Code(err); code != codes.Unavailable && code != codes.Aborted {
 				return err
 			}

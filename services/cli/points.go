@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/internal/fvecs"
 	"github.com/pandodb/pando/services/internal/npy"
 	"github.com/pandodb/pando/services/internal/wire"
 )
@@ -22,11 +23,16 @@ import (
 // maxLine is the longest line of a .jsonl file: a vector of the largest size with room to spare.
 const maxLine = 8 << 20
 
+// matrixReader gives the rows of a file of vectors; io.EOF after the last.
+type matrixReader interface {
+	Next(dst []float32) ([]float32, error)
+}
+
 // pointSource joins the rows of a matrix and the lines of a .jsonl file into points.
 type pointSource struct {
 	total   int // -1: not known
 	idField string
-	vectors *npy.Reader
+	vectors matrixReader
 	lines   *bufio.Scanner
 	matrix  string // names of the files
 	jsonl   string
@@ -38,15 +44,10 @@ type pointSource struct {
 func openPoints(vectors, jsonl, idField string) (*pointSource, error) {
 	s := &pointSource{total: -1, idField: idField, matrix: vectors, jsonl: jsonl}
 	if vectors != "" {
-		r, err := s.open(vectors)
-		if err != nil {
+		if err := s.openMatrix(); err != nil {
+			s.close()
 			return nil, err
 		}
-		if s.vectors, err = npy.NewReader(r); err != nil {
-			s.close()
-			return nil, fmt.Errorf("%s: %w", vectors, err)
-		}
-		s.total = s.vectors.Rows
 	}
 	if jsonl != "" {
 		r, err := s.open(jsonl)
@@ -58,6 +59,41 @@ func openPoints(vectors, jsonl, idField string) (*pointSource, error) {
 		s.lines.Buffer(make([]byte, 1<<16), maxLine)
 	}
 	return s, nil
+}
+
+func (s *pointSource) openMatrix() error {
+	r, err := s.open(s.matrix)
+	if err != nil {
+		return err
+	}
+	if !strings.HasSuffix(strings.TrimSuffix(s.matrix, ".gz"), ".fvecs") {
+		n, err := npy.NewReader(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.matrix, err)
+		}
+		s.vectors, s.total = n, n.Rows
+		return nil
+	}
+	f, err := fvecs.NewReader(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.matrix, err)
+	}
+	s.vectors = f
+	plain, ok := r.(*os.File)
+	if !ok {
+		return nil // how long it is shows at its end
+	}
+	info, err := plain.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	if s.total, err = f.Rows(info.Size()); err != nil {
+		return fmt.Errorf("%s: %w", s.matrix, err)
+	}
+	return nil
 }
 
 func (s *pointSource) open(name string) (io.Reader, error) {
@@ -151,6 +187,9 @@ func (s *pointSource) fill(p *qdrant.PointStruct, line []byte) error {
 	}
 	if err == nil && len(bytes.TrimSpace(line[dec.InputOffset():])) > 0 {
 		err = errors.New("there is more than one JSON value")
+	}
+	if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
+		err = fmt.Errorf("byte %d: %w", bad.Offset, err)
 	}
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func pure() []string {
 	return []string{"internal/topology", "internal/book", "controlplane/internal/placement", "controlplane/internal/evidence",
 		"healthcheck/internal/verdict", "dataplane/internal/filter",
 		"dataplane/internal/kernel", "dataplane/internal/replica/core", "dataplane/internal/query", "dataplane/internal/op",
-		"dataplane/internal/point", "dataplane/internal/payload"}
+		"dataplane/internal/point", "dataplane/internal/payload", "dataplane/internal/shard/optimize"}
 }
 
 // mayImport gives the packages outside of the standard library and of the pure set that a pure package may use.

@@ -30,6 +30,7 @@ type Reader struct {
 	kind       string
 	row        []byte
 	next       int
+	body       int64 // offset of row 0
 }
 
 // NewReader reads the header.
@@ -47,7 +48,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if _, err := io.ReadFull(in, text); err != nil {
 		return nil, fmt.Errorf("%w: the header is cut off", ErrFormat)
 	}
-	n := &Reader{in: in}
+	n := &Reader{in: in, body: int64(len(head) + 2 + size)}
+	if head[6] > 1 {
+		n.body += 2
+	}
 	if err := n.parse(string(text)); err != nil {
 		return nil, err
 	}
@@ -77,15 +81,24 @@ func headerSize(in io.Reader, version byte) (int, error) {
 
 // parse reads a header such as {'descr': '<f2', 'fortran_order': False, 'shape': (150000, 100), }.
 func (n *Reader) parse(h string) error {
-	descr := regexp.MustCompile(`'descr':\s*'([<|])([fiu][1248])'`).FindStringSubmatch(h)
+	descr := regexp.MustCompile(`'descr':\s*'([^']*)'`).FindStringSubmatch(h)
 	shape := regexp.MustCompile(`'shape':\s*\(([0-9, ]*)\)`).FindStringSubmatch(h)
-	if descr == nil || shape == nil || !strings.Contains(h, "'fortran_order': False") {
-		return fmt.Errorf("%w: header %q", ErrFormat, h)
+	switch {
+	case descr == nil:
+		return fmt.Errorf("%w: 'descr' is missing in header %.200q", ErrFormat, h)
+	case !strings.Contains(h, "'fortran_order': False"):
+		return fmt.Errorf("%w: 'fortran_order' must be False (rows one after the other) in header %.200q", ErrFormat, h)
+	case shape == nil:
+		return fmt.Errorf("%w: 'shape' must be (rows,) or (rows, columns) in header %.200q", ErrFormat, h)
 	}
-	n.kind = descr[2]
+	kind := regexp.MustCompile(`^[<|]([fiu][1248])$`).FindStringSubmatch(descr[1])
+	if kind == nil {
+		kind = []string{"", ""}
+	}
+	n.kind = kind[1]
 	width, ok := map[string]int{"f2": 2, "f4": 4, "f8": 8, "i1": 1, "u1": 1, "i4": 4, "i8": 8}[n.kind]
 	if !ok {
-		return fmt.Errorf("%w: values of type %s", ErrFormat, n.kind)
+		return fmt.Errorf("%w: 'descr' is %.20q, and must be <f2, <f4, <f8, |i1, |u1, <i4 or <i8", ErrFormat, descr[1])
 	}
 	dims := []int{}
 	for d := range strings.SplitSeq(shape[1], ",") {
@@ -94,7 +107,7 @@ func (n *Reader) parse(h string) error {
 		}
 		v, err := strconv.Atoi(d)
 		if err != nil {
-			return fmt.Errorf("%w: shape (%s)", ErrFormat, shape[1])
+			return fmt.Errorf("%w: 'shape' is (%.50s)", ErrFormat, shape[1])
 		}
 		dims = append(dims, v)
 	}
@@ -104,10 +117,10 @@ func (n *Reader) parse(h string) error {
 	case 2:
 		n.Rows, n.Cols = dims[0], dims[1]
 	default:
-		return fmt.Errorf("%w: %d dimensions", ErrFormat, len(dims))
+		return fmt.Errorf("%w: 'shape' has %d dimensions, and must have 1 or 2", ErrFormat, len(dims))
 	}
 	if n.Cols > maxRow/width {
-		return fmt.Errorf("%w: rows of %d values", ErrFormat, n.Cols)
+		return fmt.Errorf("%w: 'shape' has rows of %d values; %d are the limit", ErrFormat, n.Cols, maxRow/width)
 	}
 	n.row = make([]byte, n.Cols*width)
 	return nil
@@ -129,10 +142,13 @@ func (n *Reader) NextInts(dst []int64) ([]int64, error) {
 
 func (n *Reader) each(take func(float64)) error {
 	if n.next == n.Rows {
-		return io.EOF
+		return n.end()
 	}
-	if _, err := io.ReadFull(n.in, n.row); err != nil {
-		return fmt.Errorf("%w: row %d of %d: %w", ErrFormat, n.next, n.Rows, io.ErrUnexpectedEOF)
+	if got, err := io.ReadFull(n.in, n.row); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("%w: row %d of %d, byte %d: %w", ErrFormat, n.next, n.Rows, n.body+int64(n.next)*int64(len(n.row))+int64(got), err)
 	}
 	n.next++
 	b := n.row
@@ -162,6 +178,18 @@ func (n *Reader) each(take func(float64)) error {
 		}
 	}
 	return nil
+}
+
+// end looks behind the last row: only there a compressed file tells that it is damaged.
+func (n *Reader) end() error {
+	switch _, err := n.in.ReadByte(); err {
+	case io.EOF:
+		return io.EOF
+	case nil:
+		return fmt.Errorf("%w: there is more at byte %d, behind the last of %d rows", ErrFormat, n.body+int64(n.Rows)*int64(len(n.row)), n.Rows)
+	default:
+		return fmt.Errorf("%w: behind the last of %d rows: %w", ErrFormat, n.Rows, err)
+	}
 }
 
 // half decodes IEEE binary16, subnormals included.

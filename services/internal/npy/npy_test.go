@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func file(version byte, header string, body ...byte) []byte {
@@ -85,22 +88,27 @@ func TestHalf(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	for name, b := range map[string][]byte{
-		"empty":       nil,
-		"other file":  []byte("PK\x03\x04 something else"),
-		"version":     file(9, header("<f4", "(1, 1)")),
-		"big endian":  file(1, header(">f4", "(1, 1)")),
-		"fortran":     file(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1), }"),
-		"complex":     file(1, header("<c8", "(1, 1)")),
-		"width":       file(1, header("<f1", "(1, 1)")),
-		"three dims":  file(1, header("<f4", "(1, 1, 1)")),
-		"no dims":     file(1, header("<f4", "()")),
-		"huge row":    file(1, header("<f4", "(1, 99999999999)")),
-		"huge number": file(1, header("<f4", "(1, 99999999999999999999999999)")),
-		"cut header":  file(1, header("<f4", "(1, 1)"))[:30],
+	for name, tc := range map[string]struct {
+		b    []byte
+		says string
+	}{
+		"empty":       {nil, "magic"},
+		"other file":  {[]byte("PK\x03\x04 something else"), "magic"},
+		"version":     {file(9, header("<f4", "(1, 1)")), "version 9"},
+		"big endian":  {file(1, header(">f4", "(1, 1)")), `'descr' is ">f4"`},
+		"no type":     {file(1, "{'fortran_order': False, 'shape': (1, 1), }"), "'descr' is missing"},
+		"fortran":     {file(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1), }"), "'fortran_order' must be False"},
+		"complex":     {file(1, header("<c8", "(1, 1)")), `'descr' is "<c8"`},
+		"width":       {file(1, header("<f1", "(1, 1)")), `'descr' is "<f1"`},
+		"three dims":  {file(1, header("<f4", "(1, 1, 1)")), "'shape' has 3 dimensions"},
+		"no dims":     {file(1, header("<f4", "()")), "'shape' has 0 dimensions"},
+		"no shape":    {file(1, header("<f4", "None")), "'shape' must be"},
+		"huge row":    {file(1, header("<f4", "(1, 99999999999)")), "'shape' has rows of 99999999999 values"},
+		"huge number": {file(1, header("<f4", "(1, 99999999999999999999999999)")), "'shape' is (1, 9"},
+		"cut header":  {file(1, header("<f4", "(1, 1)"))[:30], "cut off"},
 	} {
-		if _, err := NewReader(bytes.NewReader(b)); !errors.Is(err, ErrFormat) {
-			t.Errorf("%s: %v", name, err)
+		if _, err := NewReader(bytes.NewReader(tc.b)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %q", name, err, tc.says)
 		}
 	}
 	r, err := NewReader(bytes.NewReader(file(1, header("<f4", "(2, 1)"), 0, 0, 0, 0, 1)))
@@ -110,8 +118,30 @@ func TestRefused(t *testing.T) {
 	if _, err := r.Next(nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Next(nil); !errors.Is(err, ErrFormat) || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("cut off in the second row: %v", err)
+	end := fmt.Sprintf("row 1 of 2, byte %d", 10+len(header("<f4", "(2, 1)"))+5)
+	if _, err := r.Next(nil); !errors.Is(err, ErrFormat) || !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), end) {
+		t.Errorf("cut off in the second row: %v, want %s", err, end)
+	}
+}
+
+// TestEnd: what is behind the last row is looked at, for a compressed file is known to be whole only there.
+func TestEnd(t *testing.T) {
+	broken := errors.New("checksum")
+	head := header("<f4", "(1, 1)")
+	for says, rest := range map[string]io.Reader{
+		fmt.Sprintf("more at byte %d, behind the last of 1 rows", 10+len(head)+4): strings.NewReader("x"),
+		"behind the last of 1 rows: checksum":                                     iotest.ErrReader(broken),
+	} {
+		r, err := NewReader(io.MultiReader(bytes.NewReader(file(1, head, 0, 0, 0, 0)), rest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Next(nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Next(nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
 	}
 }
 

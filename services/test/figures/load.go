@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,36 +17,10 @@ import (
 	"github.com/pandodb/pando/services/test/child"
 	"github.com/pandodb/pando/services/test/fleet"
 	"github.com/pandodb/pando/services/test/percentile"
+	"github.com/pandodb/pando/services/test/usage"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 )
-
-// usage is what a process has used, as /proc tells.
-type usage struct {
-	rss, cpu float64 // MB, seconds
-}
-
-// ticks is the unit of time in /proc/<pid>/stat: USER_HZ, 100 on every Linux that Go runs on.
-const ticks = 100
-
-func usageOf(pid int) (usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return usage{}, err
-	}
-	_, after, _ := strings.Cut(string(stat), ") ") // the name may hold anything
-	f := strings.Fields(after)
-	if len(f) < 22 {
-		return usage{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
-	}
-	var n [3]float64
-	for i, at := range []int{11, 12, 21} { // utime, stime, rss: fields 14, 15, 24 of proc(5)
-		if n[i], err = strconv.ParseFloat(f[at], 64); err != nil {
-			return usage{}, err
-		}
-	}
-	return usage{rss: n[2] * float64(os.Getpagesize()) / 1e6, cpu: (n[0] + n[1]) / ticks}, nil
-}
 
 // idle looks at processes that nobody asks anything.
 func idle(ctx context.Context, what string, d time.Duration, pids ...int) error {
@@ -64,13 +36,13 @@ func idle(ctx context.Context, what string, d time.Duration, pids ...int) error 
 		return err
 	}
 	var each []string
-	var sum usage
+	var sum usage.Usage
 	for i, u := range after {
-		u.cpu = 100 * (u.cpu - before[i].cpu) / d.Seconds()
-		sum.rss, sum.cpu = sum.rss+u.rss, sum.cpu+u.cpu
-		each = append(each, fmt.Sprintf("%.0f MB and %.2f %%", u.rss, u.cpu))
+		u.CPU = 100 * (u.CPU - before[i].CPU) / d.Seconds()
+		sum.RSS, sum.CPU = sum.RSS+u.RSS, sum.CPU+u.CPU
+		each = append(each, fmt.Sprintf("%.0f MB and %.2f %%", u.RSS, u.CPU))
 	}
-	line := fmt.Sprintf("%s: %.0f MB resident, %.2f %% of a core over %v", what, sum.rss, sum.cpu, d)
+	line := fmt.Sprintf("%s: %.0f MB resident, %.2f %% of a core over %v", what, sum.RSS, sum.CPU, d)
 	if len(pids) > 1 {
 		line += " in sum; each " + strings.Join(each, ", ")
 	}
@@ -78,11 +50,11 @@ func idle(ctx context.Context, what string, d time.Duration, pids ...int) error 
 	return nil
 }
 
-func usageOfAll(pids []int) ([]usage, error) {
-	out := make([]usage, len(pids))
+func usageOfAll(pids []int) ([]usage.Usage, error) {
+	out := make([]usage.Usage, len(pids))
 	for i, pid := range pids {
 		var err error
-		if out[i], err = usageOf(pid); err != nil {
+		if out[i], err = usage.Of(pid); err != nil {
 			return nil, err
 		}
 	}

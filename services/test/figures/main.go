@@ -4,22 +4,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pandodb/pando/services/test/child"
+	"github.com/pandodb/pando/services/test/gobench"
 )
 
 // limit bounds the whole run.
@@ -169,16 +167,12 @@ func benches(ctx context.Context) error {
 		{"REST", "./dataplane/internal/rest", "^BenchmarkOverhead$"},
 		{"search", "./dataplane/internal/index/flat", "^BenchmarkScanOfStream$"},
 	} {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", b.match, "-benchtime", "1s", b.pkg)
-		cmd.Dir = "services"
-		out, err := cmd.CombinedOutput()
+		lines, err := gobench.Lines(ctx, "services", b.pkg, b.match)
 		if err != nil {
-			return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
+			return err
 		}
-		for line := range bytes.Lines(out) {
-			if name, rest, ok := strings.Cut(strings.TrimSpace(string(line)), "\t"); ok && strings.HasPrefix(name, "Benchmark") {
-				say(b.what, "%s %s", strings.TrimSpace(name), strings.Join(strings.Fields(rest), " "))
-			}
+		for _, l := range lines {
+			say(b.what, "%s", l)
 		}
 	}
 	return nil

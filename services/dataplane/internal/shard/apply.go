@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -27,7 +28,7 @@ type staged struct {
 	gone   bool         // forgotten in this step
 	// Where it was before: in the tail, among the dead, or in row of from.
 	inTail, inDead bool
-	from           *sealed
+	from           *sealed.Part
 	row            uint32
 }
 
@@ -49,7 +50,7 @@ func (s *Shard) Apply(entries []op.Entry) error {
 		if e.Seq <= a.meta.Seq {
 			continue
 		}
-		if err := s.store.err(); err != nil {
+		if err := s.store.Err(); err != nil {
 			return err
 		}
 		err := s.stage(e)
@@ -75,7 +76,7 @@ func (s *Shard) giveUp(err error) error {
 	clear(a.staged)
 	a.order, a.batch, a.change = a.order[:0], nil, nil
 	s.state.RLock()
-	a.meta = s.state.config
+	a.meta = s.state.Meta
 	s.state.RUnlock()
 	return err
 }
@@ -103,23 +104,23 @@ func (s *Shard) stage(e *op.Entry) error {
 		a.batch = s.store.NewBatch()
 	}
 	if e.ID.Request != [16]byte{} {
-		a.key, a.val = dedupKey(a.key, e.ID), dedupValue(a.val, e.Seq, e.HLC)
+		a.key, a.val = store.DedupKey(a.key, e.ID), store.DedupValue(a.val, e.Seq, e.HLC)
 		if err := a.batch.Set(a.key, a.val, nil); err != nil {
 			return err
 		}
-		a.key = ageKey(a.key, e.HLC, e.ID)
+		a.key = store.AgeKey(a.key, e.HLC, e.ID)
 		if err := a.batch.Set(a.key, nil, nil); err != nil {
 			return err
 		}
 	}
 	switch o.Kind {
 	case op.Config:
-		a.meta.revision, a.meta.settings = o.Revision, slices.Clone(o.Settings)
+		a.meta.Revision, a.meta.Settings = o.Revision, slices.Clone(o.Settings)
 		err = s.stageConfig()
 	case op.Floor:
 		err = s.stageFloor(o.Floor)
 	case op.Mark:
-		a.meta.Mark = point.Mark{Seq: e.Seq, Digest: a.meta.digest}
+		a.meta.Mark = point.Mark{Seq: e.Seq, Digest: a.meta.Digest}
 	case op.Seal:
 		err = s.stageSeal(e.Seq)
 	case op.Merge:
@@ -158,7 +159,7 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 // are stored and not shown.
 func (s *Shard) fits(c point.Change) error {
 	for _, v := range c.Vectors {
-		if f := s.state.tail.Field(v.Name); f != nil {
+		if f := s.state.Tail.Field(v.Name); f != nil {
 			if err := f.Fits(v); err != nil {
 				return err
 			}
@@ -176,15 +177,15 @@ func (s *Shard) load1(id topology.PointID) (*staged, error) {
 	}
 	p := &staged{Point: point.Point{ID: id}}
 	var err error
-	if _, p.inTail = s.state.tail.Find(id); p.inTail {
-		a.key = tailKey(a.key, a.manifest.active, id)
+	if _, p.inTail = s.state.Tail.Find(id); p.inTail {
+		a.key = store.TailKey(a.key, a.manifest.Active, id)
 		err = s.loadKey(p)
 	} else if buried, ok := a.dead[id]; ok {
 		if p.inDead = true; !buried {
-			a.key = idKey(a.key, deadSpace, id)
+			a.key = store.IDKey(a.key, store.DeadSpace, id)
 			err = s.loadKey(p)
 		}
-	} else if p.from, p.row = s.state.sealed.find(id); p.from != nil {
+	} else if p.from, p.row = s.state.Sealed.Find(id); p.from != nil {
 		err = s.loadSealed(p)
 	}
 	if err != nil {
@@ -199,23 +200,23 @@ func (s *Shard) load1(id topology.PointID) (*staged, error) {
 func (s *Shard) loadKey(p *staged) error {
 	v, closer, err := s.store.Get(s.apply.key)
 	if err != nil {
-		return s.store.classify(err)
+		return s.store.Classify(err)
 	}
 	// Kept until the step ends, longer than the store lends it.
 	v = slices.Clone(v)
 	if err := closer.Close(); err != nil {
-		return s.store.classify(err)
+		return s.store.Classify(err)
 	}
 	return s.loaded(p, v)
 }
 
 func (s *Shard) loadSealed(p *staged) error {
-	if p.from.seg == nil {
-		s.apply.key = tailKey(s.apply.key, p.from.gen, p.ID)
+	if gen, waits := p.from.Generation(); waits {
+		s.apply.key = store.TailKey(s.apply.key, gen, p.ID)
 		return s.loadKey(p)
 	}
-	if err := p.from.seg.Point(p.row, &p.Point); err != nil {
-		return segmentError(err)
+	if err := p.from.Stored(p.row, &p.Point); err != nil {
+		return err
 	}
 	s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
 	p.stored = true
@@ -226,7 +227,7 @@ func (s *Shard) loadSealed(p *staged) error {
 func (s *Shard) loaded(p *staged, v []byte) (err error) {
 	id := p.ID
 	if p.Point, err = point.Decode(id, v); err != nil {
-		return storedError(err)
+		return store.Damaged(err)
 	}
 	p.stored = true
 	p.old, s.apply.hash = point.DigestOf(id, v, s.apply.hash)
@@ -246,26 +247,19 @@ func (s *Shard) commit() error {
 			}
 		}
 	}
-	a.val = a.meta.append(a.val)
-	if err := a.batch.Set(metaKey(), a.val, nil); err != nil {
+	a.val = a.meta.AppendBinary(a.val)
+	if err := a.batch.Set(store.MetaKey(), a.val, nil); err != nil {
 		return err
 	}
 	if a.change != nil {
-		if err := a.batch.Set(partsKey(), a.change.manifest.append(nil), nil); err != nil {
+		if err := a.batch.Set(store.ManifestKey(), a.change.manifest.AppendBinary(nil), nil); err != nil {
 			return err
 		}
 	}
-	if err := s.store.room(a.batch.Len()); err != nil {
+	if err := s.store.Commit(a.batch); err != nil {
 		return err
 	}
-	if err := s.store.Apply(a.batch, pebble.NoSync); err != nil {
-		return s.store.fail(err)
-	}
-	err := a.batch.Close()
 	a.batch = nil
-	if err != nil {
-		return s.store.fail(err)
-	}
 	return s.show()
 }
 
@@ -273,9 +267,9 @@ func (s *Shard) commit() error {
 func (s *Shard) put(p *staged) error {
 	a := &s.apply
 	if p.stored {
-		a.meta.digest = a.meta.digest.Sub(p.old)
+		a.meta.Digest = a.meta.Digest.Sub(p.old)
 	}
-	a.key = idKey(a.key, openSpace, p.ID)
+	a.key = store.IDKey(a.key, store.OpenSpace, p.ID)
 	var err error
 	switch {
 	case p.gone, p.Settled():
@@ -294,8 +288,8 @@ func (s *Shard) put(p *staged) error {
 	a.val = p.AppendBinary(a.val[:0])
 	var d point.Digest
 	d, a.hash = point.DigestOf(p.ID, a.val, a.hash)
-	a.meta.digest = a.meta.digest.Add(d)
-	stays, leaves := tailKey(a.key, a.manifest.active, p.ID), idKey(nil, deadSpace, p.ID)
+	a.meta.Digest = a.meta.Digest.Add(d)
+	stays, leaves := store.TailKey(a.key, a.manifest.Active, p.ID), store.IDKey(nil, store.DeadSpace, p.ID)
 	left := p.inDead
 	if !p.Alive {
 		stays, leaves, left = leaves, stays, p.inTail
@@ -309,8 +303,8 @@ func (s *Shard) put(p *staged) error {
 // bury forgets a point. What sealed parts have of it must not come up again.
 func (s *Shard) bury(p *staged) error {
 	a := &s.apply
-	a.key = idKey(a.key, deadSpace, p.ID)
-	if s.state.sealed.contain(p.ID) {
+	a.key = store.IDKey(a.key, store.DeadSpace, p.ID)
+	if s.state.Sealed.Contains(p.ID) {
 		return a.batch.Set(a.key, nil, nil)
 	}
 	return a.batch.Delete(a.key, nil)
@@ -330,23 +324,23 @@ func (s *Shard) show() error {
 		}
 		switch {
 		case p.gone:
-			if delete(a.dead, p.ID); st.sealed.contain(p.ID) {
+			if delete(a.dead, p.ID); st.Sealed.Contains(p.ID) {
 				a.dead[p.ID] = true
 			}
 		case p.Alive:
 			delete(a.dead, p.ID)
-			if err := st.tail.Show(&p.Point); err != nil {
-				return s.store.fail(err)
+			if err := st.Tail.Show(&p.Point); err != nil {
+				return s.store.Fail(err)
 			}
 		default:
-			st.tail.Hide(p.ID)
+			st.Tail.Hide(p.ID)
 			a.dead[p.ID] = false
 		}
-		st.points += p.shown() - p.wasShown()
+		st.Points += p.shown() - p.wasShown()
 	}
 	err := a.change.perform(s)
 	a.change = nil
-	st.publish(&a.meta)
+	st.Meta = a.meta
 	clear(a.staged)
 	clear(a.order)
 	a.order = a.order[:0]
@@ -367,7 +361,7 @@ func (p *staged) wasShown() int { return count(p.inTail || p.from != nil) }
 // stageFloor folds away what is below floor (D2): stamps, tombstones, dedup.
 func (s *Shard) stageFloor(floor op.HLC) error {
 	a := &s.apply
-	err := s.store.scan([]byte{openSpace}, []byte{openSpace + 1}, func(key, _ []byte) error {
+	err := s.store.Scan([]byte{store.OpenSpace}, []byte{store.OpenSpace + 1}, func(key, _ []byte) error {
 		id, err := topology.DecodePointID(key[1:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -383,22 +377,22 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 		return err
 	}
 	late := floor + op.MakeHLC(coordinatorHead, 0)
-	return s.store.scan([]byte{ageSpace}, []byte{ageSpace + 1}, func(key, _ []byte) error {
-		h, id, err := decodeAgeKey(key)
+	return s.store.Scan([]byte{store.AgeSpace}, []byte{store.AgeSpace + 1}, func(key, _ []byte) error {
+		h, id, err := store.DecodeAgeKey(key)
 		if err != nil {
 			return err
 		}
 		if h >= late {
-			return errEnough
+			return store.ErrEnough
 		}
 		if h >= floor && id.Index&op.ClientIndexBit != 0 {
 			return nil
 		}
-		a.key = dedupKey(a.key, id)
+		a.key = store.DedupKey(a.key, id)
 		if !id.IsLast() {
 			// The parts of an operation that lost its last one come again with
 			// later stamps: what counts is the stamp in the entry.
-			_, at, _, err := s.store.seen(a.key)
+			_, at, _, err := s.store.Seen(a.key)
 			if err != nil || at > h {
 				return errors.Join(err, a.batch.Delete(key, nil))
 			}
@@ -406,6 +400,3 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 		return errors.Join(a.batch.Delete(key, nil), a.batch.Delete(a.key, nil))
 	})
 }
-
-// errEnough ends a scan early.
-var errEnough = errors.New("enough")

@@ -17,7 +17,9 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
@@ -121,7 +123,7 @@ func TestExportOfDamage(t *testing.T) {
 		for range 20 {
 			disk := mem.StrictClone()
 			o := options(disk)
-			o.Cache = NewCache(0, 8) // nothing is read from memory
+			o.Cache = store.NewCache(0, 8) // nothing is read from memory
 			s, err := Open(o)
 			ok(t, err)
 			want, body := export(t, s)
@@ -190,7 +192,7 @@ func TestImportInBoundedMemory(t *testing.T) {
 	i, err := NewImport(o, head)
 	ok(t, err)
 	w := record.NewWriter(head)
-	buf := w.Record(nil, record.Manifest, nil, (&manifest{}).append(nil))
+	buf := w.Record(nil, record.Manifest, nil, (&manifest.Manifest{}).AppendBinary(nil))
 	_, err = i.Write(buf)
 	ok(t, err)
 	for n := range points {

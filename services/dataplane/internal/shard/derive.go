@@ -3,168 +3,119 @@ package shard
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
-	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// indexRows is from how many rows on an index on a payload field is kept in a file
-// instead of being made at every start.
-const indexRows = 1 << 14
-
-// lacks are the artefacts that p should have and does not.
-func (p *sealed) lacks(s query.Settings) (out []vector.Want) {
-	if p.seg == nil {
-		return nil
-	}
-	for _, f := range p.Fields() {
-		x := f.Vectors.(*vector.Sealed)
-		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
-			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number))...)
-		}
-	}
-	for _, spec := range s.Fields {
-		if p.Rows() >= indexRows {
-			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Make: func(context.Context) (func(io.Writer) error, error) {
-				made, err := p.index([]query.FieldIndex{spec})
-				return func(w io.Writer) error {
-					_, err := w.Write(made[0])
-					return err
-				}, err
-			}})
-		}
-	}
-	return slices.DeleteFunc(out, func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
-}
 
 // derive makes the first artefact that is wanted and not there, those of the largest
 // parts first; false: there is none.
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
 	p, w := s.lacking(settings)
 	if p == nil {
-		return false, nil
+		return s.strip(settings)
 	}
 	release, err := s.admit(ctx)
 	if err == nil {
 		err = s.deriveOne(ctx, p, w, settings)
 		release()
 	}
-	return err == nil, errors.Join(err, p.release())
+	return err == nil, errors.Join(err, p.Release())
 }
 
-func (s *Shard) deriveOne(ctx context.Context, p *sealed, w vector.Want, settings query.Settings) error {
+func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, settings query.Settings) error {
 	write, err := w.Make(ctx)
 	if err != nil {
 		return err
 	}
 	s.work.writing.Lock()
 	defer s.work.writing.Unlock()
-	a, err := s.derived(w, write, settings)
+	a, err := s.segments.Derive(w, write, settings)
 	if err != nil {
 		return err
 	}
 	return s.adorn(p.Number, a, settings)
 }
 
-// derived writes and opens an artefact.
-func (s *Shard) derived(w vector.Want, write func(io.Writer) error, settings query.Settings) (attached, error) {
-	f, err := segment.WriteArtefact(s.opts.FS, s.segments(), w.Kind, w.Name, write)
-	if err != nil {
-		return attached{}, segmentError(err)
-	}
-	return s.attach(artefact{f, w.Of}, settings)
-}
-
-// complete gives p what it cannot be searched without.
-func (s *Shard) complete(ctx context.Context, p *sealed, settings query.Settings) (*sealed, error) {
-	for _, f := range p.Fields() {
-		w, ok := f.Vectors.(*vector.Sealed).Basic()
-		if !ok {
-			continue
-		}
-		write, err := w.Make(ctx)
-		if err != nil {
-			return p, err
-		}
-		a, err := s.derived(w, write, settings)
-		if err != nil {
-			return p, err
-		}
-		next, err := p.adorned(a, settings)
-		if err != nil {
-			return p, errors.Join(err, a.file.Close())
-		}
-		p = next
-	}
-	return p, nil
-}
-
 // lacking is the part that lacks something, held for the caller, and what.
-func (s *Shard) lacking(settings query.Settings) (*sealed, vector.Want) {
+func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	soon := due(settings.Optimizers, s.weights(), false)
-	var largest *sealed
+	soon := optimize.Merge(settings.Optimizers, s.weights(), wanted(), false)
+	var largest *sealed.Part
 	var what vector.Want
-	for _, p := range s.state.sealed.list {
+	for _, p := range s.state.Sealed.List {
 		if slices.Contains(soon, p.Number) {
 			continue // it is about to be merged
 		}
-		if l := p.lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
+		if l := p.Lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
 		}
 	}
 	if largest != nil {
-		largest.hold()
+		largest.Hold()
 	}
 	return largest, what
 }
 
 // adorn gives a part an artefact, if the part is still there.
-func (s *Shard) adorn(number topology.Seq, f attached, settings query.Settings) error {
+func (s *Shard) adorn(number topology.Seq, f sealed.Artefact, settings query.Settings) error {
 	a := &s.apply
 	a.Lock()
 	defer a.Unlock()
-	i := slices.IndexFunc(s.state.sealed.list, func(x *sealed) bool { return x.Number == number })
+	i := slices.IndexFunc(s.state.Sealed.List, func(x *sealed.Part) bool { return x.Number == number })
 	if a.closed || i < 0 {
-		return f.file.Close()
+		return f.Close()
 	}
-	if err := s.store.err(); err != nil {
-		return errors.Join(err, f.file.Close())
+	if err := s.store.Err(); err != nil {
+		return errors.Join(err, f.Close())
 	}
-	old := s.state.sealed.list[i]
-	old.hold()
-	next, err := old.adorned(f, a.settings)
+	old := s.state.Sealed.List[i]
+	old.Hold()
+	next, err := old.Adorned(f, a.settings)
 	if err != nil {
-		return errors.Join(err, f.file.Close(), old.release())
+		return errors.Join(err, f.Close(), old.Release())
 	}
 	c := s.begin()
-	c.sealed = slices.Clone(s.state.sealed.list)
+	c.sealed = slices.Clone(s.state.Sealed.List)
 	c.sealed[i] = next
-	c.manifest.derived(number, next.origin().artefacts)
+	c.manifest.Derive(number, next.Origin().Artefacts)
 	a.batch, a.change = s.store.NewBatch(), c
 	if err := s.commit(); err != nil {
-		return errors.Join(s.giveUp(err), next.release())
+		return errors.Join(s.giveUp(err), next.Release())
 	}
-	return next.release()
+	return next.Release()
 }
 
-// derived notes the artefacts of a segment, wherever it stands.
-func (m *manifest) derived(number topology.Seq, artefacts []artefact) {
-	for i := range m.parts {
-		e := &m.parts[i]
-		if e.number == number && len(e.sources) == 0 {
-			e.origin.artefacts = artefacts
-		}
-		e.sources = slices.Clone(e.sources)
-		for j := range e.sources {
-			if e.sources[j].number == number {
-				e.sources[j].artefacts = artefacts
-			}
-		}
+// strip takes the first artefact off that is not wanted any more; false: there is none.
+func (s *Shard) strip(settings query.Settings) (bool, error) {
+	a := &s.apply
+	a.Lock()
+	defer a.Unlock()
+	if a.closed || s.store.Err() != nil {
+		return false, s.store.Err()
 	}
+	for i, p := range s.state.Sealed.List {
+		next, err := p.Stripped(settings)
+		if err != nil {
+			return false, err
+		}
+		if next == nil {
+			continue
+		}
+		c := s.begin()
+		c.sealed = slices.Clone(s.state.Sealed.List)
+		c.sealed[i] = next
+		c.manifest.Derive(p.Number, next.Origin().Artefacts)
+		a.batch, a.change = s.store.NewBatch(), c
+		if err := s.commit(); err != nil {
+			return false, s.giveUp(err)
+		}
+		return true, nil
+	}
+	return false, nil
 }

@@ -3,13 +3,12 @@ package shard
 import (
 	"errors"
 	"io"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
 
@@ -47,19 +46,6 @@ type Export struct {
 	}
 }
 
-// filesOf lists the files that m names, each once, in an order that depends on m
-// alone.
-func filesOf(m *manifest) (fs []segment.File) {
-	seen := map[string]bool{}
-	m.files(func(f segment.File) {
-		if !seen[f.FileName()] {
-			seen[f.FileName()] = true
-			fs = append(fs, f)
-		}
-	})
-	return fs
-}
-
 // Export pins the applied state. It must be closed; Shard.Close does so, too. It
 // may be called beside everything. Errors: ErrClosed, ErrFailed.
 func (s *Shard) Export() (*Export, error) {
@@ -69,25 +55,25 @@ func (s *Shard) Export() (*Export, error) {
 	if a.closed {
 		return nil, ErrClosed
 	}
-	e := &Export{shard: s, head: record.Head{Term: a.meta.Term, Seq: a.meta.Seq, HLC: a.meta.HLC, Floor: a.meta.Floor, Digest: a.meta.digest,
-		Revision: a.meta.revision, Settings: a.meta.settings}}
+	e := &Export{shard: s, head: record.Head{Term: a.meta.Term, Seq: a.meta.Seq, HLC: a.meta.HLC, Floor: a.meta.Floor, Digest: a.meta.Digest,
+		Revision: a.meta.Revision, Settings: a.meta.Settings}}
 	x := &e.mu
-	for _, f := range filesOf(&a.manifest) {
-		open, err := s.opts.FS.Open(filepath.Join(s.segments(), f.FileName()))
+	for _, f := range a.manifest.Files() {
+		open, err := s.opts.FS.Open(s.segments.Path(f))
 		if err != nil {
-			return nil, errors.Join(s.store.classify(err), e.closeFiles())
+			return nil, errors.Join(s.store.Classify(err), e.closeFiles())
 		}
 		x.files, x.sizes = append(x.files, open), append(x.sizes, f.Size)
 		e.head.Bytes += uint64(f.Size)
 	}
-	e.head.Points = uint64(len(a.dead) + s.state.points)
-	e.head.Bytes += uint64(s.state.tail.Bytes() + recordBytes*len(a.dead))
-	for _, p := range s.state.sealed.list {
-		if p.seg == nil {
+	e.head.Points = uint64(len(a.dead) + s.state.Points)
+	e.head.Bytes += uint64(s.state.Tail.Bytes() + recordBytes*len(a.dead))
+	for _, p := range s.state.Sealed.List {
+		if _, waits := p.Generation(); waits {
 			e.head.Bytes += uint64(p.Rows() * recordBytes)
 		}
 	}
-	x.manifest = a.manifest.append(nil)
+	x.manifest = a.manifest.AppendBinary(nil)
 	x.snap = s.store.NewSnapshot()
 	x.out = record.NewWriter(e.head.AppendBinary(nil))
 	x.kind = record.Manifest
@@ -130,13 +116,13 @@ func (e *Export) fill() error {
 	case record.File:
 		return e.fillFile()
 	case record.Tail:
-		return e.fillSpace(tailSpace, record.Dead)
+		return e.fillSpace(store.TailSpace, record.Dead)
 	case record.Dead:
-		return e.fillSpace(deadSpace, record.Open)
+		return e.fillSpace(store.DeadSpace, record.Open)
 	case record.Open:
-		return e.fillSpace(openSpace, record.Dedup)
+		return e.fillSpace(store.OpenSpace, record.Dedup)
 	case record.Dedup:
-		return e.fillSpace(dedupSpace, 0)
+		return e.fillSpace(store.DedupSpace, 0)
 	default:
 		if x.out == nil {
 			return io.EOF
@@ -155,7 +141,7 @@ func (e *Export) fillFile() error {
 	}
 	piece := make([]byte, min(pieceBytes, x.sizes[x.file]-x.at))
 	if n, err := x.files[x.file].ReadAt(piece, x.at); n < len(piece) {
-		return e.shard.store.classify(err)
+		return e.shard.store.Classify(err)
 	}
 	x.buf = x.out.Record(x.buf, record.File, record.FileKey(nil, uint32(x.file), x.at), piece)
 	if x.at += int64(len(piece)); x.at == x.sizes[x.file] {
@@ -172,9 +158,9 @@ func (e *Export) fillSpace(space byte, then record.Kind) error {
 	if x.next == nil {
 		x.next = []byte{space}
 	}
-	err := scan(e.shard.store, x.snap, slices.Clone(x.next), []byte{space + 1}, func(key, v []byte) error {
+	err := e.shard.store.ScanFrom(x.snap, slices.Clone(x.next), []byte{space + 1}, func(key, v []byte) error {
 		if len(x.buf) >= fillBytes {
-			return errEnough
+			return store.ErrEnough
 		}
 		x.next = append(append(x.next[:0], key...), 0)
 		x.buf = x.out.Record(x.buf, x.kind, key[1:], v)
@@ -204,5 +190,5 @@ func (e *Export) Close() error {
 	err := errors.Join(e.mu.snap.Close(), e.closeFiles())
 	e.mu.snap, e.mu.buf, e.mu.off = nil, nil, 0
 	e.shard.exports.Delete(e)
-	return e.shard.store.classify(err)
+	return e.shard.store.Classify(err)
 }

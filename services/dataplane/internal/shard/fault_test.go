@@ -15,6 +15,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
@@ -215,7 +216,7 @@ func TestFullWhileApplying(t *testing.T) {
 	mem.SetCapacity(1)
 	big := fields("b", strings.Repeat("x", 1<<20))
 	var entries []op.Entry
-	for i := range topology.Seq(3 * maxUnflushed >> 21) {
+	for i := range topology.Seq(3 * store.MaxUnflushed >> 21) {
 		o := op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(uint64(i)), Payload: big}}}
 		entries = append(entries, op.Entry{Seq: i + 1, HLC: op.HLC(i + 1), Body: o.Append(nil)})
 	}

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -25,7 +27,8 @@ const importBatch = 1 << 20
 type Import struct {
 	opts     Options
 	head     record.Head
-	store    *store
+	store    *store.Store
+	segments sealed.Folder
 	records  *record.Reader
 	bytes    uint64
 	batch    *pebble.Batch
@@ -51,15 +54,14 @@ func NewImport(o Options, head []byte) (*Import, error) {
 		return nil, errors.Join(&fs.PathError{Op: "import", Path: o.Dir, Err: fs.ErrExist}, err)
 	}
 	o.Events = Events{}
-	st, err := openStore(&o)
+	st, err := o.openStore(store.MaxUnflushed / 2) // several copies may come in at once
 	if err != nil {
 		return nil, err
 	}
-	st.most = maxUnflushed / 2 // several copies may come in at once
-	i := &Import{opts: o, head: h, store: st, batch: st.NewBatch()}
+	i := &Import{opts: o, head: h, store: st, segments: o.segments(), batch: st.NewBatch()}
 	i.records = record.NewReader(h, head, (*intake)(i))
-	if err := o.FS.MkdirAll(i.segments(), 0o750); err != nil {
-		return nil, errors.Join(st.classify(err), i.Close())
+	if err := o.FS.MkdirAll(i.segments.Dir, 0o750); err != nil {
+		return nil, errors.Join(st.Classify(err), i.Close())
 	}
 	return i, nil
 }
@@ -86,14 +88,12 @@ func (i *Import) Points() uint64 {
 	return uint64(float64(i.head.Points) * min(1, float64(i.bytes)/float64(max(1, i.head.Bytes))))
 }
 
-func (i *Import) segments() string { return filepath.Join(i.opts.Dir, segmentsDir) }
-
 // Write takes the next bytes, cut anywhere. Errors, which end the import: ErrCopy,
 // ErrVersion, ErrNoSpace, ErrFailed.
 func (i *Import) Write(b []byte) (int, error) {
 	n, err := i.records.Write(b)
 	i.bytes += uint64(n)
-	return n, i.store.classify(copyError(err))
+	return n, i.store.Classify(copyError(err))
 }
 
 // Finish checks that the copy is whole and is what its head says, makes the folder
@@ -123,18 +123,18 @@ func (i *Import) finish() error {
 	if i.manifest == nil || i.at != len(i.files) || i.file != nil {
 		return fmt.Errorf("%w: %d of %d files came", ErrCopy, i.at, len(i.files))
 	}
-	if err := vfs.SyncDir(i.opts.FS, i.segments()); err != nil {
-		return i.store.classify(err)
+	if err := vfs.SyncDir(i.opts.FS, i.segments.Dir); err != nil {
+		return i.store.Classify(err)
 	}
 	h := &i.head
-	m := meta{Position: Position{Term: h.Term, Seq: h.Seq, HLC: h.HLC, Floor: h.Floor}, digest: h.Digest, revision: h.Revision, settings: h.Settings}
-	if err := errors.Join(i.batch.Set(partsKey(), i.manifest, nil), i.batch.Set(metaKey(), m.append(nil), nil)); err != nil {
+	m := store.Meta{Position: Position{Term: h.Term, Seq: h.Seq, HLC: h.HLC, Floor: h.Floor}, Digest: h.Digest, Revision: h.Revision, Settings: h.Settings}
+	if err := errors.Join(i.batch.Set(store.ManifestKey(), i.manifest, nil), i.batch.Set(store.MetaKey(), m.AppendBinary(nil), nil)); err != nil {
 		return err
 	}
 	if err := i.flushBatch(); err != nil {
 		return err
 	}
-	return i.store.flush()
+	return i.store.Flush()
 }
 
 // Close ends the import; the folder is of use only if Finish returned nil.
@@ -142,7 +142,7 @@ func (i *Import) Close() error {
 	if i.store == nil {
 		return nil
 	}
-	err := errors.Join(i.batch.Close(), i.store.close())
+	err := errors.Join(i.batch.Close(), i.store.Close())
 	if i.file != nil {
 		err = errors.Join(err, i.file.Close())
 	}
@@ -151,15 +151,11 @@ func (i *Import) Close() error {
 }
 
 func (i *Import) flushBatch() error {
-	if err := i.store.room(i.batch.Len()); err != nil {
+	if err := i.store.Commit(i.batch); err != nil {
 		return err
 	}
-	if err := i.store.Apply(i.batch, pebble.NoSync); err != nil {
-		return i.store.fail(err)
-	}
-	err := i.batch.Close()
 	i.batch = i.store.NewBatch()
-	return err
+	return nil
 }
 
 // intake is the import as the reader of records sees it.
@@ -169,25 +165,25 @@ type intake Import
 func (i *intake) Record(k record.Kind, key, value []byte) error {
 	switch k {
 	case record.Manifest:
-		m, err := decodeManifest(value)
-		i.manifest, i.files = slices.Clone(value), filesOf(&m)
+		m, err := manifest.Decode(value)
+		i.manifest, i.files = slices.Clone(value), m.Files()
 		return err
 	case record.File:
 		return i.piece(key, value)
 	case record.Tail:
-		if err := i.check(key[tailHead-1:], value); err != nil {
+		if err := i.check(key[store.TailHead-1:], value); err != nil {
 			return err
 		}
-		i.key = append(append(i.key[:0], tailSpace), key...)
+		i.key = append(append(i.key[:0], store.TailSpace), key...)
 	case record.Dead:
 		if len(value) > 0 {
 			if err := i.check(key, value); err != nil {
 				return err
 			}
 		}
-		i.key = append(append(i.key[:0], deadSpace), key...)
+		i.key = append(append(i.key[:0], store.DeadSpace), key...)
 	case record.Open:
-		i.key = append(append(i.key[:0], openSpace), key...)
+		i.key = append(append(i.key[:0], store.OpenSpace), key...)
 	case record.Dedup:
 		return i.dedup(key, value)
 	}
@@ -232,7 +228,7 @@ func (i *intake) piece(key, b []byte) error {
 	f := i.files[i.at]
 	if i.file == nil {
 		var err error
-		if i.file, err = i.opts.FS.Create(filepath.Join((*Import)(i).segments(), f.FileName())); err != nil {
+		if i.file, err = i.opts.FS.Create(i.segments.Path(f)); err != nil {
 			return err
 		}
 	}
@@ -252,15 +248,15 @@ func (i *intake) dedup(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	_, h, err := decodeDedupValue(value)
+	_, h, err := store.DecodeDedupValue(value)
 	if err != nil {
 		return err
 	}
-	i.key = dedupKey(i.key, id)
+	i.key = store.DedupKey(i.key, id)
 	if err := i.batch.Set(i.key, value, nil); err != nil {
 		return err
 	}
-	i.key = ageKey(i.key, h, id)
+	i.key = store.AgeKey(i.key, h, id)
 	if err := i.batch.Set(i.key, nil, nil); err != nil {
 		return err
 	}

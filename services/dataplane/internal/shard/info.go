@@ -1,12 +1,7 @@
 package shard
 
 import (
-	"context"
-	"slices"
-
-	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 )
 
@@ -16,23 +11,23 @@ func (s *Shard) Info() query.Info {
 	a := &s.apply
 	a.Lock()
 	jobs, settings := len(a.jobs), a.settings
-	list := newParts(slices.Clone(s.state.sealed.list))
+	list := s.state.Sealed.Hold()
 	a.Unlock()
 	defer func() {
-		if err := list.release(); err != nil {
-			_ = s.store.fail(err)
+		if err := list.Release(); err != nil {
+			_ = s.store.Fail(err)
 		}
 	}()
-	i := query.Info{Segments: uint64(1 + len(list.list)), Indexed: map[string]uint64{}, Pending: uint64(jobs), Paused: settings.Optimizers.Threads < 0}
-	for _, p := range list.list {
-		i.Pending += uint64(len(p.lacks(settings)))
+	i := query.Info{Segments: uint64(1 + len(list.List)), Indexed: map[string]uint64{}, Pending: uint64(jobs), Paused: settings.Optimizers.Threads < 0}
+	for _, p := range list.List {
+		i.Pending += uint64(len(p.Lacks(settings)))
 		for _, f := range p.Fields() {
 			if x, ok := f.Vectors.(*vector.Sealed); ok {
 				i.Indexed[f.Name] += uint64(x.Indexed())
 			}
 		}
 	}
-	if err := s.store.err(); err != nil {
+	if err := s.store.Err(); err != nil {
 		i.Failure = err.Error()
 	}
 	return i
@@ -44,55 +39,8 @@ func (s *Shard) Disk() uint64 {
 	s.apply.Lock()
 	m := s.apply.manifest
 	s.apply.Unlock()
-	for _, f := range filesOf(&m) {
+	for _, f := range m.Files() {
 		n += uint64(f.Size)
 	}
 	return n
-}
-
-// counted counts the rows of sparse vectors that have an index.
-type counted interface{ Frequency(index uint32) uint64 }
-
-// Frequencies counts the points with a sparse vector, and those of them that have
-// each index. Without a corpus, rows that died since their segment was made are
-// counted until it is merged.
-func (s *Shard) Frequencies(ctx context.Context, q query.Frequencies) (points uint64, each []uint64, err error) {
-	r := s.read()
-	defer r.end()
-	if f := r.tail.Field(q.Using); f == nil || f.Kind != query.Sparse {
-		return 0, nil, &VectorNameError{Name: q.Using}
-	}
-	m, err := r.compile(&q.Corpus)
-	if err != nil {
-		return 0, nil, err
-	}
-	each = make([]uint64, len(q.Indices))
-	err = r.each(func(v part.View) error {
-		f := v.Field(q.Using)
-		if x, ok := f.Vectors.(counted); ok && m.All() {
-			points += uint64(f.Len())
-			for i, dim := range q.Indices {
-				each[i] += x.Frequency(dim)
-			}
-			return nil
-		}
-		return countRows(ctx, v, f, m, &q, &points, each)
-	})
-	return points, each, err
-}
-
-// countRows looks at the vectors of the rows of a corpus.
-func countRows(ctx context.Context, v part.View, f *part.Field, m *filter.Matcher, q *query.Frequencies, points *uint64, each []uint64) error {
-	return v.Scan(ctx, v.Choose(m, q.Corpus), func(row uint32) {
-		x, ok := f.Vector(row)
-		if !ok {
-			return
-		}
-		*points++
-		for i, dim := range q.Indices {
-			if _, has := slices.BinarySearch(x.Indices, dim); has {
-				each[i]++
-			}
-		}
-	})
 }

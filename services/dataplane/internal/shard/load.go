@@ -3,121 +3,84 @@ package shard
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
-	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// segmentsDir is the folder of segments in that of a shard.
-const segmentsDir = "segments"
-
-func (s *Shard) segments() string { return filepath.Join(s.opts.Dir, segmentsDir) }
-
 // load brings what is stored into view.
 func (s *Shard) load() error {
-	a, form := &s.apply, byte(formVersion)
-	if err := s.loadRecord(metaKey(), func(v []byte) (err error) {
-		a.meta, form, err = decodeMeta(v)
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := s.store.upgrade(a.meta, form); err != nil {
-		return err
-	}
-	if err := s.loadRecord(partsKey(), func(v []byte) (err error) {
-		a.manifest, err = decodeManifest(v)
-		return err
-	}); err != nil {
-		return err
-	}
+	a := &s.apply
 	var err error
-	if a.settings, err = s.opts.settings(a.meta.settings); err != nil {
+	if a.meta, err = s.store.Meta(); err != nil {
+		return err
+	}
+	if err := s.store.Record(store.ManifestKey(), func(v []byte) (err error) {
+		a.manifest, err = manifest.Decode(v)
+		return err
+	}); err != nil {
+		return err
+	}
+	if a.settings, err = s.opts.settings(a.meta.Settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if s.state.tail, err = s.newTail(nil); err != nil {
+	if s.state.Tail, err = s.newTail(nil); err != nil {
 		return err
 	}
-	if err := s.opts.FS.MkdirAll(s.segments(), 0o750); err != nil {
+	if err := s.opts.FS.MkdirAll(s.segments.Dir, 0o750); err != nil {
 		return err
 	}
-	if err := s.clean(a.manifest); err != nil {
+	if err := s.store.Classify(s.segments.Clean(&a.manifest)); err != nil {
 		return err
 	}
 	l := loader{Shard: s}
 	err = l.all()
 	for _, p := range l.opened {
-		err = errors.Join(err, p.release())
+		err = errors.Join(err, p.Release())
 	}
 	if err != nil {
 		return err
 	}
-	if l.digest != a.meta.digest {
-		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, l.digest, a.meta.digest)
+	if l.digest != a.meta.Digest {
+		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, l.digest, a.meta.Digest)
 	}
 	if err := s.stageConfig(); err != nil {
 		return err
 	}
 	err = a.change.perform(s)
 	a.change = nil
-	s.state.points = s.state.tail.Points()
-	for _, p := range s.state.sealed.list {
-		s.state.points += p.Alive()
+	s.state.Points = s.state.Tail.Points()
+	for _, p := range s.state.Sealed.List {
+		s.state.Points += p.Alive()
 	}
-	s.state.publish(&a.meta)
+	s.state.Meta = a.meta
 	return err
-}
-
-// loadRecord reads one record if there is one.
-func (s *Shard) loadRecord(key []byte, read func([]byte) error) error {
-	v, closer, err := s.store.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(read(v), closer.Close())
-}
-
-// clean removes the files of segments that m, which is durable, does not name. Nothing
-// may be writing any.
-func (s *Shard) clean(m manifest) error {
-	keep := map[string]bool{}
-	m.files(func(f segment.File) { keep[f.FileName()] = true })
-	err := segment.Clean(s.opts.FS, s.segments(), func(f segment.File) bool { return keep[f.FileName()] })
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return s.store.classify(err)
 }
 
 // loader opens the parts of a manifest and says which of their rows are dead.
 type loader struct {
 	*Shard
 	digest point.Digest
-	list   []*sealed
-	opened []*sealed // held until the state has hold of them
-	hash   []byte
+	list   sealed.List
+	opened sealed.List // held until the state has hold of them
 }
 
 func (l *loader) all() error {
 	a := &l.apply
-	for i := range a.manifest.parts {
-		if err := l.entry(&a.manifest.parts[i]); err != nil {
+	for i := range a.manifest.Parts {
+		if err := l.entry(&a.manifest.Parts[i]); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(l.list, func(p, q *sealed) int { return int(p.Number) - int(q.Number) })
-	l.state.sealed = newParts(l.list)
-	digest, err := l.store.readAll(a.manifest.active, l.state.tail, func(id topology.PointID, buried bool) { a.dead[id] = buried })
+	slices.SortFunc(l.list, func(p, q *sealed.Part) int { return int(p.Number) - int(q.Number) })
+	l.state.Sealed = sealed.NewParts(l.list)
+	digest, err := l.store.ReadAll(a.manifest.Active, l.state.Tail.Show, func(id topology.PointID, buried bool) { a.dead[id] = buried })
 	if err != nil {
 		return err
 	}
@@ -127,22 +90,22 @@ func (l *loader) all() error {
 }
 
 // entry opens what a part is, or is to be made of.
-func (l *loader) entry(e *entry) error {
-	if len(e.sources) == 0 {
-		_, err := l.origin(&e.origin)
+func (l *loader) entry(e *manifest.Entry) error {
+	if len(e.Sources) == 0 {
+		_, err := l.origin(&e.Origin)
 		return err
 	}
-	j := &job{number: e.number}
-	for i := range e.sources {
-		src := &e.sources[i]
-		p, err := l.origin(&src.origin)
+	j := &job{number: e.Number}
+	for i := range e.Sources {
+		src := &e.Sources[i]
+		p, err := l.origin(&src.Origin)
 		if err != nil {
 			return err
 		}
-		in := input{sealed: p, dead: src.rows}
+		in := input{Part: p, dead: src.Rows}
 		if in.dead == nil {
 			in.dead = roaring.New()
-			for _, id := range src.ids {
+			for _, id := range src.IDs {
 				row, ok := p.Find(id)
 				if !ok {
 					return fmt.Errorf("%w: %s: manifest: part %d lacks the point %s", ErrCorrupt, l.opts.Dir, p.Number, id)
@@ -157,13 +120,13 @@ func (l *loader) entry(e *entry) error {
 }
 
 // origin opens a sealed part.
-func (l *loader) origin(o *origin) (*sealed, error) {
-	if o.segment != nil {
-		p, err := l.open(*o, l.apply.settings)
+func (l *loader) origin(o *manifest.Origin) (*sealed.Part, error) {
+	if o.Segment != nil {
+		p, err := l.segments.Open(*o, l.apply.settings)
 		if err != nil {
 			return nil, err
 		}
-		l.digest = l.digest.Add(o.segment.Digest)
+		l.digest = l.digest.Add(o.Segment.Digest)
 		l.opened, l.list = append(l.opened, p), append(l.list, p)
 		return p, nil
 	}
@@ -171,12 +134,12 @@ func (l *loader) origin(o *origin) (*sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest, err := l.store.readTail(o.gen, t)
+	digest, err := l.store.ReadTail(o.Gen, t.Show)
 	if err != nil {
 		return nil, err
 	}
 	l.digest = l.digest.Add(digest)
-	p := &sealed{Part: t.Seal(o.number), gen: o.gen}
+	p := sealed.Waiting(t.Seal(o.Number), o.Gen)
 	l.list = append(l.list, p)
 	return p, nil
 }
@@ -192,7 +155,7 @@ func (l *loader) shadow() {
 				p.Dead.Kill(row, 0)
 			}
 		}
-		l.state.tail.IDs(kill)
+		l.state.Tail.IDs(kill)
 		for id := range l.apply.dead {
 			kill(id)
 		}
@@ -213,16 +176,4 @@ func (l *loader) mourn() (err error) {
 		})
 	}
 	return err
-}
-
-// segmentError classifies an error of a segment.
-func segmentError(err error) error {
-	switch {
-	case errors.Is(err, segment.ErrVersion):
-		return fmt.Errorf("%w: %w", ErrVersion, err)
-	case errors.Is(err, segment.ErrCorrupt):
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	default:
-		return err
-	}
 }

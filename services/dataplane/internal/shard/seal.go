@@ -8,19 +8,22 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
 // change is what a step does besides changing points. A nil change does nothing.
 type change struct {
-	manifest manifest
+	manifest manifest.Manifest
 	settings query.Settings
 	texts    filter.Texts
 	jobs     []*job
-	tail     *part.Tail // nil: it stays
-	sealed   []*sealed  // nil: they stay
+	tail     *part.Tail  // nil: it stays
+	sealed   sealed.List // nil: they stay
 	// indexes on payload fields, of the tail and of each sealed part; nil: they stay.
 	indexes  []*fieldindex.Set
 	unburied []topology.PointID
@@ -29,8 +32,8 @@ type change struct {
 // begin is a change that changes nothing yet.
 func (s *Shard) begin() *change {
 	a := &s.apply
-	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.texts, jobs: a.jobs}
-	c.manifest.parts = slices.Clone(a.manifest.parts)
+	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.Texts, jobs: a.jobs}
+	c.manifest.Parts = slices.Clone(a.manifest.Parts)
 	return c
 }
 
@@ -41,27 +44,25 @@ func (c *change) perform(s *Shard) error {
 	}
 	a, st := &s.apply, &s.state
 	a.manifest, a.settings, a.jobs = c.manifest, c.settings, c.jobs
-	st.settings, st.texts = c.settings, c.texts
+	st.Settings, st.Texts = c.settings, c.texts
 	if c.indexes != nil {
-		st.tail.SetIndexes(c.indexes[0])
-		c.sealed = make([]*sealed, len(st.sealed.list))
-		for i, p := range st.sealed.list {
-			next := *p
-			next.Part = p.With(nil, c.indexes[i+1])
-			c.sealed[i] = &next
+		st.Tail.SetIndexes(c.indexes[0])
+		c.sealed = make(sealed.List, len(st.Sealed.List))
+		for i, p := range st.Sealed.List {
+			c.sealed[i] = p.WithIndexes(c.indexes[i+1])
 		}
 	}
 	for _, id := range c.unburied {
 		delete(a.dead, id)
 	}
 	if c.tail != nil {
-		st.tail = c.tail
+		st.Tail = c.tail
 	}
 	var err error
 	if c.sealed != nil {
-		old := st.sealed
-		st.sealed = newParts(c.sealed)
-		err = old.release()
+		old := st.Sealed
+		st.Sealed = sealed.NewParts(c.sealed)
+		err = old.Release()
 	}
 	s.wake()
 	return err
@@ -73,32 +74,26 @@ func (s *Shard) stageConfig() error {
 	a := &s.apply
 	c := s.begin()
 	var err error
-	if c.settings, err = s.opts.settings(a.meta.settings); err != nil {
+	if c.settings, err = s.opts.settings(a.meta.Settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if c.texts, err = fieldindex.Texts(c.settings.Fields); err == nil {
-		err = s.stageIndexes(c)
-	}
-	if err != nil {
+	if err = s.stageIndexes(c); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
+	c.texts = c.indexes[0].Texts()
 	a.change = c
 	return nil
 }
 
 // stageIndexes makes the indexes on payload fields that c's settings ask for.
 func (s *Shard) stageIndexes(c *change) error {
-	set, err := s.state.tail.Indexed(c.settings.Fields)
+	set, err := s.state.Tail.Indexed(c.settings.Fields)
 	c.indexes = append(c.indexes, set)
-	for _, p := range s.state.sealed.list {
+	for _, p := range s.state.Sealed.List {
 		if err != nil {
 			break
 		}
-		if p.seg != nil {
-			set, err = p.indexed(c.settings.Fields)
-		} else {
-			set, err = p.Indexed(c.settings.Fields)
-		}
+		set, err = p.Indexed(c.settings.Fields)
 		c.indexes = append(c.indexes, set)
 	}
 	return err
@@ -107,7 +102,7 @@ func (s *Shard) stageIndexes(c *change) error {
 // stageSeal ends the tail. One without points goes on.
 func (s *Shard) stageSeal(seq topology.Seq) error {
 	a, st := &s.apply, &s.state
-	if st.tail.Points() == 0 {
+	if st.Tail.Points() == 0 {
 		return nil
 	}
 	c := s.begin()
@@ -115,9 +110,9 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 	if err != nil {
 		return err
 	}
-	p := &sealed{Part: st.tail.Seal(seq), gen: a.manifest.active}
-	c.tail, c.sealed = tail, append(slices.Clone(st.sealed.list), p)
-	c.manifest.active = seq
+	p := sealed.Waiting(st.Tail.Seal(seq), a.manifest.Active)
+	c.tail, c.sealed = tail, append(slices.Clone(st.Sealed.List), p)
+	c.manifest.Active = seq
 	c.add(seq, []input{inputOf(p)})
 	a.change = c
 	return nil
@@ -130,20 +125,20 @@ func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 	c := s.begin()
 	var in []input
 	for _, n := range numbers {
-		i := slices.IndexFunc(c.manifest.parts, func(e entry) bool { return e.number == n })
+		i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == n })
 		if i < 0 {
 			return nil
 		}
-		if sources := c.manifest.parts[i].sources; len(sources) == 0 {
-			in = append(in, inputOf(s.state.sealed.number(n)))
+		if sources := c.manifest.Parts[i].Sources; len(sources) == 0 {
+			in = append(in, inputOf(s.state.Sealed.Number(n)))
 		} else {
 			j := slices.IndexFunc(c.jobs, func(j *job) bool { return j.number == n })
 			for _, src := range c.jobs[j].sources {
-				in = append(in, inputOf(src.sealed))
+				in = append(in, inputOf(src.Part))
 			}
 			c.jobs = slices.Delete(slices.Clone(c.jobs), j, j+1)
 		}
-		c.manifest.parts = slices.Delete(c.manifest.parts, i, i+1)
+		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
 	}
 	if len(in) > 0 {
 		c.add(seq, in)
@@ -154,76 +149,56 @@ func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 
 // add puts a part on record that is to be made.
 func (c *change) add(seq topology.Seq, in []input) {
-	e := entry{number: seq}
+	e := manifest.Entry{Number: seq}
 	for _, src := range in {
-		e.sources = append(e.sources, src.source())
+		e.Sources = append(e.Sources, src.source())
 	}
-	c.manifest.parts = append(c.manifest.parts, e)
+	c.manifest.Parts = append(c.manifest.Parts, e)
 	c.jobs = append(slices.Clip(c.jobs), &job{number: seq, sources: in})
 }
 
 // source is the input as the manifest has it.
-func (in *input) source() source {
-	s := source{origin: in.origin()}
-	if s.segment != nil {
-		s.rows = in.dead
+func (in *input) source() manifest.Source {
+	s := manifest.Source{Origin: in.Origin()}
+	if s.Segment != nil {
+		s.Rows = in.dead
 		return s
 	}
 	in.dead.Iterate(func(row uint32) bool {
-		s.ids = append(s.ids, in.ID(row))
+		s.IDs = append(s.IDs, in.ID(row))
 		return true
 	})
 	return s
 }
 
-// origin is where p's points are, as the manifest has it.
-func (p *sealed) origin() origin {
-	o := origin{number: p.Number, gen: p.gen}
-	for _, a := range p.artefacts {
-		o.artefacts = append(o.artefacts, a.artefact)
-	}
-	if p.seg != nil {
-		d := p.seg.Description()
-		o.segment = &d
-	}
-	return o
-}
-
-// number finds a part; there must be one.
-func (ps *parts) number(n topology.Seq) *sealed {
-	return ps.list[slices.IndexFunc(ps.list, func(p *sealed) bool { return p.Number == n })]
-}
-
 // install puts a segment that was made in the place of the job's sources, if that is
 // still wanted.
-func (s *Shard) install(j *job, made *sealed) error {
+func (s *Shard) install(j *job, made *sealed.Part) error {
 	a, st := &s.apply, &s.state
 	a.Lock()
 	defer a.Unlock()
 	if a.closed || !slices.Contains(a.jobs, j) {
 		return nil
 	}
-	if err := s.store.err(); err != nil {
+	if err := s.store.Err(); err != nil {
 		return err
 	}
 	c := s.begin()
 	c.jobs = slices.DeleteFunc(slices.Clone(a.jobs), func(x *job) bool { return x == j })
-	i := slices.IndexFunc(c.manifest.parts, func(e entry) bool { return e.number == j.number })
-	c.sealed = slices.DeleteFunc(slices.Clone(st.sealed.list), func(p *sealed) bool {
+	i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == j.number })
+	c.sealed = slices.DeleteFunc(slices.Clone(st.Sealed.List), func(p *sealed.Part) bool {
 		return slices.ContainsFunc(j.sources, func(in input) bool { return in.Number == p.Number })
 	})
 	if made == nil {
-		c.manifest.parts = slices.Delete(c.manifest.parts, i, i+1)
+		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
 	} else {
-		set, err := made.indexed(c.settings.Fields)
+		set, err := made.Indexed(c.settings.Fields)
 		if err != nil {
 			return err
 		}
-		installed := *made
-		installed.Part = made.With(nil, set)
-		made = &installed
-		c.manifest.parts[i] = entry{number: j.number, origin: made.origin()}
-		at := slices.IndexFunc(c.sealed, func(p *sealed) bool { return p.Number > j.number })
+		made = made.WithIndexes(set)
+		c.manifest.Parts[i] = manifest.Entry{Number: j.number, Origin: made.Origin()}
+		at := slices.IndexFunc(c.sealed, func(p *sealed.Part) bool { return p.Number > j.number })
 		if at < 0 {
 			at = len(c.sealed)
 		}
@@ -243,7 +218,7 @@ func (s *Shard) install(j *job, made *sealed) error {
 }
 
 // mourn lets the rows be dead in made that died after the job's entry.
-func (j *job) mourn(made *sealed) {
+func (j *job) mourn(made *sealed.Part) {
 	for _, in := range j.sources {
 		in.Dead.Each(func(row uint32, at uint64) {
 			if in.dead.Contains(row) {
@@ -262,14 +237,13 @@ func (s *Shard) forget(j *job, c *change) error {
 	a := &s.apply
 	var err error
 	for _, in := range j.sources {
-		if in.seg == nil {
-			err = errors.Join(err, a.batch.DeleteRange(generation(nil, in.gen), generation(nil, in.gen+1), nil))
+		if gen, waits := in.Generation(); waits {
+			err = errors.Join(err, a.batch.DeleteRange(store.Generation(nil, gen), store.Generation(nil, gen+1), nil))
 		}
 	}
-	ps := parts{list: c.sealed}
 	for id, buried := range a.dead {
-		if buried && !ps.contain(id) {
-			a.key = idKey(a.key, deadSpace, id)
+		if buried && !c.sealed.Contains(id) {
+			a.key = store.IDKey(a.key, store.DeadSpace, id)
 			err = errors.Join(err, a.batch.Delete(a.key, nil))
 			c.unburied = append(c.unburied, id)
 		}

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
@@ -19,7 +19,7 @@ import (
 // files lists the segment files of a shard.
 func segmentFiles(t testing.TB, fsys vfs.FS) []string {
 	t.Helper()
-	names, err := fsys.List(filepath.Join(dir, segmentsDir))
+	names, err := fsys.List(filepath.Join(dir, "segments"))
 	ok(t, err)
 	return names
 }
@@ -225,7 +225,7 @@ func TestUpgrade(t *testing.T) {
 	disk := memfs.New()
 	l := history(60)
 	o := options(disk)
-	st, err := openStore(&o)
+	st, err := o.openStore(0)
 	ok(t, err)
 	b := st.NewBatch()
 	var digest point.Digest
@@ -233,17 +233,17 @@ func TestUpgrade(t *testing.T) {
 		v := p.AppendBinary(nil)
 		d, _ := point.DigestOf(id, v, nil)
 		digest = digest.Add(d)
-		ok(t, b.Set(idKey(nil, pointSpace, id), v, nil))
+		ok(t, b.Set(store.IDKey(nil, 0x01, id), v, nil))
 		if !p.Settled() {
-			ok(t, b.Set(idKey(nil, openSpace, id), nil, nil))
+			ok(t, b.Set(store.IDKey(nil, store.OpenSpace, id), nil, nil))
 		}
 	}
 	last := l.entries[len(l.entries)-1]
-	m := meta{Position: Position{Term: last.Term, Seq: last.Seq, HLC: l.clock.Last(), Mark: l.mark}, digest: digest, revision: l.config.Revision, settings: l.config.Settings}
-	v := m.append(nil)
+	m := store.Meta{Position: Position{Term: last.Term, Seq: last.Seq, HLC: l.clock.Last(), Mark: l.mark}, Digest: digest, Revision: l.config.Revision, Settings: l.config.Settings}
+	v := m.AppendBinary(nil)
 	v[0] = 2
-	ok(t, b.Set(metaKey(), v, nil))
-	ok(t, errors.Join(st.Apply(b, pebble.NoSync), b.Close(), st.flush(), st.close()))
+	ok(t, b.Set(store.MetaKey(), v, nil))
+	ok(t, errors.Join(st.Commit(b), st.Flush(), st.Close()))
 	for range 2 {
 		s, err := Open(o)
 		ok(t, err)

@@ -1,8 +1,11 @@
+// Package shard is the state of one shard replica: points in the stored form of
+// replication.md §1, changed only by applying committed log entries in order
+// (P5, W7), and the reads over them. The applied position is stored atomically
+// with the data that it covers.
 package shard
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -10,6 +13,10 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/view"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -30,19 +37,14 @@ type Options struct {
 	// bound.
 	Background chan struct{}
 	// Cache may be nil: a small one of the shard's own.
-	Cache  *Cache
+	Cache  *store.Cache
 	Events Events
 }
 
 // Events are called when something happens that somebody should hear of; any of
 // them may be nil. They must not call the Shard.
 type Events struct {
-	// Failed: the first failure that makes ErrFailed stick.
-	Failed func(error)
-	// Full: a flush found no space (true), or found some again (false).
-	Full func(bool)
-	// Corrupt: a file did not fit its checksum.
-	Corrupt func(path string)
+	store.Events
 	// Overtaken: an operation changed a point only in part or not at all,
 	// because winner is later (P8).
 	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
@@ -53,11 +55,13 @@ type Events struct {
 // The store keeps goroutines of its own from Open to Close, and so does the making
 // of segments.
 type Shard struct {
-	opts  Options
-	store *store
-	state state
-	apply applier
-	work  worker
+	view.Reads
+	opts     Options
+	store    *store.Store
+	segments sealed.Folder
+	state    view.State // changed by whoever holds apply's lock
+	apply    applier
+	work     worker
 	// exports are those that are open; registered under apply's lock.
 	exports sync.Map
 }
@@ -65,8 +69,8 @@ type Shard struct {
 // applier is the writing side: what it has stored, ahead of what the state shows.
 type applier struct {
 	sync.Mutex
-	meta     meta
-	manifest manifest
+	meta     store.Meta
+	manifest manifest.Manifest
 	settings query.Settings
 	jobs     []*job // parts that are to be made, ascending
 	closed   bool
@@ -93,79 +97,42 @@ func (o *Options) settings(b []byte) (query.Settings, error) {
 	return o.Settings(b)
 }
 
+// openStore opens the store of a shard; unflushed is as in store.Options.
+func (o *Options) openStore(unflushed uint64) (*store.Store, error) {
+	return store.Open(store.Options{FS: o.FS, Dir: o.Dir, Cache: o.Cache, Events: o.Events.Events, Unflushed: unflushed})
+}
+
+// segments are in a folder beside the store's files.
+func (o *Options) segments() sealed.Folder { return sealed.NewFolder(o.FS, o.Dir, o.Schema) }
+
 // Open opens or creates the shard in its folder. Every stored byte is read; the
 // digest is computed anew: it does not trust the one on the disk. Errors: ErrInUse,
 // ErrVersion, ErrCorrupt, ErrNoSpace, ErrFailed.
 func Open(o Options) (*Shard, error) {
-	st, err := openStore(&o)
+	st, err := o.openStore(0)
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{opts: o, store: st}
+	s := &Shard{opts: o, store: st, segments: o.segments()}
+	s.Reads = view.New(&s.state, st.Fail)
 	s.work.news = make(chan struct{}, 1)
 	s.apply.dead = map[topology.PointID]bool{}
 	s.apply.staged = map[topology.PointID]*staged{}
-	s.state.sealed = newParts(nil)
+	s.state.Sealed = sealed.NewParts(nil)
 	if err := s.load(); err != nil {
-		return nil, errors.Join(st.classify(err), s.state.sealed.release(), st.close())
+		return nil, errors.Join(st.Classify(err), s.state.Sealed.Release(), st.Close())
 	}
 	s.start()
 	return s, nil
 }
 
-// storedError classifies an error of decoding stored bytes.
-func storedError(err error) error {
-	if errors.Is(err, op.ErrVersion) {
-		return fmt.Errorf("%w: %w", ErrVersion, err)
-	}
-	return fmt.Errorf("%w: %w", ErrCorrupt, err)
-}
-
-// publish shows the position and what belongs to it.
-func (st *state) publish(m *meta) { st.pos, st.digest, st.config = m.Position, m.digest, *m }
-
-// Applied is the position of the state that reads see.
-func (s *Shard) Applied() Position {
-	s.state.RLock()
-	defer s.state.RUnlock()
-	return s.state.pos
-}
-
-// Digest is the digest of all stored points, tombstones included, at seq.
-func (s *Shard) Digest() (topology.Seq, point.Digest) {
-	s.state.RLock()
-	defer s.state.RUnlock()
-	return s.state.pos.Seq, s.state.digest
-}
-
-// Config gives the last applied Config entry (W11); revision 0 if there is none.
-func (s *Shard) Config() (revision uint64, settings []byte) {
-	s.state.RLock()
-	defer s.state.RUnlock()
-	return s.state.config.revision, s.state.config.settings
-}
-
-// Fields gives the revision of the settings in effect and, by its key, how many
-// points each index on a payload field holds.
-func (s *Shard) Fields() (revision uint64, points map[string]uint64) {
-	r := s.read()
-	defer r.end()
-	revision, points = s.state.config.revision, r.tail.FieldCounts()
-	for _, v := range r.sealed {
-		for key, n := range v.FieldCounts() {
-			points[key] += n
-		}
-	}
-	return revision, points
-}
-
 // Err is why nothing can be applied at the moment: ErrFailed, ErrCorrupt (both
 // stick), ErrNoSpace or nil.
-func (s *Shard) Err() error { return s.store.err() }
+func (s *Shard) Err() error { return s.store.Err() }
 
 // Seen finds where an operation was applied (W2), until a Floor forgot it.
 func (s *Shard) Seen(id op.ID) (topology.Seq, bool, error) {
-	seq, _, found, err := s.store.seen(dedupKey(nil, id))
+	seq, _, found, err := s.store.Seen(store.DedupKey(nil, id))
 	return seq, found, err
 }
 
@@ -185,10 +152,10 @@ func (s *Shard) Checkpoint() (topology.Seq, error) {
 	if closed {
 		return 0, ErrClosed
 	}
-	if err := s.store.flush(); err != nil || !quiet {
+	if err := s.store.Flush(); err != nil || !quiet {
 		return seq, err
 	}
-	return seq, s.clean(m)
+	return seq, s.store.Classify(s.segments.Clean(&m))
 }
 
 // Close ends the shard and its exports. It does not checkpoint; no call but on an
@@ -205,5 +172,5 @@ func (s *Shard) Close() error {
 	for e := range s.exports.Range {
 		err = errors.Join(err, e.(*Export).Close())
 	}
-	return errors.Join(err, s.state.sealed.release(), s.store.close())
+	return errors.Join(err, s.state.Sealed.Release(), s.store.Close())
 }

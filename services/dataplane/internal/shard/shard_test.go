@@ -2,12 +2,10 @@ package shard
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -207,7 +205,7 @@ func same(t testing.TB, r query.Record, p *point.Point) {
 	var vs []op.Vector
 	for _, v := range p.Vectors {
 		if v.Data != nil {
-			vs = append(vs, op.Vector{Name: v.Name, Data: v.Data})
+			vs = append(vs, op.Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count})
 		}
 	}
 	if r.ID != p.ID || r.Version != uint64(p.Version()) || !slices.Equal(r.Payload, p.Payload) || fmt.Sprint(r.Vectors) != fmt.Sprint(vs) {
@@ -558,59 +556,6 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-// TestMetaGolden pins the bytes that docs/format/shard.md draws.
-func TestMetaGolden(t *testing.T) {
-	m := meta{Position: Position{Term: topology.Term{Epoch: 1, Run: 2}, Seq: 3, HLC: 4, Floor: 5, Mark: point.Mark{Seq: 9, Digest: point.Digest{A: 10, B: 11}}},
-		digest: point.Digest{A: 6, B: 7}, revision: 8, settings: []byte("s")}
-	words := func(n int) (out string) {
-		for i := range n {
-			out += fmt.Sprintf("%02x00000000000000", i+1)
-		}
-		return out
-	}
-	b := m.append(nil)
-	if got, want := hex.EncodeToString(b), "03"+words(11)+"0173"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	first, err := hex.DecodeString("01" + words(8) + "0173")
-	ok(t, err)
-	old, form, err := decodeMeta(first)
-	if ok(t, err); form != 1 {
-		t.Errorf("version 1 is read as %d", form)
-	}
-	if m.Mark = (point.Mark{}); !reflect.DeepEqual(old, m) {
-		t.Errorf("version 1 reads as %+v", old)
-	}
-	if got := hex.EncodeToString(ageKey(nil, 0x0102, op.ID{Index: 3, Part: 4})); got != "04"+"0000000000000102"+strings.Repeat("00", 16)+"0000000300000004" {
-		t.Errorf("age key %s", got)
-	}
-	for _, c := range []struct {
-		b    []byte
-		want error
-	}{{b, nil}, {nil, ErrCorrupt}, {b[:20], ErrCorrupt}, {append([]byte{4}, b[1:]...), ErrVersion}, {append([]byte{0}, b[1:]...), ErrVersion}} {
-		if _, _, err := decodeMeta(c.b); !errors.Is(err, c.want) {
-			t.Errorf("% x: %v", c.b, err)
-		}
-	}
-}
-
-func FuzzDecodeMeta(f *testing.F) {
-	f.Add((&meta{revision: 1, settings: []byte("x")}).append(nil))
-	f.Add(append([]byte{1}, make([]byte, 8*8+1)...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, _, err := decodeMeta(b)
-		if err != nil {
-			return
-		}
-		if again := m.append(nil); b[0] == formVersion && string(again) != string(b) {
-			t.Fatalf("% x is written back as % x", b, again)
-		} else if same, _, err := decodeMeta(again); err != nil || !reflect.DeepEqual(same, m) {
-			t.Fatalf("%+v is read back as %+v, %v", m, same, err)
-		}
-	})
-}
-
-// randomOp is an operation over few points, so that they meet.
 // history is a fixed list of entries with everything in it.
 func history(n int) *ledger {
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -632,6 +577,7 @@ func (l *ledger) merge(rng *rand.Rand) op.Op {
 	return o
 }
 
+// randomOp is an operation over few points, so that they meet.
 func randomOp(rng *rand.Rand, l *ledger) op.Op {
 	id := func() topology.PointID {
 		if rng.IntN(4) == 0 {

@@ -9,12 +9,33 @@ import (
 	"sync"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
-	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
+
+// job makes a segment out of the rows of sources that were alive at its entry.
+type job struct {
+	number  topology.Seq
+	sources []input
+}
+
+// input is a source of a job without the rows that were dead.
+type input struct {
+	*sealed.Part
+	dead *roaring.Bitmap
+}
+
+// inputOf takes the rows of p that are alive now.
+func inputOf(p *sealed.Part) input {
+	in := input{Part: p, dead: roaring.New()}
+	p.Dead.Each(func(row uint32, _ uint64) { in.dead.Add(row) })
+	return in
+}
 
 // worker makes segments, and what is derived from them, one at a time.
 type worker struct {
@@ -60,7 +81,7 @@ func (s *Shard) Settle(ctx context.Context) error {
 		case idle:
 			return nil
 		case stopped:
-			return cmp.Or(s.store.err(), ErrClosed)
+			return cmp.Or(s.store.Err(), ErrClosed)
 		}
 		select {
 		case <-ctx.Done():
@@ -104,7 +125,7 @@ func (s *Shard) toil(ctx context.Context) {
 			defer t.Stop()
 			again = t.C
 		case err != nil:
-			_ = s.store.fail(err)
+			_ = s.store.Fail(err)
 			return
 		case busy:
 			continue
@@ -134,7 +155,7 @@ func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
 	s.apply.Lock()
 	jobs, settings := s.apply.jobs, s.apply.settings
 	s.apply.Unlock()
-	if err := s.store.err(); err != nil {
+	if err := s.store.Err(); err != nil {
 		return false, err
 	}
 	if len(jobs) > 0 {
@@ -156,21 +177,12 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (e
 	for i := range j.sources {
 		n += j.sources[i].alive()
 	}
-	var made *sealed
+	var made *sealed.Part
 	if n > 0 {
-		spec := segment.Spec{Part: j.number, Vectors: s.vectors()}
-		d, err := segment.Write(ctx, s.opts.FS, s.segments(), spec, n, s.points(j))
-		if err != nil {
-			return segmentError(err)
-		}
-		if made, err = s.open(origin{number: j.number, segment: &d}, settings); err != nil {
+		if made, err = s.segments.Write(ctx, j.number, n, s.points(j), settings); err != nil {
 			return err
 		}
-		made, err = s.complete(ctx, made, settings)
-		defer func() { err = errors.Join(err, made.release()) }()
-		if err != nil {
-			return err
-		}
+		defer func() { err = errors.Join(err, made.Release()) }()
 	}
 	return s.install(j, made)
 }
@@ -242,27 +254,28 @@ func (h *head) step() (ok bool) {
 func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
 	return func(yield func(*point.Point, error) bool) {
 		var p point.Point
-		if in.seg != nil {
+		gen, waits := in.Generation()
+		if !waits {
 			for row := range uint32(in.Rows()) {
 				if in.dead.Contains(row) {
 					continue
 				}
-				if err := in.seg.Point(row, &p); !yield(&p, err) || err != nil {
+				if err := in.Stored(row, &p); !yield(&p, err) || err != nil {
 					return
 				}
 			}
 			return
 		}
-		err := s.store.scan(generation(nil, in.gen), generation(nil, in.gen+1), func(key, v []byte) error {
-			id, err := topology.DecodePointID(key[tailHead:])
+		err := s.store.Scan(store.Generation(nil, gen), store.Generation(nil, gen+1), func(key, v []byte) error {
+			id, err := topology.DecodePointID(key[store.TailHead:])
 			if err != nil || in.dies(id) {
 				return err
 			}
 			if p, err = point.Decode(id, v); err != nil {
-				return storedError(err)
+				return store.Damaged(err)
 			}
 			if !yield(&p, nil) {
-				return errEnough
+				return store.ErrEnough
 			}
 			return nil
 		})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/metrics"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -16,31 +15,22 @@ import (
 func figures() Params { return Params{M: 16, EfConstruct: 128} }
 
 // BenchmarkBuild builds over the excerpt, and over the sets in the folder that
-// PANDO_DATA names, by one thread and by two. cpu-s/op is the CPU time, wait-s/op
-// what goroutines have waited for each other's locks: where other programs use the
-// cores, these tell how a build scales, and its own time does not.
+// PANDO_DATA names, by one thread and by two. cpu-s/op is the CPU time.
 func BenchmarkBuild(b *testing.B) {
 	for _, dir := range folders(b) {
 		d := load(b, dir)
 		for threads := 1; threads <= 2; threads++ {
 			b.Run(fmt.Sprintf("%s/threads=%d", d.name, threads), func(b *testing.B) {
-				from, waited := cpu(), wait()
+				from := cpu()
 				for b.Loop() {
 					if _, err := Build(context.Background(), d.v, figures(), BuildOptions{Threads: threads, Seed: 1}); err != nil {
 						b.Fatal(err)
 					}
 				}
 				b.ReportMetric((cpu()-from).Seconds()/float64(b.N), "cpu-s/op")
-				b.ReportMetric((wait()-waited)/float64(b.N), "wait-s/op")
 			})
 		}
 	}
-}
-
-func wait() float64 {
-	s := []metrics.Sample{{Name: "/sync/mutex/wait/total:seconds"}}
-	metrics.Read(s)
-	return s[0].Value.Float64()
 }
 
 // graph builds, or reads from the folder that PANDO_GRAPHS names what an earlier

@@ -28,6 +28,16 @@ type BuildOptions struct {
 	Seed    uint64
 	// Skip are rows that get no links, beside those without a vector; nil: none.
 	Skip *mask.Mask
+	// Groups are sets of rows, each ascending, that filters will ask for: those with
+	// one value of a field. With PayloadM, those that walks over other links would lose
+	// their way in, and that are too large for scans, get extra links. The graph
+	// follows from them too, order included.
+	Groups [][]uint32
+}
+
+// takes tells whether row gets links.
+func (o *BuildOptions) takes(v *space, row uint32) bool {
+	return v.has(row) && !o.Skip.Dead(row, mask.Now)
 }
 
 // builder links the rows of order, which has the highest levels first. So the
@@ -36,6 +46,7 @@ type builder struct {
 	v       *space
 	g       *Graph
 	order   []uint32
+	base    int      // the lowest layer: 0, or 1 in a graph of a group
 	grown   []growth // per layer
 	linkers []*linker
 	drafts  [round]draft
@@ -51,6 +62,10 @@ type growth struct {
 	settled []uint16 // so many first links have passed choose together
 }
 
+func newGrowth(nodes, width int) growth {
+	return growth{make([]uint32, nodes*width), make([]uint16, nodes), make([]uint16, nodes)}
+}
+
 // draft is the links of a new row per layer, before they are made.
 type draft [][]uint64
 
@@ -64,19 +79,28 @@ func Build(ctx context.Context, vectors Vectors, p Params, o BuildOptions) (*Gra
 		return nil, err
 	}
 	b := &builder{v: &v, g: &Graph{params: p, distance: v.Distance, dim: v.Dim, rows: v.rows}}
-	if b.plan(o); b.g.layers == nil {
-		return b.g, ctx.Err()
-	}
-	for range max(1, o.Threads) {
-		b.linkers = append(b.linkers, newLinker(b))
-	}
+	b.plan(o)
+	b.employ(o.Threads)
 	if err := b.run(ctx); err != nil {
+		return nil, fmt.Errorf("build of a graph: %w", err)
+	}
+	if err := b.linkGroups(ctx, o); err != nil {
 		return nil, fmt.Errorf("build of a graph: %w", err)
 	}
 	return b.g, nil
 }
 
+// employ makes a linker for each goroutine.
+func (b *builder) employ(threads int) {
+	for range max(1, threads) {
+		b.linkers = append(b.linkers, newLinker(b))
+	}
+}
+
 func (b *builder) run(ctx context.Context) error {
+	if b.g.layers == nil {
+		return ctx.Err()
+	}
 	tops := len(b.g.tops)
 	if err := b.insertAll(ctx, 1, tops); err != nil { // order[0] is the entry point: it has nobody to link to yet
 		return err
@@ -136,7 +160,7 @@ func (b *builder) plan(o BuildOptions) {
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))
 	for r := range uint32(b.v.rows) {
-		if b.v.has(r) && !o.Skip.Dead(r, mask.Now) {
+		if o.takes(b.v, r) {
 			b.order = append(b.order, r)
 		}
 	}
@@ -178,7 +202,7 @@ func (b *builder) plan(o BuildOptions) {
 			width = 2 * m
 		}
 		b.g.layers = append(b.g.layers, newLayer(n, width))
-		b.grown = append(b.grown, growth{make([]uint32, n*width), make([]uint16, n), make([]uint16, n)})
+		b.grown = append(b.grown, newGrowth(n, width))
 	}
 }
 
@@ -270,7 +294,11 @@ type linker struct {
 
 func newLinker(b *builder) *linker {
 	w := &linker{b: b}
-	w.fit(b.v.rows, max(round, together*b.g.layers[0].width))
+	width, nodes := 0, 0
+	if b.base < len(b.g.layers) {
+		width, nodes = b.g.layers[b.base].width, b.g.layers[b.base].nodes()
+	}
+	w.fit(nodes, max(round, together*width))
 	w.reserve(b.g.params.EfConstruct)
 	return w
 }
@@ -295,7 +323,7 @@ func (w *linker) draft(first, i int) {
 	for len(*d) <= level {
 		*d = slices.Grow(*d, 1)[:len(*d)+1]
 	}
-	for l := level; l >= 0; l-- {
+	for l := level; l >= b.base; l-- {
 		// The context is looked at between rounds.
 		_ = w.beam(context.Background(), b.v, g, l, g.params.EfConstruct, g.asNode(l, from))
 		for j := range w.pool {
@@ -327,8 +355,8 @@ func (w *linker) meet(l, first, i int) {
 // part. What happens to one node happens in the order of the rows.
 func (w *linker) link(first, n, part, parts int) {
 	for i, d := range w.b.drafts[:n] {
-		for l, chosen := range d {
-			node := uint32(first + i)
+		for l := w.b.base; l < len(d); l++ {
+			chosen, node := d[l], uint32(first+i)
 			if l == 0 {
 				node = w.b.order[node]
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"unsafe"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
@@ -34,6 +35,9 @@ func (g *Graph) sections() [][]uint32 {
 	for i := range g.layers {
 		s = append(s, g.layers[i].links)
 	}
+	if g.params.PayloadM > 0 {
+		s = append(s, g.extra.starts, g.extra.links)
+	}
 	return s
 }
 
@@ -42,7 +46,7 @@ func (g *Graph) Append(dst []byte) []byte {
 	parts := g.sections()
 	begin := len(dst)
 	dst = append(dst, magic...)
-	for _, v := range []int{format, fixed + perPart*len(parts) + 4, g.rows, g.dim, int(g.distance), g.params.M, g.params.EfConstruct, len(g.layers), 0, 0} {
+	for _, v := range []int{format, fixed + perPart*len(parts) + 4, g.rows, g.dim, int(g.distance), g.params.M, g.params.EfConstruct, len(g.layers), g.params.PayloadM, 0} {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
 	}
 	table := len(dst)
@@ -53,10 +57,7 @@ func (g *Graph) Append(dst []byte) []byte {
 		for _, v := range part {
 			dst = binary.LittleEndian.AppendUint32(dst, v)
 		}
-		nodes := len(part)
-		if i > 0 {
-			nodes /= g.layers[i-1].width
-		}
+		nodes := len(part) / g.width(i-1, len(g.layers))
 		entry := dst[table+perPart*i:]
 		binary.LittleEndian.PutUint32(entry, uint32(nodes))
 		binary.LittleEndian.PutUint32(entry[4:], crc32.Checksum(dst[from:], castagnoli()))
@@ -69,30 +70,59 @@ func (g *Graph) Append(dst []byte) []byte {
 // Decode reads what Append wrote, and copies what it keeps. It takes memory in
 // proportion to b only, and every link of what it returns leads to a node.
 // Errors: ErrCorrupt, with the offset.
-func Decode(b []byte) (*Graph, error) {
+func Decode(b []byte) (*Graph, error) { return decode(b, numbers) }
+
+// View is Decode, but the links stay where they are in b, which must neither change
+// nor go away while the graph is used. b should begin at a multiple of 4, as a mapped
+// file does; otherwise they are copied.
+func View(b []byte) (*Graph, error) { return decode(b, view) }
+
+// numbers copies little-endian numbers.
+func numbers(raw []byte) []uint32 {
+	out := make([]uint32, len(raw)/4)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint32(raw[4*i:])
+	}
+	return out
+}
+
+// view is numbers without a copy, if the machine has them in this form.
+func view(raw []byte) []uint32 {
+	p := unsafe.Pointer(unsafe.SliceData(raw))
+	if little := binary.NativeEndian.Uint16([]byte{1, 0}) == 1; !little || uintptr(p)%4 != 0 || len(raw) == 0 {
+		return numbers(raw)
+	}
+	return unsafe.Slice((*uint32)(p), len(raw)/4)
+}
+
+func decode(b []byte, numbers func([]byte) []uint32) (*Graph, error) {
 	g, nodes, sums, err := decodeHeader(b)
 	if err != nil {
 		return nil, err
 	}
+	layers := g.layersOf(len(nodes))
 	at := padded(fixed + perPart*len(nodes) + 4)
 	if pad := b[fixed+perPart*len(nodes)+4 : at]; !zero(pad) {
 		return nil, corrupt(fixed, "the padding is not zero")
 	}
 	for i, n := range nodes {
-		width := g.width(i - 1)
+		width := g.width(i-1, layers)
 		raw := b[at : at+4*width*n]
 		if crc32.Checksum(raw, castagnoli()) != sums[i] {
 			return nil, corrupt(at, "the checksum of section %d of %d bytes does not match", i, len(raw))
 		}
-		links := make([]uint32, width*n)
-		for j := range links {
-			links[j] = binary.LittleEndian.Uint32(raw[4*j:])
-		}
-		if i == 0 {
+		links := numbers(raw)
+		switch {
+		case i == 0:
 			g.tops, err = links, checkTops(at, links, g.rows)
-		} else {
+		case i <= layers:
 			g.layers = append(g.layers, layer{links, width})
 			err = checkLinks(at, &g.layers[i-1])
+		case i == layers+1:
+			g.extra.starts, err = links, checkStarts(at, links, nodes[i+1])
+		default:
+			g.extra.links = links
+			err = checkExtra(at, &g.extra)
 		}
 		if err != nil {
 			return nil, err
@@ -107,16 +137,25 @@ func Decode(b []byte) (*Graph, error) {
 	return g, nil
 }
 
-// width is how many numbers a node has in layer l; in the section of tops, -1, one.
-func (g *Graph) width(l int) int {
-	switch l {
-	case -1:
+// width is how many numbers a node has in layer l of so many; one in the sections
+// before and behind them.
+func (g *Graph) width(l, layers int) int {
+	switch {
+	case l < 0 || l >= layers:
 		return 1
-	case 0:
+	case l == 0:
 		return 2 * g.params.M
 	default:
 		return g.params.M
 	}
+}
+
+// layersOf is how many of so many sections are layers.
+func (g *Graph) layersOf(sections int) int {
+	if g.params.PayloadM > 0 {
+		sections -= 2
+	}
+	return sections - 1
 }
 
 // decodeHeader gives the number of nodes and the checksum of each section, all of
@@ -130,6 +169,9 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 		f[i] = int(binary.LittleEndian.Uint32(b[len(magic)+4*i:]))
 	}
 	parts := f[7] + 1
+	if f[8] > 0 {
+		parts += 2
+	}
 	end := fixed + perPart*parts
 	switch {
 	case f[0] != format:
@@ -139,11 +181,11 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 	case crc32.Checksum(b[:end], castagnoli()) != binary.LittleEndian.Uint32(b[end:]):
 		return nil, nil, nil, corrupt(end, "the checksum of the header does not match")
 	}
-	g = &Graph{rows: f[2], dim: f[3], distance: query.Distance(f[4]), params: Params{M: f[5], EfConstruct: f[6]}}
-	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != f[4] || g.dim < 1 || g.dim > MaxDim || f[8]|f[9] != 0 {
+	g = &Graph{rows: f[2], dim: f[3], distance: query.Distance(f[4]), params: Params{M: f[5], EfConstruct: f[6], PayloadM: f[8]}}
+	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != f[4] || g.dim < 1 || g.dim > MaxDim || f[9] != 0 {
 		return nil, nil, nil, corrupt(20, "dimension %d, distance %d", g.dim, f[4])
 	}
-	if err := g.params.validate(); err != nil || uint32(g.rows) > index.MaxRow+1 || g.params.M == 0 && parts > 1 {
+	if err := g.params.validate(); err != nil || uint32(g.rows) > index.MaxRow+1 || g.params.M == 0 && f[7] > 0 {
 		return nil, nil, nil, corrupt(16, "%d rows, %d layers: %v", g.rows, f[7], err)
 	}
 	at := padded(end + 4)
@@ -151,7 +193,7 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 		entry := b[fixed+perPart*i:]
 		n := int(binary.LittleEndian.Uint32(entry))
 		nodes, sums = append(nodes, n), append(sums, binary.LittleEndian.Uint32(entry[4:]))
-		at = padded(at) + 4*g.width(i-1)*n
+		at = padded(at) + 4*g.width(i-1, f[7])*n
 		if !g.fits(f[7], nodes) || at > len(b) {
 			return nil, nil, nil, corrupt(fixed+perPart*i, "section %d has %d nodes", i, n)
 		}
@@ -166,12 +208,16 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 func (g *Graph) fits(layers int, nodes []int) bool {
 	i := len(nodes) - 1
 	n := nodes[i]
-	switch i {
-	case 0:
+	switch {
+	case i == 0:
 		return n <= g.rows && (n == 0) == (layers == 0)
-	case 1:
+	case i == layers+1:
+		return n == g.rows+1
+	case i == layers+2:
+		return true
+	case i == 1:
 		return n == g.rows && nodes[0] > 0
-	case 2:
+	case i == 2:
 		return n == nodes[0]
 	default:
 		return n > 0 && n <= nodes[i-1]
@@ -197,6 +243,29 @@ func checkLinks(at int, l *layer) error {
 		after := i%l.width > 0 && l.links[i-1] == none
 		if id != none && (id >= nodes || after || id == uint32(i/l.width)) {
 			return corrupt(at+4*i, "node %d links to %d of %d", i/l.width, id, nodes)
+		}
+	}
+	return nil
+}
+
+// checkStarts: lists follow each other, from the first of links to the last.
+func checkStarts(at int, starts []uint32, links int) error {
+	for i, s := range starts {
+		if i == 0 && s != 0 || i > 0 && s < starts[i-1] || i == len(starts)-1 && int(s) != links {
+			return corrupt(at+4*i, "list %d begins at %d of %d links", i, s, links)
+		}
+	}
+	return nil
+}
+
+// checkExtra: every list holds other rows, ascending.
+func checkExtra(at int, e *extra) error {
+	for row := range uint32(len(e.starts) - 1) {
+		list := e.of(row)
+		for i, id := range list {
+			if int(id) >= len(e.starts)-1 || id == row || i > 0 && id <= list[i-1] {
+				return corrupt(at+4*(int(e.starts[row])+i), "row %d links to %d", row, id)
+			}
 		}
 	}
 	return nil

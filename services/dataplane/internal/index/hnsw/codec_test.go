@@ -17,14 +17,18 @@ import (
 
 const golden = "testdata/v1.golden"
 
-// small is the graph of the golden file: 40 points on a line.
+// small is the graph of the golden file: 40 points on a line, 28 of which are a group.
 func small(t testing.TB) *Graph {
 	t.Helper()
 	v := Vectors{Dim: 1, Stride: 1, Distance: query.Euclid}
 	for r := range 40 {
 		v.Float32 = append(v.Float32, float32(r*17%40))
 	}
-	g, err := Build(context.Background(), v, Params{M: 3, EfConstruct: 8}, BuildOptions{Threads: 1, Seed: 7})
+	var group []uint32
+	for r := range uint32(28) {
+		group = append(group, r)
+	}
+	g, err := Build(context.Background(), v, Params{M: 3, EfConstruct: 8, PayloadM: 2}, BuildOptions{Threads: 1, Seed: 7, Groups: [][]uint32{group}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +47,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, g, nil)
-	if len(g.layers) < 3 || g.Params() != (Params{M: 3, EfConstruct: 8}) || g.Rows() != 40 {
-		t.Errorf("%d layers, %+v, %d rows", len(g.layers), g.Params(), g.Rows())
+	if len(g.layers) < 3 || len(g.extra.links) < 10 || g.Params() != (Params{M: 3, EfConstruct: 8, PayloadM: 2}) || g.Rows() != 40 {
+		t.Errorf("%d layers, %d extra links, %+v, %d rows", len(g.layers), len(g.extra.links), g.Params(), g.Rows())
 	}
 	if !bytes.Equal(g.Append(nil), want) {
 		t.Error("what was decoded encodes differently")
@@ -70,6 +74,12 @@ func TestRoundTrip(t *testing.T) {
 		if !bytes.Equal(again.Append(nil), b) {
 			rt.Fatal("the bytes differ")
 		}
+		for shift := range 2 { // copied, and as they are
+			seen, err := View(append(make([]byte, shift, shift+len(b)), b...)[shift:])
+			if err != nil || !bytes.Equal(seen.Append(nil), b) {
+				rt.Fatalf("viewed, the bytes differ: %v", err)
+			}
+		}
 	})
 }
 
@@ -79,7 +89,7 @@ func TestDamage(t *testing.T) {
 	for i := range b {
 		for bit := range 8 {
 			b[i] ^= 1 << bit
-			if _, err := Decode(b); !errors.Is(err, ErrCorrupt) {
+			if _, err := View(b); !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
 			}
 			b[i] ^= 1 << bit
@@ -140,6 +150,9 @@ func seal(b []byte) {
 	}
 	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(b[at:])) }
 	parts, m := u32(36)+1, u32(28)
+	if u32(40) > 0 {
+		parts += 2
+	}
 	end := fixed + perPart*parts
 	if parts > 100 || m > MaxM || len(b) < end+4 {
 		return
@@ -148,7 +161,7 @@ func seal(b []byte) {
 	at := padded(end + 4)
 	for i := range parts {
 		entry := fixed + perPart*i
-		next := padded(at) + 4*g.width(i-1)*u32(entry)
+		next := padded(at) + 4*g.width(i-1, u32(36))*u32(entry)
 		if next > len(b) {
 			break
 		}

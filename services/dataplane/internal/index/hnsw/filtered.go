@@ -41,6 +41,9 @@ const (
 	// of ef rows a walk compares up to width rows, and one that is filtered looks at
 	// up to width squared such neighbours.
 	bridges = 8
+	// lone is the same of a walk over extra links, for each of them: few rows are
+	// compared at once, and each is asked whether it passes.
+	lone = 460
 	// seeds is how many rows that pass a filtered walk starts from, beside where
 	// the descent leads: the nearest that pass may lie elsewhere.
 	seeds = 16
@@ -52,20 +55,23 @@ func budget(width int) int { return 2 * width }
 // choose plans by the number of rows that pass.
 func (s *searcher) choose(passing int) way {
 	g := s.x.g
-	if g == nil || g.layers == nil || s.query.Exact {
+	if g == nil || s.query.Exact || g.layers == nil && !s.grouped {
 		return scan
 	}
-	width := g.layers[0].width
-	degree := float64(g.params.M) * 4 / 3 // typical of layer 0
-	share := float64(passing) / float64(s.x.v.rows)
+	p := g.params
+	width, degree := 2*p.M, float64(p.M)*4/3                // typical of layer 0
+	share := float64(passing) / float64(max(1, s.x.v.held)) // of nodes
 	w, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
-	if share >= most {
+	switch {
+	case share >= most && g.layers != nil:
 		w, even = plain, s.ef*width
+	case s.grouped:
+		even = s.ef * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
 	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
 	}
-	if passing <= even || share*degree*degree < least {
+	if passing <= even || !s.grouped && share*degree*degree < least {
 		return scan
 	}
 	return w
@@ -77,11 +83,14 @@ func (s *searcher) plan() plan {
 	q, rows := &s.query, s.x.v.rows
 	n, known := s.x.atMost(s.at)
 	if q.Rows != nil {
-		if n = min(n, len(q.Rows)); s.choose(n) == scan {
+		n = min(n, len(q.Rows))
+		s.grouped = s.x.g != nil && len(s.x.g.extra.links) > 0 // perhaps
+		if s.choose(n) == scan {
 			return plan{way: scan, passing: n}
 		}
 		n, known = s.mark(), true
 	}
+	s.grouped = s.x.g != nil && s.within()
 	if q.Accept != nil && n > 0 {
 		known = false
 		if q.Estimate > 0 {
@@ -144,15 +153,20 @@ func (s *searcher) filtered(ctx context.Context) error {
 		return err
 	}
 	for cur, hop := 0, 0; cur < len(s.pool); {
-		if s.pool[cur]&flag != 0 {
-			cur++
-			continue
-		}
 		if hop++; hop%hops == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.pool[cur] |= flag
-		cur = min(cur+1, s.step(s.beyond(nodeOf(s.pool[cur]))))
+		n, found := 0, 0
+		for at := cur; at < len(s.pool) && found < together; at++ {
+			if s.pool[at]&flag == 0 {
+				s.pool[at] |= flag
+				n = s.beyond(nodeOf(s.pool[at]), n)
+				found++
+			}
+		}
+		first := s.step(n)
+		for cur = min(cur, first); cur < len(s.pool) && s.pool[cur]&flag != 0; cur++ {
+		}
 	}
 	s.finish(true)
 	return nil
@@ -169,8 +183,15 @@ func (s *searcher) step(n int) int {
 // anywhere, for the nearest may all lie elsewhere.
 func (s *searcher) ashore(ctx context.Context) error {
 	v, g := &s.x.v, s.x.g
-	if err := s.beam(ctx, v, g, 0, s.ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
-		return err
+	s.seen.clear()
+	if g.layers != nil {
+		ef := s.ef
+		if s.grouped { // rows that pass lead to each other
+			ef = min(ef, seeds)
+		}
+		if err := s.beam(ctx, v, g, 0, ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
+			return err
+		}
 	}
 	s.met = append(s.met[:0], s.seen.list...)
 	s.seen.clear()
@@ -200,14 +221,24 @@ func (s *searcher) visit(row uint32, n int) int {
 	return n + 1
 }
 
-// beyond collects the unseen rows that pass among the neighbours of node, and
-// among the neighbours of those that do not.
-func (s *searcher) beyond(node uint32) (n int) {
-	l := &s.x.g.layers[0]
-	limit := budget(l.width)
+// beyond puts the unseen rows that pass among the neighbours of node, and among the
+// neighbours of those that do not, unless extra links lead on, behind w.nodes[:n].
+func (s *searcher) beyond(node uint32, n int) int {
+	g := s.x.g
+	for _, id := range g.extra.of(node) {
+		if n == len(s.nodes) {
+			return n
+		}
+		n = s.visit(id, n)
+	}
+	if g.layers == nil {
+		return n
+	}
+	l := &g.layers[0]
+	limit := min(n+budget(l.width), len(s.nodes))
 	s.hop = s.hop[:0]
 	for _, id := range l.of(node) {
-		if id == none {
+		if id == none || n == limit {
 			break
 		}
 		if s.seen.has(id) {
@@ -215,19 +246,17 @@ func (s *searcher) beyond(node uint32) (n int) {
 		}
 		if m := s.visit(id, n); m > n {
 			n = m
-		} else {
+		} else if !s.grouped {
 			s.seen.add(id)
 			s.hop = append(s.hop, id)
 		}
 	}
 	for _, bridge := range s.hop {
 		for _, id := range l.of(bridge) {
-			if id == none {
+			if id == none || n == limit {
 				break
 			}
-			if n = s.visit(id, n); n == limit {
-				return n
-			}
+			n = s.visit(id, n)
 		}
 	}
 	return n

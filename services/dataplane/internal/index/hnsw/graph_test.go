@@ -115,6 +115,13 @@ func TestInvariants(t *testing.T) {
 				o.Skip.Kill(uint32(rng.IntN(n)), 1)
 			}
 		}
+		if rapid.Bool().Draw(rt, "groups") {
+			p.PayloadM = 2
+			o.Groups = make([][]uint32, 3)
+			for r := range uint32(n) {
+				o.Groups[r%7%3] = append(o.Groups[r%7%3], r)
+			}
+		}
 		g, err := Build(context.Background(), v, p, o)
 		if err != nil {
 			rt.Fatal(err)

@@ -1,8 +1,10 @@
 // Package hnsw is the approximate index: a hierarchical navigable small world
 // graph (Malkov and Yashunin, arXiv 1603.09320) over rows that do not change any
-// more. It is not an index.Index, for nothing can be put into it: rows that die
-// are masked. It reads vectors where its owner keeps them and knows no disk; a
-// graph is bytes that can be shipped and opened beside equal vectors.
+// more, and the scan of such rows where a graph is not worth it. It is not an
+// index.Index, for nothing can be put into it: rows that die are masked. It reads
+// vectors where its owner keeps them and knows no disk; a graph is bytes that can be
+// shipped and opened beside equal vectors, and that follow from them: whoever builds
+// it gets the same.
 //
 // A Graph is immutable once built or decoded, so searches share it without locks.
 // Its links lie in one array per layer, which the garbage collector does not scan.
@@ -35,11 +37,16 @@ type Params struct {
 	M int
 	// EfConstruct is how many candidates the links of a row are chosen from.
 	EfConstruct int
+	// PayloadM is M of the extra links between rows of a group; 0: none.
+	PayloadM int
 }
 
 func (p Params) validate() error {
 	if p.M < 0 || p.M == 1 || p.M > MaxM {
 		return fmt.Errorf("%w: m is %d, not 0 or 2..%d", ErrParams, p.M, MaxM)
+	}
+	if p.PayloadM < 0 || p.PayloadM == 1 || p.PayloadM > MaxM {
+		return fmt.Errorf("%w: payload_m is %d, not 0 or 2..%d", ErrParams, p.PayloadM, MaxM)
 	}
 	if p.EfConstruct < 1 || p.EfConstruct > MaxEfConstruct {
 		return fmt.Errorf("%w: ef_construct is %d, not 1..%d", ErrParams, p.EfConstruct, MaxEfConstruct)
@@ -60,7 +67,8 @@ type Graph struct {
 	// entry point: tops[0]. A node of a layer above 0 is a place in tops, the same
 	// in all of them; a node of layer 0 is a row.
 	tops   []uint32
-	layers []layer // nil: no links
+	layers []layer // nil: no links but extra ones
+	extra  extra   // empty without PayloadM
 }
 
 // layer is width links for each node, from the first on, padded with none.

@@ -2,26 +2,30 @@ package hnsw
 
 import "context"
 
-// tree spans the rows to which links of layer 0 lead from the entry point.
+// tree spans the nodes to which links of a layer lead from one.
 type tree struct {
 	set
-	parent []uint32 // of rows in the set
+	l      *layer
+	parent []uint32 // of nodes in the set
 }
 
-func (g *Graph) reach() *tree {
-	t := &tree{set{bits: make([]uint64, (g.rows+63)/64)}, make([]uint32, g.rows)}
-	t.spread(g, g.tops[0], none)
+// reach is the tree of layer 0 from the entry point on.
+func (g *Graph) reach() *tree { return g.layers[0].reach(g.tops[0]) }
+
+func (l *layer) reach(from uint32) *tree {
+	t := &tree{set{bits: make([]uint64, (l.nodes()+63)/64)}, l, make([]uint32, l.nodes())}
+	t.spread(from, none)
 	return t
 }
 
-// spread adds row, a child of parent, and all that can be reached from it.
-func (t *tree) spread(g *Graph, row, parent uint32) {
+// spread adds node, a child of parent, and all that can be reached from it.
+func (t *tree) spread(node, parent uint32) {
 	next := len(t.list)
-	t.add(row)
-	t.parent[row] = parent
+	t.add(node)
+	t.parent[node] = parent
 	for ; next < len(t.list); next++ {
 		from := t.list[next]
-		for _, n := range g.layers[0].of(from) {
+		for _, n := range t.l.of(from) {
 			if n == none {
 				break
 			}
@@ -33,58 +37,67 @@ func (t *tree) spread(g *Graph, row, parent uint32) {
 	}
 }
 
-// repair links to every row of the order that cannot be reached: choosing links
-// drops the last one to a row now and then. A link that the tree needs is never
-// given up; as a tree has fewer edges than rows, and a list has room for four links
+// node is that of row i of the order in the lowest layer.
+func (b *builder) node(i int) uint32 {
+	if b.base == 0 {
+		return b.order[i]
+	}
+	return uint32(i)
+}
+
+// repair links to every node of the lowest layer that cannot be reached: choosing links
+// drops the last one to a node now and then. A link that the tree needs is never
+// given up; as a tree has fewer edges than nodes, and a list has room for four links
 // or more, there is always a list with room.
 func (b *builder) repair(ctx context.Context) error {
-	t := b.g.reach()
-	w := newLinker(b)
-	next := 0 // rows of t.list before it have no room left
-	for i, row := range b.order {
+	t := b.g.layers[b.base].reach(b.node(0))
+	w := b.linkers[0]
+	next := 0 // nodes of t.list before it have no room left
+	for i := range b.order {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if t.has(row) {
+		node := b.node(i)
+		if t.has(node) {
 			continue
 		}
-		from, ok := w.rescuer(row, t)
+		from, ok := w.rescuer(i, t)
 		for ; !ok; next++ {
 			from = t.list[next]
-			ok = b.join(t, from, row)
+			ok = b.join(t, from, node)
 		}
-		t.spread(b.g, row, from)
+		t.spread(node, from)
 	}
 	return nil
 }
 
-// rescuer links to row from the nearest row in reach that a walk finds and that has
-// room, and gives it.
-func (w *linker) rescuer(row uint32, t *tree) (from uint32, ok bool) {
+// rescuer links to row i of the order from the nearest node in reach that a walk finds
+// and that has room, and gives it.
+func (w *linker) rescuer(i int, t *tree) (from uint32, ok bool) {
 	b, g := w.b, w.b.g
-	w.q.stand(b.v, row)
+	w.q.stand(b.v, b.order[i])
 	// A build looks at its context between rows.
-	_ = w.beam(context.Background(), b.v, g, 0, g.params.EfConstruct, g.asNode(0, w.descend(b.v, g, 0)))
+	_ = w.beam(context.Background(), b.v, g, b.base, g.params.EfConstruct, g.asNode(b.base, w.descend(b.v, g, b.base)))
 	for _, k := range w.pool {
-		if from = nodeOf(k); t.has(from) && b.join(t, from, row) {
+		if from = nodeOf(k); t.has(from) && b.join(t, from, b.node(i)) {
 			return from, true
 		}
 	}
 	return 0, false
 }
 
-// join makes row a neighbour of from, in place of the last link that the tree does
+// join makes node a neighbour of from, in place of the last link that the tree does
 // not need if the list is full.
-func (b *builder) join(t *tree, from, row uint32) bool {
-	list, n := b.g.layers[0].of(from), &b.grown[0].degree[from]
+func (b *builder) join(t *tree, from, node uint32) bool {
+	list, n := t.l.of(from), &b.grown[b.base].degree[from]
 	if int(*n) < len(list) {
-		list[*n] = row
+		list[*n] = node
 		*n++
 		return true
 	}
 	for i := len(list) - 1; i >= 0; i-- {
 		if t.parent[list[i]] != from || !t.has(list[i]) {
-			list[i] = row
+			list[i] = node
 			return true
 		}
 	}

@@ -223,6 +223,11 @@ func TestTypes(t *testing.T) {
 			found := 0
 			for r := range uint32(100) {
 				q := Query{Query: index.Query{Vector: v.numbers(r * 29), K: 10}, ScanBelow: 1, Ef: 150}
+				s := x.searchers.Get().(*searcher)
+				if s.begin(x, &q); s.plan().way != plain {
+					t.Fatal("rows without a vector count as if they did not pass")
+				}
+				s.release()
 				hits, err := x.Search(t.Context(), &q, nil)
 				if err != nil || len(hits) != 10 {
 					t.Fatalf("%d hits, %v", len(hits), err)

@@ -126,9 +126,11 @@ type searcher struct {
 	ef     int
 	member []uint64 // bit for each row of query.Rows, if marked
 	marked bool
-	failed set      // rows that Accept refused
-	hop    []uint32 // neighbours that do not pass
-	met    []uint32 // by a plain walk
+	// grouped: most rows that pass have extra links to others.
+	grouped bool
+	failed  set      // rows that Accept refused
+	hop     []uint32 // neighbours that do not pass
+	met     []uint32 // by a plain walk
 	// offered counts the rows that pass and that a walk has found.
 	offered int
 	one     [1]*searcher
@@ -209,11 +211,11 @@ func (s *searcher) begin(x *Index, q *Query) {
 	if s.at = q.At; s.at == 0 {
 		s.at = mask.Now
 	}
-	width, construct := 0, 1
+	width, ef := 0, 1
 	if x.g != nil {
-		width, construct = 2*x.g.params.M, x.g.params.EfConstruct
+		width, ef = 2*x.g.params.M, x.g.params.defaultEf()
 	}
-	s.fit(x.v.rows, max(block, together*width, budget(width)+1))
+	s.fit(x.v.rows, block+together*budget(width))
 	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
@@ -224,7 +226,7 @@ func (s *searcher) begin(x *Index, q *Query) {
 	}
 	s.top.Reset(&x.v.metric, &q.Query, n)
 	if s.ef = q.Ef; s.ef <= 0 {
-		s.ef = construct * 3 / 2
+		s.ef = ef
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
 	s.steer()
@@ -244,7 +246,7 @@ func (s *searcher) release() {
 	s.failed.clear()
 	s.top.Release()
 	s.coarse.Release()
-	s.x, s.query, s.marked, s.one[0] = nil, Query{}, false, nil
+	s.x, s.query, s.marked, s.grouped, s.one[0] = nil, Query{}, false, false, nil
 	x.searchers.Put(s)
 }
 
@@ -274,7 +276,7 @@ func (s *searcher) run(ctx context.Context, p plan) error {
 // will fall out.
 func (s *searcher) plain(ctx context.Context, passing int) error {
 	ef := s.ef
-	if nodes := s.x.v.rows; passing < nodes {
+	if nodes := s.x.v.held; passing < nodes {
 		ef = min(nodes, int(math.Ceil(float64(ef)*float64(nodes)/float64(max(1, passing)))))
 	}
 	s.reserve(ef)

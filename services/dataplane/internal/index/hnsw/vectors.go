@@ -52,10 +52,13 @@ func newSpace(v Vectors) (space, error) {
 	case v.Has != nil && len(v.Has) < (n/v.Stride+63)/64:
 		return space{}, fmt.Errorf("hnsw: %d words do not have a bit for each of %d rows", len(v.Has), n/v.Stride)
 	}
-	s := space{Vectors: v, metric: m, rows: n / v.Stride}
-	for r := range uint32(s.rows) {
-		if s.has(r) {
-			s.held++
+	s := space{Vectors: v, metric: m, rows: n / v.Stride, held: n / v.Stride}
+	if v.Has != nil {
+		s.held = 0
+		for r := range uint32(s.rows) {
+			if s.has(r) {
+				s.held++
+			}
 		}
 	}
 	if len(v.Uint8) > 0 && v.Distance == query.Cosine {

@@ -121,10 +121,7 @@ func TestRealData(t *testing.T) {
 			dirs = append(dirs, filepath.Dir(f))
 		}
 	}
-	texts, err := Texts(realSpecs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	texts := textsOf(t, realSpecs())
 	for _, dir := range dirs {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			docs := realRows(t, dir)

@@ -77,23 +77,20 @@ type ordered interface {
 	walk(from int64, down bool, visit func(pair) bool)
 }
 
-// Texts are the analyzers of those of specs that are on text: what filters are to
-// be bound to. Errors: doc.ErrPath, analysis.ErrParams.
-func Texts(specs []query.FieldIndex) (filter.Texts, error) {
-	out := filter.Texts{}
-	for _, spec := range specs {
-		if spec.Type != query.TextField {
+// Texts are the analyzers of what is indexed as text: what filters are to be bound
+// to. Where two indexes are on one path it is that of the first.
+func (s *Set) Texts() filter.Texts {
+	var out filter.Texts
+	for _, f := range s.fields {
+		if f.analyzer == nil || out[f.name] != nil {
 			continue
 		}
-		f, err := newField(spec)
-		if err != nil {
-			return nil, err
+		if out == nil {
+			out = filter.Texts{}
 		}
-		if out[f.name] == nil {
-			out[f.name] = f.analyzer
-		}
+		out[f.name] = f.analyzer
 	}
-	return out, nil
+	return out
 }
 
 // Change makes the set that specs ask for, of a tail. What was indexed the same

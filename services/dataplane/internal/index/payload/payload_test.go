@@ -286,10 +286,7 @@ func sameAnswer(tb testing.TB, d dice, writes, filters int) (bounded, exact int)
 	if err != nil {
 		tb.Fatalf("indexes %v: %v", specs, err)
 	}
-	bound, err := Texts(specs)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	bound := textsOf(tb, specs)
 	var rows shown
 	for range writes {
 		if row := uint32(d(10)); d(5) == 0 {
@@ -343,6 +340,19 @@ func build(tb interface {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// textsOf is what filters are bound to where specs are in effect.
+func textsOf(tb interface {
+	Helper()
+	Fatal(...any)
+}, specs []query.FieldIndex) filter.Texts {
+	tb.Helper()
+	s, _, err := (&Set{}).Change(specs)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s.Texts()
 }
 
 func btoi(b bool) int {
@@ -478,7 +488,7 @@ func TestChange(t *testing.T) {
 	if err != nil || len(fresh.fields) != 1 || fresh.fields[0].Key != "b" {
 		t.Fatal(fresh, err)
 	}
-	if got, want := fmt.Sprint(two.Count(nil)), "map[a:1 b:0]"; got != want {
+	if got, want := fmt.Sprint(two.Count()), "map[a:1 b:0]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	b.Range = true // another index

@@ -252,10 +252,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		spec := s.Specs()[0]
 		key := filter.Key(spec.Key)
-		texts, err := Texts([]query.FieldIndex{spec})
-		if err != nil {
-			t.Fatal(err)
-		}
+		texts := textsOf(t, []query.FieldIndex{spec})
 		rows := numbered(binary.LittleEndian.Uint32(b[16:]))
 		for _, c := range []filter.Condition{filter.Match{Key: key, Value: str("w1")}, filter.MatchAny{Key: key, Except: true}, filter.Prefix{Key: key, Text: "w"},
 			filter.Range{Key: key, GT: new(0.)}, filter.TimeRange{Key: key, GT: new(int64(0))}, filter.GeoRadius{Key: key, Radius: 1e6}, filter.IsEmpty{Key: key},
@@ -282,12 +279,9 @@ func (n numbered) Row(topology.PointID) (uint32, bool) { return 0, false }
 
 // TestManyReaders asks one opened set from several goroutines, for the race detector.
 func TestManyReaders(t *testing.T) {
-	docs := sample(t, 3000)
+	docs := sample(t, 500)
 	s := build(t, allSpecs(), docs)
-	texts, err := Texts(allSpecs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	texts := textsOf(t, allSpecs())
 	used := make([]bool, len(docs))
 	for i := range used {
 		used[i] = i%13 != 0
@@ -329,10 +323,7 @@ func TestKnown(t *testing.T) {
 	docs := sample(t, 2000)
 	rows := &shown{docs: docs, used: slices.Repeat([]bool{true}, len(docs))}
 	s := build(t, allSpecs(), docs)
-	texts, err := Texts(allSpecs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	texts := textsOf(t, allSpecs())
 	for i, c := range goldenConditions() {
 		asks := false // the filter has to be asked about the rows
 		switch c := c.(type) {

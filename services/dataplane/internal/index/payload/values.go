@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -145,5 +146,25 @@ func (s Sorted) Value(rank int64, d doc.Doc) (out query.OrderValue) {
 			}
 		})
 	})
+	return out
+}
+
+// Groups are the rows of each value of a field of keywords, in the order of the
+// values, each ascending and of two rows at least; none without an index.
+func (s *Set) Groups(key string) [][]uint32 {
+	f := s.find(key, func(f *field) bool { return f.Type == query.KeywordField })
+	if f == nil {
+		return nil
+	}
+	byValue := map[string][]uint32{}
+	f.words.each(func(value string, p posting) {
+		if p.len() > 1 {
+			byValue[value] = p.bitmap().ToArray()
+		}
+	})
+	var out [][]uint32
+	for _, value := range slices.Sorted(maps.Keys(byValue)) {
+		out = append(out, byValue[value])
+	}
 	return out
 }

@@ -91,13 +91,10 @@ func TestWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts, err := Texts(specs)
-		if err != nil {
-			t.Fatal(err)
-		}
+		texts := textsOf(t, specs)
 		var rows shown
 		var told [][]string
-		for row := range uint32(300) {
+		for row := range uint32(120) {
 			var b doc.Builder
 			b.BeginObject()
 			b.Key("t")
@@ -118,7 +115,7 @@ func TestWords(t *testing.T) {
 		}
 		opened := build(t, specs, rows.docs)
 		some := 0
-		for range 150 {
+		for range 100 {
 			ask := &filter.Text{Key: "t", Words: phrase(3), Mode: analysis.Mode(r.IntN(3))}
 			f := texts.Bind(&filter.Filter{Must: []filter.Condition{*ask}})
 			m, err := filter.Compile(f)
@@ -142,7 +139,7 @@ func TestWords(t *testing.T) {
 				t.Errorf("%+v: %+v has no bound", c.p, ask)
 			}
 		}
-		if some < 50 {
+		if some < 30 {
 			t.Errorf("%+v: only %d questions tell something", c.p, some)
 		}
 	}
@@ -155,9 +152,9 @@ func TestOtherWords(t *testing.T) {
 	two := query.FieldIndex{Key: `"t"`, Type: query.TextField, Text: analysis.Params{Tokenizer: analysis.Word}}
 	docs := []doc.Doc{object(t, "t", "Red fox"), object(t, "t", "red")}
 	rows := shown{docs: docs, used: []bool{true, true}}
-	texts, err := Texts([]query.FieldIndex{one, two})
-	if err != nil || len(texts) != 1 {
-		t.Fatal(texts, err)
+	texts := textsOf(t, []query.FieldIndex{one, two})
+	if len(texts) != 1 {
+		t.Fatal(texts)
 	}
 	f := texts.Bind(&filter.Filter{Must: []filter.Condition{filter.Text{Key: "t", Words: "red"}}})
 	for want, specs := range map[string][]query.FieldIndex{"[0 1] true": {one}, "false": {two}, "[0 1] true, both": {two, one}} {

@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
 	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
 	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -64,7 +65,7 @@ func (s *Sealed) openDense() error {
 	s.dense = vs
 	var err error
 	if b := s.files[segment.KindGraph]; b != nil {
-		if s.graph, err = hnsw.Decode(b); err != nil {
+		if s.graph, err = hnsw.View(b); err != nil {
 			return err
 		}
 	}
@@ -73,8 +74,34 @@ func (s *Sealed) openDense() error {
 			return err
 		}
 	}
-	s.index, err = hnsw.Open(s.space(), s.graph, s.dead, hnsw.Options{})
+	var o hnsw.Options
+	if s.codes != nil {
+		o.Codes = coder{s.codes}
+	}
+	s.index, err = hnsw.Open(s.space(), s.graph, s.dead, o)
 	return err
+}
+
+// coder is codes as an index asks them.
+type coder struct{ *quant.Codes }
+
+func (c coder) Scorer() hnsw.Scorer { return &scorer{codes: c.Codes} }
+
+type scorer struct {
+	codes   *quant.Codes
+	query   []float32
+	scratch quant.Scratch
+	quant.Scorer
+}
+
+// Prepare takes a query of any length, as a search by the vectors does.
+func (s *scorer) Prepare(q []float32) {
+	if s.codes.Distance() == query.Cosine {
+		s.query = append(s.query[:0], q...)
+		kernel.Normalize(s.query)
+		q = s.query
+	}
+	s.Scorer = s.codes.Prepare(q, &s.scratch)
 }
 
 // space is the rows as graphs see them.
@@ -175,7 +202,9 @@ func (s *Sealed) deadAt(at uint64) func(uint32) bool {
 func (s *Sealed) searchDense(ctx context.Context, qs []part.Query, at uint64) ([][]index.Hit, error) {
 	in := make([]hnsw.Query, 0, len(qs))
 	for i := range qs {
-		q := hnsw.Query{Query: qs[i].Query, At: at, Exact: qs[i].Exact, Ef: qs[i].Ef, Estimate: qs[i].Estimate}
+		p := &qs[i].Params
+		q := hnsw.Query{Query: qs[i].Query, At: at, Exact: p.Exact, Ef: p.Ef, Estimate: qs[i].Estimate,
+			IgnoreCodes: p.IgnoreCodes, Rescore: p.Rescore == nil || *p.Rescore, Oversampling: p.Oversampling}
 		if qs[i].IndexedOnly && s.graph == nil {
 			q.K = 0
 		}

@@ -88,9 +88,15 @@ func (s *Sealed) makeMulti(ctx context.Context) (func(io.Writer) error, error) {
 	return writing(b), nil
 }
 
+// Groups are rows that filters ask for together.
+type Groups struct {
+	Of   string // tells of which fields
+	Rows func() [][]uint32
+}
+
 // Wants are the artefacts that the settings ask for beside the basic one. Vectors of
 // less than threshold bytes are compared one by one; 0: all are.
-func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64) (out []Want) {
+func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Groups) (out []Want) {
 	if s.index == nil || threshold == 0 || uint64(s.dense.Len)*uint64(s.dense.Size)*4 < threshold {
 		return nil
 	}
@@ -102,8 +108,20 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64) (out []Wa
 		}})
 	}
 	if h := v.HNSW; h.M >= 2 {
-		out = append(out, Want{segment.KindGraph, s.schema.Name, fmt.Sprintf("graph m=%d ef=%d", h.M, h.EfConstruct), func(ctx context.Context) (func(io.Writer) error, error) {
-			g, err := hnsw.Build(ctx, s.space(), hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}, hnsw.BuildOptions{Threads: threads(h.Threads), Seed: seed})
+		if h.PayloadM == 0 {
+			h.PayloadM = h.M
+		}
+		o := hnsw.BuildOptions{Threads: threads(h.Threads), Seed: seed}
+		of := fmt.Sprintf("graph m=%d ef=%d", h.M, h.EfConstruct)
+		if h.PayloadM > 0 && groups.Of != "" {
+			of += fmt.Sprintf(" payload_m=%d %s", h.PayloadM, groups.Of)
+		}
+		out = append(out, Want{segment.KindGraph, s.schema.Name, of, func(ctx context.Context) (func(io.Writer) error, error) {
+			p := hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}
+			if h.PayloadM > 0 && groups.Of != "" {
+				p.PayloadM, o.Groups = h.PayloadM, groups.Rows()
+			}
+			g, err := hnsw.Build(ctx, s.space(), p, o)
 			return func(w io.Writer) error {
 				_, err := w.Write(g.Append(nil))
 				return err

@@ -1,4 +1,4 @@
-package shard
+package view
 
 import (
 	"context"
@@ -20,11 +20,11 @@ import (
 // fits into an entry. None: there is nothing to do. The operations may alias w
 // and memory of the shard that is never written again.
 //
-// Errors: VectorNameError, DimensionError, ErrNotFinite, NoPointError (an update
-// names an id that does not exist), query.ErrVector, query.DimensionError,
+// Errors: part.VectorNameError, NoPointError (an update names an id that does not
+// exist), query.ErrVector, query.DimensionError,
 // query.ErrNotFinite, ErrWrite, payload.ErrPath, filter.ErrFilter,
 // payload.ErrTooLarge, payload.ErrDepth, op.ErrTooLarge, ctx's.
-func (s *Shard) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
+func (s *Reads) Resolve(ctx context.Context, w *Write) ([]op.Op, error) {
 	r := s.read()
 	defer r.end()
 	bound := *w
@@ -179,7 +179,7 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 	for i := range out {
 		f := v.tail.Field(out[i].Name)
 		if f == nil {
-			return nil, &VectorNameError{Name: out[i].Name}
+			return nil, &part.VectorNameError{Name: out[i].Name}
 		}
 		if i > 0 && out[i-1].Name == out[i].Name {
 			return nil, fmt.Errorf("%w: vector %q occurs twice", ErrWrite, out[i].Name)
@@ -338,7 +338,7 @@ func (v *resolver) deleteVectors(ids []topology.PointID) ([]op.Op, error) {
 	names = slices.Compact(names)
 	for _, n := range names {
 		if v.tail.Field(n) == nil {
-			return nil, &VectorNameError{Name: n}
+			return nil, &part.VectorNameError{Name: n}
 		}
 	}
 	if len(names) == 0 {

@@ -1,4 +1,4 @@
-package shard
+package view
 
 import (
 	"cmp"
@@ -9,18 +9,17 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/internal/topology"
 )
-
-// Every read sees one applied state (R1).
 
 // reader is a read on its way. Until it leaves the tail nothing is applied; what is
 // sealed it sees as it was then.
 type reader struct {
-	s      *Shard
+	of     *Reads
 	tail   part.View
 	sealed []part.View
-	parts  *parts
+	parts  *sealed.Parts
 	points int
 	inTail bool
 	texts  filter.Texts
@@ -28,13 +27,13 @@ type reader struct {
 }
 
 // read begins a read: end it.
-func (s *Shard) read() *reader {
-	st := &s.state
+func (s *Reads) read() *reader {
+	st := s.state
 	st.RLock()
-	r := &reader{s: s, tail: st.tail.At(mask.Now), parts: st.sealed.hold(), points: st.points, inTail: true, texts: st.texts, vector: st.settings.Vectors}
-	r.sealed = make([]part.View, len(r.parts.list))
-	for i, p := range r.parts.list {
-		r.sealed[i] = p.At(uint64(st.pos.Seq))
+	r := &reader{of: s, tail: st.Tail.At(mask.Now), parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
+	r.sealed = make([]part.View, len(r.parts.List))
+	for i, p := range r.parts.List {
+		r.sealed[i] = p.At(uint64(st.Meta.Seq))
 	}
 	return r
 }
@@ -49,14 +48,14 @@ func (r *reader) compile(f **filter.Filter) (*filter.Matcher, error) {
 func (r *reader) leave() {
 	if r.inTail {
 		r.inTail = false
-		r.s.state.RUnlock()
+		r.of.state.RUnlock()
 	}
 }
 
 func (r *reader) end() {
 	r.leave()
-	if err := r.parts.release(); err != nil {
-		_ = r.s.store.fail(err)
+	if err := r.parts.Release(); err != nil {
+		_ = r.of.fail(err)
 	}
 }
 
@@ -84,7 +83,7 @@ func (r *reader) row(id topology.PointID) (part.View, uint32, bool) {
 }
 
 // Get answers the points that exist, in the order of g.IDs.
-func (s *Shard) Get(_ context.Context, g query.Get) ([]query.Record, error) {
+func (s *Reads) Get(_ context.Context, g query.Get) ([]query.Record, error) {
 	r := s.read()
 	defer r.end()
 	w, err := r.tail.Resolve(g.Want)
@@ -101,7 +100,7 @@ func (s *Shard) Get(_ context.Context, g query.Get) ([]query.Record, error) {
 }
 
 // Count counts the points that satisfy the filter.
-func (s *Shard) Count(ctx context.Context, c query.Count) (n uint64, err error) {
+func (s *Reads) Count(ctx context.Context, c query.Count) (n uint64, err error) {
 	r := s.read()
 	defer r.end()
 	m, err := r.compile(&c.Filter)
@@ -122,7 +121,7 @@ func (s *Shard) Count(ctx context.Context, c query.Count) (n uint64, err error) 
 // Scroll answers the first Limit points from Offset on that satisfy the filter,
 // in the order of ids, and the id of the one after them, if there is one; or in
 // that of a field.
-func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record, next *topology.PointID, err error) {
+func (s *Reads) Scroll(ctx context.Context, q query.Scroll) (page []query.Record, next *topology.PointID, err error) {
 	r := s.read()
 	defer r.end()
 	m, err := r.compile(&q.Filter)
@@ -155,9 +154,9 @@ func (s *Shard) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 }
 
 // Facet counts the points that satisfy the filter by their values of an indexed
-// field, in the order of query.CompareFacets. Errors: ErrNoIndex,
+// field, in the order of query.CompareFacets. Errors: part.ErrNoIndex,
 // filter.ErrFilter, ctx's.
-func (s *Shard) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, error) {
+func (s *Reads) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, error) {
 	r := s.read()
 	defer r.end()
 	m, err := r.compile(&q.Filter)
@@ -178,8 +177,9 @@ func (s *Shard) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, err
 
 // Nearest answers each query with its best points, the best first, ties by id.
 // Queries on one vector name share their passes over memory. Errors:
-// VectorNameError, DimensionError, ErrNotFinite, filter.ErrFilter, ctx's.
-func (s *Shard) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error) {
+// part.VectorNameError, query.DimensionError, query.ErrNotFinite, filter.ErrFilter,
+// ctx's.
+func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error) {
 	r := s.read()
 	defer r.end()
 	search := nearest{reader: r, qs: slices.Clone(qs), wants: make([]part.Want, len(qs)), filters: make([]*filter.Matcher, len(qs)), hits: make([][]hit, len(qs))}

@@ -1,6 +1,11 @@
-package shard
+// Package store is pebble under a watch, in the folder of a shard: it tells a full
+// disk from a failed one and a damaged file from both, and changes nothing any more
+// once something failed. It has the keys and the meta record of a shard; what the
+// steps are that go into its batches is the shard's affair.
+package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,7 +17,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/pebblefs"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -20,8 +24,8 @@ import (
 
 const (
 	memTableSize = 16 << 20
-	// maxUnflushed is how much may wait in memory for the disk.
-	maxUnflushed = 4 * memTableSize
+	// MaxUnflushed is how many bytes may wait in memory for the disk.
+	MaxUnflushed = 4 * memTableSize
 	// retrySpace is how long a background flush waits before it tries a full
 	// disk again.
 	retrySpace = 250 * time.Millisecond
@@ -30,7 +34,32 @@ const (
 	ownCacheFiles = 64
 	// storeFormat is pebble's own format, raised by hand only.
 	storeFormat = pebble.FormatTableFormatV6
+	// upgradeBytes is about how much of a store of an older form is moved at once.
+	upgradeBytes = 4 << 20
 )
+
+// Options of a store.
+type Options struct {
+	// FS and Dir: the folder. Open makes it; its parent must be durable.
+	FS  vfs.FS
+	Dir string
+	// Cache may be nil: a small one of the store's own.
+	Cache  *Cache
+	Events Events
+	// Unflushed is how many bytes may wait in memory for the disk; 0: MaxUnflushed.
+	Unflushed uint64
+}
+
+// Events are called when something happens that somebody should hear of; any of
+// them may be nil. They must not call the Store.
+type Events struct {
+	// Failed: the first failure that makes ErrFailed stick.
+	Failed func(error)
+	// Full: a flush found no space (true), or found some again (false).
+	Full func(bool)
+	// Corrupt: a file did not fit its checksum.
+	Corrupt func(path string)
+}
 
 // Cache is memory for blocks read from disk, and the files that are open to read
 // more, shared by the shards of a process.
@@ -51,10 +80,10 @@ func (c *Cache) Close() {
 	c.blocks.Unref()
 }
 
-// store is pebble under a watch. It has no log of its own: the shard's operation
+// Store is pebble under a watch. It has no log of its own: the shard's operation
 // log is the durable one, so what the store loses in a crash is applied again
 // from the position that it kept (both are in the same batch).
-type store struct {
+type Store struct {
 	*pebble.DB
 	dir    string
 	events Events
@@ -72,8 +101,10 @@ type store struct {
 	}
 }
 
-func openStore(o *Options) (*store, error) {
-	s := &store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: maxUnflushed}
+// Open opens or creates the store in its folder. Errors: ErrInUse, ErrVersion,
+// ErrCorrupt, ErrNoSpace, ErrFailed.
+func Open(o Options) (*Store, error) {
+	s := &Store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: cmp.Or(o.Unflushed, MaxUnflushed)}
 	s.mu.changed = make(chan struct{})
 	po := &pebble.Options{
 		FS:                 pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
@@ -106,17 +137,17 @@ func openStore(o *Options) (*store, error) {
 		if s.own != nil {
 			s.own.Close()
 		}
-		return nil, s.classify(err)
+		return nil, s.Classify(err)
 	}
 	s.DB = db
 	gate.Open()
-	if err := s.err(); err != nil {
-		return nil, errors.Join(err, s.close())
+	if err := s.Err(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *store) openDB(o *Options, po *pebble.Options) (*pebble.DB, error) {
+func (s *Store) openDB(o Options, po *pebble.Options) (*pebble.DB, error) {
 	if err := o.FS.MkdirAll(o.Dir, 0o750); err != nil {
 		return nil, err
 	}
@@ -135,8 +166,9 @@ func (s *store) openDB(o *Options, po *pebble.Options) (*pebble.DB, error) {
 	return db, errors.Join(err, lock.Close())
 }
 
-// classify turns an error of the store into one of this package.
-func (s *store) classify(err error) error {
+// Classify turns an error of the store into one of this package. Errors of the disk that it
+// does not know leave it unknown what is durable: ErrFailed.
+func (s *Store) Classify(err error) error {
 	s.mu.Lock()
 	damaged := s.mu.damaged
 	s.mu.Unlock()
@@ -158,8 +190,8 @@ func (s *store) classify(err error) error {
 	}
 }
 
-// err is why nothing may be written, or nil.
-func (s *store) err() error {
+// Err is why nothing may be written, or nil.
+func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.failed != nil {
@@ -171,10 +203,10 @@ func (s *store) err() error {
 	return nil
 }
 
-// fail makes the first failure stick. From then on nothing is changed on the
+// Fail makes the first failure stick. From then on nothing is changed on the
 // disk any more, so that it stays what it was when the failure happened.
-func (s *store) fail(err error) error {
-	err = s.classify(err)
+func (s *Store) Fail(err error) error {
+	err = s.Classify(err)
 	s.mu.Lock()
 	first := s.mu.failed == nil
 	if first {
@@ -192,12 +224,12 @@ func (s *store) fail(err error) error {
 	return err
 }
 
-func (s *store) signal() {
+func (s *Store) signal() {
 	close(s.mu.changed)
 	s.mu.changed = make(chan struct{})
 }
 
-func (s *store) setFull(full bool) {
+func (s *Store) setFull(full bool) {
 	s.mu.Lock()
 	was := s.mu.full
 	s.mu.full = full
@@ -210,7 +242,7 @@ func (s *store) setFull(full bool) {
 	}
 }
 
-func (s *store) setDamaged(path string) {
+func (s *Store) setDamaged(path string) {
 	s.mu.Lock()
 	s.mu.damaged = path
 	s.mu.Unlock()
@@ -221,7 +253,7 @@ func (s *store) setDamaged(path string) {
 
 // before vetoes changes after a failure. New tables also wait a little while
 // the disk is full, since pebble repeats a failed flush at once.
-func (s *store) before(path string, create bool) error {
+func (s *Store) before(path string, create bool) error {
 	s.mu.Lock()
 	failed, full := s.mu.failed, s.mu.full
 	s.mu.Unlock()
@@ -242,22 +274,22 @@ func (s *store) before(path string, create bool) error {
 }
 
 // changeFailed: a failed sync is fatal, always; it is never tried again.
-func (s *store) changeFailed(path string, sync bool, err error) {
+func (s *Store) changeFailed(path string, sync bool, err error) {
 	if sync {
-		_ = s.fail(fmt.Errorf("%w: sync %s: %w", ErrFailed, path, err))
+		_ = s.Fail(fmt.Errorf("%w: sync %s: %w", ErrFailed, path, err))
 	}
 }
 
 // background hears of errors of flushes and compactions.
-func (s *store) background(err error) {
+func (s *Store) background(err error) {
 	switch {
 	case vfs.IsNoSpace(err), errors.Is(err, pebble.ErrCancelledCompaction):
 	default:
-		_ = s.fail(err)
+		_ = s.Fail(err)
 	}
 }
 
-func (s *store) flushEnd(i pebble.FlushInfo) {
+func (s *Store) flushEnd(i pebble.FlushInfo) {
 	if i.Err == nil || vfs.IsNoSpace(i.Err) {
 		s.setFull(i.Err != nil)
 	}
@@ -266,9 +298,25 @@ func (s *store) flushEnd(i pebble.FlushInfo) {
 	s.mu.Unlock()
 }
 
-// room waits until n more bytes may be written to memory, or gives up because
-// the disk is full or has failed. Only the applier calls it.
-func (s *store) room(n int) error {
+// Commit applies a batch as one atomic step and closes it; it is durable after a Flush.
+// It waits until there is room for it in memory, or gives up because the disk is full
+// or has failed: then the batch is the caller's to close. One goroutine at a time may
+// call it. Errors: ErrNoSpace, ErrFailed, ErrCorrupt, ErrClosed.
+func (s *Store) Commit(b *pebble.Batch) error {
+	if err := s.room(b.Len()); err != nil {
+		return err
+	}
+	if err := s.Apply(b, pebble.NoSync); err != nil {
+		return s.Fail(err)
+	}
+	if err := b.Close(); err != nil {
+		return s.Fail(err)
+	}
+	return nil
+}
+
+// room waits until n more bytes may be written to memory.
+func (s *Store) room(n int) error {
 	if s.since += n; s.since < memTableSize {
 		return nil
 	}
@@ -276,7 +324,7 @@ func (s *store) room(n int) error {
 		s.mu.Lock()
 		changed := s.mu.changed
 		s.mu.Unlock()
-		if err := s.err(); err != nil {
+		if err := s.Err(); err != nil {
 			return err
 		}
 		if s.Metrics().MemTable.Size < s.most {
@@ -291,49 +339,50 @@ func (s *store) room(n int) error {
 	}
 }
 
-// flush makes everything durable that was applied before the call. It gives up
+// Flush makes everything durable that was applied before the call. It gives up
 // when the disk is full or has failed.
-func (s *store) flush() error {
+func (s *Store) Flush() error {
 	flushed, err := s.AsyncFlush()
 	if err != nil {
-		return s.classify(err)
+		return s.Classify(err)
 	}
 	for {
 		s.mu.Lock()
 		changed := s.mu.changed
 		s.mu.Unlock()
-		if err := s.err(); err != nil {
+		if err := s.Err(); err != nil {
 			return err
 		}
 		select {
 		case <-flushed:
-			return s.err()
+			return s.Err()
 		case <-changed:
 		}
 	}
 }
 
-// seen reads a dedup entry.
-func (s *store) seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err error) {
+// Seen reads a dedup entry by its DedupKey.
+func (s *Store) Seen(key []byte) (seq topology.Seq, h op.HLC, found bool, err error) {
 	v, closer, err := s.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, 0, false, nil
 	}
 	if err != nil {
-		return 0, 0, false, s.classify(err)
+		return 0, 0, false, s.Classify(err)
 	}
-	seq, h, err = decodeDedupValue(v)
+	seq, h, err = DecodeDedupValue(v)
 	return seq, h, err == nil, errors.Join(err, closer.Close())
 }
 
-// readAll reads every stored byte, shows the points of a generation in a tail, tells
-// who is dead, and computes the digest of both.
-func (s *store) readAll(active topology.Seq, tail *part.Tail, dead func(id topology.PointID, buried bool)) (d point.Digest, err error) {
-	if d, err = s.readTail(active, tail); err != nil {
+// ReadAll reads every stored byte, shows the points of a generation, tells who is
+// dead, and computes the digest of both. A buried point is not stored, though sealed
+// parts have rows of it.
+func (s *Store) ReadAll(active topology.Seq, show func(*point.Point) error, dead func(id topology.PointID, buried bool)) (d point.Digest, err error) {
+	if d, err = s.ReadTail(active, show); err != nil {
 		return d, err
 	}
 	var scratch []byte
-	err = s.scan([]byte{deadSpace}, []byte{deadSpace + 1}, func(key, v []byte) error {
+	err = s.Scan([]byte{DeadSpace}, []byte{DeadSpace + 1}, func(key, v []byte) error {
 		id, err := topology.DecodePointID(key[1:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -343,7 +392,7 @@ func (s *store) readAll(active topology.Seq, tail *part.Tail, dead func(id topol
 		}
 		p, err := point.Decode(id, v)
 		if err != nil {
-			return storedError(err)
+			return Damaged(err)
 		}
 		if p.Alive {
 			return fmt.Errorf("%w: point %s lives among the dead", ErrCorrupt, id)
@@ -357,30 +406,30 @@ func (s *store) readAll(active topology.Seq, tail *part.Tail, dead func(id topol
 		return d, err
 	}
 	// The others are read for their checksums only.
-	for _, space := range []byte{openSpace, dedupSpace, ageSpace} {
-		if err := s.scan([]byte{space}, []byte{space + 1}, func(_, _ []byte) error { return nil }); err != nil {
+	for _, space := range []byte{OpenSpace, DedupSpace, AgeSpace} {
+		if err := s.Scan([]byte{space}, []byte{space + 1}, func(_, _ []byte) error { return nil }); err != nil {
 			return d, err
 		}
 	}
 	return d, nil
 }
 
-// readTail shows the points of a generation in a tail and computes their digest.
-func (s *store) readTail(gen topology.Seq, tail *part.Tail) (d point.Digest, err error) {
+// ReadTail shows the points of a generation and computes their digest.
+func (s *Store) ReadTail(gen topology.Seq, show func(*point.Point) error) (d point.Digest, err error) {
 	var scratch []byte
-	err = s.scan(generation(nil, gen), generation(nil, gen+1), func(key, v []byte) error {
-		id, err := topology.DecodePointID(key[tailHead:])
+	err = s.Scan(Generation(nil, gen), Generation(nil, gen+1), func(key, v []byte) error {
+		id, err := topology.DecodePointID(key[TailHead:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		p, err := point.Decode(id, v)
 		if err != nil {
-			return storedError(err)
+			return Damaged(err)
 		}
 		if !p.Alive {
 			return fmt.Errorf("%w: point %s is dead among the living", ErrCorrupt, id)
 		}
-		if err := tail.Show(&p); err != nil {
+		if err := show(&p); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		var one point.Digest
@@ -391,17 +440,17 @@ func (s *store) readTail(gen topology.Seq, tail *part.Tail) (d point.Digest, err
 	return d, err
 }
 
-// scan calls visit for the keys from low to below high, in order, until it answers
-// an error; errEnough is none.
-func (s *store) scan(low, high []byte, visit func(key, value []byte) error) error {
-	return scan(s, s.DB, low, high, visit)
+// Scan calls visit for the keys from low to below high, in order, until it answers
+// an error; ErrEnough is none.
+func (s *Store) Scan(low, high []byte, visit func(key, value []byte) error) error {
+	return s.ScanFrom(s.DB, low, high, visit)
 }
 
-// scan reads a store or a snapshot of it.
-func scan(s *store, from pebble.Reader, low, high []byte, visit func(key, value []byte) error) error {
+// ScanFrom is Scan of a snapshot of the store.
+func (s *Store) ScanFrom(from pebble.Reader, low, high []byte, visit func(key, value []byte) error) error {
 	it, err := from.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: high})
 	if err != nil {
-		return s.classify(err)
+		return s.Classify(err)
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		var v []byte
@@ -409,69 +458,98 @@ func scan(s *store, from pebble.Reader, low, high []byte, visit func(key, value 
 			err = visit(it.Key(), v)
 		}
 	}
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, ErrEnough) {
 		err = nil
 	}
-	return errors.Join(err, s.classify(errors.Join(it.Error(), it.Close())))
+	return errors.Join(err, s.Classify(errors.Join(it.Error(), it.Close())))
+}
+
+// Record reads one record if there is one; read must not keep its argument.
+func (s *Store) Record(key []byte, read func([]byte) error) error {
+	v, closer, err := s.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(v), closer.Close())
+}
+
+// Meta reads the meta record, and brings a store of an older form into the present
+// one first. A new store has none: it is all zeros.
+func (s *Store) Meta() (m Meta, err error) {
+	form := byte(formVersion)
+	if err := s.Record(MetaKey(), func(v []byte) (err error) {
+		m, form, err = decodeMeta(v)
+		return err
+	}); err != nil {
+		return m, err
+	}
+	return m, s.upgrade(m, form)
 }
 
 // upgrade brings a store of forms 1 and 2 into the present one: points leave the
 // one space that all had. Nothing is lost when it is cut short: it begins anew, for
 // the meta record is written last.
-func (s *store) upgrade(m meta, form byte) error {
+func (s *Store) upgrade(m Meta, form byte) error {
 	if form == formVersion {
 		return nil
 	}
 	b := s.NewBatch()
 	put := func() error {
-		err := errors.Join(s.room(b.Len()), s.Apply(b, pebble.NoSync), b.Close())
+		if err := s.Commit(b); err != nil {
+			return err
+		}
 		b = s.NewBatch()
-		return err
+		return nil
 	}
-	err := s.scan([]byte{pointSpace}, []byte{pointSpace + 1}, func(key, v []byte) error {
+	err := s.Scan([]byte{pointSpace}, []byte{pointSpace + 1}, func(key, v []byte) error {
 		id, err := topology.DecodePointID(key[1:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		p, err := point.Decode(id, v)
 		if err != nil {
-			return storedError(err)
+			return Damaged(err)
 		}
-		to := idKey(nil, deadSpace, id)
+		to := IDKey(nil, DeadSpace, id)
 		if p.Alive {
-			to = tailKey(nil, 0, id)
+			to = TailKey(nil, 0, id)
 		}
-		if err := b.Set(to, v, nil); err != nil || b.Len() < batchBytes {
+		if err := b.Set(to, v, nil); err != nil || b.Len() < upgradeBytes {
 			return err
 		}
 		return put()
 	})
 	if err == nil {
-		err = errors.Join(b.DeleteRange([]byte{pointSpace}, []byte{pointSpace + 1}, nil), b.Set(metaKey(), m.append(nil), nil))
+		err = errors.Join(b.DeleteRange([]byte{pointSpace}, []byte{pointSpace + 1}, nil), b.Set(MetaKey(), m.AppendBinary(nil), nil))
 	}
-	if err != nil {
-		return errors.Join(err, b.Close())
+	if err == nil {
+		if err = s.Commit(b); err == nil {
+			return nil
+		}
 	}
-	return put()
+	return errors.Join(err, b.Close())
 }
 
-// close ends the store; what was not flushed is lost, as in a crash.
-func (s *store) close() error {
+// Close ends the store; what was not flushed is lost, as in a crash.
+func (s *Store) Close() error {
 	close(s.done)
 	err := s.DB.Close()
 	if s.own != nil {
 		s.own.Close()
 	}
-	if s.err() != nil || vfs.IsNoSpace(err) {
+	if s.Err() != nil || vfs.IsNoSpace(err) {
 		// Known already, and nothing was to be made durable by closing.
 		return nil
 	}
-	return s.classify(err)
+	return s.Classify(err)
 }
 
 // storeLog receives what pebble would log. It says nothing, and what pebble
 // calls fatal makes the shard fail instead of ending the process.
-type storeLog store
+type storeLog Store
 
 func (*storeLog) Infof(string, ...any)  {}
 func (*storeLog) Errorf(string, ...any) {}
@@ -483,5 +561,5 @@ func (l *storeLog) Fatalf(format string, args ...any) {
 			err = fmt.Errorf("%s: %w", strings.TrimSuffix(format, ": %v"), cause)
 		}
 	}
-	_ = (*store)(l).fail(err)
+	_ = (*Store)(l).Fail(err)
 }

@@ -1,0 +1,229 @@
+// Package manifest is the record of which sealed parts a shard has and where
+// (docs/format/shard.md): its form, and what follows from it. It opens nothing.
+package manifest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+// manifestVersion is the first byte of a manifest.
+const manifestVersion = 1
+
+// Manifest says which sealed parts there are and where (docs/format/shard.md). It
+// is stored in one batch with what it goes with.
+type Manifest struct {
+	Active topology.Seq // generation of the tail
+	Parts  []Entry      // ascending
+}
+
+// Entry is a sealed part: a segment, or what one is to be made of.
+type Entry struct {
+	Number  topology.Seq
+	Origin  Origin   // of a segment
+	Sources []Source // of what is to become one; nil: it is one
+}
+
+// Origin is where points are stored: a generation of the store, or a segment.
+type Origin struct {
+	Number    topology.Seq // of the part that it was sealed as
+	Gen       topology.Seq
+	Segment   *segment.Description // nil: a generation
+	Artefacts []Artefact
+}
+
+// Artefact is a file that was derived from a segment, and from which settings.
+type Artefact struct {
+	segment.File
+	Of string
+}
+
+// Source is an origin without the rows that were dead: numbers of a segment's rows,
+// or ids of a generation's points.
+type Source struct {
+	Origin
+	Rows *roaring.Bitmap
+	IDs  []topology.PointID
+}
+
+// AppendBinary encodes m, and appends that to dst.
+func (m *Manifest) AppendBinary(dst []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, manifestVersion), uint64(m.Active))
+	dst = binary.AppendUvarint(dst, uint64(len(m.Parts)))
+	for i := range m.Parts {
+		e := &m.Parts[i]
+		dst = binary.AppendUvarint(dst, uint64(e.Number))
+		dst = binary.AppendUvarint(dst, uint64(len(e.Sources)))
+		if len(e.Sources) == 0 {
+			dst = e.Origin.append(dst)
+		}
+		for j := range e.Sources {
+			dst = e.Sources[j].append(dst)
+		}
+	}
+	return dst
+}
+
+func (o *Origin) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(o.Number))
+	if o.Segment == nil {
+		return binary.AppendUvarint(append(dst, 0), uint64(o.Gen))
+	}
+	d := o.Segment.AppendBinary(nil)
+	dst = append(binary.AppendUvarint(append(dst, 1), uint64(len(d))), d...)
+	dst = binary.AppendUvarint(dst, uint64(len(o.Artefacts)))
+	for _, a := range o.Artefacts {
+		d := (&segment.Description{Files: []segment.File{a.File}}).AppendBinary(nil)
+		dst = append(binary.AppendUvarint(dst, uint64(len(d))), d...)
+		dst = append(binary.AppendUvarint(dst, uint64(len(a.Of))), a.Of...)
+	}
+	return dst
+}
+
+func (s *Source) append(dst []byte) []byte {
+	dst = s.Origin.append(dst)
+	if s.Segment != nil {
+		b, err := s.Rows.ToBytes()
+		if err != nil {
+			panic(err) // a buffer takes everything
+		}
+		return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.IDs)))
+	for _, id := range s.IDs {
+		dst = id.Append(dst)
+	}
+	return dst
+}
+
+// Decode reads a manifest. Errors: store.ErrVersion, store.ErrCorrupt.
+func Decode(b []byte) (m Manifest, err error) {
+	r := op.NewReader(b)
+	if v := r.Byte(); v != manifestVersion && r.Err() == nil {
+		return m, fmt.Errorf("%w: manifest of version %d", store.ErrVersion, v)
+	}
+	m.Active = topology.Seq(r.Uvarint())
+	for range r.Count(3) {
+		e := Entry{Number: topology.Seq(r.Uvarint())}
+		if n := len(m.Parts); n > 0 && e.Number <= m.Parts[n-1].Number {
+			r.Fail("parts out of order")
+		}
+		n := r.Count(3)
+		if n == 0 {
+			if e.Origin = readOrigin(r); e.Origin.Segment == nil {
+				r.Fail("part without a segment or sources")
+			}
+		}
+		for range n {
+			e.Sources = append(e.Sources, readSource(r))
+		}
+		m.Parts = append(m.Parts, e)
+	}
+	if err := r.Close(); err != nil {
+		return m, fmt.Errorf("%w: manifest: %w", store.ErrCorrupt, err)
+	}
+	return m, nil
+}
+
+func readOrigin(r *op.Reader) (o Origin) {
+	o.Number = topology.Seq(r.Uvarint())
+	switch r.Byte() {
+	case 0:
+		o.Gen = topology.Seq(r.Uvarint())
+		return o
+	case 1:
+	default:
+		r.Fail("kind of an origin")
+		return o
+	}
+	d, err := segment.DecodeDescription(r.Bytes())
+	if err != nil {
+		r.Fail(err.Error())
+	}
+	o.Segment = &d
+	for range r.Count(2) {
+		d, err := segment.DecodeDescription(r.Bytes())
+		of := r.Text()
+		if err != nil || len(d.Files) != 1 {
+			r.Fail("artefact")
+			break
+		}
+		o.Artefacts = append(o.Artefacts, Artefact{d.Files[0], of})
+	}
+	return o
+}
+
+func readSource(r *op.Reader) (s Source) {
+	s.Origin = readOrigin(r)
+	if s.Segment == nil {
+		for range r.Count(topology.PointIDSize) {
+			s.IDs = append(s.IDs, r.PointID())
+		}
+		return s
+	}
+	s.Rows = roaring.New()
+	if b := r.Bytes(); r.Err() == nil {
+		n, err := s.Rows.FromBuffer(append([]byte(nil), b...))
+		if err == nil {
+			err = s.Rows.Validate()
+		}
+		switch {
+		case err != nil:
+			r.Fail(err.Error())
+		case int(n) != len(b):
+			r.Fail("dead rows")
+		}
+	}
+	return s
+}
+
+// Files are those that m names, each once, in an order that depends on m alone.
+func (m *Manifest) Files() (fs []segment.File) {
+	seen := map[string]bool{}
+	visit := func(f segment.File) {
+		if !seen[f.FileName()] {
+			seen[f.FileName()] = true
+			fs = append(fs, f)
+		}
+	}
+	of := func(o *Origin) {
+		if o.Segment != nil {
+			for _, f := range o.Segment.Files {
+				visit(f)
+			}
+		}
+		for _, a := range o.Artefacts {
+			visit(a.File)
+		}
+	}
+	for i := range m.Parts {
+		of(&m.Parts[i].Origin)
+		for j := range m.Parts[i].Sources {
+			of(&m.Parts[i].Sources[j].Origin)
+		}
+	}
+	return fs
+}
+
+// Derive notes the artefacts of a segment, wherever it stands. It writes to m.Parts.
+func (m *Manifest) Derive(number topology.Seq, artefacts []Artefact) {
+	for i := range m.Parts {
+		e := &m.Parts[i]
+		if e.Number == number && len(e.Sources) == 0 {
+			e.Origin.Artefacts = artefacts
+		}
+		e.Sources = slices.Clone(e.Sources)
+		for j := range e.Sources {
+			if e.Sources[j].Number == number {
+				e.Sources[j].Artefacts = artefacts
+			}
+		}
+	}
+}

@@ -1,0 +1,100 @@
+// Package optimize decides when a shard seals its tail and which parts it merges. Pure.
+package optimize
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/topology"
+)
+
+const (
+	// sealBytes bounds the tail, which is searched row by row.
+	sealBytes = 32 << 20
+	// fewest parts of a size are worth a merge while writes come in.
+	fewest = 4
+	// tooMany parts beyond those that are wanted are merged whatever they weigh.
+	tooMany = 12
+)
+
+// Part is what deciding needs to know of a sealed part.
+type Part struct {
+	Number      topology.Seq
+	Rows, Alive int   // 0 while it is pending
+	Bytes       int64 // of its segment
+	Pending     bool  // it has not been made yet
+}
+
+// Next is the operation to append, if any: a seal once the tail has so many bytes, or
+// a merge. Wanted is how many parts to aim at where the settings leave it open; quiet:
+// nobody writes at present.
+func Next(o query.Optimizers, tail int, parts []Part, wanted int, quiet bool) (op.Op, bool) {
+	most := sealBytes
+	if o.IndexingThresholdKB > 0 && o.IndexingThresholdKB < sealBytes>>10 {
+		most = int(o.IndexingThresholdKB) << 10
+	}
+	if tail >= most {
+		return op.Op{Kind: op.Seal}, true
+	}
+	group := Merge(o, parts, wanted, quiet)
+	if len(group) == 0 {
+		return op.Op{}, false
+	}
+	slices.Sort(group)
+	return op.Op{Kind: op.Merge, Parts: group}, true
+}
+
+// Merge are the parts to be merged now, in no order; nil: none, as long as another
+// merge is pending. Wanted and quiet as in Next.
+func Merge(o query.Optimizers, parts []Part, wanted int, quiet bool) []topology.Seq {
+	if slices.ContainsFunc(parts, func(w Part) bool { return w.Pending }) {
+		return nil
+	}
+	for _, w := range parts {
+		dead := w.Rows - w.Alive
+		if o.DeletedThreshold > 0 && w.Rows >= max(1, o.VacuumMinVectors) && float64(dead) > o.DeletedThreshold*float64(w.Rows) {
+			return []topology.Seq{w.Number}
+		}
+	}
+	if o.SegmentNumber > 0 {
+		wanted = o.SegmentNumber
+	}
+	by := slices.Clone(parts)
+	slices.SortFunc(by, func(a, b Part) int { return cmp.Or(cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Number, b.Number)) })
+	if limit := int64(o.MaxSegmentKB) << 10; limit > 0 {
+		by = slices.DeleteFunc(by, func(w Part) bool { return w.Bytes > limit/2 })
+	}
+	// As many of the smallest as are each no larger than those before together.
+	n, sum := 0, int64(0)
+	for n < len(by) && (n == 0 || by[n].Bytes <= sum) {
+		sum += by[n].Bytes
+		n++
+	}
+	extra := len(parts) - wanted
+	switch {
+	case n >= fewest:
+	case extra > 0 && quiet, extra > tooMany:
+		n = min(extra+1, len(by))
+	default:
+		return nil
+	}
+	return within(by[:n], int64(o.MaxSegmentKB)<<10)
+}
+
+// within are the numbers of as many parts, the smallest first, as make one of at most
+// limit bytes; 0: no limit.
+func within(by []Part, limit int64) (out []topology.Seq) {
+	sum := int64(0)
+	for _, w := range by {
+		if sum += w.Bytes; limit > 0 && sum > limit {
+			break
+		}
+		out = append(out, w.Number)
+	}
+	if len(out) < 2 {
+		return nil
+	}
+	return out
+}

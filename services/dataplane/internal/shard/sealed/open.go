@@ -1,0 +1,274 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
+	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
+	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
+	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/vfs"
+)
+
+// Folder is where the segments of a shard are, and what they are read by.
+type Folder struct {
+	Dir     string
+	fs      vfs.FS
+	vectors []query.VectorSchema // the schema's, by name
+}
+
+// NewFolder is the folder of segments in that of a shard. It need not be there yet.
+func NewFolder(fs vfs.FS, shard string, schema query.Schema) Folder {
+	f := Folder{Dir: filepath.Join(shard, "segments"), fs: fs, vectors: slices.Clone(schema.Vectors)}
+	slices.SortFunc(f.vectors, vector.ByName)
+	return f
+}
+
+// Path is where a file of a segment is.
+func (f Folder) Path(x segment.File) string { return filepath.Join(f.Dir, x.FileName()) }
+
+// Clean removes the files that m does not name. Nothing may be writing any.
+func (f Folder) Clean(m *manifest.Manifest) error {
+	keep := map[string]bool{}
+	for _, x := range m.Files() {
+		keep[x.FileName()] = true
+	}
+	err := segment.Clean(f.fs, f.Dir, func(x segment.File) bool { return keep[x.FileName()] })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Write makes a segment of n points, by id, with what it cannot be searched without,
+// and opens it. The caller has hold of it. Errors: store.ErrCorrupt,
+// store.ErrVersion, the disk's, ctx's, those of points.
+func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points iter.Seq2[*point.Point, error], settings query.Settings) (*Part, error) {
+	d, err := segment.Write(ctx, f.fs, f.Dir, segment.Spec{Part: number, Vectors: f.vectors}, n, points)
+	if err != nil {
+		return nil, classify(err)
+	}
+	p, err := f.Open(manifest.Origin{Number: number, Segment: &d}, settings)
+	if err != nil {
+		return nil, err
+	}
+	if p, err = f.complete(ctx, p, settings); err != nil {
+		return nil, errors.Join(err, p.Release())
+	}
+	return p, nil
+}
+
+// place says where a file of a segment is read from.
+func place(settings query.Settings, k segment.Kind, name string) segment.Placement {
+	disk, ram := false, false
+	for _, v := range settings.Vectors {
+		if v.Name == name {
+			disk = k == segment.KindGraph && v.HNSW.OnDisk || k != segment.KindGraph && v.OnDisk
+			ram = k == segment.KindCodes && v.Quantization.AlwaysRAM
+		}
+	}
+	switch k {
+	case segment.KindVectors, segment.KindGraph, segment.KindCodes, segment.KindPostings, segment.KindMulti:
+		if disk && !ram {
+			return segment.Cold
+		}
+		return segment.Pinned
+	case segment.KindPayload, segment.KindRecords:
+		if settings.PayloadOnDisk {
+			return segment.Cold
+		}
+	}
+	return segment.Cached
+}
+
+// Open opens a segment as a sealed part. The caller has hold of it. Errors:
+// store.ErrCorrupt, store.ErrVersion, the disk's.
+func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) {
+	spec := segment.Spec{Part: o.Segment.Part, Vectors: f.vectors}
+	seg, err := segment.Open(f.fs, f.Dir, spec, *o.Segment, func(k segment.Kind, name string) segment.Placement {
+		return place(settings, k, name)
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	p := &Part{seg: seg, files: []*file{{Closer: seg}}}
+	for _, a := range o.Artefacts {
+		var opened Artefact
+		if opened, err = f.attach(a, settings); err != nil {
+			break
+		}
+		p.artefacts = append(p.artefacts, opened)
+	}
+	p.Hold()
+	if err == nil {
+		err = f.assemble(p, o, settings)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Release())
+	}
+	return p, nil
+}
+
+// assemble puts together what reads see of p.
+func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) error {
+	dead, fields := mask.New(p.seg.Rows()), make([]part.Field, len(f.vectors))
+	for i, v := range f.vectors {
+		files := map[segment.Kind][]byte{}
+		for _, a := range p.artefacts {
+			if a.Name == v.Name && a.Kind != segment.KindFields {
+				files[a.Kind] = a.bytes
+			}
+		}
+		x, err := vector.Open(v, p.seg, dead, files)
+		if err != nil {
+			return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), o.Number, err)
+		}
+		fields[i] = part.Field{VectorSchema: v, Vectors: x}
+	}
+	p.Part = part.NewSealed(o.Number, p.seg, dead, fields, &fieldindex.Set{})
+	set, err := p.Indexed(settings.Fields)
+	if err != nil {
+		return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), o.Number, err)
+	}
+	p.Part = p.With(nil, set)
+	return nil
+}
+
+// attach opens an artefact.
+func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, error) {
+	open, err := segment.OpenArtefact(f.fs, f.Dir, a.File, place(settings, a.Kind, a.Name))
+	if err != nil {
+		return Artefact{}, classify(err)
+	}
+	return Artefact{Artefact: a, file: &file{Closer: open}, bytes: open.Bytes()}, nil
+}
+
+// Adorned is p with an artefact more, in the place of the one that it may have had.
+// What the caller had hold of p by holds the result instead; p stays as it is.
+func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
+	next := *p
+	if a.Kind == segment.KindFields {
+		next.artefacts = append(slices.Clip(p.artefacts), a)
+		set, err := next.Indexed(settings.Fields)
+		if err != nil {
+			return nil, err
+		}
+		next.Part = p.With(nil, set)
+	} else {
+		i := slices.IndexFunc(p.Fields(), func(f part.Field) bool { return f.Name == a.Name })
+		x, err := p.Fields()[i].Vectors.(*vector.Sealed).With(a.Kind, a.bytes)
+		if err != nil {
+			return nil, err
+		}
+		fields := slices.Clone(p.Fields())
+		fields[i].Vectors = x
+		next.Part = p.With(fields, nil)
+		next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.Kind == a.Kind && b.Name == a.Name })
+		next.artefacts = append(next.artefacts, a)
+	}
+	next.Hold()
+	return &next, p.Release()
+}
+
+// without is p without an artefact. Nobody has hold of it yet.
+func (p *Part) without(a *Artefact, settings query.Settings) (*Part, error) {
+	next := *p
+	next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.file == a.file })
+	if a.Kind == segment.KindFields {
+		set, err := next.Indexed(settings.Fields)
+		next.Part = p.With(nil, set)
+		return &next, err
+	}
+	fields := slices.Clone(p.Fields())
+	for i, f := range fields {
+		if f.Name != a.Name {
+			continue
+		}
+		x, err := f.Vectors.(*vector.Sealed).With(a.Kind, nil)
+		if err != nil {
+			return nil, err
+		}
+		fields[i].Vectors = x
+	}
+	next.Part = p.With(fields, nil)
+	return &next, nil
+}
+
+// nameOf says what an index on a payload field is made from.
+func nameOf(f query.FieldIndex) string { return fmt.Sprintf("%+v", f.Index()) }
+
+// WithIndexes is p with other indexes on payload fields, of the same files. Who has
+// hold of p does not thereby have hold of it.
+func (p *Part) WithIndexes(set *fieldindex.Set) *Part {
+	next := *p
+	next.Part = p.With(nil, set)
+	return &next
+}
+
+// Indexed are the indexes on payload fields that specs ask for: out of artefacts, or
+// made in memory where there is none.
+func (p *Part) Indexed(specs []query.FieldIndex) (*fieldindex.Set, error) {
+	if p.seg == nil {
+		return p.Part.Indexed(specs)
+	}
+	files := make([][]byte, len(specs))
+	var missing []query.FieldIndex
+	var at []int
+	for i, spec := range specs {
+		if a := p.artefact(segment.KindFields, spec.Key, nameOf(spec)); a != nil {
+			files[i] = a.bytes
+		} else {
+			missing, at = append(missing, spec), append(at, i)
+		}
+	}
+	made, err := p.index(missing)
+	if err != nil {
+		return nil, err
+	}
+	for j, b := range made {
+		files[at[j]] = b
+	}
+	set, err := fieldindex.Open(files...)
+	if errors.Is(err, fieldindex.ErrStale) { // this build reads words otherwise than the one that made the file
+		if files, err = p.index(specs); err == nil {
+			set, err = fieldindex.Open(files...)
+		}
+	}
+	return set, err
+}
+
+// index makes indexes over all rows.
+func (p *Part) index(specs []query.FieldIndex) ([][]byte, error) {
+	if len(specs) == 0 {
+		return nil, nil
+	}
+	b, err := fieldindex.NewBuilder(specs)
+	if err != nil {
+		return nil, err
+	}
+	for row := range uint32(p.seg.Rows()) {
+		b.Add(row, p.seg.Payload(row))
+	}
+	return b.Files(uint32(p.seg.Rows())), nil
+}
+
+// artefact finds one; nil: p does not have it.
+func (p *Part) artefact(k segment.Kind, name, of string) *Artefact {
+	i := slices.IndexFunc(p.artefacts, func(a Artefact) bool { return a.Kind == k && a.Name == name && a.Of == of })
+	if i < 0 {
+		return nil
+	}
+	return &p.artefacts[i]
+}

@@ -1,0 +1,132 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
+)
+
+// indexRows is from how many rows on an index on a payload field is kept in a file
+// instead of being made at every start.
+const indexRows = 1 << 14
+
+// Lacks are the artefacts that p should have and does not.
+func (p *Part) Lacks(s query.Settings) []vector.Want {
+	return slices.DeleteFunc(p.wants(s), func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+}
+
+// Stripped is p without the first artefact that it has and should not; nil: there is
+// none. Nobody has hold of it yet.
+func (p *Part) Stripped(s query.Settings) (*Part, error) {
+	a := p.surplus(s)
+	if a == nil {
+		return nil, nil
+	}
+	return p.without(a, s)
+}
+
+// surplus is an artefact that p has and should not; nil: there is none. One that
+// another is going to replace serves until then.
+func (p *Part) surplus(s query.Settings) *Artefact {
+	wants := p.wants(s)
+	for _, f := range p.Fields() {
+		if x, ok := f.Vectors.(*vector.Sealed); ok {
+			if w, ok := x.Basic(); ok {
+				wants = append(wants, w)
+			}
+		}
+	}
+	for i, a := range p.artefacts {
+		serves := func(w vector.Want) bool {
+			return w.Kind == a.Kind && w.Name == a.Name && (w.Of == a.Of || p.artefact(w.Kind, w.Name, w.Of) == nil)
+		}
+		if !slices.ContainsFunc(wants, serves) {
+			return &p.artefacts[i]
+		}
+	}
+	return nil
+}
+
+// wants are the artefacts that p should have besides those that it cannot be searched
+// without.
+func (p *Part) wants(s query.Settings) (out []vector.Want) {
+	if p.seg == nil {
+		return nil
+	}
+	groups := p.groups(s.Fields)
+	for _, f := range p.Fields() {
+		x := f.Vectors.(*vector.Sealed)
+		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
+			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number), groups)...)
+		}
+	}
+	for _, spec := range s.Fields {
+		if p.Rows() >= indexRows {
+			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Make: func(context.Context) (func(io.Writer) error, error) {
+				made, err := p.index([]query.FieldIndex{spec})
+				return func(w io.Writer) error {
+					_, err := w.Write(made[0])
+					return err
+				}, err
+			}})
+		}
+	}
+	return out
+}
+
+// groups are the rows with one value of a field of keywords each.
+func (p *Part) groups(specs []query.FieldIndex) vector.Groups {
+	var of []string
+	for _, spec := range specs {
+		if spec.Type == query.KeywordField && !spec.NoGraph {
+			of = append(of, spec.Key)
+		}
+	}
+	return vector.Groups{Of: strings.Join(of, " "), Rows: func() (all [][]uint32) {
+		for _, key := range of {
+			all = append(all, p.Indexes().Groups(key)...)
+		}
+		return all
+	}}
+}
+
+// Derive writes an artefact with what its Make answered, and opens it. Errors:
+// store.ErrCorrupt, store.ErrVersion, the disk's.
+func (f Folder) Derive(w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
+	made, err := segment.WriteArtefact(f.fs, f.Dir, w.Kind, w.Name, write)
+	if err != nil {
+		return Artefact{}, classify(err)
+	}
+	return f.attach(manifest.Artefact{File: made, Of: w.Of}, settings)
+}
+
+// complete gives p what it cannot be searched without.
+func (f Folder) complete(ctx context.Context, p *Part, settings query.Settings) (*Part, error) {
+	for _, field := range p.Fields() {
+		w, ok := field.Vectors.(*vector.Sealed).Basic()
+		if !ok {
+			continue
+		}
+		write, err := w.Make(ctx)
+		if err != nil {
+			return p, err
+		}
+		a, err := f.Derive(w, write, settings)
+		if err != nil {
+			return p, err
+		}
+		next, err := p.Adorned(a, settings)
+		if err != nil {
+			return p, errors.Join(err, a.Close())
+		}
+		p = next
+	}
+	return p, nil
+}
