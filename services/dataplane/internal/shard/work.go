@@ -184,7 +184,7 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (e
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
 	}
-	return s.install(j, made)
+	return s.install(j, made, settings)
 }
 
 // admit waits for a place among those that work in the background.
