@@ -181,7 +181,9 @@ func (r *run) create(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
 	defer cancel()
 	_, err := call(ctx, http.MethodPut, fmt.Sprintf("http://%s/collections/%s?timeout=30", r.fleet.Peers()[r.rng.IntN(r.peers)].Process().REST, r.collection), http.Header{},
-		map[string]any{"vectors": map[string]any{"size": dim, "distance": "Dot"}, "shard_number": r.shards, "replication_factor": r.replicas}, &out)
+		map[string]any{"vectors": map[string]any{"size": dim, "distance": "Dot"}, "shard_number": r.shards, "replication_factor": r.replicas,
+			// So small that seals, merges and graphs happen while it is hurt.
+			"optimizers_config": map[string]any{"indexing_threshold": 1, "vacuum_min_vector_number": 100, "default_segment_number": 2}}, &out)
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}

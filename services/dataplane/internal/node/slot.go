@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -114,6 +117,25 @@ func (s *slot) restart() {
 	}
 }
 
+// damage are the errors that no other try mends.
+var damage = [...]error{shard.ErrCorrupt, replica.ErrStateCorrupt, errMetaLost, errDisagree, errInstall}
+
+// spoilt tells whether err says that the replica's folder is damaged, and nobody
+// needs it: others are Active and this one is not, nor can it be as long as it does
+// not run. With a new incarnation it is one whose disk was lost (S3). The last one is
+// never given up: a person may still save something.
+func (s *slot) spoilt(err error) bool {
+	if !slices.ContainsFunc(damage[:], func(d error) bool { return errors.Is(err, d) }) && !errors.As(err, new(*oplog.CorruptError)) {
+		return false
+	}
+	a := s.wanted()
+	if a == nil {
+		return false
+	}
+	me, ok := a.Placement.Replica(s.n.o.Folder.Peer)
+	return ok && me.State != topology.Active && a.Placement.ActiveCount() > 0
+}
+
 func seen(a *Assignment) core.PlacementSeen {
 	return core.PlacementSeen{Placement: a.Placement, Config: core.Config{Revision: a.Schema.Revision, Settings: a.Settings}}
 }
@@ -141,6 +163,11 @@ func (s *slot) live(ctx context.Context) error {
 				continue
 			case errors.Is(err, replica.ErrWipe): // the primary has all that it had, and more
 				s.log.Error("replica removed, it will be copied anew", "reason", err)
+				if err = s.remove(); err == nil {
+					continue
+				}
+			case s.spoilt(err):
+				s.log.Error("replica removed since its data is damaged, it will be copied anew", "reason", err)
 				if err = s.remove(); err == nil {
 					continue
 				}

@@ -37,11 +37,12 @@ func (l *ledger) prefix(n int) *ledger {
 
 // live applies l in small steps with checkpoints and restarts. It tells which
 // seq the last good checkpoint covered.
-func (l *ledger) live(fs vfs.FS) (durable topology.Seq, err error) {
+// settle: now and then all is made that there is to make.
+func (l *ledger) live(o Options, settle bool) (durable topology.Seq, err error) {
 	var s *Shard
 	for at := 0; at < len(l.entries) && err == nil; {
 		if s == nil {
-			if s, err = Open(options(fs)); err != nil {
+			if s, err = Open(o); err != nil {
 				return durable, err
 			}
 			at = int(s.Applied().Seq)
@@ -49,6 +50,9 @@ func (l *ledger) live(fs vfs.FS) (durable topology.Seq, err error) {
 		to := min(at+7, len(l.entries))
 		err = s.Apply(l.entries[at:to])
 		at = to
+		if err == nil && settle && at%3 == 0 {
+			err = s.Settle(ctx)
+		}
 		if err == nil && at%4 != 0 {
 			var seq topology.Seq
 			if seq, err = s.Checkpoint(); err == nil {
@@ -73,7 +77,7 @@ func (l *ledger) live(fs vfs.FS) (durable topology.Seq, err error) {
 func TestCrashes(t *testing.T) {
 	l := history(60)
 	count := faultfs.New(memfs.New())
-	_, err := l.live(count)
+	_, err := l.live(options(count), false)
 	ok(t, err)
 	total := count.Count()
 	if total < 50 {
@@ -90,7 +94,7 @@ func TestCrashes(t *testing.T) {
 			}
 			after = append(after, mem.StrictClone())
 		}))
-		durable, err := l.live(faulty)
+		durable, err := l.live(options(faulty), false)
 		if after == nil {
 			// Background work differs from run to run; this one was shorter.
 			ok(t, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -103,7 +104,7 @@ func (s *Source) append(dst []byte) []byte {
 	return dst
 }
 
-// Decode reads a manifest. Errors: store.ErrVersion, store.ErrCorrupt.
+// Decode reads a manifest, which does not alias b. Errors: store.ErrVersion, store.ErrCorrupt.
 func Decode(b []byte) (m Manifest, err error) {
 	r := op.NewReader(b)
 	if v := r.Byte(); v != manifestVersion && r.Err() == nil {
@@ -150,7 +151,7 @@ func readOrigin(r *op.Reader) (o Origin) {
 	o.Segment = &d
 	for range r.Count(2) {
 		d, err := segment.DecodeDescription(r.Bytes())
-		of := r.Text()
+		of := strings.Clone(r.Text())
 		if err != nil || len(d.Files) != 1 {
 			r.Fail("artefact")
 			break

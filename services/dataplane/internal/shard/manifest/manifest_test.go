@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -42,6 +43,12 @@ func TestCodec(t *testing.T) {
 		t.Errorf("dead rows %v", rows)
 	}
 	got.Parts[1].Sources[0].Rows = m.Parts[1].Sources[0].Rows
+	lent := slices.Clone(b)
+	kept, err := Decode(lent)
+	clear(lent) // the store takes back what it lends
+	if err != nil || !bytes.Equal(kept.AppendBinary(nil), b) {
+		t.Errorf("%+v changes with the bytes that it was read from, %v", kept, err)
+	}
 	if !reflect.DeepEqual(got, m) {
 		t.Errorf("%+v is read back as %+v", m, got)
 	}
