@@ -20,6 +20,7 @@ import (
 func kinds(fsys vfs.FS) Options {
 	o := options(fsys)
 	o.Schema = query.Schema{Vectors: []query.VectorSchema{
+		{Name: "angles", Size: 300, Distance: query.Cosine, Datatype: query.Uint8},
 		{Name: "bytes", Size: 3, Distance: query.Euclid, Datatype: query.Uint8},
 		{Name: "halves", Size: 3, Distance: query.Cosine, Datatype: query.Float16},
 		{Name: "multi", Size: 2, Distance: query.Dot, Kind: query.Multi},
@@ -37,11 +38,17 @@ func randomKinds(t testing.TB, s *Shard, l *ledger, rng *rand.Rand) {
 		}
 		return out
 	}
+	bytes := func(n int) (out []float32) { // of inner products that float32 rounds
+		for range n {
+			out = append(out, float32(200+rng.IntN(56)))
+		}
+		return out
+	}
 	w := &Write{Kind: op.Upsert}
 	for range 1 + rng.IntN(5) {
 		var vs []op.Vector
 		if rng.IntN(3) > 0 {
-			vs = append(vs, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "halves", Data: floats(3)})
+			vs = append(vs, op.Vector{Name: "angles", Data: bytes(300)}, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "halves", Data: floats(3)})
 		}
 		if rng.IntN(3) > 0 {
 			n := 1 + rng.IntN(3)
@@ -71,7 +78,7 @@ func everything(t testing.TB, s *Shard) (out []any) {
 	t.Helper()
 	for _, f := range []*filter.Filter{nil, {Must: []filter.Condition{filter.Match{Key: "k", Value: filter.Scalar{Kind: filter.IntScalar, Int: 1}}}}} {
 		for _, q := range []query.Nearest{
-			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "halves", Vector: []float32{1, 0, 2}},
+			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "angles", Vector: slices.Repeat([]float32{250.5, 3, 19}, 100)}, {Using: "halves", Vector: []float32{1, 0, 2}},
 			{Using: "multi", Vector: []float32{1, 0, 0, 1}, Count: 2}, {Using: "sparse", Vector: []float32{1, -2, 0.5}, Indices: []uint32{0, 4, 25}},
 		} {
 			q.Filter, q.Limit, q.Want = f, 10, query.Want{Vectors: true, Payload: query.PayloadWant{All: true}}
