@@ -6,11 +6,8 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
-	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/dataplane/internal/transfer"
@@ -27,10 +24,7 @@ const tracerName = "github.com/pandodb/pando/services/dataplane"
 
 // storage opens replicas on the operation log and the shard engine.
 func (s *Service) storage() node.Storage {
-	exact := func(v query.VectorSchema) (index.Index, error) {
-		return flat.New(v.Size, v.Distance, flat.Options{})
-	}
-	return node.Storage{Shard: shard.Options{Index: exact, Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	return node.Storage{Shard: shard.Options{Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
@@ -50,7 +48,6 @@ func openShard(o Options) (Engine, error) {
 		Vectors: []query.VectorSettings{{HNSW: query.HNSW{M: o.M, EfConstruct: o.EfConstruct, Threads: o.Threads}, Quantization: codes, FullScanThreshold: query.DefaultSparseScan}}}
 	s, err := shard.Open(shard.Options{
 		FS: vfs.OS(), Dir: o.Dir, Schema: query.Schema{Revision: 1, Vectors: []query.VectorSchema{v}},
-		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
 		Settings: func(b []byte) (query.Settings, error) {
 			now := settings
 			if len(b) > 0 {

@@ -11,13 +11,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog/statefile"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
-	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
@@ -106,9 +103,7 @@ func newSource(t testing.TB) *source {
 }
 
 func (s *source) storage(f Fetch) Storage {
-	return Storage{SegmentBytes: 4 << 10, Fetch: f, Shard: shard.Options{
-		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-	}}
+	return Storage{SegmentBytes: 4 << 10, Fetch: f}
 }
 
 // fetch is a Fetch that needs no network.

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
@@ -58,9 +56,7 @@ func tryEnter(t testing.TB, fsys vfs.FS, dir string, segment int64, lim replica.
 	if err != nil {
 		return nil, err
 	}
-	st := Storage{SegmentBytes: segment, Shard: shard.Options{
-		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-	}}
+	st := Storage{SegmentBytes: segment}
 	h := &house{t: t, ended: make(chan error, 1)}
 	h.n = New(Options{Folder: f, Open: st.Open, Limits: lim, Random: rand.Reader, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -292,9 +288,7 @@ func TestEndIsQuiet(t *testing.T) {
 			t.Fatal(err)
 		}
 		opened := atomic.Int32{}
-		st := Storage{Shard: shard.Options{
-			Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-		}}
+		st := Storage{}
 		h := &house{t: t, ended: make(chan error, 1)}
 		h.n = New(Options{Folder: f, Random: rand.Reader, Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			Open: func(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (Parts, error) {

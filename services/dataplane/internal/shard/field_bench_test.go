@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -21,7 +19,6 @@ const benchPoints = 150_000
 // settings say so.
 func fieldBench() Options {
 	return Options{FS: memfs.New(), Dir: dir, Schema: query.Schema{Vectors: []query.VectorSchema{{Size: 100, Distance: query.Dot}}},
-		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
 		Settings: func(settings []byte) (out query.Settings, _ error) {
 			if len(settings) > 0 {
 				out.Fields = []query.FieldIndex{{Key: "kind", Type: query.KeywordField}, {Key: "word", Type: query.KeywordField}, {Key: "length", Type: query.IntegerField, Lookup: true, Range: true},

@@ -43,7 +43,7 @@ type Import struct {
 }
 
 // NewImport begins a folder that must not exist yet, for a copy with this head.
-// Index and Events are not used. Errors: ErrCopy, ErrVersion (a newer Pando sent
+// Events are not used. Errors: ErrCopy, ErrVersion (a newer Pando sent
 // the copy), fs.ErrExist, ErrNoSpace, ErrFailed.
 func NewImport(o Options, head []byte) (*Import, error) {
 	h, err := record.DecodeHead(head)

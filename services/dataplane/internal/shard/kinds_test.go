@@ -20,6 +20,7 @@ import (
 func kinds(fsys vfs.FS) Options {
 	o := options(fsys)
 	o.Schema = query.Schema{Vectors: []query.VectorSchema{
+		{Name: "angles", Size: 300, Distance: query.Cosine, Datatype: query.Uint8},
 		{Name: "bytes", Size: 3, Distance: query.Euclid, Datatype: query.Uint8},
 		{Name: "halves", Size: 3, Distance: query.Cosine, Datatype: query.Float16},
 		{Name: "multi", Size: 2, Distance: query.Dot, Kind: query.Multi},
@@ -37,11 +38,17 @@ func randomKinds(t testing.TB, s *Shard, l *ledger, rng *rand.Rand) {
 		}
 		return out
 	}
+	bytes := func(n int) (out []float32) { // of inner products that float32 rounds
+		for range n {
+			out = append(out, float32(200+rng.IntN(56)))
+		}
+		return out
+	}
 	w := &Write{Kind: op.Upsert}
 	for range 1 + rng.IntN(5) {
 		var vs []op.Vector
 		if rng.IntN(3) > 0 {
-			vs = append(vs, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "halves", Data: floats(3)})
+			vs = append(vs, op.Vector{Name: "angles", Data: bytes(300)}, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "halves", Data: floats(3)})
 		}
 		if rng.IntN(3) > 0 {
 			n := 1 + rng.IntN(3)
@@ -71,7 +78,7 @@ func everything(t testing.TB, s *Shard) (out []any) {
 	t.Helper()
 	for _, f := range []*filter.Filter{nil, {Must: []filter.Condition{filter.Match{Key: "k", Value: filter.Scalar{Kind: filter.IntScalar, Int: 1}}}}} {
 		for _, q := range []query.Nearest{
-			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "halves", Vector: []float32{1, 0, 2}},
+			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "angles", Vector: slices.Repeat([]float32{250.5, 3, 19}, 100)}, {Using: "halves", Vector: []float32{1, 0, 2}},
 			{Using: "multi", Vector: []float32{1, 0, 0, 1}, Count: 2}, {Using: "sparse", Vector: []float32{1, -2, 0.5}, Indices: []uint32{0, 4, 25}},
 		} {
 			q.Filter, q.Limit, q.Want = f, 10, query.Want{Vectors: true, Payload: query.PayloadWant{All: true}}
@@ -141,10 +148,17 @@ func TestKinds(t *testing.T) {
 // TestCodes: each kind of codes is made when the settings ask for it and goes when they
 // do not; scores stay exact, and what is found is near what the vectors find.
 func TestCodes(t *testing.T) {
+	for name, datatype := range map[string]query.Datatype{"float32": query.Float32, "float16": query.Float16, "uint8": query.Uint8} {
+		t.Run(name, func(t *testing.T) { codesOf(t, datatype) })
+	}
+}
+
+func codesOf(t *testing.T, datatype query.Datatype) {
 	all := []query.Quantization{{}, {Kind: query.ScalarQuantization}, {Kind: query.BinaryQuantization, Query: query.Scalar8Bits, Encoding: query.TwoBits},
 		{Kind: query.ProductQuantization, Compression: 4}}
 	disk := memfs.New()
 	o := withGraphs(disk)
+	o.Schema.Vectors[0].Datatype = datatype
 	o.Settings = func(b []byte) (s query.Settings, err error) {
 		s.Optimizers = query.Optimizers{IndexingThresholdKB: 16}
 		s.Vectors = []query.VectorSettings{{HNSW: query.HNSW{M: 8, EfConstruct: 64}}}
@@ -156,7 +170,24 @@ func TestCodes(t *testing.T) {
 	s := open(t, o)
 	rng := rand.New(rand.NewPCG(3, 4))
 	l := newLedger()
-	clouds(l, rng, 0, 2000)
+	vector := func() []float32 {
+		v := unit(rng)
+		if datatype == query.Uint8 {
+			for i, x := range v {
+				v[i] = max(0, x) * 255
+			}
+		}
+		return v
+	}
+	w := &Write{Kind: op.Upsert}
+	for i := range 2000 {
+		w.Points = append(w.Points, op.Point{ID: num(uint64(i)), Vectors: []op.Vector{{Data: vector()}}})
+	}
+	ops, err := s.Resolve(ctx, w)
+	ok(t, err)
+	for _, o := range ops {
+		l.add(o)
+	}
 	l.add(op.Op{Kind: op.Seal})
 	for step, kind := range []int{0, 1, 2, 3, 0} {
 		l.add(op.Op{Kind: op.Config, Revision: uint64(step + 1), Settings: []byte{0, byte(kind)}})
@@ -173,7 +204,7 @@ func TestCodes(t *testing.T) {
 		}
 		found := 0
 		for range 50 {
-			v := unit(rng)
+			v := vector()
 			exact, scores := ask(t, s, v, true)
 			got, err := s.Nearest(ctx, []query.Nearest{{Vector: v, Limit: 10, Params: query.Params{Oversampling: 4}}})
 			ok(t, err)

@@ -37,7 +37,7 @@ func TestScale(t *testing.T) {
 		ok(t, err)
 	}
 	const dim, batch = 128, 1000
-	o := Options{FS: vfs.OS(), Dir: filepath.Join(t.TempDir(), "shard"), Index: flatIndex,
+	o := Options{FS: vfs.OS(), Dir: filepath.Join(t.TempDir(), "shard"),
 		Schema: query.Schema{Vectors: []query.VectorSchema{{Size: dim, Distance: query.Cosine}}},
 		Settings: func([]byte) (query.Settings, error) {
 			return query.Settings{Optimizers: query.Optimizers{IndexingThresholdKB: 1000, DeletedThreshold: 0.2, VacuumMinVectors: 1000, SegmentNumber: 2},

@@ -255,9 +255,7 @@ func (s *Shard) forget(j *job, c *change) error {
 
 // newTail makes an empty tail with such indexes on payload fields.
 func (s *Shard) newTail(fields []query.FieldIndex) (*part.Tail, error) {
-	t, err := part.NewTail(s.opts.Schema, func(v query.VectorSchema) (part.Store, error) {
-		return vector.NewStore(v, s.opts.Index)
-	})
+	t, err := part.NewTail(s.opts.Schema, vector.NewStore)
 	if err != nil {
 		return nil, err
 	}

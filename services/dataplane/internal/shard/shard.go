@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -29,8 +28,6 @@ type Options struct {
 	Dir string
 	// Schema is the collection's; Open reads stored vectors against it.
 	Schema query.Schema
-	// Index makes the index of a named vector.
-	Index func(query.VectorSchema) (index.Index, error)
 	// Settings reads what a Config entry carries (W11); nil: there is nothing in it.
 	Settings func([]byte) (query.Settings, error)
 	// Background has a place for each shard that may make segments at a time; nil: no

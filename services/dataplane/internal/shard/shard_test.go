@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
@@ -32,16 +30,12 @@ var ctx = context.Background()
 
 func num(n uint64) topology.PointID { return topology.NumberID(n) }
 
-func flatIndex(v query.VectorSchema) (index.Index, error) {
-	return flat.New(v.Size, v.Distance, flat.Options{})
-}
-
 func schema() query.Schema {
 	return query.Schema{Vectors: []query.VectorSchema{{Name: "", Size: 2, Distance: query.Dot}, {Name: "img", Size: 3, Distance: query.Euclid}}}
 }
 
 func options(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: dir, Schema: schema(), Index: flatIndex, Settings: settingsOf}
+	return Options{FS: fs, Dir: dir, Schema: schema(), Settings: settingsOf}
 }
 
 func open(t testing.TB, o Options) *Shard {

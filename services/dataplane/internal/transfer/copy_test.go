@@ -13,8 +13,6 @@ import (
 	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
@@ -53,9 +51,7 @@ func await(t testing.TB, what string, cond func() bool) {
 }
 
 func storage(f node.Fetch) node.Storage {
-	return node.Storage{Fetch: f, SegmentBytes: 64 << 10, Shard: shard.Options{
-		Index: func(v query.VectorSchema) (index.Index, error) { return flat.New(v.Size, v.Distance, flat.Options{}) },
-	}}
+	return node.Storage{Fetch: f, SegmentBytes: 64 << 10}
 }
 
 func assign(e topology.Epoch, rs ...topology.Replica) node.Assignment {

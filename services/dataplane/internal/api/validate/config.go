@@ -23,9 +23,6 @@ func (c *Check) dense(field string, p *qdrant.VectorParams) {
 		c.refuse(unable("Malformed distance parameter: %s.distance must be Cosine, Euclid, Dot or Manhattan", field))
 	}
 	c.datatype(field+".datatype", p.GetDatatype())
-	if p.GetDatatype() == qdrant.Datatype_Uint8 && p.GetDistance() == qdrant.Distance_Cosine {
-		c.refuse(fault.Missing(field + ".datatype uint8 with distance Cosine"))
-	}
 	if m := p.GetMultivectorConfig(); m.GetComparator() != qdrant.MultiVectorComparator_MaxSim {
 		c.refuse(unable("Malformed multivector_config: %s.multivector_config.comparator must be max_sim", field))
 	}

@@ -135,8 +135,7 @@ func TestCreate(t *testing.T) {
 		{"uint8", func(r *qdrant.CreateCollection) {
 			r.VectorsConfig.GetParams().Datatype, r.VectorsConfig.GetParams().Distance = qdrant.Datatype_Uint8.Enum(), qdrant.Distance_Dot
 		}, 0, ""},
-		{"uint8 by angle", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Uint8.Enum() }, fault.NotBuilt,
-			"vectors.datatype uint8 with distance Cosine is not built yet"},
+		{"uint8 by angle", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Uint8.Enum() }, 0, ""},
 		{"turbo vectors", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Turbo4.Enum() }, fault.NotBuilt,
 			"vectors.datatype turbo is not built yet"},
 		{"unknown datatype", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = new(qdrant.Datatype(99)) }, fault.Malformed,

@@ -35,6 +35,9 @@ type Options struct {
 	// Workers is the greatest number of goroutines that one search uses; large
 	// scans alone use more than one. 0 and 1: the caller's only.
 	Workers int
+	// Bytes: elements are whole numbers of 0..255 and take a byte each. Vectors of any
+	// length are put, for Cosine too; queries lose their fractions.
+	Bytes bool
 }
 
 // Index implements index.Index.
@@ -42,6 +45,7 @@ type Index struct {
 	dim     int
 	metric  rank.Metric
 	workers int
+	bytes   bool
 	shift   uint // log2 of the rows in a chunk
 
 	// chunks only grows, by its writer; a reader's copy of the header stays valid.
@@ -52,10 +56,13 @@ type Index struct {
 
 // chunk holds 1<<shift rows.
 type chunk struct {
-	mu   sync.RWMutex
-	vecs []float32 // whole rows, from the chunk's first
-	live []uint64  // bit per row of vecs; other bits are clear
-	n    int       // bits set in live
+	mu sync.RWMutex
+	// Whole rows, from the chunk's first: one of the two.
+	vecs    []float32
+	bytes   []uint8
+	inverse []float32 // of bytes, for Cosine: 1 / length of each row
+	live    []uint64  // bit per row; other bits are clear
+	n       int       // bits set in live
 }
 
 var _ index.Index = (*Index)(nil)
@@ -69,7 +76,7 @@ func New(dim int, d query.Distance, o Options) (*Index, error) {
 	if !ok {
 		return nil, fmt.Errorf("flat index: unknown distance %d", d)
 	}
-	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), shift: uint(bits.Len(uint(chunkFloats/dim))) - 1}
+	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), bytes: o.Bytes, shift: uint(bits.Len(uint(chunkFloats/dim))) - 1}
 	x.chunks.Store(&[]*chunk{})
 	x.scratch.New = func() any { return &scratch{} }
 	return x, nil
@@ -103,39 +110,55 @@ func (x *Index) Put(row uint32, v []float32) error {
 		x.chunks.Store(&cs)
 	}
 	c, r := x.at(row)
-	if c.put(r, v, 1<<x.shift) {
+	if x.put(c, r, v) {
 		x.live.Add(1)
 	}
 	return nil
 }
 
 // put tells whether the row is new.
-func (c *chunk) put(r int, v []float32, rows int) bool {
+func (x *Index) put(c *chunk, r int, v []float32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	dim := len(v)
-	if need := (r + 1) * dim; need > len(c.vecs) {
-		if need > cap(c.vecs) {
-			room := max(firstRows, cap(c.vecs)/dim)
-			for room <= r {
-				room *= 2
-			}
-			grown := make([]float32, len(c.vecs), min(room, rows)*dim)
-			copy(grown, c.vecs)
-			c.vecs = grown
+	rows := 1 << x.shift
+	if x.bytes {
+		c.bytes = extend(c.bytes, r, x.dim, rows)
+		code := rank.AppendBytes(c.bytes[:r*x.dim], v)[r*x.dim:]
+		if x.metric.Distance == query.Cosine {
+			c.inverse = extend(c.inverse, r, 1, rows)
+			c.inverse[r] = rank.Inverse(code)
 		}
-		c.vecs = c.vecs[:need]
-		if words := r/64 + 1; words > len(c.live) {
-			c.live = append(c.live, make([]uint64, words-len(c.live))...)
-		}
+	} else {
+		c.vecs = extend(c.vecs, r, x.dim, rows)
+		copy(c.vecs[r*x.dim:], v)
 	}
-	copy(c.vecs[r*dim:], v)
+	if words := r/64 + 1; words > len(c.live) {
+		c.live = append(c.live, make([]uint64, words-len(c.live))...)
+	}
 	fresh := !c.has(r)
 	if fresh {
 		c.live[r/64] |= 1 << (r % 64)
 		c.n++
 	}
 	return fresh
+}
+
+// extend makes s hold row r of dim elements, of at most so many rows.
+func extend[E any](s []E, r, dim, rows int) []E {
+	need := (r + 1) * dim
+	if need <= len(s) {
+		return s
+	}
+	if need > cap(s) {
+		room := max(firstRows, cap(s)/dim)
+		for room <= r {
+			room *= 2
+		}
+		grown := make([]E, len(s), min(room, rows)*dim)
+		copy(grown, s)
+		s = grown
+	}
+	return s[:need]
 }
 
 func (c *chunk) has(r int) bool { return r/64 < len(c.live) && c.live[r/64]>>(r%64)&1 != 0 }
@@ -153,7 +176,7 @@ func (x *Index) Delete(row uint32) bool {
 	}
 	c.live[r/64] &^= 1 << (r % 64)
 	if c.n--; c.n == 0 {
-		c.vecs, c.live = nil, nil
+		c.vecs, c.bytes, c.inverse, c.live = nil, nil, nil, nil
 	}
 	x.live.Add(-1)
 	return true
@@ -170,48 +193,86 @@ func (x *Index) Vector(row uint32, dst []float32) ([]float32, bool) {
 	if !c.has(r) {
 		return dst, false
 	}
+	if x.bytes {
+		for _, b := range c.bytes[r*x.dim : (r+1)*x.dim] {
+			dst = append(dst, float32(b))
+		}
+		return dst, true
+	}
 	return append(dst, c.vecs[r*x.dim:(r+1)*x.dim]...), true
 }
 
-// score compares q with rows from.. of the chunk, as many as out has room for,
-// and copies their live bits. It gives the number of rows scored; from must be
-// a multiple of 64.
-func (c *chunk) score(m *rank.Metric, q []float32, from int, out []float32, live []uint64) int {
+// probe is a query vector in the form that rows have.
+type probe struct {
+	floats  []float32
+	bytes   []uint8
+	inverse float32 // of bytes, for Cosine: 1 / length
+}
+
+// score compares p with rows from.. of the chunk, at most most, into s.raws and
+// copies their live bits into s.live. It gives the number of rows scored; from must
+// be a multiple of 64.
+func (x *Index) score(c *chunk, p *probe, from, most int, s *scratch) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	dim := len(q)
-	n := min(len(out), len(c.vecs)/dim-from)
+	n := min(most, (len(c.vecs)+len(c.bytes))/x.dim-from)
 	if n <= 0 {
 		return 0
 	}
-	m.Raw.Float32(q, kernel.Rows[float32]{Data: c.vecs[from*dim:], Stride: dim}, out[:n])
-	copy(live, c.live[from/64:])
+	x.raws(c, p, from, n, s)
+	copy(s.live[:], c.live[from/64:])
 	return n
 }
 
-// scoreOne compares q with one row; false if it holds no vector.
-func (c *chunk) scoreOne(m *rank.Metric, q []float32, r int) (float32, bool) {
+// scoreOne compares p with one row; false if it holds no vector.
+func (x *Index) scoreOne(c *chunk, p *probe, r int, s *scratch) (float32, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if !c.has(r) {
 		return 0, false
 	}
-	return m.Raw.PairFloat32(q, c.vecs[r*len(q):(r+1)*len(q)]), true
+	x.raws(c, p, r, 1, s)
+	return s.raws[0], true
 }
 
-// prepare copies the query vector into buf in the form that rows have.
-func (x *Index) prepare(q *index.Query, buf []float32) ([]float32, error) {
+// raws sets s.raws to the raw values of p and n rows; the chunk's lock is held.
+func (x *Index) raws(c *chunk, p *probe, from, n int, s *scratch) {
+	if !x.bytes {
+		x.metric.Raw.Float32(p.floats, kernel.Rows[float32]{Data: c.vecs[from*x.dim:], Stride: x.dim}, s.raws[:n])
+		return
+	}
+	if len(s.ints) < n {
+		s.ints = make([]int64, n)
+	}
+	x.metric.Raw.Uint8(p.bytes, kernel.Rows[uint8]{Data: c.bytes[from*x.dim:], Stride: x.dim}, s.ints[:n])
+	for i, raw := range s.ints[:n] {
+		s.raws[i] = float32(raw)
+	}
+	if c.inverse != nil {
+		for i, inverse := range c.inverse[from:][:n] {
+			s.raws[i] *= p.inverse * inverse
+		}
+	}
+}
+
+// prepare makes p the vector of a query.
+func (x *Index) prepare(q *index.Query, p *probe) error {
 	if len(q.Vector) != x.dim {
-		return nil, fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.dim)
+		return fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.dim)
 	}
 	if len(q.Rows) > 0 {
 		if top := slices.Max(q.Rows); top > index.MaxRow {
-			return nil, fmt.Errorf("search: %w: %d", index.ErrRow, top)
+			return fmt.Errorf("search: %w: %d", index.ErrRow, top)
 		}
 	}
-	buf = append(buf[:0], q.Vector...)
-	if x.metric.Normalize {
-		kernel.Normalize(buf)
+	if x.bytes {
+		p.bytes = rank.AppendBytes(p.bytes[:0], q.Vector)
+		p.inverse = rank.Inverse(p.bytes)
+		return nil
 	}
-	return buf, nil
+	p.floats = append(p.floats[:0], q.Vector...)
+	if x.metric.Normalize {
+		kernel.Normalize(p.floats)
+	}
+	return nil
 }

@@ -37,6 +37,40 @@ func TestSuite(t *testing.T) {
 	}}.Run(t)
 }
 
+// TestBytes: whole numbers take a byte each and are compared without rounding; Cosine
+// divides by lengths.
+func TestBytes(t *testing.T) {
+	const dim = 300
+	for d, want := range map[query.Distance]float32{query.Dot: dim * 255 * 251, query.Cosine: 1, query.Euclid: float32(math.Sqrt(dim * 16)), query.Manhattan: dim * 4} {
+		x := open(t, dim, d, Options{Bytes: true})
+		for row, v := range []float32{255, 0} {
+			if err := x.Put(uint32(row), slices.Repeat([]float32{v}, dim)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v, ok := x.Vector(0, nil); !ok || !slices.Equal(v, slices.Repeat([]float32{255}, dim)) {
+			t.Errorf("distance %d: stored %v", d, v)
+		}
+		q := &index.Query{Vector: slices.Repeat([]float32{251.9}, dim), K: 2}
+		for _, rows := range [][]uint32{nil, {0, 1}} {
+			q.Rows = rows
+			hits, err := x.Search(t.Context(), q, nil)
+			if err != nil || len(hits) != 2 || hits[0].Row != 0 || math.Abs(float64(hits[0].Score-want)) > 1e-6*float64(want) {
+				t.Errorf("distance %d: %v %v, want %v", d, hits, err, want)
+			}
+		}
+		if d == query.Cosine {
+			q.Rows = nil
+			if hits, _ := x.Search(t.Context(), q, nil); hits[1].Score != 0 {
+				t.Errorf("the zero vector is near: %v", hits)
+			}
+		}
+		if !x.Delete(0) || !x.Delete(1) || x.Len() != 0 {
+			t.Errorf("distance %d: rows stay", d)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, dim := range []int{-1, 0, MaxDim + 1} {
 		if _, err := New(dim, query.Dot, Options{}); err == nil {

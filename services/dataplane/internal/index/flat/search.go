@@ -18,17 +18,18 @@ const share = 1 << 20
 // scratch is what a goroutine needs to scan: reused, so that a search allocates
 // nothing per row.
 type scratch struct {
-	vecs [][]float32 // prepared query vectors
+	vecs []probe
 	tops []rank.Top
 	raws [blockRows]float32
 	live [blockRows / 64]uint64
+	ints []int64 // of bytes: what the kernel gives
 	one  [1]index.Query
 }
 
 // size makes room for n queries, keeping the buffers inside.
 func (s *scratch) size(n int) {
 	for len(s.vecs) < n {
-		s.vecs = append(s.vecs, nil)
+		s.vecs = append(s.vecs, probe{})
 		s.tops = append(s.tops, rank.Top{})
 	}
 }
@@ -73,7 +74,7 @@ func (x *Index) search(ctx context.Context, s *scratch, qs []index.Query) (err e
 	live := x.Len()
 	for i := range qs {
 		q := &qs[i]
-		if s.vecs[i], err = x.prepare(q, s.vecs[i]); err != nil {
+		if err = x.prepare(q, &s.vecs[i]); err != nil {
 			return err
 		}
 		n := live
@@ -143,7 +144,7 @@ func (x *Index) pick(ctx context.Context, s *scratch, i int, rows []uint32) erro
 		}
 		last = row
 		if c, r := x.at(row); c != nil {
-			if raw, ok := c.scoreOne(&x.metric, s.vecs[i], r); ok {
+			if raw, ok := x.scoreOne(c, &s.vecs[i], r, s); ok {
 				t.Offer(row, raw)
 			}
 		}
@@ -153,7 +154,7 @@ func (x *Index) pick(ctx context.Context, s *scratch, i int, rows []uint32) erro
 
 // scan offers the rows of chunks, the first of which has number first, to those
 // of qs that have no rows of their own; vecs are their prepared vectors.
-func (x *Index) scan(ctx context.Context, s *scratch, vecs [][]float32, qs []index.Query, chunks []*chunk, first int) error {
+func (x *Index) scan(ctx context.Context, s *scratch, vecs []probe, qs []index.Query, chunks []*chunk, first int) error {
 	rows := min(blockRows, 1<<x.shift)
 	for ci, c := range chunks {
 		if err := ctx.Err(); err != nil {
@@ -166,7 +167,7 @@ func (x *Index) scan(ctx context.Context, s *scratch, vecs [][]float32, qs []ind
 				if qs[i].Rows != nil || s.tops[i].K == 0 {
 					continue
 				}
-				n := c.score(&x.metric, vecs[i], from, s.raws[:rows], s.live[:])
+				n := x.score(c, &vecs[i], from, rows, s)
 				s.tops[i].Block(base+uint32(from), s.raws[:n], s.live[:])
 				more = more || n == rows
 			}

@@ -64,18 +64,10 @@ func newSpace(v Vectors) (space, error) {
 	if len(v.Uint8) > 0 && v.Distance == query.Cosine {
 		s.inverse = make([]float32, s.rows)
 		for r := range s.inverse {
-			s.inverse[r] = inverse(v.Uint8[r*v.Stride:][:v.Dim])
+			s.inverse[r] = rank.Inverse(v.Uint8[r*v.Stride:][:v.Dim])
 		}
 	}
 	return s, nil
-}
-
-// inverse is 1 / length; 0 of the zero vector, which is near to nothing.
-func inverse(v []uint8) float32 {
-	if n := kernel.Dot.PairUint8(v, v); n > 0 {
-		return float32(1 / math.Sqrt(float64(n)))
-	}
-	return 0
 }
 
 // has tells whether row r, which must be one, has a vector.
@@ -103,8 +95,7 @@ type probe struct {
 	codes   []uint8
 }
 
-// aim makes p the vector of a query. Elements become bytes as they do when they
-// are stored: without their fraction, within 0..255.
+// aim makes p the vector of a query.
 func (p *probe) aim(v *space, q []float32) {
 	p.own = append(p.own[:0], q...)
 	p.floats = p.own
@@ -114,14 +105,8 @@ func (p *probe) aim(v *space, q []float32) {
 		}
 		return
 	}
-	p.codes = p.codes[:0]
-	for _, x := range q {
-		if !(x > 0) { // NaN too
-			x = 0
-		}
-		p.codes = append(p.codes, uint8(min(x, math.MaxUint8)))
-	}
-	p.bytes, p.inverse = p.codes, inverse(p.codes)
+	p.codes = rank.AppendBytes(p.codes[:0], q)
+	p.bytes, p.inverse = p.codes, rank.Inverse(p.codes)
 }
 
 // stand makes p the vector of row r.

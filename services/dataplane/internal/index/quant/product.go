@@ -97,8 +97,9 @@ func learnProduct(ctx context.Context, c *Codes, v *Vectors, threads int) (*prod
 func (p *product) learn(ctx context.Context, v *Vectors, rows []int, threads int) (variance float64, err error) {
 	p.centroids = make([]float32, kernel.Columns*p.dim)
 	xs := make([]float32, len(rows)*p.dim)
+	var memory []float32
 	for i, r := range rows {
-		p.put(xs[i*p.dim:][:p.dim], v.row(r))
+		p.put(xs[i*p.dim:][:p.dim], v.read(r, &memory))
 	}
 	errors := make([]float64, p.parts())
 	err = share(ctx, threads, p.parts(), func() func(int) {

@@ -34,8 +34,11 @@ const some = 256
 // Vectors are the rows of one vector space, in the form in which they are stored
 // (of length 1 for Cosine).
 type Vectors struct {
-	// Data holds row i from float i*Stride on.
+	// Data holds row i from float i*Stride on. Where rows are of another type it is nil,
+	// and Read, which several goroutines call, sets dst to a row of Rows.
 	Data []float32
+	Rows int
+	Read func(row uint32, dst []float32)
 	// Dim is the length of a vector, Stride how far rows are apart: at least Dim.
 	Dim, Stride int
 	// Skip tells which rows have no vector, or are dead: they get codes of zeros,
@@ -44,9 +47,23 @@ type Vectors struct {
 	Skip func(row uint32) bool
 }
 
-func (v Vectors) rows() int { return len(v.Data) / v.Stride }
+func (v Vectors) rows() int {
+	if v.Read != nil {
+		return v.Rows
+	}
+	return len(v.Data) / v.Stride
+}
 
 func (v Vectors) row(r int) []float32 { return v.Data[r*v.Stride:][:v.Dim] }
+
+// read is row r of any type, good until the next with the same memory.
+func (v Vectors) read(r int, memory *[]float32) []float32 {
+	if v.Read == nil {
+		return v.row(r)
+	}
+	v.Read(uint32(r), room(memory, v.Dim))
+	return *memory
+}
 
 func (v Vectors) skip(r int) bool { return v.Skip != nil && v.Skip(uint32(r)) }
 
@@ -194,7 +211,7 @@ func newCodes(rows, dim int, d query.Distance, q query.Quantization) (*Codes, er
 // Build makes codes of the rows of v, by so many goroutines. Errors: ErrSettings,
 // about v, or ctx's.
 func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantization, threads int) (*Codes, error) {
-	if v.Dim < 1 || v.Stride < v.Dim || len(v.Data)%v.Stride != 0 {
+	if v.Dim < 1 || v.Read == nil && (v.Stride < v.Dim || len(v.Data)%v.Stride != 0) {
 		return nil, fmt.Errorf("quant: %d floats are not rows of %d, %d apart", len(v.Data), v.Dim, v.Stride)
 	}
 	c, err := newCodes(v.rows(), v.Dim, d, q)
@@ -217,10 +234,11 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 	c.data = make([]byte, c.rows*c.stride)
 	err = share(ctx, threads, (c.rows+some-1)/some, func() func(int) {
 		encode := c.scheme.encoder()
+		var memory []float32
 		return func(block int) {
 			for r := block * some; r < min(c.rows, (block+1)*some); r++ {
 				if !v.skip(r) {
-					encode(c.data[r*c.stride:][:c.stride], v.row(r))
+					encode(c.data[r*c.stride:][:c.stride], v.read(r, &memory))
 				}
 			}
 		}

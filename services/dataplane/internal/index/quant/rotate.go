@@ -95,8 +95,9 @@ type spread struct {
 func learnSpread(v *Vectors) spread {
 	sums := make([]float64, v.Dim)
 	rows := v.sample(4096)
+	var memory []float32
 	for _, r := range rows {
-		for i, x := range v.row(r) {
+		for i, x := range v.read(r, &memory) {
 			sums[i] += float64(finite(x))
 		}
 	}

@@ -76,8 +76,9 @@ func learnScalar(ctx context.Context, c *Codes, v *Vectors, threads int) (*scala
 	}
 	rows := v.sample(max(128, scalarFloat/s.dim))
 	pool := make([]float32, len(rows)*s.dim)
+	var memory []float32
 	for i, r := range rows {
-		s.put(pool[i*s.dim:][:s.dim], v.row(r))
+		s.put(pool[i*s.dim:][:s.dim], v.read(r, &memory))
 	}
 	s.fit(pool, float64(c.settings.Quantile))
 	return s, ctx.Err()
@@ -99,12 +100,12 @@ func (s *scalar) cover(ctx context.Context, v *Vectors, threads int) error {
 	blocks := (v.rows() + some - 1) / some
 	lows, highs := make([]float32, blocks), make([]float32, blocks)
 	err := share(ctx, threads, blocks, func() func(int) {
-		x := make([]float32, s.dim)
+		x, memory := make([]float32, s.dim), []float32(nil)
 		return func(block int) {
 			lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
 			for r := block * some; r < min(v.rows(), (block+1)*some); r++ {
 				if !v.skip(r) {
-					s.put(x, v.row(r))
+					s.put(x, v.read(r, &memory))
 					for _, u := range x {
 						if u < lo {
 							lo = u

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/flat"
 	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
 	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -16,8 +17,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part/arena"
 )
 
-// NewStore makes the store of a tail; dense makes the index of a dense vector.
-func NewStore(v query.VectorSchema, dense func(query.VectorSchema) (index.Index, error)) (part.Store, error) {
+// NewStore makes the store of a tail.
+func NewStore(v query.VectorSchema) (part.Store, error) {
 	switch v.Kind {
 	case query.Sparse:
 		return &sparseStore{v.Name, sparse.NewTail(v.Datatype), map[uint32]op.Vector{}}, nil
@@ -25,7 +26,7 @@ func NewStore(v query.VectorSchema, dense func(query.VectorSchema) (index.Index,
 		t, err := multi.NewTail(multi.Space{Dim: v.Size, Distance: v.Distance, Datatype: v.Datatype})
 		return &multiStore{v.Name, t}, err
 	default:
-		x, err := dense(v)
+		x, err := flat.New(v.Size, v.Distance, flat.Options{Bytes: v.Datatype == query.Uint8})
 		return &denseStore{name: v.Name, index: x}, err
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
 	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
 	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
+	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 )
@@ -100,10 +101,10 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 	if s.index == nil || threshold == 0 || uint64(s.dense.Len)*uint64(s.dense.Size)*4 < threshold {
 		return nil
 	}
-	if q := v.Quantization; q.Kind != query.NoQuantization && s.schema.Datatype == query.Float32 {
+	if q := v.Quantization; q.Kind != query.NoQuantization {
 		q.AlwaysRAM = false // not about the codes
 		out = append(out, Want{segment.KindCodes, s.schema.Name, fmt.Sprintf("codes %+v", q), func(ctx context.Context) (func(io.Writer) error, error) {
-			c, err := quant.Build(ctx, quant.Vectors{Data: s.dense.F32, Dim: s.dense.Size, Stride: s.dense.Stride, Skip: s.without()}, s.schema.Distance, q, threads(v.HNSW.Threads))
+			c, err := quant.Build(ctx, s.floats(), s.schema.Distance, q, threads(v.HNSW.Threads))
 			return writing(c), err
 		}})
 	}
@@ -129,6 +130,30 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 		}})
 	}
 	return out
+}
+
+// floats are the rows as codes are made of them.
+func (s *Sealed) floats() quant.Vectors {
+	d := &s.dense
+	v := quant.Vectors{Data: d.F32, Dim: d.Size, Stride: d.Stride, Skip: s.without()}
+	if d.F32 != nil {
+		return v
+	}
+	v.Rows = s.seg.Rows()
+	v.Read = func(row uint32, dst []float32) {
+		at := int(row) * d.Stride
+		if d.F16 != nil {
+			kernel.Widen(dst, d.F16[at:at+d.Size])
+			return
+		}
+		for i, b := range d.U8[at : at+d.Size] {
+			dst[i] = float32(b)
+		}
+		if s.schema.Distance == query.Cosine {
+			kernel.Normalize(dst)
+		}
+	}
+	return v
 }
 
 // without tells which rows have no vector. Rows that are dead by now are made codes
