@@ -90,6 +90,9 @@ func (x *Index) atMost(at uint64) (n int, exact bool) {
 // result, from one goroutine at a time. Rows, if not nil, should ascend.
 type Query struct {
 	index.Query
+	// Bits restricts the search as Rows does if not nil: a bit for each row. It is the
+	// quicker form where they are many. Not both.
+	Bits []uint64
 	// At is the position of the state that is searched: rows that died after it are
 	// alive. 0: now.
 	At uint64
@@ -126,6 +129,8 @@ type searcher struct {
 	ef     int
 	member []uint64 // bit for each row of query.Rows, if marked
 	marked bool
+	few    bool // of a sweep: so few of Bits are set that they are compared by their vectors
+	fill   int  // of a sweep: how many nodes are still to be compared
 	// grouped: most rows that pass have extra links to others.
 	grouped bool
 	failed  set      // rows that Accept refused
@@ -203,6 +208,9 @@ func (x *Index) check(ctx context.Context, q *Query) error {
 			return fmt.Errorf("search: %w: %d", index.ErrRow, most)
 		}
 	}
+	if q.Bits != nil && len(q.Bits) < (x.v.rows+63)/64 {
+		return fmt.Errorf("search: %w: %d words are not a bit for each of %d rows", index.ErrRow, len(q.Bits), x.v.rows)
+	}
 	return ctx.Err()
 }
 
@@ -246,7 +254,7 @@ func (s *searcher) release() {
 	s.failed.clear()
 	s.top.Release()
 	s.coarse.Release()
-	s.x, s.query, s.marked, s.grouped, s.one[0] = nil, Query{}, false, false, nil
+	s.x, s.query, s.marked, s.grouped, s.few, s.fill, s.one[0] = nil, Query{}, false, false, false, 0, nil
 	x.searchers.Put(s)
 }
 
@@ -293,7 +301,9 @@ func (s *searcher) alive(row uint32) bool { return s.x.v.has(row) && !s.x.dead.D
 
 // passes is alive, in Rows and Accept, which is asked once for each row.
 func (s *searcher) passes(row uint32) bool {
-	if !s.alive(row) || s.query.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0 {
+	q := &s.query
+	switch {
+	case q.Bits != nil && q.Bits[row>>6]>>(row&63)&1 == 0, q.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0, !s.alive(row):
 		return false
 	}
 	if s.query.Accept == nil {

@@ -54,6 +54,14 @@ func TestRecall(t *testing.T) {
 			expect("no filter", measure(t, x, d.queries, d.truth, func(int) Query { return Query{ScanBelow: 1} }))
 			for _, f := range d.filters {
 				expect(f.name+", listed", measure(t, x, d.queries, f.truth, func(i int) Query { return Query{Query: index.Query{Rows: f.rows(i)}} }))
+				dense := func(i int) Query {
+					pass := make([]uint64, (x.v.rows+63)/64)
+					for _, r := range f.rows(i) {
+						pass[r/64] |= 1 << (r % 64)
+					}
+					return Query{Bits: pass}
+				}
+				expect(f.name+", as bits", measure(t, x, d.queries, f.truth, dense))
 				accept := func(i int) Query {
 					pass := mask.New(x.v.rows)
 					for _, r := range f.rows(i) {
@@ -64,6 +72,7 @@ func TestRecall(t *testing.T) {
 				expect(f.name+", asked for", measure(t, x, d.queries, f.truth, accept))
 				if dir == words {
 					expect(f.name+", by a walk", measure(t, x, d.queries, f.truth, func(i int) Query { q := accept(i); q.ScanBelow = 1; return q }))
+					expect(f.name+", as bits, by a walk", measure(t, x, d.queries, f.truth, func(i int) Query { q := dense(i); q.ScanBelow = 1; return q }))
 				}
 			}
 		})
