@@ -46,7 +46,8 @@ const (
 	// compared at once, and each is asked whether it passes.
 	lone = 460
 	// seeds is how many rows that pass a filtered walk starts from, beside where
-	// the descent leads: the nearest that pass may lie elsewhere.
+	// the descent leads: the nearest that pass may lie elsewhere. Going ashore takes as
+	// long as so many steps, at least.
 	seeds = 16
 )
 
@@ -62,12 +63,12 @@ func (s *searcher) choose(passing int) way {
 	p := g.params
 	width, degree := 2*p.M, float64(p.M)*4/3                // typical of layer 0
 	share := float64(passing) / float64(max(1, s.x.v.held)) // of nodes
-	w, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
+	w, even := filtered, (s.ef+seeds)*(width+bridges*width*width/s.x.v.Dim)
 	switch {
 	case share >= most && g.layers != nil:
 		w, even = plain, s.ef*width
 	case s.grouped:
-		even = s.ef * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
+		even = (s.ef + seeds) * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
 	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
