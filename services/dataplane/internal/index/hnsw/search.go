@@ -119,6 +119,9 @@ type Query struct {
 	ScanBelow int
 }
 
+// mostHits is for how many hits room is made before they are found.
+const mostHits = 64
+
 // searcher is a walker with what a query adds.
 type searcher struct {
 	walker
@@ -167,6 +170,13 @@ func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.
 // SearchBatch answers queries as Search would one by one. Those that are answered
 // by scans share the passes over memory. The first error fails all.
 func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, error) {
+	if len(qs) == 1 {
+		hits, err := x.Search(ctx, &qs[0], make([]index.Hit, 0, min(max(0, qs[0].K), mostHits)))
+		if err != nil {
+			return nil, err
+		}
+		return [][]index.Hit{hits}, nil
+	}
 	all := make([]*searcher, 0, len(qs))
 	defer func() {
 		for _, s := range all {
@@ -189,8 +199,10 @@ func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, err
 			return nil, err
 		}
 	}
-	if err := x.sweep(ctx, sweeping); err != nil {
-		return nil, err
+	if len(sweeping) > 0 {
+		if err := x.sweep(ctx, sweeping); err != nil {
+			return nil, err
+		}
 	}
 	out := make([][]index.Hit, len(qs))
 	for i, s := range all {
