@@ -24,6 +24,8 @@ func TestAllocations(t *testing.T) {
 		"plain":           {ScanBelow: 1},
 		"filtered":        {Query: index.Query{Accept: third}, ScanBelow: 1},
 		"filtered by row": {Query: index.Query{Rows: rows}, ScanBelow: 1},
+		"filtered by bit": {Bits: bitsOf(5000, third), ScanBelow: 1},
+		"scan of bits":    {Bits: bitsOf(5000, third), Exact: true},
 		"scan of a list":  {Query: index.Query{Rows: rows[:50]}},
 		"scan of all":     {Exact: true},
 		"scan of some":    {Query: index.Query{Accept: third}, Exact: true, At: 1},

@@ -118,7 +118,10 @@ func TestCodes(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, q := range map[string]Query{"walk": {ScanBelow: 1}, "scan": {ScanBelow: 1 << 30},
-				"filtered": {Query: index.Query{Accept: func(r uint32) bool { return r%4 > 0 }}, ScanBelow: 1}} {
+				"filtered":        {Query: index.Query{Accept: func(r uint32) bool { return r%4 > 0 }}, ScanBelow: 1},
+				"bits":            {Bits: bitsOf(plain.v.rows, func(r uint32) bool { return r%4 > 0 }), ScanBelow: 1},
+				"scan of bits":    {Bits: bitsOf(plain.v.rows, func(r uint32) bool { return r%4 > 0 }), ScanBelow: 1 << 30},
+				"scan of a tenth": {Bits: bitsOf(plain.v.rows, func(r uint32) bool { return r%11 == 0 }), ScanBelow: 1 << 30}} {
 				missed := 0
 				for _, v := range d.queries[:min(70, len(d.queries))] {
 					q.Vector, q.K, q.Rescore = v, 10, true

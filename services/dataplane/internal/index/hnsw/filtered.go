@@ -2,6 +2,7 @@ package hnsw
 
 import (
 	"context"
+	"math/bits"
 	"math/rand/v2"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -24,7 +25,7 @@ type plan struct {
 
 // together tells whether the scan of a plan is one of all rows.
 func (p plan) together(s *searcher) bool {
-	return s.query.Rows == nil && (s.query.Accept == nil || float64(p.passing) >= rare*float64(s.x.v.rows))
+	return s.query.Rows == nil && (s.query.Bits != nil || s.query.Accept == nil || float64(p.passing) >= rare*float64(s.x.v.rows))
 }
 
 const (
@@ -45,7 +46,8 @@ const (
 	// compared at once, and each is asked whether it passes.
 	lone = 460
 	// seeds is how many rows that pass a filtered walk starts from, beside where
-	// the descent leads: the nearest that pass may lie elsewhere.
+	// the descent leads: the nearest that pass may lie elsewhere. Going ashore takes as
+	// long as so many steps, at least.
 	seeds = 16
 )
 
@@ -61,12 +63,12 @@ func (s *searcher) choose(passing int) way {
 	p := g.params
 	width, degree := 2*p.M, float64(p.M)*4/3                // typical of layer 0
 	share := float64(passing) / float64(max(1, s.x.v.held)) // of nodes
-	w, even := filtered, s.ef*(width+bridges*width*width/s.x.v.Dim)
+	w, even := filtered, (s.ef+seeds)*(width+bridges*width*width/s.x.v.Dim)
 	switch {
 	case share >= most && g.layers != nil:
 		w, even = plain, s.ef*width
 	case s.grouped:
-		even = s.ef * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
+		even = (s.ef + seeds) * (p.PayloadM + lone*p.PayloadM/s.x.v.Dim)
 	}
 	if s.query.ScanBelow > 0 {
 		even = s.query.ScanBelow
@@ -82,7 +84,14 @@ func (s *searcher) choose(passing int) way {
 func (s *searcher) plan() plan {
 	q, rows := &s.query, s.x.v.rows
 	n, known := s.x.atMost(s.at)
-	if q.Rows != nil {
+	switch {
+	case q.Bits != nil:
+		n, known = s.x.countBits(q.Bits, s.at), true
+		s.grouped = s.x.g != nil && len(s.x.g.extra.links) > 0 // perhaps
+		if s.choose(n) == scan {
+			return plan{way: scan, passing: n}
+		}
+	case q.Rows != nil:
 		n = min(n, len(q.Rows))
 		s.grouped = s.x.g != nil && len(s.x.g.extra.links) > 0 // perhaps
 		if s.choose(n) == scan {
@@ -91,15 +100,19 @@ func (s *searcher) plan() plan {
 		n, known = s.mark(), true
 	}
 	s.grouped = s.x.g != nil && s.within()
+	passing := n
 	if q.Accept != nil && n > 0 {
 		known = false
 		if q.Estimate > 0 {
 			n = min(q.Estimate, n)
 		} else {
 			n = s.sample()
-			if q.Rows != nil {
+			switch {
+			case q.Rows != nil:
 				n = len(q.Rows) * n / sample
-			} else {
+			case q.Bits != nil:
+				n = passing * n / sample
+			default:
 				n = rows * n / sample
 			}
 		}
@@ -123,7 +136,31 @@ func (s *searcher) draw(rng *rand.PCG) uint32 {
 	if rows := s.query.Rows; rows != nil {
 		return min(rows[rng.Uint64()%uint64(len(rows))], uint32(s.x.v.rows-1))
 	}
-	return uint32(rng.Uint64() % uint64(s.x.v.rows))
+	row := uint32(rng.Uint64() % uint64(s.x.v.rows))
+	if s.query.Bits != nil {
+		row = s.next(row)
+	}
+	return row
+}
+
+// next is the first row from one on whose bit is set, beginning anew after the last;
+// row itself if there is none.
+func (s *searcher) next(row uint32) uint32 {
+	words := s.query.Bits[:(s.x.v.rows+63)/64]
+	at := int(row >> 6)
+	w := words[at] &^ (1<<(row&63) - 1)
+	for range len(words) + 1 {
+		if w != 0 {
+			if r := uint32(at)<<6 + uint32(bits.TrailingZeros64(w)); int(r) < s.x.v.rows {
+				return r
+			}
+		}
+		if at++; at == len(words) {
+			at = 0
+		}
+		w = words[at]
+	}
+	return row
 }
 
 // mark sets the bits of query.Rows and counts those that are alive.

@@ -38,9 +38,12 @@ func TestGroups(t *testing.T) {
 		for i := range uint32(100) {
 			l := int(i) % labels
 			q := Query{Query: index.Query{Vector: v.numbers(i * 31), K: 10}, ScanBelow: 1}
-			if i%2 == 0 {
+			switch i % 3 {
+			case 0:
 				q.Rows = groups[l]
-			} else {
+			case 1:
+				q.Bits = bitsOf(rows, func(r uint32) bool { return label(r) == l })
+			default:
 				q.Accept = func(r uint32) bool { return label(r) == l }
 				q.Estimate = len(groups[l])
 			}

@@ -2,6 +2,7 @@ package hnsw
 
 import (
 	"context"
+	"math/bits"
 	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -14,6 +15,9 @@ const (
 	blockBytes = 1 << 18
 	// batched is how many listed rows are compared at once.
 	batched = 64
+	// crowded is the part of a block's rows from which on comparing all of them in their
+	// order is quicker than picking those that pass.
+	crowded = 2
 	// rare is the share of rows that pass up to which asking all rows first, and
 	// comparing those that pass, is cheaper than comparing all.
 	rare = 0.1
@@ -27,7 +31,7 @@ func (s *searcher) scan(ctx context.Context, passing int) error {
 	switch {
 	case s.query.Rows != nil:
 		return s.pick(ctx)
-	case s.query.Accept != nil && float64(passing) < rare*float64(s.x.v.rows):
+	case s.query.Bits == nil && s.query.Accept != nil && float64(passing) < rare*float64(s.x.v.rows):
 		return s.ask(ctx)
 	}
 	s.one[0] = s
@@ -37,11 +41,12 @@ func (s *searcher) scan(ctx context.Context, passing int) error {
 // pick compares the rows of the query.
 func (s *searcher) pick(ctx context.Context) error {
 	fill, last := 0, index.MaxRow+1
+	immortal := s.x.immortal()
 	for i, r := range s.query.Rows {
 		if i%1024 == 1023 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if r == last || int(r) >= s.x.v.rows || !s.alive(r) {
+		if r == last || int(r) >= s.x.v.rows || !immortal && !s.alive(r) {
 			continue
 		}
 		last = r
@@ -81,9 +86,7 @@ func (s *searcher) hold(r uint32, fill int) int {
 func (s *searcher) offer(n int) {
 	s.compared += n
 	s.x.v.gather(&s.q, s.nodes[:n], s.raws[:n])
-	for i, raw := range s.raws[:n] {
-		s.top.Offer(s.nodes[i], raw)
-	}
+	s.top.Listed(s.nodes[:n], s.raws[:n])
 }
 
 // sweep compares all rows with all queries of ss, which have no rows of their own,
@@ -102,6 +105,7 @@ func (x *Index) sweep(ctx context.Context, ss []*searcher) error {
 
 // rough makes s ready for a sweep.
 func (s *searcher) rough() {
+	s.fill, s.few = 0, s.query.Bits != nil && float64(s.x.countBits(s.query.Bits, s.at)) < rare*float64(s.x.v.rows)
 	if s.finer > 0 {
 		q := s.query.Query
 		q.K, q.Threshold = s.finer, nil
@@ -153,7 +157,7 @@ func (x *Index) sweepAll(ctx context.Context, ss []*searcher, n int) error {
 // sweepPart is sweep for rows from..to-1; from is a multiple of 64.
 func (x *Index) sweepPart(ctx context.Context, ss []*searcher, from, to int) error {
 	size := max(64, min(block, blockBytes/x.v.size())&^63)
-	var live [block / 64]uint64
+	var live, pass [block / 64]uint64
 	for ; from < to; from += size {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -163,20 +167,72 @@ func (x *Index) sweepPart(ctx context.Context, ss []*searcher, from, to int) err
 			if i == 0 || s.at != ss[i-1].at {
 				x.live(&live, from, n, s.at)
 			}
-			if live == [block / 64]uint64{} {
+			pass = live
+			if s.query.Bits != nil && s.narrow(&pass, from, n) || pass == [block / 64]uint64{} {
 				continue
 			}
 			s.compared += n
 			s.batch(from, n)
 			if s.finer > 0 {
-				s.coarse.Block(uint32(from), s.raws[:n], live[:])
+				s.coarse.Block(uint32(from), s.raws[:n], pass[:])
 			} else {
-				s.top.Block(uint32(from), s.raws[:n], live[:])
+				s.top.Block(uint32(from), s.raws[:n], pass[:])
 			}
 		}
 	}
+	for _, s := range ss {
+		s.offer(s.fill)
+		s.fill = 0
+	}
 	return nil
 }
+
+// narrow clears the bits of a block whose rows are not among query.Bits. Where few are
+// left it compares them, by their vectors, and there is nothing left to do.
+func (s *searcher) narrow(pass *[block / 64]uint64, from, n int) (done bool) {
+	left, words := 0, (n+63)/64
+	for i, w := range s.query.Bits[from/64:][:words] {
+		if pass[i] &= w; from+64*(i+1) > s.x.v.rows {
+			pass[i] &= 1<<(s.x.v.rows&63) - 1
+		}
+		left += bits.OnesCount64(pass[i])
+	}
+	if !s.few && (s.scorer != nil || left > n/crowded) {
+		return false
+	}
+	for i, w := range pass[:words] {
+		for ; w != 0; w &= w - 1 {
+			s.fill = s.hold(uint32(from+64*i+bits.TrailingZeros64(w)), s.fill)
+		}
+	}
+	return true
+}
+
+// countBits counts the rows of set that may be answered at a position.
+func (x *Index) countBits(set []uint64, at uint64) (n int) {
+	whole := x.immortal()
+	var live [block / 64]uint64
+	for from := 0; from < x.v.rows; from += block {
+		size := min(block, x.v.rows-from)
+		if !whole {
+			x.live(&live, from, size, at)
+		}
+		for i, w := range set[from/64 : (from+size+63)/64] {
+			if !whole {
+				w &= live[i]
+			}
+			if left := size - 64*i; left < 64 {
+				w &= 1<<left - 1
+			}
+			n += bits.OnesCount64(w)
+		}
+	}
+	return n
+}
+
+// immortal tells that all rows have a vector and none is dead, at any position that a
+// search which begins now may ask for.
+func (x *Index) immortal() bool { return x.v.Has == nil && x.dead.Len() == 0 }
 
 // live sets the bits of those of n rows that may be answered at a position.
 func (x *Index) live(live *[block / 64]uint64, first, n int, at uint64) {

@@ -132,11 +132,18 @@ func anyQuery(rt *rapid.T, rng *rand.Rand, v *Vectors, n int) Query {
 	for range v.Dim {
 		q.Vector = append(q.Vector, float32(rng.IntN(6)))
 	}
-	switch rapid.SampledFrom([]string{"all", "accepted", "few", "listed"}).Draw(rt, "filter") {
+	switch rapid.SampledFrom([]string{"all", "accepted", "few", "listed", "bits", "few bits", "bits and accepted"}).Draw(rt, "filter") {
 	case "accepted":
 		q.Accept = func(r uint32) bool { return r%3 > 0 }
 	case "few":
 		q.Accept = func(r uint32) bool { return r%32 == 5 }
+	case "bits":
+		q.Bits = bitsOf(n, func(r uint32) bool { return rng.IntN(3) == 0 })
+	case "few bits":
+		q.Bits = bitsOf(n, func(r uint32) bool { return r%64 == 7 })
+	case "bits and accepted":
+		q.Bits = bitsOf(n, func(r uint32) bool { return r%128 < 100 })
+		q.Accept = func(r uint32) bool { return r%3 > 0 }
 	case "listed":
 		q.Rows = []uint32{}
 		for r := range uint32(n + 3) {
@@ -148,6 +155,22 @@ func anyQuery(rt *rapid.T, rng *rand.Rand, v *Vectors, n int) Query {
 	return q
 }
 
+// bitsOf are the bits of those of n rows that pass, and, as it may be, of rows behind.
+func bitsOf(n int, pass func(uint32) bool) []uint64 {
+	out := make([]uint64, (n+63)/64)
+	for r := range uint32(64 * len(out)) {
+		if int(r) >= n || pass(r) {
+			out[r/64] |= 1 << (r % 64)
+		}
+	}
+	return out
+}
+
+// wanted tells whether a row is one of those that a query is restricted to.
+func wanted(q *Query, r uint32) bool {
+	return (q.Accept == nil || q.Accept(r)) && (q.Rows == nil || slices.Contains(q.Rows, r)) && (q.Bits == nil || q.Bits[r/64]>>(r%64)&1 != 0)
+}
+
 // holds compares hits with all rows that pass.
 func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 	t.Helper()
@@ -157,7 +180,7 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 	}
 	var scores []float64
 	for r := range uint32(x.v.rows) {
-		if x.v.has(r) && !x.dead.Dead(r, at) && (q.Accept == nil || q.Accept(r)) && (q.Rows == nil || slices.Contains(q.Rows, r)) {
+		if x.v.has(r) && !x.dead.Dead(r, at) && wanted(q, r) {
 			scores = append(scores, x.v.scored(q.Vector, r))
 		}
 	}
@@ -169,7 +192,7 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 		t.Fatalf("%d hits of %d for k %d", len(hits), len(scores), q.K)
 	}
 	for i, h := range hits {
-		if !x.v.has(h.Row) || x.dead.Dead(h.Row, at) || q.Accept != nil && !q.Accept(h.Row) || q.Rows != nil && !slices.Contains(q.Rows, h.Row) {
+		if !x.v.has(h.Row) || x.dead.Dead(h.Row, at) || !wanted(q, h.Row) {
 			t.Fatalf("row %d does not pass", h.Row)
 		}
 		if slices.ContainsFunc(hits[:i], func(o index.Hit) bool { return o.Row == h.Row }) {

@@ -90,6 +90,9 @@ func (x *Index) atMost(at uint64) (n int, exact bool) {
 // result, from one goroutine at a time. Rows, if not nil, should ascend.
 type Query struct {
 	index.Query
+	// Bits restricts the search as Rows does if not nil: a bit for each row. It is the
+	// quicker form where they are many. Not both.
+	Bits []uint64
 	// At is the position of the state that is searched: rows that died after it are
 	// alive. 0: now.
 	At uint64
@@ -116,6 +119,9 @@ type Query struct {
 	ScanBelow int
 }
 
+// mostHits is for how many hits room is made before they are found.
+const mostHits = 64
+
 // searcher is a walker with what a query adds.
 type searcher struct {
 	walker
@@ -126,6 +132,8 @@ type searcher struct {
 	ef     int
 	member []uint64 // bit for each row of query.Rows, if marked
 	marked bool
+	few    bool // of a sweep: so few of Bits are set that they are compared by their vectors
+	fill   int  // of a sweep: how many nodes are still to be compared
 	// grouped: most rows that pass have extra links to others.
 	grouped bool
 	failed  set      // rows that Accept refused
@@ -162,6 +170,13 @@ func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.
 // SearchBatch answers queries as Search would one by one. Those that are answered
 // by scans share the passes over memory. The first error fails all.
 func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, error) {
+	if len(qs) == 1 {
+		hits, err := x.Search(ctx, &qs[0], make([]index.Hit, 0, min(max(0, qs[0].K), mostHits)))
+		if err != nil {
+			return nil, err
+		}
+		return [][]index.Hit{hits}, nil
+	}
 	all := make([]*searcher, 0, len(qs))
 	defer func() {
 		for _, s := range all {
@@ -184,8 +199,10 @@ func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, err
 			return nil, err
 		}
 	}
-	if err := x.sweep(ctx, sweeping); err != nil {
-		return nil, err
+	if len(sweeping) > 0 {
+		if err := x.sweep(ctx, sweeping); err != nil {
+			return nil, err
+		}
 	}
 	out := make([][]index.Hit, len(qs))
 	for i, s := range all {
@@ -202,6 +219,9 @@ func (x *Index) check(ctx context.Context, q *Query) error {
 		if most := slices.Max(q.Rows); most > index.MaxRow {
 			return fmt.Errorf("search: %w: %d", index.ErrRow, most)
 		}
+	}
+	if q.Bits != nil && len(q.Bits) < (x.v.rows+63)/64 {
+		return fmt.Errorf("search: %w: %d words are not a bit for each of %d rows", index.ErrRow, len(q.Bits), x.v.rows)
 	}
 	return ctx.Err()
 }
@@ -246,7 +266,7 @@ func (s *searcher) release() {
 	s.failed.clear()
 	s.top.Release()
 	s.coarse.Release()
-	s.x, s.query, s.marked, s.grouped, s.one[0] = nil, Query{}, false, false, nil
+	s.x, s.query, s.marked, s.grouped, s.few, s.fill, s.one[0] = nil, Query{}, false, false, false, 0, nil
 	x.searchers.Put(s)
 }
 
@@ -293,7 +313,9 @@ func (s *searcher) alive(row uint32) bool { return s.x.v.has(row) && !s.x.dead.D
 
 // passes is alive, in Rows and Accept, which is asked once for each row.
 func (s *searcher) passes(row uint32) bool {
-	if !s.alive(row) || s.query.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0 {
+	q := &s.query
+	switch {
+	case q.Bits != nil && q.Bits[row>>6]>>(row&63)&1 == 0, q.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0, !s.alive(row):
 		return false
 	}
 	if s.query.Accept == nil {

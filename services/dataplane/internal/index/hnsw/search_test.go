@@ -2,6 +2,7 @@ package hnsw
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -54,6 +55,14 @@ func TestRecall(t *testing.T) {
 			expect("no filter", measure(t, x, d.queries, d.truth, func(int) Query { return Query{ScanBelow: 1} }))
 			for _, f := range d.filters {
 				expect(f.name+", listed", measure(t, x, d.queries, f.truth, func(i int) Query { return Query{Query: index.Query{Rows: f.rows(i)}} }))
+				dense := func(i int) Query {
+					pass := make([]uint64, (x.v.rows+63)/64)
+					for _, r := range f.rows(i) {
+						pass[r/64] |= 1 << (r % 64)
+					}
+					return Query{Bits: pass}
+				}
+				expect(f.name+", as bits", measure(t, x, d.queries, f.truth, dense))
 				accept := func(i int) Query {
 					pass := mask.New(x.v.rows)
 					for _, r := range f.rows(i) {
@@ -64,6 +73,7 @@ func TestRecall(t *testing.T) {
 				expect(f.name+", asked for", measure(t, x, d.queries, f.truth, accept))
 				if dir == words {
 					expect(f.name+", by a walk", measure(t, x, d.queries, f.truth, func(i int) Query { q := accept(i); q.ScanBelow = 1; return q }))
+					expect(f.name+", as bits, by a walk", measure(t, x, d.queries, f.truth, func(i int) Query { q := dense(i); q.ScanBelow = 1; return q }))
 				}
 			}
 		})
@@ -111,10 +121,16 @@ func TestFilters(t *testing.T) {
 			rows = append(rows, h.Row)
 		}
 		slices.Sort(rows)
-		if rapid.Bool().Draw(rt, "listed") {
+		switch accept := func(r uint32) bool { return pass.Dead(r, mask.Now) }; rapid.SampledFrom([]string{"listed", "bits", "asked", "both"}).Draw(rt, "form") {
+		case "listed":
 			q.Rows = rows
-		} else {
-			q.Accept = func(r uint32) bool { return pass.Dead(r, mask.Now) }
+		case "bits":
+			q.Bits = bitsOf(4000, accept)
+		case "asked":
+			q.Accept = accept
+		case "both":
+			q.Bits = bitsOf(4000, func(r uint32) bool { return r%5 == 0 || accept(r) })
+			q.Accept = accept
 		}
 		if rapid.Bool().Draw(rt, "estimated") {
 			q.Estimate = rapid.IntRange(1, 4000).Draw(rt, "estimate")
@@ -138,6 +154,16 @@ func TestFilters(t *testing.T) {
 	// Walks are asked for where a scan would be planned, so a few miss.
 	if t.Logf("%.0f of %d found", found, wanted); found < 0.85*float64(wanted) {
 		t.Errorf("%.0f of %d found", found, wanted)
+	}
+}
+
+// TestShortBits: bits for some of the rows only are refused.
+func TestShortBits(t *testing.T) {
+	v := random(9, 130, 4, 3, 0, query.Euclid)
+	x := build(t, v, Params{M: 4, EfConstruct: 16}, BuildOptions{Threads: 1})
+	q := Query{Query: index.Query{Vector: v.Float32[:4], K: 3}, Bits: make([]uint64, 2)}
+	if _, err := x.Search(t.Context(), &q, nil); !errors.Is(err, index.ErrRow) {
+		t.Errorf("2 words for 130 rows: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,10 +20,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSuite: searches answer as those of every other index do, by a walk or by a scan.
 func TestSuite(t *testing.T) {
-	for name, below := range map[string]int{"walk": 1, "scan": 1 << 30} {
+	for name, below := range map[string]int{"walk": 1, "scan": 1 << 30, "walk by bits": 1, "scan by bits": 1 << 30} {
 		t.Run(name, func(t *testing.T) {
 			indextest.Suite{Recall: 0.9, Open: func(t testing.TB, dim int, d query.Distance) index.Index {
-				return &rebuilt{t: t, dim: dim, d: d, below: below, rows: map[uint32][]float32{}}
+				return &rebuilt{t: t, dim: dim, d: d, below: below, dense: strings.HasSuffix(name, "bits"), rows: map[uint32][]float32{}}
 			}}.Run(t)
 		})
 	}
@@ -35,6 +36,7 @@ type rebuilt struct {
 	dim   int
 	d     query.Distance
 	below int
+	dense bool // rows are asked for by bits
 
 	mu    sync.Mutex
 	rows  map[uint32][]float32
@@ -121,6 +123,10 @@ func (r *rebuilt) Search(ctx context.Context, q *index.Query, dst []index.Hit) (
 		} else {
 			own.Rows = append(own.Rows, uint32(len(order))) // no such row
 		}
+	}
+	if r.dense && q.Rows != nil && !slices.ContainsFunc(q.Rows, func(row uint32) bool { return row > index.MaxRow }) {
+		own.Bits = bitsOf(len(order), func(node uint32) bool { return slices.Contains(own.Rows, node) })
+		own.Rows = nil
 	}
 	n := len(dst)
 	dst, err := x.Search(ctx, &own, dst)

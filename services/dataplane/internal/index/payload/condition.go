@@ -167,7 +167,7 @@ func (p *planner) except(f *field, values []filter.Scalar) term {
 	}
 	t.costs, t.guess = true, max(0, t.most-listed.most)
 	t.rows = func() found {
-		return found{roaring.Or(roaring.AndNot(f.filled, listed.rows().set), f.mixed), mixed.most == 0, 1}
+		return found{set: roaring.Or(roaring.AndNot(f.filled, listed.rows().bitmap()), f.mixed), exact: mixed.most == 0, share: 1}
 	}
 	return t
 }
@@ -195,12 +195,12 @@ func (p *planner) sizes(f *field, c *filter.ValuesCount, whole bool) term {
 	t.rows = func() found {
 		set := f.mixed
 		if holds(0) {
-			set = roaring.Or(set, empty.rows().set)
+			set = roaring.Or(set, empty.rows().bitmap())
 		}
 		if holds(1) {
 			set = roaring.Or(set, f.filled)
 		}
-		return found{set, mixed == 0, 1}
+		return found{set: set, exact: mixed == 0, share: 1}
 	}
 	return t
 }
@@ -258,7 +258,7 @@ func (p *planner) text(f *field, c *filter.Text) term {
 	}
 	all := t.rows
 	t.rows = func() found {
-		return exactly(f.lines.having(all().set, c.With.Query(c.Mode, c.Words)))
+		return exactly(f.lines.having(all().bitmap(), c.With.Query(c.Mode, c.Words)))
 	}
 	return t
 }

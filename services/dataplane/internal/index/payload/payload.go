@@ -68,10 +68,12 @@ type inverted interface {
 
 // ordered is pairs of value and row in ascending order.
 type ordered interface {
-	// count is how many pairs runs visits, without visiting them.
+	// count is how many pairs have values in [low, high], without visiting them.
 	count(low, high int64) int
-	// runs visits the pairs with values in [low, high], ascending, some at a time.
-	runs(low, high int64, visit func([]pair))
+	// mark sets the bits of the rows with values in [low, high]; list appends these
+	// rows, in the order of the values.
+	mark(low, high int64, dense []uint64)
+	list(low, high int64, dst []uint32) []uint32
 	// walk visits pairs in ascending order from a value on, or descending from it
 	// down, until visit answers false.
 	walk(from int64, down bool, visit func(pair) bool)

@@ -2,6 +2,7 @@ package payload
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -49,15 +50,36 @@ type term struct {
 // found are all rows that may satisfy a part, not to be changed.
 type found struct {
 	set   *roaring.Bitmap
-	exact bool    // and no others
-	share float64 // of them, that is expected to
+	dense []uint64 // if set is nil: a bit for each row
+	exact bool     // and no others
+	share float64  // of them, that is expected to
 }
 
-func exactly(set *roaring.Bitmap) found { return found{set, true, 1} }
+func exactly(set *roaring.Bitmap) found { return found{set: set, exact: true, share: 1} }
+
+// bitmap is the rows, whichever way they were found.
+func (f found) bitmap() *roaring.Bitmap {
+	if f.set == nil {
+		return roaring.FromDense(f.dense, false)
+	}
+	return f.set
+}
+
+// len counts the rows.
+func (f found) len() uint64 {
+	if f.set != nil {
+		return f.set.GetCardinality()
+	}
+	n := 0
+	for _, w := range f.dense {
+		n += bits.OnesCount64(w)
+	}
+	return uint64(n)
+}
 
 // Selection is a set of rows that holds all rows which satisfy a filter.
 type Selection struct {
-	set   *roaring.Bitmap
+	found
 	Exact bool // and no others
 }
 
@@ -82,20 +104,20 @@ func (p Plan) Estimate() (int, bool) {
 		return 0, false
 	}
 	f := p.found()
-	return int(math.Round(float64(f.set.GetCardinality()) * f.share)), true
+	return int(math.Round(float64(f.len()) * f.share)), true
 }
 
 // Select computes the rows; only if Most knows a bound.
 func (p Plan) Select() Selection {
 	f := p.found()
-	return Selection{set: f.set, Exact: f.exact || f.set.IsEmpty()}
+	return Selection{found: f, Exact: f.exact || f.len() == 0}
 }
 
 func (p Plan) found() found {
 	if !p.memo.done {
 		f := p.t.rows()
 		if p.dead {
-			f.set = roaring.And(f.set, p.rows.Used())
+			f.set, f.dense = roaring.And(f.bitmap(), p.rows.Used()), nil
 		}
 		*p.memo = memo{f, true}
 	}
@@ -104,17 +126,35 @@ func (p Plan) found() found {
 
 // Set is the rows, not to be changed. Of an opened Set it lasts as long as the
 // bytes that were opened.
-func (s Selection) Set() *roaring.Bitmap { return s.set }
+func (s Selection) Set() *roaring.Bitmap { return s.bitmap() }
 
 // Len is the number of rows.
-func (s Selection) Len() int { return int(s.set.GetCardinality()) }
+func (s Selection) Len() int { return int(s.len()) }
 
 // Has tells whether a row is in it.
-func (s Selection) Has(row uint32) bool { return s.set.Contains(row) }
+func (s Selection) Has(row uint32) bool {
+	if s.dense != nil {
+		return int(row/64) < len(s.dense) && s.dense[row/64]>>(row%64)&1 != 0
+	}
+	return s.set.Contains(row)
+}
+
+// Dense gives a bit for each of so many rows, not to be changed.
+func (s Selection) Dense(rows int) []uint64 {
+	words := (rows + 63) / 64
+	if len(s.dense) >= words {
+		return s.dense
+	}
+	out := s.bitmap().ToDense()
+	if len(out) < words {
+		out = append(out, make([]uint64, words-len(out))...)
+	}
+	return out
+}
 
 // All visits the rows in ascending order until visit answers false.
 func (s Selection) All(visit func(row uint32) bool) {
-	for it := s.set.Iterator(); it.HasNext(); {
+	for it := s.bitmap().Iterator(); it.HasNext(); {
 		if !visit(it.Next()) {
 			return
 		}
@@ -123,7 +163,7 @@ func (s Selection) All(visit func(row uint32) bool) {
 
 // From is All for the rows from one on.
 func (s Selection) From(from uint32, visit func(row uint32) bool) {
-	it := s.set.Iterator()
+	it := s.bitmap().Iterator()
 	it.AdvanceIfNeeded(from)
 	for it.HasNext() && visit(it.Next()) {
 	}
@@ -132,13 +172,13 @@ func (s Selection) From(from uint32, visit func(row uint32) bool) {
 // Without is the selection but for some rows; nil: none. It stays exact if it was.
 func (s Selection) Without(rows *roaring.Bitmap) Selection {
 	if rows != nil {
-		s.set = roaring.AndNot(s.set, rows)
+		s.set, s.dense = roaring.AndNot(s.bitmap(), rows), nil
 	}
 	return s
 }
 
 // Rows lists the rows in ascending order.
-func (s Selection) Rows() []uint32 { return s.set.ToArray() }
+func (s Selection) Rows() []uint32 { return s.bitmap().ToArray() }
 
 type planner struct {
 	set   *Set
@@ -231,26 +271,26 @@ func (g *both) intersect() found {
 	out.exact, out.share = out.exact && g.exact, out.share*g.unknown
 	for i := range g.of[1:] {
 		t := &g.of[1+i]
-		if !t.worth(out.set.GetCardinality()) {
+		if !t.worth(out.len()) {
 			out.exact, out.share = false, out.share*t.likes
 			continue
 		}
 		more := t.rows()
-		out = found{roaring.And(out.set, more.set), out.exact && more.exact, out.share * more.share}
+		out = found{set: roaring.And(out.bitmap(), more.bitmap()), exact: out.exact && more.exact, share: out.share * more.share}
 	}
 	for i := range g.without {
 		t := &g.without[i]
-		if !t.worth(out.set.GetCardinality()) {
+		if !t.worth(out.len()) {
 			out.exact, out.share = false, out.share*(1-t.likes)
 			continue
 		}
 		if less := t.rows(); less.exact {
-			out.set = roaring.AndNot(out.set, less.set)
+			out.set, out.dense = roaring.AndNot(out.bitmap(), less.bitmap()), nil
 		} else {
 			out.exact, out.share = false, out.share*(1-t.likes)
 		}
 	}
-	out.exact = out.exact || out.set.IsEmpty()
+	out.exact = out.exact || out.len() == 0
 	return out
 }
 
@@ -273,8 +313,8 @@ func (p *planner) anyOf(terms []term) term {
 		rows, likes := 0., 0.
 		for i := range terms {
 			f := terms[i].rows()
-			n := float64(f.set.GetCardinality())
-			sets[i], all.exact, rows, likes = f.set, all.exact && f.exact, rows+n, likes+n*f.share
+			n := float64(f.len())
+			sets[i], all.exact, rows, likes = f.bitmap(), all.exact && f.exact, rows+n, likes+n*f.share
 		}
 		all.set, all.share = roaring.FastOr(sets...), likes/max(1, rows)
 		return all
@@ -311,7 +351,8 @@ func (p *planner) several(m *filter.MinShould, at string) term {
 	rows := t.rows
 	t.rows = func() found {
 		f := rows()
-		return found{f.set, false, f.share * t.likes / max(any, math.SmallestNonzeroFloat64)}
+		f.exact, f.share = false, f.share*t.likes/max(any, math.SmallestNonzeroFloat64)
+		return f
 	}
 	return t
 }

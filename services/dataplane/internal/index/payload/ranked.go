@@ -101,24 +101,16 @@ func within(r ordered, rows int, spans ...span) term {
 		if most < rows/64 { // a bit for every row would cost more than sorting them
 			list := make([]uint32, 0, most)
 			for _, s := range spans {
-				r.runs(s.low, s.high, func(b []pair) {
-					for _, p := range b {
-						list = append(list, p.row)
-					}
-				})
+				list = r.list(s.low, s.high, list)
 			}
 			slices.Sort(list)
 			return exactly(roaring.BitmapOf(list...))
 		}
 		dense := make([]uint64, (rows+63)/64)
 		for _, s := range spans {
-			r.runs(s.low, s.high, func(b []pair) {
-				for _, p := range b {
-					dense[p.row/64] |= 1 << (p.row % 64)
-				}
-			})
+			r.mark(s.low, s.high, dense)
 		}
-		return exactly(roaring.FromDense(dense, false))
+		return found{dense: dense, exact: true, share: 1}
 	}})
 }
 
@@ -138,6 +130,7 @@ func (r *ranked) count(low, high int64) (n int) {
 	return n + to - from
 }
 
+// runs visits the pairs with values in [low, high], ascending, some at a time.
 func (r *ranked) runs(low, high int64, visit func([]pair)) {
 	if low > high {
 		return
@@ -161,6 +154,23 @@ func (r *ranked) runs(low, high int64, visit func([]pair)) {
 			return
 		}
 	}
+}
+
+func (r *ranked) mark(low, high int64, dense []uint64) {
+	r.runs(low, high, func(b []pair) {
+		for _, p := range b {
+			dense[p.row/64] |= 1 << (p.row % 64)
+		}
+	})
+}
+
+func (r *ranked) list(low, high int64, dst []uint32) []uint32 {
+	r.runs(low, high, func(b []pair) {
+		for _, p := range b {
+			dst = append(dst, p.row)
+		}
+	})
+	return dst
 }
 
 func (r *ranked) walk(from int64, down bool, visit func(pair) bool) {

@@ -238,19 +238,26 @@ func (c *pairs) count(low, high int64) int {
 	return c.to(high) - c.from(low)
 }
 
-func (c *pairs) runs(low, high int64, visit func([]pair)) {
+// between are the rows of the pairs with values in [low, high].
+func (c *pairs) between(low, high int64) []byte {
 	if low > high {
-		return
+		return nil
 	}
-	var run [blockPairs]pair
-	for i, end := c.from(low), c.to(high); i < end; {
-		n := min(end-i, len(run))
-		for j := range n {
-			run[j] = c.at(i + j)
-		}
-		visit(run[:n])
-		i += n
+	return c.rows[4*c.from(low) : 4*c.to(high)]
+}
+
+func (c *pairs) mark(low, high int64, dense []uint64) {
+	for b := c.between(low, high); len(b) >= 4; b = b[4:] {
+		row := binary.LittleEndian.Uint32(b)
+		dense[row/64] |= 1 << (row % 64)
 	}
+}
+
+func (c *pairs) list(low, high int64, dst []uint32) []uint32 {
+	for b := c.between(low, high); len(b) >= 4; b = b[4:] {
+		dst = append(dst, binary.LittleEndian.Uint32(b))
+	}
+	return dst
 }
 
 func (c *pairs) walk(from int64, down bool, visit func(pair) bool) {

@@ -17,10 +17,10 @@ import (
 func Of(rows []uint32) Selection { return OfSet(roaring.BitmapOf(rows...)) }
 
 // OfSet makes an exact selection of a set that stays as it is.
-func OfSet(set *roaring.Bitmap) Selection { return Selection{set: set, Exact: true} }
+func OfSet(set *roaring.Bitmap) Selection { return Selection{found: exactly(set), Exact: true} }
 
 // In makes an exact selection of a set of rows, which it keeps.
-func In(set *roaring.Bitmap) Selection { return Selection{set: set, Exact: true} }
+func In(set *roaring.Bitmap) Selection { return Selection{found: exactly(set), Exact: true} }
 
 // Facet counts the rows of sel, which is exact, that have each value of the field
 // at key; nil counts all rows, in an opened set the dead ones too. The first limit
@@ -31,13 +31,17 @@ func (s *Set) Facet(key string, sel *Selection, limit int) ([]query.FacetHit, bo
 	if f == nil {
 		return nil, false
 	}
+	var set *roaring.Bitmap
+	if sel != nil {
+		set = sel.Set()
+	}
 	var hits []query.FacetHit
 	f.words.each(func(key string, p posting) {
 		n := 0
 		if sel == nil {
 			n = p.len()
 		} else {
-			n = p.among(sel.set)
+			n = p.among(set)
 		}
 		if n > 0 {
 			hits = append(hits, query.FacetHit{Value: f.scalar(key), Count: uint64(n)})

@@ -128,6 +128,18 @@ func (t *Top) Block(first uint32, raws []float32, live []uint64) {
 	}
 }
 
+// Listed offers rows with their raw values.
+func (t *Top) Listed(rows []uint32, raws []float32) {
+	floor, sign := t.floor, t.m.Sign
+	for i, raw := range raws {
+		if raw*sign < floor {
+			continue
+		}
+		t.Offer(rows[i], raw)
+		floor = t.floor
+	}
+}
+
 // Offer takes a row in if it is good enough and accepted.
 func (t *Top) Offer(row uint32, raw float32) {
 	it := item{key: t.m.Key(raw), row: row}

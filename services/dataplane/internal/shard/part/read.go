@@ -19,6 +19,9 @@ import (
 type Query struct {
 	index.Query
 	query.Params
+	// Bits (Dense, of a segment) takes the place of Rows where these are many: a bit for
+	// each row.
+	Bits    []uint64
 	Indices []uint32 // Sparse: of the weights in Vector
 	Count   int      // Multi: how many vectors Vector holds
 	// Estimate is about how many rows Accept lets through; 0: not known.
@@ -30,6 +33,10 @@ type Query struct {
 // pickShare: single rows are scored instead of all in a row if they are at most
 // this part of them.
 const pickShare = 8
+
+// listShare: in segments sets of rows are lists if they are at most this part of all
+// rows, and have a bit for each row otherwise.
+const listShare = 128
 
 // Prepare puts a query that was checked in a part's terms.
 func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
@@ -45,33 +52,45 @@ func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
 		}
 		return out
 	}
-	s := v.Subject()
-	accept := func(row uint32) bool { return s.Match(m, row) }
-	if mortal {
-		accept = func(row uint32) bool { return v.Lives(row) && s.Match(m, row) }
-	}
 	c := v.Choose(m, q.Filter)
-	switch most, bounded := c.Most(); {
+	most, bounded := c.Most()
+	switch {
+	case bounded && v.used == nil && v.Field(q.Using).Kind == query.Dense && most > v.Rows()/listShare && (most <= v.Rows()/pickShare || c.cheap()):
+		sel := c.Select()
+		if out.Bits = sel.Dense(v.Rows()); !sel.Exact {
+			out.Accept = v.accept(m, mortal)
+			out.Estimate, _ = c.Plan.Estimate()
+		}
 	case bounded && most <= v.Rows()/pickShare:
 		sel := c.Select()
 		if out.Rows = sel.Rows(); !sel.Exact {
-			out.Accept = accept
+			out.Accept = v.accept(m, mortal)
 		} else if mortal {
 			out.Accept = v.Lives
 		}
 	case bounded && c.cheap():
 		sel := c.Select()
 		if out.Accept = sel.Has; !sel.Exact {
+			accept := v.accept(m, mortal)
 			out.Accept = func(row uint32) bool { return sel.Has(row) && accept(row) }
 		} else if mortal {
 			out.Accept = func(row uint32) bool { return sel.Has(row) && v.Lives(row) }
 		}
 		out.Estimate, _ = c.Plan.Estimate()
 	default: // asked of the few rows only that are good enough
-		out.Accept = accept
+		out.Accept = v.accept(m, mortal)
 		out.Estimate, _ = c.Plan.Estimate()
 	}
 	return out
+}
+
+// accept asks a filter about rows; mortal: and whether they are alive.
+func (v View) accept(m *filter.Matcher, mortal bool) func(row uint32) bool {
+	s := v.Subject()
+	if mortal {
+		return func(row uint32) bool { return v.Lives(row) && s.Match(m, row) }
+	}
+	return func(row uint32) bool { return s.Match(m, row) }
 }
 
 // cheap tells that the set of rows is worth having where its members are asked for

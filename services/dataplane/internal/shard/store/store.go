@@ -23,9 +23,13 @@ import (
 )
 
 const (
-	memTableSize = 16 << 20
+	// memTableSize: pebble keeps two of them for good, in every shard.
+	memTableSize = 4 << 20
+	// compactFrom: the store holds the tail only, which leaves it as a segment soon. What
+	// is flushed is merged when there are as many bytes of it as a tail grows to.
+	compactFrom = 8
 	// MaxUnflushed is how many bytes may wait in memory for the disk.
-	MaxUnflushed = 4 * memTableSize
+	MaxUnflushed = 64 << 20
 	// retrySpace is how long a background flush waits before it tries a full
 	// disk again.
 	retrySpace = 250 * time.Millisecond
@@ -107,10 +111,11 @@ func Open(o Options) (*Store, error) {
 	s := &Store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: cmp.Or(o.Unflushed, MaxUnflushed)}
 	s.mu.changed = make(chan struct{})
 	po := &pebble.Options{
-		FS:                 pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
-		DisableWAL:         true,
-		FormatMajorVersion: storeFormat,
-		MemTableSize:       memTableSize,
+		FS:                    pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
+		DisableWAL:            true,
+		FormatMajorVersion:    storeFormat,
+		MemTableSize:          memTableSize,
+		L0CompactionThreshold: compactFrom,
 		// Writes are held back by room, which can give up; pebble cannot.
 		MemTableStopWritesThreshold: 1000,
 		L0StopWritesThreshold:       1000,

@@ -200,27 +200,29 @@ func (s *Reads) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, err
 func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error) {
 	r := s.read()
 	defer r.end()
-	search := nearest{reader: r, qs: slices.Clone(qs), wants: make([]part.Want, len(qs)), filters: make([]*filter.Matcher, len(qs)), hits: make([][]hit, len(qs))}
-	search.group()
+	search := nearest{reader: r, asked: make([]asked, len(qs))}
 	for i := range qs {
+		a := &search.asked[i]
+		a.Nearest = qs[i]
 		var err error
-		if search.wants[i], err = r.tail.Resolve(qs[i].Want); err != nil {
+		if a.want, err = r.tail.Resolve(qs[i].Want); err != nil {
 			return nil, err
 		}
-		if err = r.tail.CheckQuery(&search.qs[i]); err != nil {
+		if err = r.tail.CheckQuery(&a.Nearest); err != nil {
 			return nil, err
 		}
-		if search.filters[i], err = r.compile(&search.qs[i].Filter); err != nil {
+		if a.matcher, err = r.compile(&a.Filter); err != nil {
 			return nil, err
 		}
 	}
+	search.group()
 	if err := r.each(func(v part.View) error { return search.in(ctx, v, r.inTail) }); err != nil {
 		return nil, err
 	}
 	out := make([][]query.Scored, len(qs))
 	err := r.guarded(func() error {
 		for i := range qs {
-			out[i] = search.best(i, r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
+			out[i] = search.asked[i].best(r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
 		}
 		return nil
 	})
@@ -230,11 +232,16 @@ func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 // nearest gathers what parts answer.
 type nearest struct {
 	*reader
-	qs      []query.Nearest
-	wants   []part.Want
-	filters []*filter.Matcher
-	hits    [][]hit
-	groups  []group
+	asked  []asked
+	groups []group
+}
+
+// asked is a query and what was found.
+type asked struct {
+	query.Nearest
+	want    part.Want
+	matcher *filter.Matcher
+	hits    []hit
 }
 
 // group is the queries on one vector name.
@@ -253,11 +260,11 @@ type hit struct {
 }
 
 func (n *nearest) group() {
-	for i := range n.qs {
-		at := slices.IndexFunc(n.groups, func(g group) bool { return g.name == n.qs[i].Using })
+	for i := range n.asked {
+		at := slices.IndexFunc(n.groups, func(g group) bool { return g.name == n.asked[i].Using })
 		if at < 0 {
 			at = len(n.groups)
-			n.groups = append(n.groups, group{name: n.qs[i].Using})
+			n.groups = append(n.groups, group{name: n.asked[i].Using})
 		}
 		n.groups[at].members = append(n.groups[at].members, i)
 	}
@@ -271,9 +278,9 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 	for _, g := range n.groups {
 		batch := make([]part.Query, len(g.members))
 		for j, i := range g.members {
-			batch[j] = v.Prepare(&n.qs[i], n.filters[i])
+			batch[j] = v.Prepare(&n.asked[i].Nearest, n.asked[i].matcher)
 			batch[j].FullScan = n.fullScan(g.name)
-			if tail && n.qs[i].Params.IndexedOnly {
+			if tail && n.asked[i].Params.IndexedOnly {
 				batch[j].K = 0
 			}
 		}
@@ -282,13 +289,14 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 			return err
 		}
 		for j, i := range g.members {
-			n.hits[i] = slices.Grow(n.hits[i], len(found[j]))
+			a := &n.asked[i]
+			a.hits = slices.Grow(a.hits, len(found[j]))
 			for _, h := range found[j] {
 				x := hit{id: v.ID(h.Row), score: h.Score, row: h.Row, part: v.Part}
 				if tail {
-					x.part, x.record = nil, new(v.Record(h.Row, &n.wants[i]))
+					x.part, x.record = nil, new(v.Record(h.Row, &a.want))
 				}
-				n.hits[i] = append(n.hits[i], x)
+				a.hits = append(a.hits, x)
 			}
 		}
 	}
@@ -305,9 +313,9 @@ func (r *reader) fullScan(name string) int {
 	return query.DefaultSparseScan
 }
 
-// best are the answers to query i.
-func (n *nearest) best(i int, smaller bool) []query.Scored {
-	hits := n.hits[i]
+// best are the answers.
+func (q *asked) best(smaller bool) []query.Scored {
+	hits := q.hits
 	slices.SortFunc(hits, func(a, b hit) int {
 		by := cmp.Compare(b.score, a.score)
 		if smaller {
@@ -315,14 +323,14 @@ func (n *nearest) best(i int, smaller bool) []query.Scored {
 		}
 		return cmp.Or(by, a.id.Compare(b.id))
 	})
-	hits = hits[:min(len(hits), max(0, n.qs[i].Limit))]
+	hits = hits[:min(len(hits), max(0, q.Limit))]
 	out := make([]query.Scored, len(hits))
 	for j := range hits {
 		h := &hits[j]
 		if out[j].Score = h.score; h.part == nil {
 			out[j].Record = *h.record
 		} else {
-			out[j].Record = h.part.Record(h.row, &n.wants[i])
+			out[j].Record = h.part.Record(h.row, &q.want)
 		}
 	}
 	return out
