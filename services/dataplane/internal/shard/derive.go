@@ -12,28 +12,39 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
+// most is the lesser of two numbers of threads, 0: any.
+func most(a, b int) int {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
 // derive makes the first artefact that is wanted and not there, those of the largest
 // parts first; false: there is none.
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
+	if settings.Optimizers.Threads < 0 {
+		return false, nil
+	}
 	p, w := s.lacking(settings)
 	if p == nil {
 		return s.strip(settings)
 	}
-	release, err := s.admit(ctx)
+	n, release, err := s.opts.Background.Take(ctx, most(w.Threads, settings.Optimizers.Threads))
 	if err == nil {
-		err = s.deriveOne(ctx, p, w, settings)
+		err = s.deriveOne(ctx, p, w, n, settings)
 		release()
 	}
 	return err == nil, errors.Join(err, p.Release())
 }
 
-func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, settings query.Settings) error {
-	write, err := w.Make(ctx)
+func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, threads int, settings query.Settings) error {
+	write, err := w.Make(ctx, threads)
 	if err != nil {
 		return err
 	}
-	s.work.writing.Lock()
-	defer s.work.writing.Unlock()
+	s.work.writing.RLock()
+	defer s.work.writing.RUnlock()
 	a, err := s.segments.Derive(w, write, settings)
 	if err != nil {
 		return err
