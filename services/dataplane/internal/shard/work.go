@@ -211,6 +211,9 @@ func (s *Shard) optimizeNext(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if j == nil {
+		if moved, err := s.move(ctx, settings); moved || err != nil {
+			return moved, err
+		}
 		return s.derive(ctx, settings)
 	}
 	_, release, err := s.opts.Background.Take(ctx, 1)
