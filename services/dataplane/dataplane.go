@@ -48,6 +48,8 @@ type Config struct {
 	CORS    bool
 	// Collection holds the defaults for new collections.
 	Collection config.Collection
+	// Performance bounds what goes on in the background.
+	Performance config.Performance
 	// LogSegment is the size in bytes of a segment of an operation log; 0: the default.
 	LogSegment int64
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/budget"
 	"github.com/pandodb/pando/services/dataplane/internal/transfer"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -24,7 +25,9 @@ const tracerName = "github.com/pandodb/pando/services/dataplane"
 
 // storage opens replicas on the operation log and the shard engine.
 func (s *Service) storage() node.Storage {
-	return node.Storage{Shard: shard.Options{Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	p := s.cfg.Performance
+	background := budget.New(budget.Options{Threads: p.OptimizerCPUs, BytesPerSecond: p.OptimizerWrites << 20})
+	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.

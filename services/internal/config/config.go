@@ -45,10 +45,12 @@ type Storage struct {
 	Performance Performance `koanf:"performance"`
 }
 
-// Performance bounds work in the background. 0 means: no bound.
+// Performance bounds work in the background.
 type Performance struct {
-	IncomingTransfers int `koanf:"incoming_shard_transfers_limit"` // to one peer, begun by the cluster itself
-	OutgoingTransfers int `koanf:"outgoing_shard_transfers_limit"` // from one peer
+	OptimizerCPUs     int `koanf:"optimizer_cpu_budget"`           // 0: by the number of processors; below 0: all but so many
+	OptimizerWrites   int `koanf:"optimizer_write_mb_per_sec"`     // while clients write; 0: no bound
+	IncomingTransfers int `koanf:"incoming_shard_transfers_limit"` // to one peer, begun by the cluster itself; 0: no bound
+	OutgoingTransfers int `koanf:"outgoing_shard_transfers_limit"` // from one peer; 0: no bound
 }
 
 // Collection holds the defaults for new collections. 0 means: not set, the built-in rule applies.
@@ -298,6 +300,8 @@ func (c *Config) Validate() error {
 	inRange("storage.collection.write_consistency_factor", c.Storage.Collection.WriteConsistencyFactor, 0, 255)
 	inRange("storage.collection.shard_number", c.Storage.Collection.ShardNumber, 0, 10_000)
 	inRange("storage.collection.shard_number_per_node", c.Storage.Collection.ShardNumberPerNode, 0, 10_000)
+	inRange("storage.performance.optimizer_cpu_budget", c.Storage.Performance.OptimizerCPUs, -1024, 1024)
+	inRange("storage.performance.optimizer_write_mb_per_sec", c.Storage.Performance.OptimizerWrites, 0, 100_000)
 	inRange("storage.performance.incoming_shard_transfers_limit", c.Storage.Performance.IncomingTransfers, 0, 1000)
 	inRange("storage.performance.outgoing_shard_transfers_limit", c.Storage.Performance.OutgoingTransfers, 0, 1000)
 	if c.Cluster.PeerID >= 1<<53 {

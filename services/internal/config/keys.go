@@ -62,6 +62,8 @@ func ownKeys() []key {
 		sup("storage.collection.write_consistency_factor", number, 0, "for collections that do not say; 0: 1"),
 		sup("storage.collection.shard_number", number, 0, "for collections that do not say; 0: one per peer"),
 		sup("storage.collection.shard_number_per_node", number, 0, "factor on the number of peers; 0: 1"),
+		sup("storage.performance.optimizer_cpu_budget", number, 0, "threads that merge segments and build indexes; 0: all processors but one in 32; below 0: all but so many; one at least"),
+		sup("storage.performance.optimizer_write_mb_per_sec", number, 100, "MiB/s that merges and builds write to the disk while clients write; 0: any number"),
 		sup("storage.performance.incoming_shard_transfers_limit", number, 4, "transfers to one peer at a time that recover replicas by themselves; 0: any number"),
 		sup("storage.performance.outgoing_shard_transfers_limit", number, 4, "transfers from one peer at a time that recover replicas by themselves; 0: any number"),
 		sup("service.host", text, "0.0.0.0", "address to bind REST and gRPC to"),

@@ -65,6 +65,7 @@ func (s *Shard) Apply(entries []op.Entry) error {
 	if err := s.commit(); err != nil {
 		return s.giveUp(err)
 	}
+	s.opts.Background.Wrote()
 	return nil
 }
 

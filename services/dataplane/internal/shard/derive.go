@@ -12,31 +12,39 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
+// most is the lesser of two numbers of threads, 0: any.
+func most(a, b int) int {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
 // derive makes the first artefact that is wanted and not there, those of the largest
 // parts first; false: there is none.
-func (s *Shard) derive(ctx context.Context) (bool, error) {
-	if err := s.store.Err(); err != nil {
-		return false, err
+func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
+	if settings.Optimizers.Threads < 0 {
+		return false, nil
 	}
-	p, w, settings := s.lacking()
+	p, w := s.lacking(settings)
 	if p == nil {
 		return s.strip(settings)
 	}
-	release, err := s.admit(ctx)
+	n, release, err := s.opts.Background.Take(ctx, most(w.Threads, settings.Optimizers.Threads))
 	if err == nil {
-		err = s.deriveOne(ctx, p, w, settings)
+		err = s.deriveOne(ctx, p, w, n, settings)
 		release()
 	}
 	return err == nil, errors.Join(err, p.Release())
 }
 
-func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, settings query.Settings) error {
-	write, err := w.Make(ctx)
+func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, threads int, settings query.Settings) error {
+	write, err := w.Make(ctx, threads)
 	if err != nil {
 		return err
 	}
-	s.work.writing.Lock()
-	defer s.work.writing.Unlock()
+	s.work.writing.RLock()
+	defer s.work.writing.RUnlock()
 	a, err := s.segments.Derive(w, write, settings)
 	if err != nil {
 		return err
@@ -44,18 +52,16 @@ func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, se
 	return s.adorn(p.Number, a, settings)
 }
 
-// lacking is the part that lacks something, held for the caller, what, and by which
-// settings; nil: none does.
-func (s *Shard) lacking() (*sealed.Part, vector.Want, query.Settings) {
+// lacking is the part that lacks something, held for the caller, and what.
+func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	settings := s.apply.settings
 	soon := optimize.Merge(settings.Optimizers, s.weights(), wanted(), false)
 	var largest *sealed.Part
 	var what vector.Want
 	for _, p := range s.state.Sealed.List {
-		if slices.Contains(soon, p.Number) || s.leaves(p.Number) {
-			continue // it is about to be merged, or being merged
+		if slices.Contains(soon, p.Number) {
+			continue // it is about to be merged
 		}
 		if l := p.Lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
@@ -64,14 +70,7 @@ func (s *Shard) lacking() (*sealed.Part, vector.Want, query.Settings) {
 	if largest != nil {
 		largest.Hold()
 	}
-	return largest, what, settings
-}
-
-// leaves tells whether a part is a source of one that is being made.
-func (s *Shard) leaves(n topology.Seq) bool {
-	return slices.ContainsFunc(s.apply.jobs, func(j *job) bool {
-		return slices.ContainsFunc(j.sources, func(in input) bool { return in.Number == n })
-	})
+	return largest, what
 }
 
 // adorn gives a part an artefact, if the part is still there.

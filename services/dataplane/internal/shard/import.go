@@ -58,7 +58,7 @@ func NewImport(o Options, head []byte) (*Import, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{opts: o, head: h, store: st, segments: o.segments(), batch: st.NewBatch()}
+	i := &Import{opts: o, head: h, store: st, segments: sealed.NewFolder(o.FS, o.Dir, o.Schema), batch: st.NewBatch()}
 	i.records = record.NewReader(h, head, (*intake)(i))
 	if err := o.FS.MkdirAll(i.segments.Dir, 0o750); err != nil {
 		return nil, errors.Join(st.Classify(err), i.Close())

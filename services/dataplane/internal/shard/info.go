@@ -2,23 +2,29 @@ package shard
 
 import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 )
 
-// Info tells how the parts are at the moment. What the primary has not yet decided
-// upon is not in it.
+// Info tells how the parts are at the moment. What the primary is going to decide upon
+// counts as pending.
 func (s *Shard) Info() query.Info {
 	a := &s.apply
 	a.Lock()
 	jobs, settings := len(a.jobs), a.settings
 	list := s.state.Sealed.Hold()
+	parts, tail, all := s.weights(), s.state.Tail.Bytes(), settings.Optimizers
 	a.Unlock()
 	defer func() {
 		if err := list.Release(); err != nil {
 			_ = s.store.Fail(err)
 		}
 	}()
-	i := query.Info{Segments: uint64(1 + len(list.List)), Indexed: map[string]uint64{}, Pending: uint64(jobs), Paused: settings.Optimizers.Threads < 0}
+	_, atWork := optimize.Next(all, tail, parts, wanted(), true)
+	atWork = atWork || jobs > 0 || all.Threads >= 0
+	all.Threads = 0
+	_, due := optimize.Next(all, tail, parts, wanted(), true)
+	i := query.Info{Segments: uint64(1 + len(list.List)), Indexed: map[string]uint64{}, Pending: uint64(jobs + count(due)), Paused: !atWork}
 	for _, p := range list.List {
 		i.Pending += uint64(len(p.Lacks(settings)))
 		for _, f := range p.Fields() {

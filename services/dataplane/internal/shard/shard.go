@@ -6,12 +6,14 @@ package shard
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/budget"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
@@ -30,9 +32,8 @@ type Options struct {
 	Schema query.Schema
 	// Settings reads what a Config entry carries (W11); nil: there is nothing in it.
 	Settings func([]byte) (query.Settings, error)
-	// Background has a place for each shard that may make segments at a time; nil: no
-	// bound.
-	Background chan struct{}
+	// Background is what merges and artefacts may take of the process; nil: all of it.
+	Background *budget.Budget
 	// Cache may be nil: a small one of the shard's own.
 	Cache  *store.Cache
 	Events Events
@@ -100,20 +101,25 @@ func (o *Options) openStore(unflushed uint64) (*store.Store, error) {
 }
 
 // segments are in a folder beside the store's files.
-func (o *Options) segments() sealed.Folder { return sealed.NewFolder(o.FS, o.Dir, o.Schema) }
+func (o *Options) segments() sealed.Folder {
+	return sealed.NewFolder(o.Background.Paced(o.FS), o.Dir, o.Schema)
+}
 
 // Open opens or creates the shard in its folder. Every stored byte is read; the
 // digest is computed anew: it does not trust the one on the disk. Errors: ErrInUse,
 // ErrVersion, ErrCorrupt, ErrNoSpace, ErrFailed.
 func Open(o Options) (*Shard, error) {
+	if o.Background == nil {
+		o.Background = budget.New(budget.Options{Threads: runtime.GOMAXPROCS(0)})
+	}
 	st, err := o.openStore(0)
 	if err != nil {
 		return nil, err
 	}
 	s := &Shard{opts: o, store: st, segments: o.segments()}
 	s.Reads = view.New(&s.state, st.Fail)
-	for l := range lanes {
-		s.work.news[l] = make(chan struct{}, 1)
+	for i := range s.work.news {
+		s.work.news[i] = make(chan struct{}, 1)
 	}
 	s.apply.dead = map[topology.PointID]bool{}
 	s.apply.staged = map[topology.PointID]*staged{}

@@ -37,31 +37,29 @@ func inputOf(p *sealed.Part) input {
 	return in
 }
 
-// worker makes segments in one goroutine and what is derived from them in another:
-// tails must not wait in memory for as long as a graph takes.
+// Two goroutines work in the background, each at one thing at a time: one turns tails
+// that were sealed into segments, which keeps memory bounded and waits for no budget;
+// the other merges and makes what is derived from segments.
+const (
+	sealing = iota
+	optimizing
+	workers
+)
+
 type worker struct {
-	news   [lanes]chan struct{} // cap 1
+	news   [workers]chan struct{} // cap 1
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	// writing is held while there are files that no manifest names yet.
-	writing sync.Mutex
+	// writing is held, shared, while there are files that no manifest names yet.
+	writing sync.RWMutex
 
 	mu struct {
 		sync.Mutex
-		idle    [lanes]bool   // nothing was left to make, and there are no news
-		stopped bool          // nothing is made any more
+		idle    [workers]bool // nothing was left to make, and there are no news
+		stopped bool          // something is not made any more
 		changed chan struct{} // closed and replaced with every change of both
 	}
 }
-
-// lane is one of the two.
-type lane int
-
-const (
-	making lane = iota
-	deriving
-	lanes
-)
 
 // retryWork is how long a full disk is left alone.
 const retryWork = time.Second
@@ -70,8 +68,8 @@ func (s *Shard) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.work.mu.changed = make(chan struct{})
 	s.work.cancel = cancel
-	s.work.done.Go(func() { s.toil(ctx, making, s.build) })
-	s.work.done.Go(func() { s.toil(ctx, deriving, s.derive) })
+	s.work.done.Go(func() { s.toil(ctx, sealing, s.sealNext) })
+	s.work.done.Go(func() { s.toil(ctx, optimizing, s.optimizeNext) })
 }
 
 func (s *Shard) stop() {
@@ -89,7 +87,7 @@ func (s *Shard) Settle(ctx context.Context) error {
 		idle, stopped, changed := w.mu.idle, w.mu.stopped, w.mu.changed
 		w.mu.Unlock()
 		switch {
-		case idle == [lanes]bool{true, true}:
+		case idle == [workers]bool{true, true}:
 			return nil
 		case stopped:
 			return cmp.Or(s.store.Err(), ErrClosed)
@@ -103,7 +101,7 @@ func (s *Shard) Settle(ctx context.Context) error {
 }
 
 // tell sets what Settle waits for.
-func (w *worker) tell(idle [lanes]bool, stopped bool) {
+func (w *worker) tell(idle [workers]bool, stopped bool) {
 	if w.mu.idle == idle && w.mu.stopped == stopped || w.mu.changed == nil {
 		return
 	}
@@ -112,11 +110,11 @@ func (w *worker) tell(idle [lanes]bool, stopped bool) {
 	w.mu.changed = make(chan struct{})
 }
 
-// wake tells both lanes that there may be something to do.
+// wake tells the workers that there may be something to do.
 func (s *Shard) wake() {
 	w := &s.work
 	w.mu.Lock()
-	w.tell([lanes]bool{}, w.mu.stopped)
+	w.tell([workers]bool{}, w.mu.stopped)
 	w.mu.Unlock()
 	for _, news := range w.news {
 		select {
@@ -126,77 +124,120 @@ func (s *Shard) wake() {
 	}
 }
 
-// toil makes one thing after the other; once answers false when there is none.
-func (s *Shard) toil(ctx context.Context, l lane, once func(context.Context) (bool, error)) {
-	w := &s.work
+// toil makes one thing after the other; next tells whether there was one.
+func (s *Shard) toil(ctx context.Context, which int, next func(context.Context) (bool, error)) {
 	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.tell([lanes]bool{}, true)
+		s.work.mu.Lock()
+		defer s.work.mu.Unlock()
+		s.work.tell([workers]bool{}, true)
 	}()
-	again := time.NewTimer(retryWork)
-	defer again.Stop()
 	for {
-		busy, err := once(ctx)
-		again.Stop()
+		busy, err := next(ctx)
+		var again <-chan time.Time
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && vfs.IsNoSpace(err), errors.Is(err, ErrNoSpace):
-			again.Reset(retryWork)
+			t := time.NewTimer(retryWork)
+			defer t.Stop()
+			again = t.C
 		case err != nil:
 			_ = s.store.Fail(err)
 			return
 		case busy:
 			continue
 		default:
-			s.rest(l)
+			s.rest(which)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.news[l]:
-		case <-again.C:
+		case <-s.work.news[which]:
+		case <-again:
 		}
 	}
 }
 
 // rest tells that nothing was left to make, unless there are news.
-func (s *Shard) rest(l lane) {
+func (s *Shard) rest(which int) {
 	s.apply.Lock() // what wakes has it
 	defer s.apply.Unlock()
 	w := &s.work
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.news[l]) == 0 {
+	if len(w.news[which]) == 0 {
 		idle := w.mu.idle
-		idle[l] = true
+		idle[which] = true
 		w.tell(idle, w.mu.stopped)
 	}
 }
 
-// build makes the first part that is to be made; false: there is none.
-func (s *Shard) build(ctx context.Context) (bool, error) {
+// due is the first job of a worker, nil: there is none, and the settings.
+func (s *Shard) due(which int) (*job, query.Settings, error) {
 	s.apply.Lock()
-	jobs, settings := s.apply.jobs, s.apply.settings
-	s.apply.Unlock()
-	if err := s.store.Err(); err != nil || len(jobs) == 0 {
+	defer s.apply.Unlock()
+	for _, j := range s.apply.jobs {
+		if j.worker() == which {
+			return j, s.apply.settings, s.store.Err()
+		}
+	}
+	return nil, s.apply.settings, s.store.Err()
+}
+
+// worker of a job: one of tails alone is for sealing.
+func (j *job) worker() int {
+	for i := range j.sources {
+		if _, waits := j.sources[i].Generation(); !waits {
+			return optimizing
+		}
+	}
+	return sealing
+}
+
+// sealNext makes a segment of sealed tails; false: there are none.
+func (s *Shard) sealNext(ctx context.Context) (bool, error) {
+	j, settings, err := s.due(sealing)
+	if j == nil || err != nil {
 		return false, err
 	}
-	return true, s.perform(ctx, jobs[0], settings)
+	return true, s.perform(ctx, j, settings)
+}
+
+// optimizeNext does a merge, or makes what is derived from a segment; false: there is
+// nothing to do.
+func (s *Shard) optimizeNext(ctx context.Context) (bool, error) {
+	j, settings, err := s.due(optimizing)
+	if err != nil {
+		return false, err
+	}
+	if j == nil {
+		if moved, err := s.move(ctx, settings); moved || err != nil {
+			return moved, err
+		}
+		return s.derive(ctx, settings)
+	}
+	_, release, err := s.opts.Background.Take(ctx, 1)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	return true, s.perform(ctx, j, settings)
 }
 
 // perform makes the segment of a job.
-func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (err error) {
-	if !j.seals() {
-		release, err := s.admit(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
+func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) error {
+	s.work.writing.RLock()
+	defer s.work.writing.RUnlock()
+	err := s.make(ctx, j, settings)
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	if !slices.Contains(s.apply.jobs, j) {
+		return nil // a merge took it over meanwhile, and what it was to be made of
 	}
-	s.work.writing.Lock()
-	defer s.work.writing.Unlock()
+	return err
+}
+
+func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err error) {
 	n := 0
 	for i := range j.sources {
 		n += j.sources[i].alive()
@@ -208,26 +249,7 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (e
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
 	}
-	return s.install(j, made, settings)
-}
-
-// seals tells that the job is of a tail, which is quick and gives memory free.
-func (j *job) seals() bool {
-	_, waits := j.sources[0].Generation()
-	return waits && len(j.sources) == 1
-}
-
-// admit waits for a place among those that work in the background.
-func (s *Shard) admit(ctx context.Context) (release func(), err error) {
-	if s.opts.Background == nil {
-		return func() {}, nil
-	}
-	select {
-	case s.opts.Background <- struct{}{}:
-		return func() { <-s.opts.Background }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return s.install(j, made)
 }
 
 // points are the points that were alive at the job's entry, by id.

@@ -28,7 +28,7 @@ type Part struct {
 }
 
 // Next is the operation to append, if any: a seal once the tail has so many bytes, or
-// a merge. Wanted is how many parts to aim at where the settings leave it open; quiet:
+// a merge, unless the settings have no threads for it. Wanted is how many parts to aim at where the settings leave it open; quiet:
 // nobody writes at present.
 func Next(o query.Optimizers, tail int, parts []Part, wanted int, quiet bool) (op.Op, bool) {
 	most := sealBytes
@@ -39,7 +39,7 @@ func Next(o query.Optimizers, tail int, parts []Part, wanted int, quiet bool) (o
 		return op.Op{Kind: op.Seal}, true
 	}
 	group := Merge(o, parts, wanted, quiet)
-	if len(group) == 0 {
+	if len(group) == 0 || o.Threads < 0 {
 		return op.Op{}, false
 	}
 	slices.Sort(group)

@@ -45,6 +45,8 @@ func TestNext(t *testing.T) {
 		{name: "enough of a size", parts: sized(7, 9, 8, 7), want: merge(1, 2, 3, 4)},
 		{name: "a large one stays out", parts: sized(500, 1, 1, 1, 1), want: merge(2, 3, 4, 5)},
 		{name: "one merge at a time", parts: pending, quiet: true},
+		{name: "no threads for a merge", o: query.Optimizers{Threads: -1}, parts: sized(1, 1, 1, 1), quiet: true},
+		{name: "a seal needs none", o: query.Optimizers{Threads: -1}, tail: sealBytes, want: seal},
 		{name: "too many when nobody writes", parts: sized(1, 10, 100), quiet: true, want: merge(1, 2)},
 		{name: "too many while somebody writes", parts: sized(1, 10, 100)},
 		{name: "far too many while somebody writes", parts: many, want: merge(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)},

@@ -73,8 +73,13 @@ func (t *Tail) SetIndexes(s *fieldindex.Set) { t.indexes = s }
 // Points counts the points.
 func (t *Tail) Points() int { return len(t.columns.ids) }
 
-// Bytes is about what the points take: vectors and payloads.
-func (t *Tail) Bytes() int { return t.bytes + t.columns.payloads.Bytes() + rowBytes*len(t.columns.at) }
+// Bytes is about what the points take: vectors and payloads. 0 without points.
+func (t *Tail) Bytes() int {
+	if t.Points() == 0 {
+		return 0
+	}
+	return t.bytes + t.columns.payloads.Bytes() + rowBytes*len(t.columns.at)
+}
 
 // rowBytes is about what else a row takes.
 const rowBytes = 64

@@ -96,24 +96,17 @@ func place(settings query.Settings, k segment.Kind, name string) segment.Placeme
 // Open opens a segment as a sealed part. The caller has hold of it. Errors:
 // store.ErrCorrupt, store.ErrVersion, the disk's.
 func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) {
-	spec := segment.Spec{Part: o.Segment.Part, Vectors: f.vectors}
-	seg, err := segment.Open(f.fs, f.Dir, spec, *o.Segment, func(k segment.Kind, name string) segment.Placement {
-		return place(settings, k, name)
-	})
-	if err != nil {
-		return nil, classify(err)
-	}
-	p := &Part{seg: seg, files: []*file{{Closer: seg}}}
-	for _, a := range o.Artefacts {
-		var opened Artefact
-		if opened, err = f.attach(a, settings); err != nil {
-			break
+	p := &Part{}
+	err := f.openSegment(p, *o.Segment, settings)
+	for i := 0; err == nil && i < len(o.Artefacts); i++ {
+		var a Artefact
+		if a, err = f.attach(o.Artefacts[i], settings); err == nil {
+			p.artefacts = append(p.artefacts, a)
 		}
-		p.artefacts = append(p.artefacts, opened)
 	}
 	p.Hold()
 	if err == nil {
-		err = f.assemble(p, o, settings)
+		err = f.assemble(p, o.Number, mask.New(p.seg.Rows()), settings)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Release())
@@ -121,9 +114,63 @@ func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) 
 	return p, nil
 }
 
+// openSegment gives p the files of a segment.
+func (f Folder) openSegment(p *Part, d segment.Description, settings query.Settings) error {
+	seg, err := segment.Open(f.fs, f.Dir, segment.Spec{Part: d.Part, Vectors: f.vectors}, d, func(k segment.Kind, name string) segment.Placement {
+		return place(settings, k, name)
+	})
+	if err != nil {
+		return classify(err)
+	}
+	p.seg, p.files, p.places = seg, []*file{{Closer: seg}}, places(d, settings)
+	return nil
+}
+
+// places of a segment's files.
+func places(d segment.Description, settings query.Settings) (out []segment.Placement) {
+	for _, x := range d.Files {
+		out = append(out, place(settings, x.Kind, x.Name))
+	}
+	return out
+}
+
+// Misplaced tells whether settings want a file of p elsewhere than it is.
+func (p *Part) Misplaced(settings query.Settings) bool {
+	return p.seg != nil && (!slices.Equal(p.places, places(p.seg.Description(), settings)) ||
+		slices.ContainsFunc(p.artefacts, func(a Artefact) bool { return a.place != place(settings, a.Kind, a.Name) }))
+}
+
+// Moved is p, which is misplaced, with its files where settings want them; they are
+// opened anew and not written. The caller has hold of it as well as of p. Errors are
+// those of Open.
+func (f Folder) Moved(p *Part, settings query.Settings) (*Part, error) {
+	next := &Part{seg: p.seg, places: p.places, files: p.files}
+	var err error
+	if d := p.seg.Description(); !slices.Equal(p.places, places(d, settings)) {
+		err = f.openSegment(next, d, settings)
+	}
+	for i := 0; err == nil && i < len(p.artefacts); i++ {
+		a := p.artefacts[i]
+		if a.place != place(settings, a.Kind, a.Name) {
+			a, err = f.attach(a.Artefact, settings)
+		}
+		if err == nil {
+			next.artefacts = append(next.artefacts, a)
+		}
+	}
+	next.Hold()
+	if err == nil {
+		err = f.assemble(next, p.Number, p.Dead, settings)
+	}
+	if err != nil {
+		return nil, errors.Join(err, next.Release())
+	}
+	return next, nil
+}
+
 // assemble puts together what reads see of p.
-func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) error {
-	dead, fields := mask.New(p.seg.Rows()), make([]part.Field, len(f.vectors))
+func (f Folder) assemble(p *Part, number topology.Seq, dead *mask.Mask, settings query.Settings) error {
+	fields := make([]part.Field, len(f.vectors))
 	for i, v := range f.vectors {
 		files := map[segment.Kind][]byte{}
 		for _, a := range p.artefacts {
@@ -133,14 +180,14 @@ func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) er
 		}
 		x, err := vector.Open(v, p.seg, dead, files)
 		if err != nil {
-			return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), o.Number, err)
+			return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), number, err)
 		}
 		fields[i] = part.Field{VectorSchema: v, Vectors: x}
 	}
-	p.Part = part.NewSealed(o.Number, p.seg, dead, fields, &fieldindex.Set{})
+	p.Part = part.NewSealed(number, p.seg, dead, fields, &fieldindex.Set{})
 	set, err := p.Indexed(settings.Fields)
 	if err != nil {
-		return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), o.Number, err)
+		return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), number, err)
 	}
 	p.Part = p.With(nil, set)
 	return nil
@@ -148,11 +195,12 @@ func (f Folder) assemble(p *Part, o manifest.Origin, settings query.Settings) er
 
 // attach opens an artefact.
 func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, error) {
-	open, err := segment.OpenArtefact(f.fs, f.Dir, a.File, place(settings, a.Kind, a.Name))
+	at := place(settings, a.Kind, a.Name)
+	open, err := segment.OpenArtefact(f.fs, f.Dir, a.File, at)
 	if err != nil {
 		return Artefact{}, classify(err)
 	}
-	return Artefact{Artefact: a, file: &file{Closer: open}, bytes: open.Bytes()}, nil
+	return Artefact{Artefact: a, place: at, file: &file{Closer: open}, bytes: open.Bytes()}, nil
 }
 
 // Adorned is p with an artefact more, in the place of the one that it may have had.

@@ -87,7 +87,8 @@ type Part struct {
 	*part.Part
 	seg       *segment.Segment // nil: a generation
 	gen       topology.Seq
-	files     []*file // what it keeps open besides artefacts
+	files     []*file             // what it keeps open besides artefacts
+	places    []segment.Placement // of the segment's files
 	artefacts []Artefact
 }
 
@@ -120,6 +121,7 @@ func (p *Part) Stored(row uint32, into *point.Point) error {
 // Artefact is an artefact that is open.
 type Artefact struct {
 	manifest.Artefact
+	place segment.Placement
 	file  *file
 	bytes []byte
 }

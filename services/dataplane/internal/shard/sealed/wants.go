@@ -69,7 +69,7 @@ func (p *Part) wants(s query.Settings) (out []vector.Want) {
 	}
 	for _, spec := range s.Fields {
 		if p.Rows() >= indexRows {
-			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Make: func(context.Context) (func(io.Writer) error, error) {
+			out = append(out, vector.Want{Kind: segment.KindFields, Name: spec.Key, Of: nameOf(spec), Threads: 1, Make: func(context.Context, int) (func(io.Writer) error, error) {
 				made, err := p.index([]query.FieldIndex{spec})
 				return func(w io.Writer) error {
 					_, err := w.Write(made[0])
@@ -114,7 +114,7 @@ func (f Folder) complete(ctx context.Context, p *Part, settings query.Settings) 
 		if !ok {
 			continue
 		}
-		write, err := w.Make(ctx)
+		write, err := w.Make(ctx, 1)
 		if err != nil {
 			return p, err
 		}

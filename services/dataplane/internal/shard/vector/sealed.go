@@ -141,12 +141,21 @@ func (s *Sealed) Len() int {
 	return s.dense.Len
 }
 
-// Indexed is how many vectors a search finds by an index.
+// Indexed is how many living vectors a search finds by an index.
 func (s *Sealed) Indexed() int {
-	if s.schema.Kind == query.Dense && s.graph == nil || s.schema.Kind == query.Multi {
+	switch {
+	case s.sparse != nil:
+		return s.sparse.Len()
+	case s.graph == nil:
 		return 0
 	}
-	return s.Len()
+	n := s.dense.Len
+	s.dead.Each(func(row uint32, _ uint64) {
+		if s.dense.Has(row) {
+			n--
+		}
+	})
+	return n
 }
 
 // Vector implements part.Vectors.

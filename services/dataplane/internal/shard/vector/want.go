@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw"
 	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
@@ -21,8 +20,11 @@ type Want struct {
 	Name string
 	// Of tells from what it is made; two that differ in it are not the same.
 	Of string
-	// Make gives what writes it. It follows from segment and Of to the byte.
-	Make func(context.Context) (func(io.Writer) error, error)
+	// Threads are the most that it is worth; 0: any number.
+	Threads int
+	// Make gives what writes it, with so many threads. It follows from segment and Of
+	// to the byte.
+	Make func(ctx context.Context, threads int) (func(io.Writer) error, error)
 }
 
 // Basic is what s cannot be searched without; false: there is nothing of the kind.
@@ -30,10 +32,10 @@ func (s *Sealed) Basic() (Want, bool) {
 	switch s.schema.Kind {
 	case query.Sparse:
 		of := fmt.Sprintf("sparse %d", s.schema.Datatype)
-		return Want{segment.KindPostings, s.schema.Name, of, s.makePostings}, s.any()
+		return Want{segment.KindPostings, s.schema.Name, of, 1, s.makePostings}, s.any()
 	case query.Multi:
 		of := fmt.Sprintf("multi %d %d %d", s.schema.Size, s.schema.Distance, s.schema.Datatype)
-		return Want{segment.KindMulti, s.schema.Name, of, s.makeMulti}, s.any()
+		return Want{segment.KindMulti, s.schema.Name, of, 1, s.makeMulti}, s.any()
 	}
 	return Want{}, false
 }
@@ -48,7 +50,7 @@ func (s *Sealed) any() bool {
 	return false
 }
 
-func (s *Sealed) makePostings(ctx context.Context) (func(io.Writer) error, error) {
+func (s *Sealed) makePostings(ctx context.Context, _ int) (func(io.Writer) error, error) {
 	b := sparse.NewBuilder(s.schema.Datatype)
 	for row := range uint32(s.seg.Rows()) {
 		if v, ok := s.weights(row); ok {
@@ -71,7 +73,7 @@ func writing(b io.WriterTo) func(io.Writer) error {
 	}
 }
 
-func (s *Sealed) makeMulti(ctx context.Context) (func(io.Writer) error, error) {
+func (s *Sealed) makeMulti(ctx context.Context, _ int) (func(io.Writer) error, error) {
 	b, err := multi.NewBuilder(multi.Space{Dim: s.schema.Size, Distance: s.schema.Distance, Datatype: s.schema.Datatype})
 	if err != nil {
 		return nil, err
@@ -103,8 +105,8 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 	}
 	if q := v.Quantization; q.Kind != query.NoQuantization {
 		q.AlwaysRAM = false // not about the codes
-		out = append(out, Want{segment.KindCodes, s.schema.Name, fmt.Sprintf("codes %+v", q), func(ctx context.Context) (func(io.Writer) error, error) {
-			c, err := quant.Build(ctx, s.floats(), s.schema.Distance, q, threads(v.HNSW.Threads))
+		out = append(out, Want{segment.KindCodes, s.schema.Name, fmt.Sprintf("codes %+v", q), v.HNSW.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
+			c, err := quant.Build(ctx, s.floats(), s.schema.Distance, q, threads)
 			return writing(c), err
 		}})
 	}
@@ -112,12 +114,12 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 		if h.PayloadM == 0 {
 			h.PayloadM = h.M
 		}
-		o := hnsw.BuildOptions{Threads: threads(h.Threads), Seed: seed}
 		of := fmt.Sprintf("graph m=%d ef=%d", h.M, h.EfConstruct)
 		if h.PayloadM > 0 && groups.Of != "" {
 			of += fmt.Sprintf(" payload_m=%d %s", h.PayloadM, groups.Of)
 		}
-		out = append(out, Want{segment.KindGraph, s.schema.Name, of, func(ctx context.Context) (func(io.Writer) error, error) {
+		out = append(out, Want{segment.KindGraph, s.schema.Name, of, h.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
+			o := hnsw.BuildOptions{Threads: threads, Seed: seed}
 			p := hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}
 			if h.PayloadM > 0 && groups.Of != "" {
 				p.PayloadM, o.Groups = h.PayloadM, groups.Rows()
@@ -163,12 +165,4 @@ func (s *Sealed) without() func(uint32) bool {
 		return nil
 	}
 	return func(row uint32) bool { return !s.dense.Has(row) }
-}
-
-// threads of a build; 0: all.
-func threads(most int) int {
-	if n := runtime.GOMAXPROCS(0); most <= 0 || most > n {
-		return n
-	}
-	return most
 }
