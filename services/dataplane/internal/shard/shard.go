@@ -119,7 +119,10 @@ func Open(o Options) (*Shard, error) {
 	s.apply.dead = map[topology.PointID]bool{}
 	s.apply.staged = map[topology.PointID]*staged{}
 	s.state.Sealed = sealed.NewParts(nil)
-	if err := s.load(); err != nil {
+	if fault := vfs.Guard(func() { err = s.load() }); fault != nil {
+		err = fault
+	}
+	if err != nil {
 		return nil, errors.Join(st.Classify(err), s.state.Sealed.Release(), st.Close())
 	}
 	s.start()

@@ -115,7 +115,11 @@ func (s *Shard) wake() {
 func (s *Shard) toil(ctx context.Context) {
 	defer s.work.tell(false, true)
 	for {
-		busy, err := s.toilOnce(ctx)
+		var busy bool
+		var err error
+		if fault := vfs.Guard(func() { busy, err = s.toilOnce(ctx) }); fault != nil {
+			err = fault
+		}
 		var again <-chan time.Time
 		switch {
 		case ctx.Err() != nil:
@@ -260,7 +264,11 @@ func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
 				if in.dead.Contains(row) {
 					continue
 				}
-				if err := in.Stored(row, &p); !yield(&p, err) || err != nil {
+				var err error
+				if fault := vfs.Guard(func() { err = in.Stored(row, &p) }); fault != nil { // whoever pulls is another goroutine
+					err = fault
+				}
+				if !yield(&p, err) || err != nil {
 					return
 				}
 			}
