@@ -114,20 +114,26 @@ func (s *Shard) wake() {
 
 func (s *Shard) toil(ctx context.Context) {
 	defer s.work.tell(false, true)
+	made := false // since the last checkpoint
 	for {
 		var busy bool
 		var err error
 		if fault := vfs.Guard(func() { busy, err = s.toilOnce(ctx) }); fault != nil {
 			err = fault
 		}
+		if made = made || busy; made && !busy && err == nil {
+			// Until then a restart makes it again, and what it replaces stays on the disk.
+			// Where nobody writes, nobody else may call it for long.
+			if _, err = s.Checkpoint(); err == nil {
+				made = false
+			}
+		}
 		var again <-chan time.Time
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && vfs.IsNoSpace(err), errors.Is(err, ErrNoSpace):
-			t := time.NewTimer(retryWork)
-			defer t.Stop()
-			again = t.C
+			again = time.After(retryWork)
 		case err != nil:
 			_ = s.store.Fail(err)
 			return
