@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime/debug"
+	"sync"
 	"unsafe"
 )
 
@@ -144,4 +145,33 @@ func Guard(do func()) (err error) {
 	}()
 	do()
 	return nil
+}
+
+// Group runs functions that read mappings, each in a goroutine of its own. The zero
+// value is ready.
+type Group struct {
+	running sync.WaitGroup
+	once    sync.Once
+	torn    any // what the first of them panicked with
+}
+
+// Go runs do. It holds for do what Guard says.
+func (g *Group) Go(do func()) {
+	g.running.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				g.once.Do(func() { g.torn = r })
+			}
+		}()
+		debug.SetPanicOnFault(true)
+		do()
+	})
+}
+
+// Wait waits for all, and panics with what the first of them did: a Guard around it
+// is one around them. To be deferred where the caller may be torn out as well.
+func (g *Group) Wait() {
+	if g.running.Wait(); g.torn != nil {
+		panic(g.torn)
+	}
 }

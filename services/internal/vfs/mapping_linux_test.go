@@ -29,6 +29,16 @@ func TestGuard(t *testing.T) {
 	if err := vfs.Guard(func() { sum += b[1<<19] }); !errors.Is(err, vfs.ErrFault) {
 		t.Fatalf("read behind the end: %v", err)
 	}
+	if err := vfs.Guard(func() {
+		var g vfs.Group
+		defer g.Wait()
+		var sums [3]byte
+		for i := range 3 {
+			g.Go(func() { sums[i] = b[i<<18] })
+		}
+	}); !errors.Is(err, vfs.ErrFault) {
+		t.Fatalf("read behind the end by others: %v", err)
+	}
 	func() {
 		defer func() {
 			if got := recover(); got != "mine" {

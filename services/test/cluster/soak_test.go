@@ -50,7 +50,7 @@ type soak struct {
 }
 
 func (k *soak) run() {
-	k.hs[0].ok("PUT", "/collections/c", fmt.Sprintf(`{"vectors":{"size":4,"distance":"Dot"},"shard_number":4,"replication_factor":%d}`, k.copies))
+	k.hs[0].ok("PUT", "/collections/c", small(4, k.copies))
 	l := newLedger()
 	defer func() {
 		k.t.Logf("%v; %d writes, %d acknowledged points, %d failed, longest %v: %.120q", k.did, l.writes, len(l.acked), len(l.failed), l.longest, l.failed[:min(2, len(l.failed))])

@@ -117,15 +117,13 @@ func (s *slot) restart() {
 	}
 }
 
-// damage are the errors that no other try mends.
-var damage = [...]error{shard.ErrCorrupt, replica.ErrStateCorrupt, errMetaLost, errDisagree, errInstall}
-
 // spoilt tells whether err says that the replica's folder is damaged, and nobody
 // needs it: others are Active and this one is not, nor can it be as long as it does
 // not run. With a new incarnation it is one whose disk was lost (S3). The last one is
 // never given up: a person may still save something.
 func (s *slot) spoilt(err error) bool {
-	if !slices.ContainsFunc(damage[:], func(d error) bool { return errors.Is(err, d) }) && !errors.As(err, new(*oplog.CorruptError)) {
+	damage := []error{shard.ErrCorrupt, replica.ErrStateCorrupt, errMetaLost, errDisagree, errInstall} // no other try mends them
+	if !slices.ContainsFunc(damage, func(d error) bool { return errors.Is(err, d) }) && !errors.As(err, new(*oplog.CorruptError)) {
 		return false
 	}
 	a := s.wanted()

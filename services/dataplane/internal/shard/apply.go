@@ -45,6 +45,15 @@ func (s *Shard) Apply(entries []op.Entry) error {
 	if a.closed {
 		return ErrClosed
 	}
+	var err error
+	if fault := vfs.Guard(func() { err = s.applyAll(entries) }); fault != nil {
+		return s.giveUp(s.store.Fail(fault))
+	}
+	return err
+}
+
+func (s *Shard) applyAll(entries []op.Entry) error {
+	a := &s.apply
 	size := 0
 	for i := range entries {
 		e := &entries[i]
@@ -217,18 +226,13 @@ func (s *Shard) loadSealed(p *staged) error {
 		s.apply.key = store.TailKey(s.apply.key, gen, p.ID)
 		return s.loadKey(p)
 	}
-	var err error
-	fault := vfs.Guard(func() {
-		if err = p.from.Stored(p.row, &p.Point); err == nil {
-			s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
-			p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
-		}
-	})
-	p.stored = err == nil
-	if fault != nil {
-		return s.store.Fail(fault)
+	if err := p.from.Stored(p.row, &p.Point); err != nil {
+		return err
 	}
-	return err
+	p.stored = true
+	s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
+	p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
+	return nil
 }
 
 func (s *Shard) loaded(p *staged, v []byte) (err error) {

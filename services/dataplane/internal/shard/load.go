@@ -15,9 +15,8 @@ import (
 )
 
 // load brings what is stored into view.
-func (s *Shard) load() error {
+func (s *Shard) load() (err error) {
 	a := &s.apply
-	var err error
 	if a.meta, err = s.store.Meta(); err != nil {
 		return err
 	}
@@ -40,11 +39,12 @@ func (s *Shard) load() error {
 		return err
 	}
 	l := loader{Shard: s}
-	err = l.all()
-	for _, p := range l.opened {
-		err = errors.Join(err, p.Release())
-	}
-	if err != nil {
+	defer func() {
+		for _, p := range l.opened {
+			err = errors.Join(err, p.Release())
+		}
+	}()
+	if err := l.all(); err != nil {
 		return err
 	}
 	if l.digest != a.meta.Digest {

@@ -83,6 +83,32 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 	}
 }
 
+// TestMergeIsDurable: once all is made, the files that were replaced are gone and a
+// restart has nothing to make, though nobody calls Checkpoint.
+func TestMergeIsDurable(t *testing.T) {
+	disk := memfs.New()
+	s := open(t, options(disk))
+	l := newLedger()
+	var made []topology.Seq
+	for i := range 3 {
+		l.add(op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(uint64(i)), Vectors: []op.Vector{{Data: []float32{1, float32(i)}}}}}})
+		made = append(made, l.add(op.Op{Kind: op.Seal}).Seq)
+		l.catchUp(t, s)
+		ok(t, s.Settle(ctx))
+	}
+	l.add(op.Op{Kind: op.Merge, Parts: made})
+	l.catchUp(t, s)
+	ok(t, s.Settle(ctx))
+	if files := segmentFiles(t, disk); len(files) != 5 {
+		t.Errorf("files of one segment: %v", files)
+	}
+	again := open(t, options(disk.StrictClone()))
+	l.check(t, again)
+	if info := again.Info(); info.Pending != 0 || info.Segments != 2 {
+		t.Errorf("after a restart %+v", info)
+	}
+}
+
 // withGraphs are options under which segments of a few kB get graphs.
 func withGraphs(fsys vfs.FS) Options {
 	o := options(fsys)

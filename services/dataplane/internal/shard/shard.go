@@ -124,7 +124,10 @@ func Open(o Options) (*Shard, error) {
 	s.apply.dead = map[topology.PointID]bool{}
 	s.apply.staged = map[topology.PointID]*staged{}
 	s.state.Sealed = sealed.NewParts(nil)
-	if err := s.load(); err != nil {
+	if fault := vfs.Guard(func() { err = s.load() }); fault != nil {
+		err = fault
+	}
+	if err != nil {
 		return nil, errors.Join(st.Classify(err), s.state.Sealed.Release(), st.Close())
 	}
 	s.start()
@@ -151,6 +154,11 @@ func (s *Shard) Checkpoint() (topology.Seq, error) {
 	if quiet {
 		defer s.work.writing.Unlock()
 	}
+	return s.checkpoint(quiet)
+}
+
+// checkpoint is Checkpoint; quiet: the caller holds writing.
+func (s *Shard) checkpoint(quiet bool) (topology.Seq, error) {
 	s.apply.Lock()
 	seq, closed, m := s.apply.meta.Seq, s.apply.closed, s.apply.manifest
 	s.apply.Unlock()

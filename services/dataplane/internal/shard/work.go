@@ -126,21 +126,32 @@ func (s *Shard) wake() {
 
 // toil makes one thing after the other; next tells whether there was one.
 func (s *Shard) toil(ctx context.Context, which int, next func(context.Context) (bool, error)) {
+	w := &s.work
 	defer func() {
-		s.work.mu.Lock()
-		defer s.work.mu.Unlock()
-		s.work.tell([workers]bool{}, true)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.tell([workers]bool{}, true)
 	}()
+	again := time.NewTimer(retryWork)
+	defer again.Stop()
+	made := false // since it was kept
 	for {
-		busy, err := next(ctx)
-		var again <-chan time.Time
+		var busy bool
+		var err error
+		if fault := vfs.Guard(func() { busy, err = next(ctx) }); fault != nil {
+			err = fault
+		}
+		if made = made || busy; made && !busy && err == nil {
+			var kept bool
+			kept, err = s.keep()
+			made = !kept
+		}
+		again.Stop()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && vfs.IsNoSpace(err), errors.Is(err, ErrNoSpace):
-			t := time.NewTimer(retryWork)
-			defer t.Stop()
-			again = t.C
+			again.Reset(retryWork)
 		case err != nil:
 			_ = s.store.Fail(err)
 			return
@@ -152,10 +163,22 @@ func (s *Shard) toil(ctx context.Context, which int, next func(context.Context) 
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.work.news[which]:
-		case <-again:
+		case <-w.news[which]:
+		case <-again.C:
 		}
 	}
+}
+
+// keep makes what was made durable and removes what it replaced, unless the other
+// worker is writing, who will. Until then a restart makes it again; and where nobody
+// writes, nobody else may call Checkpoint for long.
+func (s *Shard) keep() (bool, error) {
+	if !s.work.writing.TryLock() {
+		return false, nil
+	}
+	defer s.work.writing.Unlock()
+	_, err := s.checkpoint(true)
+	return err == nil, err
 }
 
 // rest tells that nothing was left to make, unless there are news.
@@ -249,7 +272,7 @@ func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err 
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
 	}
-	return s.install(j, made)
+	return s.install(j, made, settings)
 }
 
 // points are the points that were alive at the job's entry, by id.
@@ -312,7 +335,11 @@ func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
 				if in.dead.Contains(row) {
 					continue
 				}
-				if err := in.Stored(row, &p); !yield(&p, err) || err != nil {
+				var err error
+				if fault := vfs.Guard(func() { err = in.Stored(row, &p) }); fault != nil { // whoever pulls is another goroutine
+					err = fault
+				}
+				if !yield(&p, err) || err != nil {
 					return
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // blockRows is the greatest number of rows that are scored at once.
@@ -103,7 +104,7 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 	var asking sync.Mutex // Accept is called by one goroutine at a time
 	parts := make([]*scratch, n)
 	errs := make([]error, n)
-	var group sync.WaitGroup
+	var group vfs.Group
 	for w := range parts {
 		part := x.scratch.Get().(*scratch)
 		part.size(len(qs))

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // maxLayers bounds what chance can make of levels: with m = 2 a node passes it
@@ -126,12 +126,12 @@ func (b *builder) each(n int, f func(w *linker, i int)) {
 
 // all calls f by each goroutine, or by one if n things to do are too few.
 func (b *builder) all(n int, f func(w *linker, part int)) {
-	var group sync.WaitGroup
+	var group vfs.Group
+	defer group.Wait()
 	for part := 1; part < b.parts(n); part++ {
 		group.Go(func() { f(b.linkers[part], part) })
 	}
 	f(b.linkers[0], 0)
-	group.Wait()
 }
 
 func (b *builder) parts(n int) int { return max(1, min(len(b.linkers), n/4)) }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 const (
@@ -121,7 +122,7 @@ func (x *Index) sweepAll(ctx context.Context, ss []*searcher, n int) error {
 	blocks := (x.v.rows + 63) / 64
 	parts, errs := make([][]*searcher, n), make([]error, n)
 	var asking sync.Mutex // Accept is called by one goroutine at a time
-	var group sync.WaitGroup
+	var group vfs.Group
 	for w := range parts {
 		for _, s := range ss {
 			part := x.searchers.Get().(*searcher)

@@ -12,13 +12,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // ErrSettings reports a quantization that there is not, or a parameter of it
@@ -255,7 +255,7 @@ func padded(n, to int) int { return (n + to - 1) / to * to }
 // asks for its worker once.
 func share(ctx context.Context, threads, n int, worker func() func(piece int)) error {
 	var next atomic.Int64
-	var group sync.WaitGroup
+	var group vfs.Group
 	for range max(1, min(threads, n)) {
 		group.Go(func() {
 			work := worker()
