@@ -125,7 +125,6 @@ func optimizersOf(c *qdrant.OptimizersConfigDiff) query.Optimizers {
 	set(&out.SegmentNumber, c.DefaultSegmentNumber)
 	set(&out.MaxSegmentKB, c.MaxSegmentSize)
 	set(&out.IndexingThresholdKB, c.IndexingThreshold)
-	set(&out.FlushSeconds, c.FlushIntervalSec)
 	threads := c.DeprecatedMaxOptimizationThreads
 	if m := c.GetMaxOptimizationThreads(); m != nil {
 		threads = nil

@@ -68,7 +68,7 @@ func TestEngineSettings(t *testing.T) {
 			{Name: "words", FullScanThreshold: 9, OnDisk: true, IDF: true},
 		},
 		Fields: []query.FieldIndex{{Key: "k", Type: query.BoolField}},
-		Optimizers: query.Optimizers{DeletedThreshold: 0.5, VacuumMinVectors: 100, SegmentNumber: 2, MaxSegmentKB: 7, FlushSeconds: 1,
+		Optimizers: query.Optimizers{DeletedThreshold: 0.5, VacuumMinVectors: 100, SegmentNumber: 2, MaxSegmentKB: 7,
 			Threads: 4},
 		PayloadOnDisk: true,
 	}
@@ -97,7 +97,7 @@ func TestDefaultsOfTheEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := EngineSettings(b)
-		if err != nil || got.PayloadOnDisk || got.Optimizers != (query.Optimizers{DeletedThreshold: 0.2, VacuumMinVectors: 1000, IndexingThresholdKB: 10000, FlushSeconds: 5}) {
+		if err != nil || got.PayloadOnDisk || got.Optimizers != (query.Optimizers{DeletedThreshold: 0.2, VacuumMinVectors: 1000, IndexingThresholdKB: 10000}) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		for _, v := range got.Vectors {

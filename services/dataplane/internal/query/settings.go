@@ -87,15 +87,13 @@ type Optimizers struct {
 	// MaxSegmentKB bounds what merging makes, IndexingThresholdKB is from how many kB
 	// of vectors on a segment gets a graph. 0: no bound; never.
 	MaxSegmentKB, IndexingThresholdKB uint64
-	// FlushSeconds is how long what was applied may wait to be flushed.
-	FlushSeconds uint64
 	// Threads that optimize at most; 0: the engine's choice; below 0: nothing is optimized.
 	Threads int
 }
 
 // DefaultOptimizers are those of a collection that does not say.
 func DefaultOptimizers() Optimizers {
-	return Optimizers{DeletedThreshold: 0.2, VacuumMinVectors: 1000, IndexingThresholdKB: 10000, FlushSeconds: 5}
+	return Optimizers{DeletedThreshold: 0.2, VacuumMinVectors: 1000, IndexingThresholdKB: 10000}
 }
 
 // Settings is what of a collection's settings decides about the contents of

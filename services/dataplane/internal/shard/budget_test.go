@@ -115,3 +115,26 @@ func settleDue(t testing.TB, l *ledger, s *Shard) {
 		ok(t, s.Settle(ctx))
 	}
 }
+
+// TestMergesComeWithGraphs: parts with graphs serve until the part that is made of them
+// has one.
+func TestMergesComeWithGraphs(t *testing.T) {
+	s := open(t, withGraphs(memfs.New()))
+	l := newLedger()
+	rng := rand.New(rand.NewPCG(9, 8))
+	for part := range 2 {
+		clouds(l, rng, 1000*part, 1000)
+		l.add(op.Op{Kind: op.Seal})
+	}
+	l.catchUp(t, s)
+	ok(t, s.Settle(ctx))
+	l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s.weights())})
+	l.catchUp(t, s)
+	for merged := false; !merged; {
+		i := s.Info()
+		if merged = i.Segments == 2; i.Indexed[""] != 2000 {
+			t.Fatalf("searches compare rows one by one: %+v", i)
+		}
+	}
+	ok(t, s.Settle(ctx))
+}

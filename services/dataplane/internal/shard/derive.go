@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -30,16 +31,12 @@ func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, erro
 	if p == nil {
 		return s.strip(settings)
 	}
-	n, release, err := s.opts.Background.Take(ctx, most(w.Threads, settings.Optimizers.Threads))
-	if err == nil {
-		err = s.deriveOne(ctx, p, w, n, settings)
-		release()
-	}
+	err := s.deriveOne(ctx, p, w, settings)
 	return err == nil, errors.Join(err, p.Release())
 }
 
-func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, threads int, settings query.Settings) error {
-	write, err := w.Make(ctx, threads)
+func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, settings query.Settings) error {
+	write, err := s.artefact(ctx, w, settings)
 	if err != nil {
 		return err
 	}
@@ -50,6 +47,42 @@ func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, th
 		return err
 	}
 	return s.adorn(p.Number, a, settings)
+}
+
+// artefact computes one within the budget. It gives what writes it.
+func (s *Shard) artefact(ctx context.Context, w vector.Want, settings query.Settings) (func(io.Writer) error, error) {
+	n, release, err := s.opts.Background.Take(ctx, most(w.Threads, settings.Optimizers.Threads))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return w.Make(ctx, n)
+}
+
+// complete gives what was merged all that it should have, before it takes the place of
+// parts that have it: searches would compare every row until then. Whoever had hold of p
+// has hold of the result, also with an error.
+func (s *Shard) complete(ctx context.Context, p *sealed.Part, settings query.Settings) (*sealed.Part, error) {
+	for settings.Optimizers.Threads >= 0 {
+		lacks := p.Lacks(settings)
+		if len(lacks) == 0 {
+			break
+		}
+		write, err := s.artefact(ctx, lacks[0], settings)
+		if err != nil {
+			return p, err
+		}
+		a, err := s.segments.Derive(lacks[0], write, settings)
+		if err != nil {
+			return p, err
+		}
+		next, err := p.Adorned(a, settings)
+		if err != nil {
+			return p, errors.Join(err, a.Close())
+		}
+		p = next
+	}
+	return p, nil
 }
 
 // lacking is the part that lacks something, held for the caller, and what.

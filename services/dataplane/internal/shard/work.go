@@ -239,11 +239,6 @@ func (s *Shard) optimizeNext(ctx context.Context) (bool, error) {
 		}
 		return s.derive(ctx, settings)
 	}
-	_, release, err := s.opts.Background.Take(ctx, 1)
-	if err != nil {
-		return false, err
-	}
-	defer release()
 	return true, s.perform(ctx, j, settings)
 }
 
@@ -267,12 +262,29 @@ func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err 
 	}
 	var made *sealed.Part
 	if n > 0 {
-		if made, err = s.segments.Write(ctx, j.number, n, s.points(j), settings); err != nil {
+		if made, err = s.write(ctx, j, n, settings); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
+		if j.worker() == optimizing {
+			if made, err = s.complete(ctx, made, settings); err != nil {
+				return err
+			}
+		}
 	}
 	return s.install(j, made, settings)
+}
+
+// write makes the segment of a job, of n points.
+func (s *Shard) write(ctx context.Context, j *job, n int, settings query.Settings) (*sealed.Part, error) {
+	if j.worker() == optimizing {
+		_, release, err := s.opts.Background.Take(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	return s.segments.Write(ctx, j.number, n, s.points(j), settings)
 }
 
 // points are the points that were alive at the job's entry, by id.

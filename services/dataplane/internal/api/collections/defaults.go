@@ -52,10 +52,14 @@ func hnsw(in *qdrant.HnswConfigDiff) *qdrant.HnswConfigDiff {
 	return out
 }
 
+// flushInterval, in seconds, is shown to clients that expect one: writes are synced in
+// the operation log before they are answered, so that nothing waits for a flush.
+const flushInterval = 5
+
 func optimizers(in *qdrant.OptimizersConfigDiff) *qdrant.OptimizersConfigDiff {
 	d := query.DefaultOptimizers()
 	out := &qdrant.OptimizersConfigDiff{DeletedThreshold: new(d.DeletedThreshold), VacuumMinVectorNumber: number(d.VacuumMinVectors),
-		DefaultSegmentNumber: number(d.SegmentNumber), IndexingThreshold: new(d.IndexingThresholdKB), FlushIntervalSec: new(d.FlushSeconds)}
+		DefaultSegmentNumber: number(d.SegmentNumber), IndexingThreshold: new(d.IndexingThresholdKB), FlushIntervalSec: new(uint64(flushInterval))}
 	proto.Merge(out, in)
 	return out
 }
