@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
@@ -459,14 +461,19 @@ func TestImportResumes(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "no such point") || !strings.Contains(errs, "--resume") {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
-	p.mu.Lock() // a request that was given up may still be at work
+	// A request that was given up may still be at work: another peer goes on with what is there now.
+	p.mu.Lock()
+	next := &peer{points: maps.Clone(p.points), created: p.created, away: 2}
+	p.mu.Unlock()
+	p = next
 	delete(p.points, 3)
 	there := len(p.points)
-	for _, pt := range p.points {
+	for id, pt := range p.points {
+		pt = proto.CloneOf(pt)
 		pt.Payload = map[string]*qdrant.Value{"kept": {}}
+		p.points[id] = pt
 	}
-	p.broken, p.away = 0, 2
-	p.mu.Unlock()
+	args[2] = start(t, p)
 	if there < 500 || there >= n-10 {
 		t.Fatalf("%d points after a failure at 555", there)
 	}

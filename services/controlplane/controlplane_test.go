@@ -254,36 +254,66 @@ func TestKillKeepsTheCatalog(t *testing.T) {
 	}
 }
 
+// together are three control planes of one process on one Memory, that of process 100 first.
+type together struct {
+	memory  *controlplane.Memory
+	clients []*client
+	stops   []context.CancelFunc
+	done    chan error
+	locals  []*rpc.Local
+}
+
+func startTogether(t *testing.T) *together {
+	t.Helper()
+	g := &together{memory: controlplane.NewMemory(), done: make(chan error, 3)}
+	log := slog.New(slog.DiscardHandler)
+	for i := range 3 {
+		s, err := controlplane.New(controlplane.Config{ID: fmt.Sprint(100 + i)}, controlplane.Deps{Memory: g.memory, Log: log,
+			Dial: func(process string) (grpc.ClientConnInterface, error) {
+				var n int
+				if _, err := fmt.Sscan(process, &n); err != nil || n < 100 || n-100 >= len(g.locals) {
+					return nil, fmt.Errorf("no process %q", process)
+				}
+				return g.locals[n-100], nil
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, local, err := serve(s, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { g.done <- s.Run(ctx) }()
+		<-s.Ready()
+		g.clients, g.stops, g.locals = append(g.clients, c), append(g.stops, stop), append(g.locals, local)
+	}
+	return g
+}
+
+// stop ends one of them.
+func (g *together) stop(t *testing.T, i int) {
+	t.Helper()
+	g.stops[i]()
+	if err := <-g.done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	synctest.Wait()
+}
+
+func (g *together) close(t *testing.T) {
+	for _, l := range g.locals {
+		l.Close(t.Context())
+	}
+}
+
 // TestMemory: several control planes of one process on one Memory; any of them answers, reports reach the one that leads, and the loop
 // moves on with its leader.
 func TestMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, memory := slog.New(slog.DiscardHandler), controlplane.NewMemory()
-		var clients []*client
-		var stops []context.CancelFunc
-		done := make(chan error, 3)
-		var locals []*rpc.Local
-		for i := range 3 {
-			s, err := controlplane.New(controlplane.Config{ID: fmt.Sprint(100 + i)}, controlplane.Deps{Memory: memory, Log: log,
-				Dial: func(process string) (grpc.ClientConnInterface, error) {
-					var n int
-					if _, err := fmt.Sscan(process, &n); err != nil || n < 100 || n-100 >= len(locals) {
-						return nil, fmt.Errorf("no process %q", process)
-					}
-					return locals[n-100], nil
-				}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, local, err := serve(s, log)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			go func() { done <- s.Run(ctx) }()
-			<-s.Ready()
-			clients, stops, locals = append(clients, c), append(stops, stop), append(locals, local)
-		}
+		g := startTogether(t)
+		defer g.close(t)
+		clients := g.clients
 		if _, err := clients[0].register(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -312,28 +342,67 @@ func TestMemory(t *testing.T) {
 			}
 			revisions[report.GetAssignmentRevision()] = true
 			if i < 2 { // the leader goes
-				stops[i]()
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-				synctest.Wait()
+				g.stop(t, i)
 			}
 		}
 		st, err := clients[2].catalog.Status(t.Context(), &placementv1.StatusRequest{})
 		if err != nil || len(st.GetMembers()) != 1 || st.GetTerm() < 3 {
 			t.Errorf("status %v, %v", st, err)
 		}
-		memory.SetDown(true)
+		g.memory.SetDown(true)
 		_, err = clients[2].catalog.CreateCollection(t.Context(), create("d"))
 		if f := fault.FromStatus(status.Convert(err)); f == nil || f.Code != codes.Unavailable || f.Reason != fault.NoLeader {
 			t.Errorf("without a store: %v", err)
 		}
-		stops[2]()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		g.stop(t, 2)
+	})
+}
+
+// TestMemoryCutOff: a leader that is cut off loses its office, not at once, and another one takes it; it writes nothing and hears
+// of nothing until it is back, and then of all.
+func TestMemoryCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startTogether(t)
+		defer g.close(t)
+		if _, err := g.clients[1].register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		term := func(i int) uint64 {
+			st, err := g.clients[i].catalog.Status(t.Context(), &placementv1.StatusRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st.GetTerm()
+		}
+		synctest.Wait()
+		before := term(1)
+		g.memory.SetCutOff("100", true)
+		if synctest.Wait(); term(1) != before {
+			t.Error("another leader without an election")
+		}
+		<-time.After(2 * time.Second)
+		if term(1) != before+1 {
+			t.Errorf("term %d after the cut, %d before", term(1), before)
+		}
+		report, err := g.clients[2].decisions.Report(t.Context(), &placementv1.ReportRequest{Observer: 7, OwnPeerId: 7})
+		if err != nil || report.GetAssignmentRevision() == 0 {
+			t.Errorf("a report to the new leader: %v, %v", report, err)
+		}
+		_, err = g.clients[0].catalog.CreateCollection(t.Context(), create("lost"))
+		if f := fault.FromStatus(status.Convert(err)); f == nil || f.Reason != fault.NoLeader {
+			t.Errorf("a change at the one that is cut off: %v", err)
+		}
+		if _, err := g.clients[1].catalog.CreateCollection(t.Context(), create("c")); err != nil {
 			t.Error(err)
 		}
-		for _, l := range locals {
-			l.Close(t.Context())
+		g.memory.SetCutOff("100", false)
+		synctest.Wait()
+		names, err := g.clients[0].snapshot(t.Context())
+		if err != nil || len(names) != 1 || !strings.HasPrefix(names[0], "c=") {
+			t.Errorf("back: %v, %v", names, err)
+		}
+		for i := range 3 {
+			g.stop(t, i)
 		}
 	})
 }

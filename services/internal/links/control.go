@@ -67,7 +67,7 @@ func (c *Control) Usable(usable bool) {
 func harmless(method string) bool {
 	switch method {
 	case placementv1.Session_Register_FullMethodName, placementv1.Catalog_Status_FullMethodName, placementv1.Decisions_Report_FullMethodName,
-		placementv1.Members_Join_FullMethodName, placementv1.Members_Seat_FullMethodName:
+		placementv1.Members_Join_FullMethodName, placementv1.Members_Seat_FullMethodName, placementv1.Catalog_FindCollection_FullMethodName:
 		return true
 	}
 	return false

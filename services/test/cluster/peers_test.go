@@ -81,28 +81,33 @@ func placements(h *house, collection string) []topology.Placement {
 	return c.Shards
 }
 
-// A peer that is cut off: the others go on without it, it stops serving, and is
-// whole again when it is back.
+// Any of the peers is cut off, one of which leads the control plane: the others go
+// on without it, it stops serving, and is whole again when it is back.
 func TestPeerIsCutOff(t *testing.T) {
-	live(t, 3, func(t *testing.T, s *street, hs []*house) {
-		hs[0].ok("PUT", "/collections/c", twoCopies)
-		l := newLedger()
-		l.during("c", hs[:2], func() {
-			pass(time.Second)
-			s.cut(hs[2], true)
-			pass(12 * time.Second)
-			if code, out := hs[2].call("POST", "/collections/c/points/count?timeout=1", `{}`); code == http.StatusOK {
-				t.Errorf("R2: after 12 s it still answers %v", out)
-			}
-			s.cut(hs[2], false)
-			t.Logf("whole after %v", whole(t, hs, "c", 2))
+	for victim := range 3 {
+		t.Run(fmt.Sprint(victim), func(t *testing.T) {
+			live(t, 3, func(t *testing.T, s *street, hs []*house) {
+				hs[0].ok("PUT", "/collections/c", twoCopies)
+				l := newLedger()
+				others := append(append([]*house{}, hs[:victim]...), hs[victim+1:]...)
+				l.during("c", others, func() {
+					pass(time.Second)
+					s.cut(hs[victim], true)
+					pass(12 * time.Second)
+					if code, out := hs[victim].call("POST", "/collections/c/points/count?timeout=1", `{}`); code == http.StatusOK {
+						t.Errorf("R2: after 12 s it still answers %v", out)
+					}
+					s.cut(hs[victim], false)
+					t.Logf("whole after %v", whole(t, hs, "c", 2))
+				})
+				whole(t, hs, "c", 2)
+				l.check(t, hs, "c")
+				if len(l.failed) > 0 || l.longest > 4*time.Second {
+					t.Errorf("%d of %d writes failed, longest %v: %.120q", len(l.failed), l.writes, l.longest, l.failed[:min(3, len(l.failed))])
+				}
+			})
 		})
-		whole(t, hs, "c", 2)
-		l.check(t, hs, "c")
-		if len(l.failed) > 0 || l.longest > 4*time.Second {
-			t.Errorf("%d of %d writes failed, longest %v: %.120q", len(l.failed), l.writes, l.longest, l.failed[:min(3, len(l.failed))])
-		}
-	})
+	}
 }
 
 // A peer that loses its disk is filled anew, by copies where the log does not reach back.
@@ -228,6 +233,38 @@ func TestReplicasByHand(t *testing.T) {
 		if len(l.failed) > 0 || l.longest > time.Second {
 			t.Errorf("%d of %d writes failed, longest %v: %.120q", len(l.failed), l.writes, l.longest, l.failed[:min(3, len(l.failed))])
 		}
+	})
+}
+
+// What one peer has answered, every other one knows, also if it has not heard of it
+// by itself; without the control plane it does not say that a name does not exist.
+func TestNamesMadeElsewhere(t *testing.T) {
+	live(t, 2, func(t *testing.T, s *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", twoCopies)
+		const write = `{"points":[{"id":1,"vector":[1,0,0,1]}]}`
+		for name, use := range map[string]func(path string){
+			"w": func(path string) { hs[1].ok("PUT", path+"/points?wait=true", write) },
+			"r": func(path string) { hs[1].ok("POST", path+"/points/count", `{}`) },
+			"e": func(path string) {
+				if there := hs[1].ok("GET", path+"/exists", "").(map[string]any)["exists"]; there != true {
+					t.Errorf("%s exists: %v", path, there)
+				}
+			},
+		} {
+			pass(time.Second)
+			s.deafen(hs[1], 400*time.Millisecond)
+			hs[0].ok("POST", "/collections/aliases", fmt.Sprintf(`{"actions":[{"create_alias":{"collection_name":"c","alias_name":%q}}]}`, name))
+			use("/collections/" + name)
+		}
+		if code, out := hs[1].call("PUT", "/collections/none/points", write); code != http.StatusNotFound {
+			t.Errorf("no such collection: %d %v", code, out)
+		}
+		s.memory.SetDown(true)
+		if code, out := hs[1].call("PUT", "/collections/none/points", write); code != http.StatusServiceUnavailable {
+			t.Errorf("who knows: %d %v", code, out)
+		}
+		hs[1].ok("PUT", "/collections/w/points?wait=true", write)
+		s.memory.SetDown(false)
 	})
 }
 

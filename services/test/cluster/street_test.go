@@ -47,7 +47,8 @@ type street struct {
 	config dataplane.Config
 	mu     sync.Mutex
 	doors  map[topology.PeerID]*bufconn.Listener
-	off    map[topology.PeerID]bool // cut off from everybody, the control plane included
+	off    map[topology.PeerID]bool          // cut off from everybody, the control plane included
+	deaf   map[topology.PeerID]chan struct{} // hear nothing new of the placement until it is closed
 	pipes  map[*pipe]bool
 	all    []*house
 	// patience bounds what is waited for. Virtual time costs nothing, and returns of
@@ -61,7 +62,7 @@ func newStreet(t *testing.T, memory *controlplane.Memory, tracer trace.TracerPro
 	}
 	return &street{t: t, memory: memory, tracer: tracer, patience: 20 * time.Second, log: slog.New(slog.NewTextHandler(records(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		config: dataplane.Config{Dir: dataDir, URI: "http://127.0.0.1:6335", Version: "test", Commit: "c", ClusterEnabled: true, CORS: true},
-		doors:  map[topology.PeerID]*bufconn.Listener{}, off: map[topology.PeerID]bool{}, pipes: map[*pipe]bool{}}
+		doors:  map[topology.PeerID]*bufconn.Listener{}, off: map[topology.PeerID]bool{}, deaf: map[topology.PeerID]chan struct{}{}, pipes: map[*pipe]bool{}}
 }
 
 // records is where logs go: nowhere, or to stderr with PANDO_LOG set.
@@ -243,12 +244,22 @@ func (s *street) cut(h *house, cut bool) {
 	defer s.mu.Unlock()
 	me := h.data.Self()
 	s.off[me] = cut
+	s.memory.SetCutOff(strconv.FormatUint(uint64(me), 10), cut)
 	for p := range s.pipes {
 		if cut && (p.from == me || p.to == me) {
 			_ = p.Close() // both ends see it
 			delete(s.pipes, p)
 		}
 	}
+}
+
+// deafen holds back what a peer is to hear of the placement, for so long.
+func (s *street) deafen(h *house, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ch := make(chan struct{})
+	s.deaf[h.data.Self()] = ch
+	time.AfterFunc(d, func() { close(ch) })
 }
 
 // gate is a peer's way to the control plane. Calls of one that is cut off fail, and
@@ -280,12 +291,13 @@ func (g *gate) NewStream(ctx context.Context, d *grpc.StreamDesc, method string,
 		return nil, err
 	}
 	st, err := g.ClientConnInterface.NewStream(ctx, d, method, opts...)
-	return &gatedStream{st, g}, err
+	return &gatedStream{st, g, method == placementv1.Session_WatchPlacement_FullMethodName}, err
 }
 
 type gatedStream struct {
 	grpc.ClientStream
-	g *gate
+	g         *gate
+	placement bool
 }
 
 func (s *gatedStream) SendMsg(m any) error {
@@ -298,6 +310,14 @@ func (s *gatedStream) SendMsg(m any) error {
 func (s *gatedStream) RecvMsg(m any) error {
 	if err := s.ClientStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if s.placement {
+		s.g.s.mu.Lock()
+		held := s.g.s.deaf[s.g.h.data.Self()]
+		s.g.s.mu.Unlock()
+		if held != nil {
+			<-held
+		}
 	}
 	return s.g.check()
 }

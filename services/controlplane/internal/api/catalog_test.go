@@ -284,6 +284,36 @@ func TestAliases(t *testing.T) {
 	})
 }
 
+func TestFindCollection(t *testing.T) {
+	run(t, nil, func(ctx context.Context, p *plane) {
+		q := p.join(ctx, 1, false)
+		find := func(name string) (*placementv1.FindCollectionResponse, error) {
+			return p.catalog.FindCollection(ctx, &placementv1.FindCollectionRequest{Name: name})
+		}
+		_, err := find("c")
+		p.want("not there", err, codes.NotFound, fault.CollectionNotFound)
+		p.create(ctx, "c")
+		_, err = p.catalog.ChangeAliases(ctx, aliases(put("a", "c")))
+		p.ok("alias", err)
+		for _, name := range []string{"c", "a"} {
+			r, err := find(name)
+			p.ok(name, err)
+			if c, there := q.reach(t, r.GetRevision()).Resolve(name); !there || c.Name != "c" {
+				t.Errorf("%s is not in the map of revision %d", name, r.GetRevision())
+			}
+		}
+		_, err = p.catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: "c"})
+		p.ok("delete", err)
+		for _, name := range []string{"c", "a"} {
+			_, err := find(name)
+			p.want(name+" after its end", err, codes.NotFound, fault.CollectionNotFound)
+		}
+		p.store.SetDown(true)
+		_, err = find("c")
+		p.want("without a quorum", err, codes.Unavailable, fault.NoLeader)
+	})
+}
+
 func TestUpdate(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
 		q := p.join(ctx, 1, false)

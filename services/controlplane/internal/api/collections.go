@@ -274,6 +274,34 @@ func (s catalog) modify(ctx context.Context, name string, fn func(*store.Collect
 	return revision, err
 }
 
+// FindCollection reads whether a collection is there, past the view, which may lag.
+func (s catalog) FindCollection(ctx context.Context, req *placementv1.FindCollectionRequest) (*placementv1.FindCollectionResponse, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	revision, err := s.named(ctx, req.GetName())
+	if err != nil {
+		return nil, edge(err)
+	}
+	return &placementv1.FindCollectionResponse{Revision: uint64(revision)}, nil
+}
+
+// named answers when the record that bears a name was last changed: the entry itself, or an alias. CollectionNotFound otherwise.
+func (s catalog) named(ctx context.Context, name string) (int64, error) {
+	c, err := store.Load[store.Collection](ctx, s.cfg.Store, store.CollectionKey(name))
+	if !errors.Is(err, store.ErrNotFound) {
+		return c.Modified, err
+	}
+	alias, err := s.liveAlias(ctx, name)
+	switch {
+	case err != nil:
+		return 0, err
+	case alias == nil:
+		return 0, fault.NoCollection(name)
+	}
+	return alias.Modified, nil
+}
+
 // resolve finds a collection by its name or a live alias. CollectionNotFound otherwise.
 func (s catalog) resolve(ctx context.Context, name string) (store.Versioned[store.Collection], error) {
 	c, err := store.Load[store.Collection](ctx, s.cfg.Store, store.CollectionKey(name))

@@ -63,7 +63,10 @@ type API struct {
 
 // New makes the services; it starts nothing.
 func New(d Deps) *API {
-	v := view.New(d.Map)
+	v := view.New(view.Sources{Map: d.Map, AwaitRevision: d.AwaitRevision, Find: func(ctx context.Context, name string) (uint64, error) {
+		r, err := d.Catalog.FindCollection(ctx, &placementv1.FindCollectionRequest{Name: name})
+		return r.GetRevision(), err
+	}})
 	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator, Catalog: d.Catalog, AwaitRevision: d.AwaitRevision})
 	c := collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
 		AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -119,6 +120,49 @@ func TestACollectionFromItsBirthToItsEnd(t *testing.T) {
 	}
 	_, err = c.CollectionsClient.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
 	wants(t, err, fault.CollectionNotFound, "Not found: Collection `c` doesn't exist!")
+}
+
+// A peer's map may not have heard of what another peer's answer has said already.
+func TestCollectionMadeElsewhere(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	ctx := t.Context()
+	exists := func(name string) (bool, error) {
+		e, err := c.CollectionExists(ctx, &qdrant.CollectionExistsRequest{CollectionName: name})
+		return e.GetResult().GetExists(), err
+	}
+	for name, use := range map[string]func(name string) error{
+		"write": func(name string) error {
+			_, err := c.PointsClient.Delete(ctx, &qdrant.DeletePoints{CollectionName: name, Points: &qdrant.PointsSelector{
+				PointsSelectorOneOf: &qdrant.PointsSelector_Filter{Filter: &qdrant.Filter{}}}})
+			return err
+		},
+		"read": func(name string) error {
+			_, err := c.Count(ctx, &qdrant.CountPoints{CollectionName: name})
+			return err
+		},
+		"exists?": func(name string) error {
+			if there, err := exists(name); err != nil || !there {
+				return fmt.Errorf("%v, %w", there, err)
+			}
+			return nil
+		},
+	} {
+		if _, err := c.world.decide(nil, c.world.collection(name, &qdrant.CollectionConfig{Params: &qdrant.CollectionParams{VectorsConfig: four()}}, nil)...); err != nil {
+			t.Fatal(err)
+		}
+		if err := use(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if there, err := exists("none"); err != nil || there {
+		t.Errorf("none: %v, %v", there, err)
+	}
+	c.world.refuse = fault.New(fault.NoLeader, "no leader")
+	_, err := exists("none")
+	wants(t, err, fault.ShardUnavailable, "this peer has heard of no collection `none`, and cannot ask the control plane for it: no leader")
+	if there, err := exists("c"); err != nil || !there {
+		t.Errorf("a known one, without the control plane: %v, %v", there, err)
+	}
 }
 
 func TestAnAnswerIsNotWhatIsKept(t *testing.T) {

@@ -98,6 +98,21 @@ func (w *world) collection(name string, config *qdrant.CollectionConfig, indexes
 	return append([]*placementv1.Change{{Change: &placementv1.Change_Collection{Collection: c}}}, out...)
 }
 
+// FindCollection knows what is decided, of which the map may not have heard.
+func (w *world) FindCollection(_ context.Context, r *placementv1.FindCollectionRequest, _ ...grpc.CallOption) (*placementv1.FindCollectionResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuse != nil {
+		return nil, fault.From(w.refuse).GRPCStatus().Err()
+	}
+	for _, c := range w.decided {
+		if c.GetCollection().GetName() == r.GetName() || c.GetAlias().GetName() == r.GetName() {
+			return &placementv1.FindCollectionResponse{Revision: w.revision}, nil
+		}
+	}
+	return nil, fault.NoCollection(r.GetName()).GRPCStatus().Err()
+}
+
 func (w *world) CreateCollection(_ context.Context, r *placementv1.CreateCollectionRequest, _ ...grpc.CallOption) (*placementv1.CreateCollectionResponse, error) {
 	rev, err := w.decide(r, w.collection(r.GetName(), r.GetConfig(), nil)...)
 	return &placementv1.CreateCollectionResponse{Revision: rev}, err

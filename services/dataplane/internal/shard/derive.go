@@ -14,8 +14,11 @@ import (
 
 // derive makes the first artefact that is wanted and not there, those of the largest
 // parts first; false: there is none.
-func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
-	p, w := s.lacking(settings)
+func (s *Shard) derive(ctx context.Context) (bool, error) {
+	if err := s.store.Err(); err != nil {
+		return false, err
+	}
+	p, w, settings := s.lacking()
 	if p == nil {
 		return s.strip(settings)
 	}
@@ -41,16 +44,18 @@ func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, se
 	return s.adorn(p.Number, a, settings)
 }
 
-// lacking is the part that lacks something, held for the caller, and what.
-func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
+// lacking is the part that lacks something, held for the caller, what, and by which
+// settings; nil: none does.
+func (s *Shard) lacking() (*sealed.Part, vector.Want, query.Settings) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
+	settings := s.apply.settings
 	soon := optimize.Merge(settings.Optimizers, s.weights(), wanted(), false)
 	var largest *sealed.Part
 	var what vector.Want
 	for _, p := range s.state.Sealed.List {
-		if slices.Contains(soon, p.Number) {
-			continue // it is about to be merged
+		if slices.Contains(soon, p.Number) || s.leaves(p.Number) {
+			continue // it is about to be merged, or being merged
 		}
 		if l := p.Lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
@@ -59,7 +64,14 @@ func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	if largest != nil {
 		largest.Hold()
 	}
-	return largest, what
+	return largest, what, settings
+}
+
+// leaves tells whether a part is a source of one that is being made.
+func (s *Shard) leaves(n topology.Seq) bool {
+	return slices.ContainsFunc(s.apply.jobs, func(j *job) bool {
+		return slices.ContainsFunc(j.sources, func(in input) bool { return in.Number == n })
+	})
 }
 
 // adorn gives a part an artefact, if the part is still there.

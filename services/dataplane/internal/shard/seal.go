@@ -172,8 +172,8 @@ func (in *input) source() manifest.Source {
 }
 
 // install puts a segment that was made in the place of the job's sources, if that is
-// still wanted.
-func (s *Shard) install(j *job, made *sealed.Part) error {
+// still wanted. settings are those that it was opened with.
+func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) error {
 	a, st := &s.apply, &s.state
 	a.Lock()
 	defer a.Unlock()
@@ -192,11 +192,13 @@ func (s *Shard) install(j *job, made *sealed.Part) error {
 	if made == nil {
 		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
 	} else {
-		set, err := made.Indexed(c.settings.Fields)
-		if err != nil {
-			return err
+		if !slices.Equal(c.settings.Fields, settings.Fields) { // they have changed since it was opened
+			set, err := made.Indexed(c.settings.Fields)
+			if err != nil {
+				return err
+			}
+			made = made.WithIndexes(set)
 		}
-		made = made.WithIndexes(set)
 		c.manifest.Parts[i] = manifest.Entry{Number: j.number, Origin: made.Origin()}
 		at := slices.IndexFunc(c.sealed, func(p *sealed.Part) bool { return p.Number > j.number })
 		if at < 0 {

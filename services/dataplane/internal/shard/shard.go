@@ -115,7 +115,9 @@ func Open(o Options) (*Shard, error) {
 	}
 	s := &Shard{opts: o, store: st, segments: o.segments()}
 	s.Reads = view.New(&s.state, st.Fail)
-	s.work.news = make(chan struct{}, 1)
+	for l := range lanes {
+		s.work.news[l] = make(chan struct{}, 1)
+	}
 	s.apply.dead = map[topology.PointID]bool{}
 	s.apply.staged = map[topology.PointID]*staged{}
 	s.state.Sealed = sealed.NewParts(nil)
@@ -149,6 +151,11 @@ func (s *Shard) Checkpoint() (topology.Seq, error) {
 	if quiet {
 		defer s.work.writing.Unlock()
 	}
+	return s.checkpoint(quiet)
+}
+
+// checkpoint is Checkpoint; quiet: the caller holds writing.
+func (s *Shard) checkpoint(quiet bool) (topology.Seq, error) {
 	s.apply.Lock()
 	seq, closed, m := s.apply.meta.Seq, s.apply.closed, s.apply.manifest
 	s.apply.Unlock()

@@ -37,9 +37,10 @@ func inputOf(p *sealed.Part) input {
 	return in
 }
 
-// worker makes segments, and what is derived from them, one at a time.
+// worker makes segments in one goroutine and what is derived from them in another:
+// tails must not wait in memory for as long as a graph takes.
 type worker struct {
-	news   chan struct{} // cap 1
+	news   [lanes]chan struct{} // cap 1
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	// writing is held while there are files that no manifest names yet.
@@ -47,11 +48,20 @@ type worker struct {
 
 	mu struct {
 		sync.Mutex
-		idle    bool          // nothing was left to make, and there are no news
+		idle    [lanes]bool   // nothing was left to make, and there are no news
 		stopped bool          // nothing is made any more
 		changed chan struct{} // closed and replaced with every change of both
 	}
 }
+
+// lane is one of the two.
+type lane int
+
+const (
+	making lane = iota
+	deriving
+	lanes
+)
 
 // retryWork is how long a full disk is left alone.
 const retryWork = time.Second
@@ -60,7 +70,8 @@ func (s *Shard) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.work.mu.changed = make(chan struct{})
 	s.work.cancel = cancel
-	s.work.done.Go(func() { s.toil(ctx) })
+	s.work.done.Go(func() { s.toil(ctx, making, s.build) })
+	s.work.done.Go(func() { s.toil(ctx, deriving, s.derive) })
 }
 
 func (s *Shard) stop() {
@@ -78,7 +89,7 @@ func (s *Shard) Settle(ctx context.Context) error {
 		idle, stopped, changed := w.mu.idle, w.mu.stopped, w.mu.changed
 		w.mu.Unlock()
 		switch {
-		case idle:
+		case idle == [lanes]bool{true, true}:
 			return nil
 		case stopped:
 			return cmp.Or(s.store.Err(), ErrClosed)
@@ -92,9 +103,7 @@ func (s *Shard) Settle(ctx context.Context) error {
 }
 
 // tell sets what Settle waits for.
-func (w *worker) tell(idle, stopped bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w *worker) tell(idle [lanes]bool, stopped bool) {
 	if w.mu.idle == idle && w.mu.stopped == stopped || w.mu.changed == nil {
 		return
 	}
@@ -103,84 +112,108 @@ func (w *worker) tell(idle, stopped bool) {
 	w.mu.changed = make(chan struct{})
 }
 
-// wake tells the worker that there may be something to do.
+// wake tells both lanes that there may be something to do.
 func (s *Shard) wake() {
-	s.work.tell(false, false)
-	select {
-	case s.work.news <- struct{}{}:
-	default:
+	w := &s.work
+	w.mu.Lock()
+	w.tell([lanes]bool{}, w.mu.stopped)
+	w.mu.Unlock()
+	for _, news := range w.news {
+		select {
+		case news <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (s *Shard) toil(ctx context.Context) {
-	defer s.work.tell(false, true)
+// toil makes one thing after the other; once answers false when there is none.
+func (s *Shard) toil(ctx context.Context, l lane, once func(context.Context) (bool, error)) {
+	w := &s.work
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.tell([lanes]bool{}, true)
+	}()
+	again := time.NewTimer(retryWork)
+	defer again.Stop()
 	made := false // since the last checkpoint
 	for {
 		var busy bool
 		var err error
-		if fault := vfs.Guard(func() { busy, err = s.toilOnce(ctx) }); fault != nil {
+		if fault := vfs.Guard(func() { busy, err = once(ctx) }); fault != nil {
 			err = fault
 		}
 		if made = made || busy; made && !busy && err == nil {
-			// Until then a restart makes it again, and what it replaces stays on the disk.
-			// Where nobody writes, nobody else may call it for long.
-			if _, err = s.Checkpoint(); err == nil {
+			if err = s.keep(); err == nil {
 				made = false
 			}
 		}
-		var again <-chan time.Time
+		again.Stop()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && vfs.IsNoSpace(err), errors.Is(err, ErrNoSpace):
-			again = time.After(retryWork)
+			again.Reset(retryWork)
 		case err != nil:
 			_ = s.store.Fail(err)
 			return
 		case busy:
 			continue
 		default:
-			s.rest()
+			s.rest(l)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.work.news:
-		case <-again:
+		case <-w.news[l]:
+		case <-again.C:
 		}
 	}
 }
 
+// keep makes what was made durable and removes what it replaced. Until then a restart
+// makes it again; and where nobody writes, nobody else may call Checkpoint for long.
+func (s *Shard) keep() error {
+	s.work.writing.Lock()
+	defer s.work.writing.Unlock()
+	_, err := s.checkpoint(true)
+	return err
+}
+
 // rest tells that nothing was left to make, unless there are news.
-func (s *Shard) rest() {
+func (s *Shard) rest(l lane) {
 	s.apply.Lock() // what wakes has it
 	defer s.apply.Unlock()
-	if len(s.work.news) == 0 {
-		s.work.tell(true, false)
+	w := &s.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.news[l]) == 0 {
+		idle := w.mu.idle
+		idle[l] = true
+		w.tell(idle, w.mu.stopped)
 	}
 }
 
-// toilOnce makes one thing; false: there is nothing to make.
-func (s *Shard) toilOnce(ctx context.Context) (bool, error) {
+// build makes the first part that is to be made; false: there is none.
+func (s *Shard) build(ctx context.Context) (bool, error) {
 	s.apply.Lock()
 	jobs, settings := s.apply.jobs, s.apply.settings
 	s.apply.Unlock()
-	if err := s.store.Err(); err != nil {
+	if err := s.store.Err(); err != nil || len(jobs) == 0 {
 		return false, err
 	}
-	if len(jobs) > 0 {
-		return true, s.perform(ctx, jobs[0], settings)
-	}
-	return s.derive(ctx, settings)
+	return true, s.perform(ctx, jobs[0], settings)
 }
 
 // perform makes the segment of a job.
 func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (err error) {
-	release, err := s.admit(ctx)
-	if err != nil {
-		return err
+	if !j.seals() {
+		release, err := s.admit(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
-	defer release()
 	s.work.writing.Lock()
 	defer s.work.writing.Unlock()
 	n := 0
@@ -194,7 +227,13 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) (e
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
 	}
-	return s.install(j, made)
+	return s.install(j, made, settings)
+}
+
+// seals tells that the job is of a tail, which is quick and gives memory free.
+func (j *job) seals() bool {
+	_, waits := j.sources[0].Generation()
+	return waits && len(j.sources) == 1
 }
 
 // admit waits for a place among those that work in the background.

@@ -25,6 +25,98 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Asks for a collection.
+type FindCollectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, or an alias.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCollectionRequest) Reset() {
+	*x = FindCollectionRequest{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCollectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCollectionRequest) ProtoMessage() {}
+
+func (x *FindCollectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCollectionRequest.ProtoReflect.Descriptor instead.
+func (*FindCollectionRequest) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *FindCollectionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// It is there.
+type FindCollectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision from which on a map has it under that name.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCollectionResponse) Reset() {
+	*x = FindCollectionResponse{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCollectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCollectionResponse) ProtoMessage() {}
+
+func (x *FindCollectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCollectionResponse.ProtoReflect.Descriptor instead.
+func (*FindCollectionResponse) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FindCollectionResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // A new collection.
 type CreateCollectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -40,7 +132,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[0]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +144,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[0]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +157,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{0}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateCollectionRequest) GetName() string {
@@ -104,7 +196,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[1]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -116,7 +208,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[1]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -129,7 +221,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{1}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateCollectionResponse) GetRevision() uint64 {
@@ -180,7 +272,7 @@ type UpdateCollectionRequest struct {
 
 func (x *UpdateCollectionRequest) Reset() {
 	*x = UpdateCollectionRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[2]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +284,7 @@ func (x *UpdateCollectionRequest) String() string {
 func (*UpdateCollectionRequest) ProtoMessage() {}
 
 func (x *UpdateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[2]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +297,7 @@ func (x *UpdateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{2}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UpdateCollectionRequest) GetName() string {
@@ -282,7 +374,7 @@ type UpdateCollectionResponse struct {
 
 func (x *UpdateCollectionResponse) Reset() {
 	*x = UpdateCollectionResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[3]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +386,7 @@ func (x *UpdateCollectionResponse) String() string {
 func (*UpdateCollectionResponse) ProtoMessage() {}
 
 func (x *UpdateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[3]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +399,7 @@ func (x *UpdateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{3}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UpdateCollectionResponse) GetRevision() uint64 {
@@ -328,7 +420,7 @@ type DeleteCollectionRequest struct {
 
 func (x *DeleteCollectionRequest) Reset() {
 	*x = DeleteCollectionRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +432,7 @@ func (x *DeleteCollectionRequest) String() string {
 func (*DeleteCollectionRequest) ProtoMessage() {}
 
 func (x *DeleteCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +445,7 @@ func (x *DeleteCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCollectionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{4}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteCollectionRequest) GetName() string {
@@ -376,7 +468,7 @@ type DeleteCollectionResponse struct {
 
 func (x *DeleteCollectionResponse) Reset() {
 	*x = DeleteCollectionResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +480,7 @@ func (x *DeleteCollectionResponse) String() string {
 func (*DeleteCollectionResponse) ProtoMessage() {}
 
 func (x *DeleteCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +493,7 @@ func (x *DeleteCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCollectionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{5}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteCollectionResponse) GetRevision() uint64 {
@@ -435,7 +527,7 @@ type AliasChange struct {
 
 func (x *AliasChange) Reset() {
 	*x = AliasChange{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[6]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +539,7 @@ func (x *AliasChange) String() string {
 func (*AliasChange) ProtoMessage() {}
 
 func (x *AliasChange) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[6]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +552,7 @@ func (x *AliasChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AliasChange.ProtoReflect.Descriptor instead.
 func (*AliasChange) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{6}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AliasChange) GetChange() isAliasChange_Change {
@@ -533,7 +625,7 @@ type ChangeAliasesRequest struct {
 
 func (x *ChangeAliasesRequest) Reset() {
 	*x = ChangeAliasesRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +637,7 @@ func (x *ChangeAliasesRequest) String() string {
 func (*ChangeAliasesRequest) ProtoMessage() {}
 
 func (x *ChangeAliasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +650,7 @@ func (x *ChangeAliasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeAliasesRequest.ProtoReflect.Descriptor instead.
 func (*ChangeAliasesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{7}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChangeAliasesRequest) GetChanges() []*AliasChange {
@@ -581,7 +673,7 @@ type ChangeAliasesResponse struct {
 
 func (x *ChangeAliasesResponse) Reset() {
 	*x = ChangeAliasesResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +685,7 @@ func (x *ChangeAliasesResponse) String() string {
 func (*ChangeAliasesResponse) ProtoMessage() {}
 
 func (x *ChangeAliasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +698,7 @@ func (x *ChangeAliasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeAliasesResponse.ProtoReflect.Descriptor instead.
 func (*ChangeAliasesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{8}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChangeAliasesResponse) GetRevision() uint64 {
@@ -645,7 +737,7 @@ type ChangeShardKeyRequest struct {
 
 func (x *ChangeShardKeyRequest) Reset() {
 	*x = ChangeShardKeyRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +749,7 @@ func (x *ChangeShardKeyRequest) String() string {
 func (*ChangeShardKeyRequest) ProtoMessage() {}
 
 func (x *ChangeShardKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +762,7 @@ func (x *ChangeShardKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeShardKeyRequest.ProtoReflect.Descriptor instead.
 func (*ChangeShardKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ChangeShardKeyRequest) GetCollectionName() string {
@@ -748,7 +840,7 @@ type ChangeShardKeyResponse struct {
 
 func (x *ChangeShardKeyResponse) Reset() {
 	*x = ChangeShardKeyResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +852,7 @@ func (x *ChangeShardKeyResponse) String() string {
 func (*ChangeShardKeyResponse) ProtoMessage() {}
 
 func (x *ChangeShardKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +865,7 @@ func (x *ChangeShardKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeShardKeyResponse.ProtoReflect.Descriptor instead.
 func (*ChangeShardKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ChangeShardKeyResponse) GetRevision() uint64 {
@@ -798,7 +890,7 @@ type ChangePayloadIndexRequest struct {
 
 func (x *ChangePayloadIndexRequest) Reset() {
 	*x = ChangePayloadIndexRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +902,7 @@ func (x *ChangePayloadIndexRequest) String() string {
 func (*ChangePayloadIndexRequest) ProtoMessage() {}
 
 func (x *ChangePayloadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +915,7 @@ func (x *ChangePayloadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePayloadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ChangePayloadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChangePayloadIndexRequest) GetCollectionName() string {
@@ -860,7 +952,7 @@ type ChangePayloadIndexResponse struct {
 
 func (x *ChangePayloadIndexResponse) Reset() {
 	*x = ChangePayloadIndexResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[12]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +964,7 @@ func (x *ChangePayloadIndexResponse) String() string {
 func (*ChangePayloadIndexResponse) ProtoMessage() {}
 
 func (x *ChangePayloadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[12]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +977,7 @@ func (x *ChangePayloadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePayloadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ChangePayloadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChangePayloadIndexResponse) GetRevision() uint64 {
@@ -923,7 +1015,7 @@ type ChangeVectorNameRequest struct {
 
 func (x *ChangeVectorNameRequest) Reset() {
 	*x = ChangeVectorNameRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[13]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1027,7 @@ func (x *ChangeVectorNameRequest) String() string {
 func (*ChangeVectorNameRequest) ProtoMessage() {}
 
 func (x *ChangeVectorNameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[13]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1040,7 @@ func (x *ChangeVectorNameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVectorNameRequest.ProtoReflect.Descriptor instead.
 func (*ChangeVectorNameRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ChangeVectorNameRequest) GetCollectionName() string {
@@ -1035,7 +1127,7 @@ type ChangeVectorNameResponse struct {
 
 func (x *ChangeVectorNameResponse) Reset() {
 	*x = ChangeVectorNameResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[14]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1139,7 @@ func (x *ChangeVectorNameResponse) String() string {
 func (*ChangeVectorNameResponse) ProtoMessage() {}
 
 func (x *ChangeVectorNameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[14]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1152,7 @@ func (x *ChangeVectorNameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVectorNameResponse.ProtoReflect.Descriptor instead.
 func (*ChangeVectorNameResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{14}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChangeVectorNameResponse) GetRevision() uint64 {
@@ -1093,7 +1185,7 @@ type ChangeReplicasRequest struct {
 
 func (x *ChangeReplicasRequest) Reset() {
 	*x = ChangeReplicasRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[15]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1197,7 @@ func (x *ChangeReplicasRequest) String() string {
 func (*ChangeReplicasRequest) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[15]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1210,7 @@ func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ChangeReplicasRequest) GetCollectionName() string {
@@ -1237,7 +1329,7 @@ type ChangeReplicasResponse struct {
 
 func (x *ChangeReplicasResponse) Reset() {
 	*x = ChangeReplicasResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[16]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1341,7 @@ func (x *ChangeReplicasResponse) String() string {
 func (*ChangeReplicasResponse) ProtoMessage() {}
 
 func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[16]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1354,7 @@ func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{16}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ChangeReplicasResponse) GetRevision() uint64 {
@@ -1285,7 +1377,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[17]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1389,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[17]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1402,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemovePeerRequest) GetPeerId() uint64 {
@@ -1340,7 +1432,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[18]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1444,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[18]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1457,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{18}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemovePeerResponse) GetRevision() uint64 {
@@ -1395,7 +1487,7 @@ type ChangeMetadataRequest struct {
 
 func (x *ChangeMetadataRequest) Reset() {
 	*x = ChangeMetadataRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[19]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1499,7 @@ func (x *ChangeMetadataRequest) String() string {
 func (*ChangeMetadataRequest) ProtoMessage() {}
 
 func (x *ChangeMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[19]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1512,7 @@ func (x *ChangeMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMetadataRequest.ProtoReflect.Descriptor instead.
 func (*ChangeMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{19}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ChangeMetadataRequest) GetKey() string {
@@ -1448,7 +1540,7 @@ type ChangeMetadataResponse struct {
 
 func (x *ChangeMetadataResponse) Reset() {
 	*x = ChangeMetadataResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[20]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1552,7 @@ func (x *ChangeMetadataResponse) String() string {
 func (*ChangeMetadataResponse) ProtoMessage() {}
 
 func (x *ChangeMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[20]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1565,7 @@ func (x *ChangeMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMetadataResponse.ProtoReflect.Descriptor instead.
 func (*ChangeMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{20}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ChangeMetadataResponse) GetRevision() uint64 {
@@ -1492,7 +1584,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[21]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1596,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[21]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1609,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{21}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{23}
 }
 
 // The control plane's state.
@@ -1541,7 +1633,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[22]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1645,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[22]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1658,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{22}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatusResponse) GetTerm() uint64 {
@@ -1628,7 +1720,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[23]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1732,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[23]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1745,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{23}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Member) GetPeerId() uint64 {
@@ -1697,7 +1789,7 @@ type AliasChange_Create struct {
 
 func (x *AliasChange_Create) Reset() {
 	*x = AliasChange_Create{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[25]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1801,7 @@ func (x *AliasChange_Create) String() string {
 func (*AliasChange_Create) ProtoMessage() {}
 
 func (x *AliasChange_Create) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[25]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1814,7 @@ func (x *AliasChange_Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AliasChange_Create.ProtoReflect.Descriptor instead.
 func (*AliasChange_Create) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{6, 0}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{8, 0}
 }
 
 func (x *AliasChange_Create) GetAliasName() string {
@@ -1752,7 +1844,7 @@ type AliasChange_Rename struct {
 
 func (x *AliasChange_Rename) Reset() {
 	*x = AliasChange_Rename{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[26]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1856,7 @@ func (x *AliasChange_Rename) String() string {
 func (*AliasChange_Rename) ProtoMessage() {}
 
 func (x *AliasChange_Rename) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[26]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1869,7 @@ func (x *AliasChange_Rename) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AliasChange_Rename.ProtoReflect.Descriptor instead.
 func (*AliasChange_Rename) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{6, 1}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{8, 1}
 }
 
 func (x *AliasChange_Rename) GetOldAliasName() string {
@@ -1805,7 +1897,7 @@ type AliasChange_Delete struct {
 
 func (x *AliasChange_Delete) Reset() {
 	*x = AliasChange_Delete{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[27]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1909,7 @@ func (x *AliasChange_Delete) String() string {
 func (*AliasChange_Delete) ProtoMessage() {}
 
 func (x *AliasChange_Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[27]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1922,7 @@ func (x *AliasChange_Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AliasChange_Delete.ProtoReflect.Descriptor instead.
 func (*AliasChange_Delete) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{6, 2}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{8, 2}
 }
 
 func (x *AliasChange_Delete) GetAliasName() string {
@@ -1857,7 +1949,7 @@ type ChangeShardKeyRequest_Create struct {
 
 func (x *ChangeShardKeyRequest_Create) Reset() {
 	*x = ChangeShardKeyRequest_Create{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[28]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1961,7 @@ func (x *ChangeShardKeyRequest_Create) String() string {
 func (*ChangeShardKeyRequest_Create) ProtoMessage() {}
 
 func (x *ChangeShardKeyRequest_Create) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[28]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1974,7 @@ func (x *ChangeShardKeyRequest_Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeShardKeyRequest_Create.ProtoReflect.Descriptor instead.
 func (*ChangeShardKeyRequest_Create) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{9, 0}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *ChangeShardKeyRequest_Create) GetShardsNumber() uint32 {
@@ -1922,7 +2014,7 @@ type ChangeShardKeyRequest_Delete struct {
 
 func (x *ChangeShardKeyRequest_Delete) Reset() {
 	*x = ChangeShardKeyRequest_Delete{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[29]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2026,7 @@ func (x *ChangeShardKeyRequest_Delete) String() string {
 func (*ChangeShardKeyRequest_Delete) ProtoMessage() {}
 
 func (x *ChangeShardKeyRequest_Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[29]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2039,7 @@ func (x *ChangeShardKeyRequest_Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeShardKeyRequest_Delete.ProtoReflect.Descriptor instead.
 func (*ChangeShardKeyRequest_Delete) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{9, 1}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 1}
 }
 
 // The vector goes.
@@ -1959,7 +2051,7 @@ type ChangeVectorNameRequest_Delete struct {
 
 func (x *ChangeVectorNameRequest_Delete) Reset() {
 	*x = ChangeVectorNameRequest_Delete{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[30]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2063,7 @@ func (x *ChangeVectorNameRequest_Delete) String() string {
 func (*ChangeVectorNameRequest_Delete) ProtoMessage() {}
 
 func (x *ChangeVectorNameRequest_Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[30]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2076,7 @@ func (x *ChangeVectorNameRequest_Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVectorNameRequest_Delete.ProtoReflect.Descriptor instead.
 func (*ChangeVectorNameRequest_Delete) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{13, 0}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Begins a copy.
@@ -2004,7 +2096,7 @@ type ChangeReplicasRequest_Copy struct {
 
 func (x *ChangeReplicasRequest_Copy) Reset() {
 	*x = ChangeReplicasRequest_Copy{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[31]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2108,7 @@ func (x *ChangeReplicasRequest_Copy) String() string {
 func (*ChangeReplicasRequest_Copy) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Copy) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[31]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2121,7 @@ func (x *ChangeReplicasRequest_Copy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest_Copy.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest_Copy) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15, 0}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17, 0}
 }
 
 func (x *ChangeReplicasRequest_Copy) GetFrom() uint64 {
@@ -2073,7 +2165,7 @@ type ChangeReplicasRequest_Abort struct {
 
 func (x *ChangeReplicasRequest_Abort) Reset() {
 	*x = ChangeReplicasRequest_Abort{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2177,7 @@ func (x *ChangeReplicasRequest_Abort) String() string {
 func (*ChangeReplicasRequest_Abort) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Abort) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2190,7 @@ func (x *ChangeReplicasRequest_Abort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest_Abort.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest_Abort) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15, 1}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17, 1}
 }
 
 func (x *ChangeReplicasRequest_Abort) GetFrom() uint64 {
@@ -2126,7 +2218,7 @@ type ChangeReplicasRequest_Drop struct {
 
 func (x *ChangeReplicasRequest_Drop) Reset() {
 	*x = ChangeReplicasRequest_Drop{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2230,7 @@ func (x *ChangeReplicasRequest_Drop) String() string {
 func (*ChangeReplicasRequest_Drop) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2243,7 @@ func (x *ChangeReplicasRequest_Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest_Drop.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest_Drop) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15, 2}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17, 2}
 }
 
 func (x *ChangeReplicasRequest_Drop) GetPeerId() uint64 {
@@ -2174,7 +2266,7 @@ type ChangeReplicasRequest_Force struct {
 
 func (x *ChangeReplicasRequest_Force) Reset() {
 	*x = ChangeReplicasRequest_Force{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2278,7 @@ func (x *ChangeReplicasRequest_Force) String() string {
 func (*ChangeReplicasRequest_Force) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Force) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2291,7 @@ func (x *ChangeReplicasRequest_Force) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest_Force.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest_Force) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{15, 3}
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{17, 3}
 }
 
 func (x *ChangeReplicasRequest_Force) GetPeerId() uint64 {
@@ -2220,7 +2312,11 @@ var File_pando_placement_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/catalog.proto\x12\x12pando.placement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"\x94\x01\n" +
+	" pando/placement/v1/catalog.proto\x12\x12pando.placement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"+\n" +
+	"\x15FindCollectionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"4\n" +
+	"\x16FindCollectionResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\x94\x01\n" +
 	"\x17CreateCollectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06config\x18\x02 \x01(\v2\x18.qdrant.CollectionConfigR\x06config\x123\n" +
@@ -2365,8 +2461,9 @@ const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\alearner\x18\x03 \x01(\bR\alearner\x12\x1c\n" +
-	"\treachable\x18\x04 \x01(\bR\treachable2\x89\t\n" +
-	"\aCatalog\x12m\n" +
+	"\treachable\x18\x04 \x01(\bR\treachable2\xf2\t\n" +
+	"\aCatalog\x12g\n" +
+	"\x0eFindCollection\x12).pando.placement.v1.FindCollectionRequest\x1a*.pando.placement.v1.FindCollectionResponse\x12m\n" +
 	"\x10CreateCollection\x12+.pando.placement.v1.CreateCollectionRequest\x1a,.pando.placement.v1.CreateCollectionResponse\x12m\n" +
 	"\x10UpdateCollection\x12+.pando.placement.v1.UpdateCollectionRequest\x1a,.pando.placement.v1.UpdateCollectionResponse\x12m\n" +
 	"\x10DeleteCollection\x12+.pando.placement.v1.DeleteCollectionRequest\x1a,.pando.placement.v1.DeleteCollectionResponse\x12d\n" +
@@ -2392,116 +2489,120 @@ func file_pando_placement_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_pando_placement_v1_catalog_proto_rawDescData
 }
 
-var file_pando_placement_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_pando_placement_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_pando_placement_v1_catalog_proto_goTypes = []any{
-	(*CreateCollectionRequest)(nil),           // 0: pando.placement.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil),          // 1: pando.placement.v1.CreateCollectionResponse
-	(*UpdateCollectionRequest)(nil),           // 2: pando.placement.v1.UpdateCollectionRequest
-	(*UpdateCollectionResponse)(nil),          // 3: pando.placement.v1.UpdateCollectionResponse
-	(*DeleteCollectionRequest)(nil),           // 4: pando.placement.v1.DeleteCollectionRequest
-	(*DeleteCollectionResponse)(nil),          // 5: pando.placement.v1.DeleteCollectionResponse
-	(*AliasChange)(nil),                       // 6: pando.placement.v1.AliasChange
-	(*ChangeAliasesRequest)(nil),              // 7: pando.placement.v1.ChangeAliasesRequest
-	(*ChangeAliasesResponse)(nil),             // 8: pando.placement.v1.ChangeAliasesResponse
-	(*ChangeShardKeyRequest)(nil),             // 9: pando.placement.v1.ChangeShardKeyRequest
-	(*ChangeShardKeyResponse)(nil),            // 10: pando.placement.v1.ChangeShardKeyResponse
-	(*ChangePayloadIndexRequest)(nil),         // 11: pando.placement.v1.ChangePayloadIndexRequest
-	(*ChangePayloadIndexResponse)(nil),        // 12: pando.placement.v1.ChangePayloadIndexResponse
-	(*ChangeVectorNameRequest)(nil),           // 13: pando.placement.v1.ChangeVectorNameRequest
-	(*ChangeVectorNameResponse)(nil),          // 14: pando.placement.v1.ChangeVectorNameResponse
-	(*ChangeReplicasRequest)(nil),             // 15: pando.placement.v1.ChangeReplicasRequest
-	(*ChangeReplicasResponse)(nil),            // 16: pando.placement.v1.ChangeReplicasResponse
-	(*RemovePeerRequest)(nil),                 // 17: pando.placement.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),                // 18: pando.placement.v1.RemovePeerResponse
-	(*ChangeMetadataRequest)(nil),             // 19: pando.placement.v1.ChangeMetadataRequest
-	(*ChangeMetadataResponse)(nil),            // 20: pando.placement.v1.ChangeMetadataResponse
-	(*StatusRequest)(nil),                     // 21: pando.placement.v1.StatusRequest
-	(*StatusResponse)(nil),                    // 22: pando.placement.v1.StatusResponse
-	(*Member)(nil),                            // 23: pando.placement.v1.Member
-	nil,                                       // 24: pando.placement.v1.UpdateCollectionRequest.MetadataEntry
-	(*AliasChange_Create)(nil),                // 25: pando.placement.v1.AliasChange.Create
-	(*AliasChange_Rename)(nil),                // 26: pando.placement.v1.AliasChange.Rename
-	(*AliasChange_Delete)(nil),                // 27: pando.placement.v1.AliasChange.Delete
-	(*ChangeShardKeyRequest_Create)(nil),      // 28: pando.placement.v1.ChangeShardKeyRequest.Create
-	(*ChangeShardKeyRequest_Delete)(nil),      // 29: pando.placement.v1.ChangeShardKeyRequest.Delete
-	(*ChangeVectorNameRequest_Delete)(nil),    // 30: pando.placement.v1.ChangeVectorNameRequest.Delete
-	(*ChangeReplicasRequest_Copy)(nil),        // 31: pando.placement.v1.ChangeReplicasRequest.Copy
-	(*ChangeReplicasRequest_Abort)(nil),       // 32: pando.placement.v1.ChangeReplicasRequest.Abort
-	(*ChangeReplicasRequest_Drop)(nil),        // 33: pando.placement.v1.ChangeReplicasRequest.Drop
-	(*ChangeReplicasRequest_Force)(nil),       // 34: pando.placement.v1.ChangeReplicasRequest.Force
-	(*qdrant.CollectionConfig)(nil),           // 35: qdrant.CollectionConfig
-	(*durationpb.Duration)(nil),               // 36: google.protobuf.Duration
-	(*qdrant.CollectionParamsDiff)(nil),       // 37: qdrant.CollectionParamsDiff
-	(*qdrant.HnswConfigDiff)(nil),             // 38: qdrant.HnswConfigDiff
-	(*qdrant.OptimizersConfigDiff)(nil),       // 39: qdrant.OptimizersConfigDiff
-	(*qdrant.VectorsConfigDiff)(nil),          // 40: qdrant.VectorsConfigDiff
-	(*qdrant.SparseVectorConfig)(nil),         // 41: qdrant.SparseVectorConfig
-	(*qdrant.QuantizationConfigDiff)(nil),     // 42: qdrant.QuantizationConfigDiff
-	(*qdrant.StrictModeConfig)(nil),           // 43: qdrant.StrictModeConfig
-	(*qdrant.ShardKey)(nil),                   // 44: qdrant.ShardKey
-	(*qdrant.PayloadIndexParams)(nil),         // 45: qdrant.PayloadIndexParams
-	(*qdrant.DenseVectorCreationConfig)(nil),  // 46: qdrant.DenseVectorCreationConfig
-	(*qdrant.SparseVectorCreationConfig)(nil), // 47: qdrant.SparseVectorCreationConfig
-	(*qdrant.Value)(nil),                      // 48: qdrant.Value
-	(qdrant.ReplicaState)(0),                  // 49: qdrant.ReplicaState
-	(qdrant.ShardTransferMethod)(0),           // 50: qdrant.ShardTransferMethod
+	(*FindCollectionRequest)(nil),             // 0: pando.placement.v1.FindCollectionRequest
+	(*FindCollectionResponse)(nil),            // 1: pando.placement.v1.FindCollectionResponse
+	(*CreateCollectionRequest)(nil),           // 2: pando.placement.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil),          // 3: pando.placement.v1.CreateCollectionResponse
+	(*UpdateCollectionRequest)(nil),           // 4: pando.placement.v1.UpdateCollectionRequest
+	(*UpdateCollectionResponse)(nil),          // 5: pando.placement.v1.UpdateCollectionResponse
+	(*DeleteCollectionRequest)(nil),           // 6: pando.placement.v1.DeleteCollectionRequest
+	(*DeleteCollectionResponse)(nil),          // 7: pando.placement.v1.DeleteCollectionResponse
+	(*AliasChange)(nil),                       // 8: pando.placement.v1.AliasChange
+	(*ChangeAliasesRequest)(nil),              // 9: pando.placement.v1.ChangeAliasesRequest
+	(*ChangeAliasesResponse)(nil),             // 10: pando.placement.v1.ChangeAliasesResponse
+	(*ChangeShardKeyRequest)(nil),             // 11: pando.placement.v1.ChangeShardKeyRequest
+	(*ChangeShardKeyResponse)(nil),            // 12: pando.placement.v1.ChangeShardKeyResponse
+	(*ChangePayloadIndexRequest)(nil),         // 13: pando.placement.v1.ChangePayloadIndexRequest
+	(*ChangePayloadIndexResponse)(nil),        // 14: pando.placement.v1.ChangePayloadIndexResponse
+	(*ChangeVectorNameRequest)(nil),           // 15: pando.placement.v1.ChangeVectorNameRequest
+	(*ChangeVectorNameResponse)(nil),          // 16: pando.placement.v1.ChangeVectorNameResponse
+	(*ChangeReplicasRequest)(nil),             // 17: pando.placement.v1.ChangeReplicasRequest
+	(*ChangeReplicasResponse)(nil),            // 18: pando.placement.v1.ChangeReplicasResponse
+	(*RemovePeerRequest)(nil),                 // 19: pando.placement.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),                // 20: pando.placement.v1.RemovePeerResponse
+	(*ChangeMetadataRequest)(nil),             // 21: pando.placement.v1.ChangeMetadataRequest
+	(*ChangeMetadataResponse)(nil),            // 22: pando.placement.v1.ChangeMetadataResponse
+	(*StatusRequest)(nil),                     // 23: pando.placement.v1.StatusRequest
+	(*StatusResponse)(nil),                    // 24: pando.placement.v1.StatusResponse
+	(*Member)(nil),                            // 25: pando.placement.v1.Member
+	nil,                                       // 26: pando.placement.v1.UpdateCollectionRequest.MetadataEntry
+	(*AliasChange_Create)(nil),                // 27: pando.placement.v1.AliasChange.Create
+	(*AliasChange_Rename)(nil),                // 28: pando.placement.v1.AliasChange.Rename
+	(*AliasChange_Delete)(nil),                // 29: pando.placement.v1.AliasChange.Delete
+	(*ChangeShardKeyRequest_Create)(nil),      // 30: pando.placement.v1.ChangeShardKeyRequest.Create
+	(*ChangeShardKeyRequest_Delete)(nil),      // 31: pando.placement.v1.ChangeShardKeyRequest.Delete
+	(*ChangeVectorNameRequest_Delete)(nil),    // 32: pando.placement.v1.ChangeVectorNameRequest.Delete
+	(*ChangeReplicasRequest_Copy)(nil),        // 33: pando.placement.v1.ChangeReplicasRequest.Copy
+	(*ChangeReplicasRequest_Abort)(nil),       // 34: pando.placement.v1.ChangeReplicasRequest.Abort
+	(*ChangeReplicasRequest_Drop)(nil),        // 35: pando.placement.v1.ChangeReplicasRequest.Drop
+	(*ChangeReplicasRequest_Force)(nil),       // 36: pando.placement.v1.ChangeReplicasRequest.Force
+	(*qdrant.CollectionConfig)(nil),           // 37: qdrant.CollectionConfig
+	(*durationpb.Duration)(nil),               // 38: google.protobuf.Duration
+	(*qdrant.CollectionParamsDiff)(nil),       // 39: qdrant.CollectionParamsDiff
+	(*qdrant.HnswConfigDiff)(nil),             // 40: qdrant.HnswConfigDiff
+	(*qdrant.OptimizersConfigDiff)(nil),       // 41: qdrant.OptimizersConfigDiff
+	(*qdrant.VectorsConfigDiff)(nil),          // 42: qdrant.VectorsConfigDiff
+	(*qdrant.SparseVectorConfig)(nil),         // 43: qdrant.SparseVectorConfig
+	(*qdrant.QuantizationConfigDiff)(nil),     // 44: qdrant.QuantizationConfigDiff
+	(*qdrant.StrictModeConfig)(nil),           // 45: qdrant.StrictModeConfig
+	(*qdrant.ShardKey)(nil),                   // 46: qdrant.ShardKey
+	(*qdrant.PayloadIndexParams)(nil),         // 47: qdrant.PayloadIndexParams
+	(*qdrant.DenseVectorCreationConfig)(nil),  // 48: qdrant.DenseVectorCreationConfig
+	(*qdrant.SparseVectorCreationConfig)(nil), // 49: qdrant.SparseVectorCreationConfig
+	(*qdrant.Value)(nil),                      // 50: qdrant.Value
+	(qdrant.ReplicaState)(0),                  // 51: qdrant.ReplicaState
+	(qdrant.ShardTransferMethod)(0),           // 52: qdrant.ShardTransferMethod
 }
 var file_pando_placement_v1_catalog_proto_depIdxs = []int32{
-	35, // 0: pando.placement.v1.CreateCollectionRequest.config:type_name -> qdrant.CollectionConfig
-	36, // 1: pando.placement.v1.CreateCollectionRequest.timeout:type_name -> google.protobuf.Duration
-	37, // 2: pando.placement.v1.UpdateCollectionRequest.params:type_name -> qdrant.CollectionParamsDiff
-	38, // 3: pando.placement.v1.UpdateCollectionRequest.hnsw_config:type_name -> qdrant.HnswConfigDiff
-	39, // 4: pando.placement.v1.UpdateCollectionRequest.optimizers_config:type_name -> qdrant.OptimizersConfigDiff
-	40, // 5: pando.placement.v1.UpdateCollectionRequest.vectors_config:type_name -> qdrant.VectorsConfigDiff
-	41, // 6: pando.placement.v1.UpdateCollectionRequest.sparse_vectors_config:type_name -> qdrant.SparseVectorConfig
-	42, // 7: pando.placement.v1.UpdateCollectionRequest.quantization_config:type_name -> qdrant.QuantizationConfigDiff
-	43, // 8: pando.placement.v1.UpdateCollectionRequest.strict_mode_config:type_name -> qdrant.StrictModeConfig
-	24, // 9: pando.placement.v1.UpdateCollectionRequest.metadata:type_name -> pando.placement.v1.UpdateCollectionRequest.MetadataEntry
-	25, // 10: pando.placement.v1.AliasChange.create:type_name -> pando.placement.v1.AliasChange.Create
-	26, // 11: pando.placement.v1.AliasChange.rename:type_name -> pando.placement.v1.AliasChange.Rename
-	27, // 12: pando.placement.v1.AliasChange.delete:type_name -> pando.placement.v1.AliasChange.Delete
-	6,  // 13: pando.placement.v1.ChangeAliasesRequest.changes:type_name -> pando.placement.v1.AliasChange
-	44, // 14: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
-	28, // 15: pando.placement.v1.ChangeShardKeyRequest.create:type_name -> pando.placement.v1.ChangeShardKeyRequest.Create
-	29, // 16: pando.placement.v1.ChangeShardKeyRequest.delete:type_name -> pando.placement.v1.ChangeShardKeyRequest.Delete
-	36, // 17: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
-	45, // 18: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
-	46, // 19: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
-	47, // 20: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
-	30, // 21: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
-	31, // 22: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	32, // 23: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
-	31, // 24: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	33, // 25: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
-	34, // 26: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
-	23, // 27: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
-	48, // 28: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
-	49, // 29: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
-	50, // 30: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
-	0,  // 31: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
-	2,  // 32: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
-	4,  // 33: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
-	7,  // 34: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
-	9,  // 35: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
-	11, // 36: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
-	13, // 37: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
-	15, // 38: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
-	17, // 39: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
-	19, // 40: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
-	21, // 41: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
-	1,  // 42: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
-	3,  // 43: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
-	5,  // 44: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
-	8,  // 45: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
-	10, // 46: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
-	12, // 47: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
-	14, // 48: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
-	16, // 49: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
-	18, // 50: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
-	20, // 51: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
-	22, // 52: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
-	42, // [42:53] is the sub-list for method output_type
-	31, // [31:42] is the sub-list for method input_type
+	37, // 0: pando.placement.v1.CreateCollectionRequest.config:type_name -> qdrant.CollectionConfig
+	38, // 1: pando.placement.v1.CreateCollectionRequest.timeout:type_name -> google.protobuf.Duration
+	39, // 2: pando.placement.v1.UpdateCollectionRequest.params:type_name -> qdrant.CollectionParamsDiff
+	40, // 3: pando.placement.v1.UpdateCollectionRequest.hnsw_config:type_name -> qdrant.HnswConfigDiff
+	41, // 4: pando.placement.v1.UpdateCollectionRequest.optimizers_config:type_name -> qdrant.OptimizersConfigDiff
+	42, // 5: pando.placement.v1.UpdateCollectionRequest.vectors_config:type_name -> qdrant.VectorsConfigDiff
+	43, // 6: pando.placement.v1.UpdateCollectionRequest.sparse_vectors_config:type_name -> qdrant.SparseVectorConfig
+	44, // 7: pando.placement.v1.UpdateCollectionRequest.quantization_config:type_name -> qdrant.QuantizationConfigDiff
+	45, // 8: pando.placement.v1.UpdateCollectionRequest.strict_mode_config:type_name -> qdrant.StrictModeConfig
+	26, // 9: pando.placement.v1.UpdateCollectionRequest.metadata:type_name -> pando.placement.v1.UpdateCollectionRequest.MetadataEntry
+	27, // 10: pando.placement.v1.AliasChange.create:type_name -> pando.placement.v1.AliasChange.Create
+	28, // 11: pando.placement.v1.AliasChange.rename:type_name -> pando.placement.v1.AliasChange.Rename
+	29, // 12: pando.placement.v1.AliasChange.delete:type_name -> pando.placement.v1.AliasChange.Delete
+	8,  // 13: pando.placement.v1.ChangeAliasesRequest.changes:type_name -> pando.placement.v1.AliasChange
+	46, // 14: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
+	30, // 15: pando.placement.v1.ChangeShardKeyRequest.create:type_name -> pando.placement.v1.ChangeShardKeyRequest.Create
+	31, // 16: pando.placement.v1.ChangeShardKeyRequest.delete:type_name -> pando.placement.v1.ChangeShardKeyRequest.Delete
+	38, // 17: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 18: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
+	48, // 19: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
+	49, // 20: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
+	32, // 21: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
+	33, // 22: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	34, // 23: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
+	33, // 24: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	35, // 25: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
+	36, // 26: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
+	25, // 27: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
+	50, // 28: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
+	51, // 29: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
+	52, // 30: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
+	0,  // 31: pando.placement.v1.Catalog.FindCollection:input_type -> pando.placement.v1.FindCollectionRequest
+	2,  // 32: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
+	4,  // 33: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
+	6,  // 34: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
+	9,  // 35: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
+	11, // 36: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
+	13, // 37: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
+	15, // 38: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
+	17, // 39: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
+	19, // 40: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
+	21, // 41: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
+	23, // 42: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
+	1,  // 43: pando.placement.v1.Catalog.FindCollection:output_type -> pando.placement.v1.FindCollectionResponse
+	3,  // 44: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
+	5,  // 45: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
+	7,  // 46: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
+	10, // 47: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
+	12, // 48: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
+	14, // 49: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
+	16, // 50: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
+	18, // 51: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
+	20, // 52: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
+	22, // 53: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
+	24, // 54: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
+	43, // [43:55] is the sub-list for method output_type
+	31, // [31:43] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
 	31, // [31:31] is the sub-list for extension extendee
 	0,  // [0:31] is the sub-list for field type_name
@@ -2512,39 +2613,39 @@ func file_pando_placement_v1_catalog_proto_init() {
 	if File_pando_placement_v1_catalog_proto != nil {
 		return
 	}
-	file_pando_placement_v1_catalog_proto_msgTypes[2].OneofWrappers = []any{}
-	file_pando_placement_v1_catalog_proto_msgTypes[6].OneofWrappers = []any{
+	file_pando_placement_v1_catalog_proto_msgTypes[4].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[8].OneofWrappers = []any{
 		(*AliasChange_Create_)(nil),
 		(*AliasChange_Rename_)(nil),
 		(*AliasChange_Delete_)(nil),
 	}
-	file_pando_placement_v1_catalog_proto_msgTypes[9].OneofWrappers = []any{
+	file_pando_placement_v1_catalog_proto_msgTypes[11].OneofWrappers = []any{
 		(*ChangeShardKeyRequest_Create_)(nil),
 		(*ChangeShardKeyRequest_Delete_)(nil),
 	}
-	file_pando_placement_v1_catalog_proto_msgTypes[11].OneofWrappers = []any{}
-	file_pando_placement_v1_catalog_proto_msgTypes[13].OneofWrappers = []any{
+	file_pando_placement_v1_catalog_proto_msgTypes[13].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[15].OneofWrappers = []any{
 		(*ChangeVectorNameRequest_Dense)(nil),
 		(*ChangeVectorNameRequest_Sparse)(nil),
 		(*ChangeVectorNameRequest_Delete_)(nil),
 	}
-	file_pando_placement_v1_catalog_proto_msgTypes[15].OneofWrappers = []any{
+	file_pando_placement_v1_catalog_proto_msgTypes[17].OneofWrappers = []any{
 		(*ChangeReplicasRequest_Copy_)(nil),
 		(*ChangeReplicasRequest_Abort_)(nil),
 		(*ChangeReplicasRequest_Restart)(nil),
 		(*ChangeReplicasRequest_Drop_)(nil),
 		(*ChangeReplicasRequest_Force_)(nil),
 	}
-	file_pando_placement_v1_catalog_proto_msgTypes[19].OneofWrappers = []any{}
-	file_pando_placement_v1_catalog_proto_msgTypes[28].OneofWrappers = []any{}
-	file_pando_placement_v1_catalog_proto_msgTypes[31].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[21].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[30].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_catalog_proto_rawDesc), len(file_pando_placement_v1_catalog_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	Catalog_FindCollection_FullMethodName     = "/pando.placement.v1.Catalog/FindCollection"
 	Catalog_CreateCollection_FullMethodName   = "/pando.placement.v1.Catalog/CreateCollection"
 	Catalog_UpdateCollection_FullMethodName   = "/pando.placement.v1.Catalog/UpdateCollection"
 	Catalog_DeleteCollection_FullMethodName   = "/pando.placement.v1.Catalog/DeleteCollection"
@@ -43,6 +44,9 @@ const (
 // One mutation per noun. Every answer names the revision of the change; the caller waits until its own watch has reached it.
 // Names are validated here, aliases are resolved. Every rpc may answer NO_LEADER, TIMEOUT, WRONG_CLUSTER, UNAUTHENTICATED.
 type CatalogClient interface {
+	// Looks a collection up by a read that sees all changes answered before: COLLECTION_NOT_FOUND is the truth, where a peer's map
+	// may not have come so far.
+	FindCollection(ctx context.Context, in *FindCollectionRequest, opts ...grpc.CallOption) (*FindCollectionResponse, error)
 	// COLLECTION_EXISTS, ALIAS_CLASH, VALIDATION, INVALID_ARGUMENT. Identical calls at the same time are one.
 	CreateCollection(ctx context.Context, in *CreateCollectionRequest, opts ...grpc.CallOption) (*CreateCollectionResponse, error)
 	// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT.
@@ -73,6 +77,16 @@ type catalogClient struct {
 
 func NewCatalogClient(cc grpc.ClientConnInterface) CatalogClient {
 	return &catalogClient{cc}
+}
+
+func (c *catalogClient) FindCollection(ctx context.Context, in *FindCollectionRequest, opts ...grpc.CallOption) (*FindCollectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindCollectionResponse)
+	err := c.cc.Invoke(ctx, Catalog_FindCollection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *catalogClient) CreateCollection(ctx context.Context, in *CreateCollectionRequest, opts ...grpc.CallOption) (*CreateCollectionResponse, error) {
@@ -194,6 +208,9 @@ func (c *catalogClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 // One mutation per noun. Every answer names the revision of the change; the caller waits until its own watch has reached it.
 // Names are validated here, aliases are resolved. Every rpc may answer NO_LEADER, TIMEOUT, WRONG_CLUSTER, UNAUTHENTICATED.
 type CatalogServer interface {
+	// Looks a collection up by a read that sees all changes answered before: COLLECTION_NOT_FOUND is the truth, where a peer's map
+	// may not have come so far.
+	FindCollection(context.Context, *FindCollectionRequest) (*FindCollectionResponse, error)
 	// COLLECTION_EXISTS, ALIAS_CLASH, VALIDATION, INVALID_ARGUMENT. Identical calls at the same time are one.
 	CreateCollection(context.Context, *CreateCollectionRequest) (*CreateCollectionResponse, error)
 	// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT.
@@ -226,6 +243,9 @@ type CatalogServer interface {
 // pointer dereference when methods are called.
 type UnimplementedCatalogServer struct{}
 
+func (UnimplementedCatalogServer) FindCollection(context.Context, *FindCollectionRequest) (*FindCollectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindCollection not implemented")
+}
 func (UnimplementedCatalogServer) CreateCollection(context.Context, *CreateCollectionRequest) (*CreateCollectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateCollection not implemented")
 }
@@ -278,6 +298,24 @@ func RegisterCatalogServer(s grpc.ServiceRegistrar, srv CatalogServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Catalog_ServiceDesc, srv)
+}
+
+func _Catalog_FindCollection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindCollectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServer).FindCollection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catalog_FindCollection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServer).FindCollection(ctx, req.(*FindCollectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _Catalog_CreateCollection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -485,6 +523,10 @@ var Catalog_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "pando.placement.v1.Catalog",
 	HandlerType: (*CatalogServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "FindCollection",
+			Handler:    _Catalog_FindCollection_Handler,
+		},
 		{
 			MethodName: "CreateCollection",
 			Handler:    _Catalog_CreateCollection_Handler,

@@ -114,7 +114,7 @@ func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdra
 	if err := validate.Update(r); err != nil {
 		return nil, err
 	}
-	if c, err := s.d.View.Resolve(r.GetCollectionName()); err == nil {
+	if c, err := s.d.View.Resolve(ctx, r.GetCollectionName()); err == nil {
 		if err := c.Schema.Changes(r); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -22,17 +23,17 @@ import (
 const countTimeout = 2 * time.Second
 
 // find checks a name and looks it up.
-func (s *Service) find(name string) (*view.Collection, error) {
+func (s *Service) find(ctx context.Context, name string) (*view.Collection, error) {
 	if err := validate.Collection(name, nil); err != nil {
 		return nil, err
 	}
-	return s.d.View.Resolve(name)
+	return s.d.View.Resolve(ctx, name)
 }
 
 // Get describes a collection: settings as stored, its points counted over all
 // shards, and how their segments are. COLLECTION_NOT_FOUND, VALIDATION, SHARD_UNAVAILABLE, TIMEOUT.
 func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (*qdrant.GetCollectionInfoResponse, error) {
-	c, err := s.find(r.GetCollectionName())
+	c, err := s.find(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, err
 	}
@@ -171,17 +172,16 @@ func (s *Service) List(context.Context, *qdrant.ListCollectionsRequest) (*qdrant
 	return out, nil
 }
 
-// CollectionExists tells whether a name or alias is known. VALIDATION.
-func (s *Service) CollectionExists(_ context.Context, r *qdrant.CollectionExistsRequest) (*qdrant.CollectionExistsResponse, error) {
+// CollectionExists tells whether a name or alias is known. VALIDATION, SHARD_UNAVAILABLE.
+func (s *Service) CollectionExists(ctx context.Context, r *qdrant.CollectionExistsRequest) (*qdrant.CollectionExistsResponse, error) {
 	if err := validate.Collection(r.GetCollectionName(), nil); err != nil {
 		return nil, err
 	}
-	m, err := s.d.View.Placed()
-	if err != nil {
+	_, err := s.d.View.Resolve(ctx, r.GetCollectionName())
+	if err != nil && fault.ReasonOf(err) != fault.CollectionNotFound {
 		return nil, err
 	}
-	_, ok := m.Resolve(r.GetCollectionName())
-	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: ok}}, nil
+	return &qdrant.CollectionExistsResponse{Result: &qdrant.CollectionExists{Exists: err == nil}}, nil
 }
 
 // ListAliases names all aliases. It does not fail.
@@ -191,8 +191,8 @@ func (s *Service) ListAliases(context.Context, *qdrant.ListAliasesRequest) (*qdr
 
 // ListCollectionAliases names the aliases of one collection.
 // COLLECTION_NOT_FOUND, VALIDATION.
-func (s *Service) ListCollectionAliases(_ context.Context, r *qdrant.ListCollectionAliasesRequest) (*qdrant.ListAliasesResponse, error) {
-	c, err := s.find(r.GetCollectionName())
+func (s *Service) ListCollectionAliases(ctx context.Context, r *qdrant.ListCollectionAliasesRequest) (*qdrant.ListAliasesResponse, error) {
+	c, err := s.find(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (s *Service) CollectionClusterInfo(ctx context.Context, r *qdrant.Collectio
 // answer in time shows 0, since this view is most needed when something is wrong.
 // COLLECTION_NOT_FOUND, VALIDATION.
 func (s *Service) Cluster(ctx context.Context, name string) (*clusterv1.CollectionClusterResponse, error) {
-	c, err := s.find(name)
+	c, err := s.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -261,8 +261,8 @@ func (s *Service) Cluster(ctx context.Context, name string) (*clusterv1.Collecti
 
 // ListShardKeys names the shard keys; there are none with automatic sharding.
 // COLLECTION_NOT_FOUND, VALIDATION.
-func (s *Service) ListShardKeys(_ context.Context, r *qdrant.ListShardKeysRequest) (*qdrant.ListShardKeysResponse, error) {
-	c, err := s.find(r.GetCollectionName())
+func (s *Service) ListShardKeys(ctx context.Context, r *qdrant.ListShardKeysRequest) (*qdrant.ListShardKeysResponse, error) {
+	c, err := s.find(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func checkField(r writing, field string, timeout *uint64) error {
 }
 
 func (s *Service) changeField(ctx context.Context, r writing, change *placementv1.ChangePayloadIndexRequest, timeout *uint64) (*qdrant.PointsOperationResponse, error) {
-	col, err := s.d.View.Resolve(r.GetCollectionName())
+	col, err := s.d.View.Resolve(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type place struct {
 
 // refer makes a question's reference: to a point of the collection itself or of
 // the one that `lookup_from` names.
-func (s *Service) refer(col *view.Collection, q *question, id *qdrant.PointId) error {
+func (s *Service) refer(ctx context.Context, col *view.Collection, q *question, id *qdrant.PointId) error {
 	pid, err := wire.PointID(id)
 	if err != nil {
 		return fault.Wrap(fault.Malformed, err, "Unable to parse UUID: %v", err)
@@ -39,7 +39,7 @@ func (s *Service) refer(col *view.Collection, q *question, id *qdrant.PointId) e
 	if l := q.in.GetLookupFrom(); l != nil {
 		keys = l.GetShardKeySelector()
 		if l.GetCollectionName() != "" {
-			if from, err = s.d.View.Resolve(l.GetCollectionName()); err != nil {
+			if from, err = s.d.View.Resolve(ctx, l.GetCollectionName()); err != nil {
 				return err
 			}
 		}

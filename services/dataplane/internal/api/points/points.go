@@ -117,7 +117,7 @@ type reading interface {
 
 // reader checks the common part of a read, together with what more has found,
 // and looks the collection up.
-func (s *Service) reader(r reading, timeout *uint64, keys *qdrant.ShardKeySelector, more func(*validate.Check)) (*view.Collection, coordinator.Read, error) {
+func (s *Service) reader(ctx context.Context, r reading, timeout *uint64, keys *qdrant.ShardKeySelector, more func(*validate.Check)) (*view.Collection, coordinator.Read, error) {
 	var c validate.Check
 	c.Name("collection_name", r.GetCollectionName())
 	c.Timeout(timeout)
@@ -128,7 +128,7 @@ func (s *Service) reader(r reading, timeout *uint64, keys *qdrant.ShardKeySelect
 	if err := c.Err(); err != nil {
 		return nil, coordinator.Read{}, err
 	}
-	col, err := s.d.View.Resolve(r.GetCollectionName())
+	col, err := s.d.View.Resolve(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, coordinator.Read{}, err
 	}

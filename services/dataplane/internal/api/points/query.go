@@ -59,7 +59,7 @@ type question struct {
 
 // queries checks all, finds the vectors of those that name points, then ranks.
 func (s *Service) queries(ctx context.Context, r reading, timeout *uint64, list string, in []*qdrant.QueryPoints) ([][]*qdrant.ScoredPoint, error) {
-	col, read, err := s.reader(r, timeout, nil, func(c *validate.Check) {
+	col, read, err := s.reader(ctx, r, timeout, nil, func(c *validate.Check) {
 		for i, q := range in {
 			limits(c, list, i, q)
 		}
@@ -69,7 +69,7 @@ func (s *Service) queries(ctx context.Context, r reading, timeout *uint64, list 
 	}
 	qs := make([]*question, len(in))
 	for i, q := range in {
-		if qs[i], err = s.question(col, q); err != nil {
+		if qs[i], err = s.question(ctx, col, q); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +92,7 @@ func limits(c *validate.Check, list string, i int, q *qdrant.QueryPoints) {
 }
 
 // question checks one query against the collection.
-func (s *Service) question(col *view.Collection, in *qdrant.QueryPoints) (*question, error) {
+func (s *Service) question(ctx context.Context, col *view.Collection, in *qdrant.QueryPoints) (*question, error) {
 	q := &question{in: in, limit: defaultLimit}
 	if in.Limit != nil {
 		q.limit = *in.Limit
@@ -126,7 +126,7 @@ func (s *Service) question(col *view.Collection, in *qdrant.QueryPoints) (*quest
 	if err != nil {
 		return nil, err
 	}
-	return q, s.input(col, q, input)
+	return q, s.input(ctx, col, q, input)
 }
 
 // nearest takes out the only kind of query that is built.
@@ -164,9 +164,9 @@ func nearest(q *qdrant.Query) (*qdrant.VectorInput, error) {
 }
 
 // input is what to be near to: numbers, or a point whose vector is meant.
-func (s *Service) input(col *view.Collection, q *question, in *qdrant.VectorInput) (err error) {
+func (s *Service) input(ctx context.Context, col *view.Collection, q *question, in *qdrant.VectorInput) (err error) {
 	if o, ok := in.GetVariant().(*qdrant.VectorInput_Id); ok {
-		return s.refer(col, q, o.Id)
+		return s.refer(ctx, col, q, o.Id)
 	}
 	q.vector, err = q.want.Input(validate.Place{Part: "query"}, in)
 	return err

@@ -15,7 +15,7 @@ const defaultLimit = 10
 // absent ones are left out. COLLECTION_NOT_FOUND, VALIDATION, MALFORMED,
 // VECTOR_NAME_UNKNOWN, and as all reads SHARD_UNAVAILABLE, TIMEOUT.
 func (s *Service) Get(ctx context.Context, r *qdrant.GetPoints) (*qdrant.GetResponse, error) {
-	col, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), nil)
+	col, read, err := s.reader(ctx, r, r.Timeout, r.GetShardKeySelector(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.S
 	if r.Limit != nil {
 		limit = *r.Limit
 	}
-	col, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(uint64(limit)) })
+	col, read, err := s.reader(ctx, r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(uint64(limit)) })
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.S
 
 // Count counts points, exactly unless the request says otherwise.
 func (s *Service) Count(ctx context.Context, r *qdrant.CountPoints) (*qdrant.CountResponse, error) {
-	_, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), nil)
+	_, read, err := s.reader(ctx, r, r.Timeout, r.GetShardKeySelector(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *Service) Facet(ctx context.Context, r *qdrant.FacetCounts) (*qdrant.Fac
 	if r.Limit != nil {
 		limit = *r.Limit
 	}
-	col, read, err := s.reader(r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(limit) })
+	col, read, err := s.reader(ctx, r, r.Timeout, r.GetShardKeySelector(), func(c *validate.Check) { c.Limit(limit) })
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 	if err != nil {
 		return nil, err
 	}
-	col, err := s.d.View.Resolve(f.collection)
+	col, err := s.d.View.Resolve(ctx, f.collection)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,11 @@
 package view
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
@@ -25,9 +27,20 @@ type Collection struct {
 	Schema  validate.Schema
 }
 
+// Sources are where a Cluster has its knowledge from. All must be set.
+type Sources struct {
+	// Map gives the newest cluster map.
+	Map func() *topology.Map
+	// Find asks the control plane for a collection that the map does not have, and
+	// tells the revision from which on a map has it. COLLECTION_NOT_FOUND.
+	Find func(ctx context.Context, name string) (revision uint64, err error)
+	// AwaitRevision waits until the map has reached a revision.
+	AwaitRevision func(ctx context.Context, revision uint64) error
+}
+
 // Cluster finds collections by name. It is safe for concurrent use.
 type Cluster struct {
-	newest func() *topology.Map
+	from Sources
 
 	mu      sync.Mutex
 	decoded map[topology.CollectionID]decoded // of the newest revision seen
@@ -42,38 +55,67 @@ type decoded struct {
 }
 
 // New makes a Cluster over a map that others keep new.
-func New(newest func() *topology.Map) *Cluster {
-	return &Cluster{newest: newest, decoded: map[topology.CollectionID]decoded{}}
+func New(from Sources) *Cluster {
+	return &Cluster{from: from, decoded: map[topology.CollectionID]decoded{}}
 }
 
 // Map is the newest map.
-func (c *Cluster) Map() *topology.Map { return c.newest() }
+func (c *Cluster) Map() *topology.Map { return c.from.Map() }
 
 // Placed is the newest map for those who would conclude from what is not in it:
 // SHARD_UNAVAILABLE while this peer has heard of no placement at all.
 func (c *Cluster) Placed() (*topology.Map, error) {
-	m := c.newest()
+	m := c.from.Map()
 	if m.Revision() == 0 {
 		return nil, fault.New(fault.ShardUnavailable, "this peer has no placement yet: the control plane has not answered it")
 	}
 	return m, nil
 }
 
-// Resolve finds a collection by name or alias; COLLECTION_NOT_FOUND otherwise.
-func (c *Cluster) Resolve(name string) (*Collection, error) {
+// Resolve finds a collection by name or alias, also one that was made through
+// another peer a moment ago. COLLECTION_NOT_FOUND where there is none;
+// SHARD_UNAVAILABLE if the map has none and the control plane cannot be asked.
+func (c *Cluster) Resolve(ctx context.Context, name string) (*Collection, error) {
 	m, err := c.Placed()
 	if err != nil {
 		return nil, err
 	}
 	tc, ok := m.Resolve(name)
 	if !ok {
-		return nil, fault.NoCollection(name)
+		if m, err = c.catchUp(ctx, name); err != nil {
+			return nil, err
+		}
+		if tc, ok = m.Resolve(name); !ok { // it was dropped meanwhile
+			return nil, fault.NoCollection(name)
+		}
 	}
 	d, err := c.decode(m, tc)
 	if err != nil {
 		return nil, err
 	}
 	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema}, nil
+}
+
+// catchUpWithin bounds how long a request waits for a collection that the map does
+// not have: several times what a new leader of the control plane takes.
+const catchUpWithin = 5 * time.Second
+
+// catchUp gives a map that has the collection, if there is one.
+func (c *Cluster) catchUp(ctx context.Context, name string) (*topology.Map, error) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
+	defer cancel()
+	revision, err := c.from.Find(ctx, name)
+	switch e := fault.From(err); {
+	case err == nil:
+	case e.Reason == fault.CollectionNotFound:
+		return nil, fault.NoCollection(name)
+	default:
+		return nil, fault.Wrap(fault.ShardUnavailable, err, "this peer has heard of no collection `%s`, and cannot ask the control plane for it: %s", name, e.Msg)
+	}
+	if err := c.from.AwaitRevision(ctx, revision); err != nil {
+		return nil, fault.Wrap(fault.ShardUnavailable, err, "this peer has not heard yet of collection `%s`, which is there", name)
+	}
+	return c.from.Map(), nil
 }
 
 func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, error) {
