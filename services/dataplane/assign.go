@@ -31,10 +31,14 @@ func (s *Service) openSession() (*session.Session, error) {
 	})
 }
 
-// inventory says what this peer holds.
+// inventory says what this peer holds. What is only left to be removed is not told:
+// a deletion need not wait for the disk.
 func (s *Service) inventory() []*placementv1.ReplicaInventory {
 	var out []*placementv1.ReplicaInventory
 	for _, h := range s.node.Inventory() {
+		if h.Ended {
+			continue
+		}
 		r := &placementv1.ReplicaInventory{CollectionId: uint64(h.Shard.Collection), ShardId: uint64(h.Shard.ID),
 			Incarnation: wire.ProtoIncarnation(h.Incarnation), PlacementEpoch: uint64(h.Epoch), Loaded: h.Loaded, Bytes: h.Bytes,
 			Last: &placementv1.LogPosition{Epoch: uint64(h.Last.Term.Epoch), Run: uint64(h.Last.Term.Run), Seq: uint64(h.Last.Seq)}}
@@ -50,12 +54,8 @@ func (s *Service) inventory() []*placementv1.ReplicaInventory {
 func (s *Service) assign(ctx context.Context) error {
 	for {
 		m, changed := s.session.Changed()
-		if m.Revision() > 0 {
-			d, err := s.desired(m)
-			if err != nil {
-				return err
-			}
-			s.node.Apply(d)
+		if err := s.apply(m); err != nil {
+			return err
 		}
 		select {
 		case <-changed:
@@ -63,6 +63,17 @@ func (s *Service) assign(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (s *Service) apply(m *topology.Map) error {
+	if m.Revision() == 0 {
+		return nil
+	}
+	d, err := s.desired(m)
+	if err == nil {
+		s.node.Apply(d)
+	}
+	return err
 }
 
 // desired is this peer's share of the placement. Only a confirmed one lets

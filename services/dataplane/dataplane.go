@@ -198,6 +198,9 @@ func (s *Service) Leave(ctx context.Context) error {
 
 // Run holds the session and the replicas until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	if err := s.apply(s.session.Map()); err != nil { // what it may serve by is told with the first registration
+		return fmt.Errorf("data plane: %w", err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.session.Run(ctx) })
 	g.Go(func() error { return s.node.Run(ctx) })

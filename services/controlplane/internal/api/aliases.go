@@ -102,7 +102,11 @@ func (d *draft) free(ctx context.Context, alias string) error {
 		return err
 	}
 	d.conds[store.CollectionKey(alias)] = store.Absent(store.CollectionKey(alias))
-	return nil
+	buried, err := d.buried(ctx, alias)
+	if err != nil || buried == 0 {
+		return err
+	}
+	return d.awaitDropped(ctx, alias, buried)
 }
 
 // look answers an alias as the steps so far have left it; nil if there is none.

@@ -38,6 +38,9 @@ func (s catalog) create(timeout time.Duration) func(context.Context, *placementv
 		defer cancel()
 		var revision int64
 		err = s.settle(deadline, true, func(ctx context.Context) error {
+			if err := s.awaitDropped(ctx, rec.Name, 0); err != nil {
+				return err
+			}
 			revision, err = s.insert(ctx, rec)
 			return err
 		})
@@ -127,6 +130,35 @@ func encodeConfig(cfg *qdrant.CollectionConfig) ([]byte, error) {
 	return raw, nil
 }
 
+// buried answers when the tombstone under a name was written; 0 = there is none.
+func (s catalog) buried(ctx context.Context, name string) (int64, error) {
+	t, err := store.Load[store.Tombstone](ctx, s.cfg.Store, store.TombstoneKey(name))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	return t.Modified, err
+}
+
+// awaitDropped waits until the deleted collection whose tombstone was written at this revision is dropped by all peers that have a
+// session; 0 = whichever bears the name now, if one does.
+func (s catalog) awaitDropped(ctx context.Context, name string, revision int64) error {
+	var holders []topology.PeerID
+	err := s.cfg.View.Until(ctx, func(st *view.State) bool {
+		t, there := st.Tombstones[name]
+		holders = st.Holders(t.Record.ID)
+		return st.Revision >= revision && (!there || revision != 0 && t.Modified != revision)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case len(holders) == 0:
+		return fault.Wrap(fault.Timeout, err, "Timeout error: the collection `%s` is deleted, and the control plane has not cleared it away yet: "+
+			"its name is not free before", name)
+	}
+	return fault.Wrap(fault.Timeout, err, "Timeout error: the collection `%s` is deleted, and peers %v still hold it: they may take writes for it, "+
+		"and its name is not free, until they have dropped it or are dead", name, holders)
+}
+
 // insert writes a new entry if its name is free. An entry with this very id is an earlier try whose answer was lost.
 func (s catalog) insert(ctx context.Context, rec store.Collection) (int64, error) {
 	there, err := store.Load[store.Collection](ctx, s.cfg.Store, rec.Key())
@@ -149,7 +181,7 @@ func (s catalog) insert(ctx context.Context, rec store.Collection) (int64, error
 		return 0, err
 	}
 	return s.cfg.Store.Commit(ctx, store.Txn{
-		If:   []store.Cond{store.Absent(rec.Key()), store.Absent(store.AliasKey(rec.Name))},
+		If:   []store.Cond{store.Absent(rec.Key()), store.Absent(store.AliasKey(rec.Name)), store.Absent(store.TombstoneKey(rec.Name))},
 		Then: []store.Op{store.Put(rec)},
 	})
 }
@@ -322,33 +354,50 @@ func (s catalog) resolve(ctx context.Context, name string) (store.Versioned[stor
 	return c, err
 }
 
-// DeleteCollection removes the entry and its aliases; the leader's loop removes the shards. An alias is not followed: it is not
-// the collection.
+// DeleteCollection removes the entry and its aliases, and waits until no peer with a session holds a replica any more: from then
+// on nobody acknowledges a write to it. The leader's loop removes the shards. An alias is not followed: it is not the collection.
 func (s catalog) DeleteCollection(ctx context.Context, req *placementv1.DeleteCollectionRequest) (*placementv1.DeleteCollectionResponse, error) {
-	return coalesce(ctx, s.Server, "DeleteCollection", req, maxCall,
+	timeout := maxCall
+	if d := req.GetTimeout().AsDuration(); d > 0 {
+		timeout = d
+	}
+	return coalesce(ctx, s.Server, "DeleteCollection", req, timeout,
 		func(ctx context.Context, req *placementv1.DeleteCollectionRequest) (*placementv1.DeleteCollectionResponse, error) {
-			resp := &placementv1.DeleteCollectionResponse{}
-			err := s.settle(ctx, true, func(ctx context.Context) error { return s.remove(ctx, req.GetName(), resp) })
-			if err == nil && resp.GetExisted() {
+			resp, buried := &placementv1.DeleteCollectionResponse{}, int64(0)
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			err := s.settle(ctx, true, func(ctx context.Context) (err error) {
+				buried, err = s.remove(ctx, req.GetName(), resp)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			if resp.GetExisted() {
 				s.cfg.Logger.Info("collection deleted", "collection", req.GetName())
 			}
-			return resp, err
+			if buried == 0 {
+				return resp, nil
+			}
+			return resp, s.awaitDropped(ctx, req.GetName(), buried)
 		})
 }
 
-func (s catalog) remove(ctx context.Context, name string, resp *placementv1.DeleteCollectionResponse) error {
+// remove answers when the tombstone under the name was written, be it by this or by an earlier deletion; 0 = there is none.
+func (s catalog) remove(ctx context.Context, name string, resp *placementv1.DeleteCollectionResponse) (buried int64, err error) {
 	c, err := store.Load[store.Collection](ctx, s.cfg.Store, store.CollectionKey(name))
 	if errors.Is(err, store.ErrNotFound) {
 		resp.Revision = max(resp.Revision, uint64(s.cfg.View.Told()))
-		return nil
+		return s.buried(ctx, name)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	txn := store.Txn{If: []store.Cond{c.Unchanged()}, Then: []store.Op{store.Delete(c.Record.Key())}}
+	tomb := store.Tombstone{Name: name, ID: c.Record.ID}
+	txn := store.Txn{If: []store.Cond{c.Unchanged()}, Then: []store.Op{store.Delete(c.Record.Key()), store.Put(tomb)}}
 	aliases, _, err := store.LoadAll[store.Alias](ctx, s.cfg.Store, store.Aliases)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, a := range aliases {
 		if a.Record.CollectionID == c.Record.ID && len(txn.Then) < store.MaxOps { // the loop removes the rest; they are dead already
@@ -362,8 +411,8 @@ func (s catalog) remove(ctx context.Context, name string, resp *placementv1.Dele
 		if errors.Is(err, store.ErrConflict) {
 			resp.Existed = false
 		}
-		return fmt.Errorf("delete collection %q: %w", name, err)
+		return 0, fmt.Errorf("delete collection %q: %w", name, err)
 	}
 	resp.Revision = uint64(revision)
-	return nil
+	return revision, nil
 }

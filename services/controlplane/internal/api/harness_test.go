@@ -172,6 +172,7 @@ type peer struct {
 	deltas  int
 	session uint64
 	disk    map[topology.Shard]topology.Incarnation
+	lags    bool // it has not heard of deletions yet
 	stop    context.CancelFunc
 	changed chan struct{}
 }
@@ -264,10 +265,29 @@ func (q *peer) view() *topology.Map {
 	return q.m
 }
 
-// make creates what the map gives this peer and answers the inventory of what is new.
+func (q *peer) late() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lags
+}
+
+func (q *peer) setLate(lags bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lags = lags
+}
+
+// make creates what the map gives this peer, drops what it does not name any more, and answers the inventory of what is new.
 func (q *peer) make() *placementv1.Inventory {
 	inv := &placementv1.Inventory{}
-	for _, c := range q.view().Collections() {
+	m := q.view()
+	for id := range q.disk {
+		if _, there := m.Placement(id); !there && !q.late() {
+			delete(q.disk, id)
+			inv.Gone = append(inv.Gone, &placementv1.ShardRef{CollectionId: uint64(id.Collection), ShardId: uint64(id.ID)})
+		}
+	}
+	for _, c := range m.Collections() {
 		for _, s := range c.Shards {
 			if _, mine := s.Replica(q.id); !mine || q.disk[s.Shard] != (topology.Incarnation{}) {
 				continue
@@ -290,7 +310,7 @@ func (q *peer) keepAlive(ctx context.Context, p *plane, mute bool) error {
 	}
 	for n := uint64(1); ; n++ {
 		req := &placementv1.KeepAliveRequest{SessionId: q.session, PeerId: uint64(q.id), Sequence: n}
-		if inv := q.make(); len(inv.GetReplicas()) > 0 && !mute {
+		if inv := q.make(); len(inv.GetReplicas())+len(inv.GetGone()) > 0 && !mute {
 			req.Inventory = inv
 		}
 		if err := stream.Send(req); err != nil {

@@ -85,7 +85,7 @@ func (p *pass) prune(c store.Versioned[store.Collection]) (settled bool) {
 
 func (p *pass) full() bool { return len(p.steps) >= p.maxSteps }
 
-// clear removes what a deleted collection left behind, in batches.
+// clear removes what a deleted collection left behind, in batches, and its tombstone once nobody holds a replica of it.
 func (p *pass) clear(id topology.CollectionID) (settled bool) {
 	var doomed []store.Cond
 	for _, s := range p.state.Shards[id] {
@@ -101,7 +101,17 @@ func (p *pass) clear(id topology.CollectionID) (settled bool) {
 			doomed = append(doomed, t.Unchanged())
 		}
 	}
-	return p.drop(doomed, "cleared after a deleted collection", id)
+	settled = p.drop(doomed, "cleared after a deleted collection", id)
+	for _, t := range p.state.Tombstones {
+		if t.Record.ID != id {
+			continue
+		}
+		if settled && len(p.state.Holders(id)) == 0 {
+			p.drop([]store.Cond{t.Unchanged()}, "deleted collection dropped everywhere", id)
+		}
+		settled = false
+	}
+	return settled
 }
 
 // drop deletes the compared records in batches. It answers whether there were none.

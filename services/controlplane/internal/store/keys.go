@@ -19,6 +19,7 @@ const (
 	Sessions    Key = Root + "sessions/"
 	Collections Key = Root + "collections/"
 	Aliases     Key = Root + "aliases/"
+	Tombstones  Key = Root + "tombstones/"
 	Shards      Key = Root + "shards/"
 	Transfers   Key = Root + "transfers/"
 	Metadatas   Key = Root + "metadata/"
@@ -35,6 +36,9 @@ func CollectionKey(name string) Key { return Collections + Key(name) }
 
 // AliasKey by alias name.
 func AliasKey(alias string) Key { return Aliases + Key(alias) }
+
+// TombstoneKey by the name that the collection had: it is not free while the tombstone is there.
+func TombstoneKey(name string) Key { return Tombstones + Key(name) }
 
 // ShardKey of one shard of the collection with this id.
 func ShardKey(collection topology.CollectionID, shard topology.ShardID) Key {

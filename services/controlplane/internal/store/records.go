@@ -105,6 +105,13 @@ type Alias struct {
 	CollectionID topology.CollectionID `json:"collection_id"`
 }
 
+// Tombstone stands for a deleted collection while a live session reports a replica of it, which may still take writes. Its name
+// is not given to another collection or alias before.
+type Tombstone struct {
+	Name string                `json:"name"`
+	ID   topology.CollectionID `json:"id"`
+}
+
 // Incarnation is topology.Incarnation, stored as 32 hexadecimal digits.
 type Incarnation topology.Incarnation
 
@@ -184,6 +191,7 @@ func (r Peer) Key() Key       { return PeerKey(r.ID) }
 func (r Session) Key() Key    { return SessionKey(r.Peer) }
 func (r Collection) Key() Key { return CollectionKey(r.Name) }
 func (r Alias) Key() Key      { return AliasKey(r.Name) }
+func (r Tombstone) Key() Key  { return TombstoneKey(r.Name) }
 func (r Shard) Key() Key      { return ShardKey(r.Collection, r.Shard) }
 func (r Transfer) Key() Key   { return TransferKey(r.Collection, r.Shard, r.To) }
 
@@ -220,6 +228,12 @@ func (r *Shard) Replica(peer topology.PeerID) *Replica {
 		}
 	}
 	return nil
+}
+
+// Holds tells whether the peer reports a replica of the collection.
+func (r *Session) Holds(collection topology.CollectionID) bool {
+	i, _ := slices.BinarySearchFunc(r.Replicas, Report{Collection: collection}, Report.Compare)
+	return i < len(r.Replicas) && r.Replicas[i].Collection == collection
 }
 
 // Report returns the inventory line of a replica, or nil. It relies on the order of Replicas.

@@ -59,6 +59,7 @@ func TestGolden(t *testing.T) {
 		Groups: []store.Group{{Shards: []topology.ShardID{0, 1}}},
 	}))
 	b.WriteString(sample(t, store.Alias{Name: "w", Collection: "words", CollectionID: 17}))
+	b.WriteString(sample(t, store.Tombstone{Name: "words", ID: 16}))
 	b.WriteString(sample(t, store.Shard{
 		Collection: 17, Shard: 1, Epoch: 2, Primary: 1<<53 - 1,
 		Replicas: []store.Replica{

@@ -17,6 +17,7 @@ type State struct {
 	Collections map[string]store.Versioned[store.Collection]
 	Names       map[topology.CollectionID]string
 	Aliases     map[string]store.Versioned[store.Alias]
+	Tombstones  map[string]store.Versioned[store.Tombstone]
 	Shards      map[topology.CollectionID]map[topology.ShardID]store.Versioned[store.Shard]
 	Transfers   map[store.Key]store.Versioned[store.Transfer]
 	Metadata    map[string]store.Versioned[store.Metadata]
@@ -54,6 +55,7 @@ func newState() *State {
 		Collections: map[string]store.Versioned[store.Collection]{},
 		Names:       map[topology.CollectionID]string{},
 		Aliases:     map[string]store.Versioned[store.Alias]{},
+		Tombstones:  map[string]store.Versioned[store.Tombstone]{},
 		Shards:      map[topology.CollectionID]map[topology.ShardID]store.Versioned[store.Shard]{},
 		Transfers:   map[store.Key]store.Versioned[store.Transfer]{},
 		Metadata:    map[string]store.Versioned[store.Metadata]{},
@@ -67,7 +69,8 @@ func newState() *State {
 }
 
 // Change is one record that came, changed or went. Was and Now are store.Versioned values of one record type; a missing
-// side is nil. Kinds that no reader of changes needs (leader, sessions, book) are not listed.
+// side is nil. Kinds that no reader of changes needs (leader, sessions, tombstones, book) are
+// not listed.
 type Change struct {
 	Was, Now any
 }
@@ -91,6 +94,18 @@ func (s *State) Collection(id topology.CollectionID) (store.Versioned[store.Coll
 func (s *State) Shard(id topology.Shard) (store.Versioned[store.Shard], bool) {
 	rec, ok := s.Shards[id.Collection][id.ID]
 	return rec, ok
+}
+
+// Holders are the peers with a session that reports a replica of the collection, in order.
+func (s *State) Holders(id topology.CollectionID) []topology.PeerID {
+	var out []topology.PeerID
+	for peer, session := range s.Sessions {
+		if session.Record.Holds(id) {
+			out = append(out, peer)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Live tells whether the alias counts: its collection still exists.
@@ -126,6 +141,8 @@ func (s *State) apply(c store.Change) (*Change, error) {
 		change, err := replace(s.Aliases, string(c.Key[len(store.Aliases):]), c)
 		s.touchAlias(change, c.Modified)
 		return change, err
+	case c.Key.Under(store.Tombstones):
+		return nil, s.applyTombstone(c)
 	case c.Key.Under(store.Shards):
 		return s.applyShard(c)
 	case c.Key.Under(store.Transfers):
@@ -185,6 +202,17 @@ func (s *State) applyCollection(c store.Change) (*Change, error) {
 		s.Touched[now.Record.ID] = c.Modified
 	}
 	return change, nil
+}
+
+func (s *State) applyTombstone(c store.Change) error {
+	name := string(c.Key[len(store.Tombstones):])
+	if _, err := replace(s.Tombstones, name, c); err != nil {
+		return err
+	}
+	if t, there := s.Tombstones[name]; there {
+		s.Touched[t.Record.ID] = c.Modified
+	}
+	return nil
 }
 
 func (s *State) touchAlias(change *Change, revision int64) {
@@ -286,8 +314,12 @@ func (s *State) applyTransfer(c store.Change) (*Change, error) {
 
 // forget drops the marks of collections of which nothing is left, so that marks do not pile up.
 func (s *State) forget() {
+	buried := map[topology.CollectionID]bool{}
+	for _, t := range s.Tombstones {
+		buried[t.Record.ID] = true
+	}
 	for id := range s.Touched {
-		if _, live := s.Names[id]; !live && len(s.Shards[id]) == 0 && !s.hasAlias(id) {
+		if _, live := s.Names[id]; !live && !buried[id] && len(s.Shards[id]) == 0 && !s.hasAlias(id) {
 			delete(s.Touched, id)
 		}
 	}

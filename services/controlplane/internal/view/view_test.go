@@ -93,7 +93,7 @@ func TestFollows(t *testing.T) {
 // TestForgets: a reader that is too far behind, or ahead, must start over; one within the history must not.
 func TestForgets(t *testing.T) {
 	run(t, func(ctx context.Context, s *memstore.Store, v *View, _ <-chan error) {
-		var last int64
+		last := write(t, s, store.Put(store.Tombstone{Name: "c", ID: 7}))
 		for i := range 2*history + 10 {
 			last = write(t, s, store.Put(store.Metadata{Name: "k", Value: fmt.Sprint(i)}))
 		}
@@ -110,6 +110,11 @@ func TestForgets(t *testing.T) {
 				t.Errorf("since %d: %d batches, %v; want %d, %v", tc.revision, len(got), err, tc.batches, tc.is)
 			}
 		}
+		v.Read(func(s *State) {
+			if s.Touched[7] == 0 {
+				t.Error("a tombstone that nobody would look at any more")
+			}
+		})
 	})
 }
 

@@ -93,12 +93,17 @@ func (t Target) shards() []topology.Shard {
 	return out
 }
 
+// ErrDropped is in the errors of requests whose collection was dropped after it was
+// found: another one may bear its name by now.
+var ErrDropped = errors.New("the collection was dropped meanwhile")
+
 // unplaced says why m has no placement of a shard of the target: the collection
 // was dropped, which no later map undoes (gone), or it was made just now and the
 // placement is still to come.
 func (t Target) unplaced(m *topology.Map, s topology.Shard) (err *fault.Error, gone bool) {
 	if _, there := m.Collection(s.Collection); !there {
-		return located(fault.NoCollection(t.Collection.Name), s, 0), true
+		none := fault.NoCollection(t.Collection.Name)
+		return located(fault.Wrap(none.Reason, ErrDropped, "%s", none.Msg).With(fault.MetaCollection, t.Collection.Name), s, 0), true
 	}
 	return located(fault.New(fault.ShardUnavailable, "shard %d of collection `%s` is not placed yet", s.ID, t.Collection.Name), s, 0), false
 }

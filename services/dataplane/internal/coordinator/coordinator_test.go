@@ -355,14 +355,14 @@ func TestDroppedUnderway(t *testing.T) {
 				}
 				start := time.Now()
 				_, err := w.coordinator(10).Write(t.Context(), Write{Target: target, Op: upsert(1, 2, 3, 4)})
-				if fault.ReasonOf(err) != fault.CollectionNotFound || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
+				if fault.ReasonOf(err) != fault.CollectionNotFound || !errors.Is(err, ErrDropped) || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
 					t.Errorf("write: %v", err)
 				}
 				if d := time.Since(start); d > lastPause {
 					t.Errorf("answered after %v", d)
 				}
 				_, err = w.coordinator(10).Rank(t.Context(), Read{Target: target}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
-				if fault.ReasonOf(err) != fault.CollectionNotFound || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
+				if fault.ReasonOf(err) != fault.CollectionNotFound || !errors.Is(err, ErrDropped) || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
 					t.Errorf("read: %v", err)
 				}
 			})

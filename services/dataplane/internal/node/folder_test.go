@@ -3,9 +3,11 @@ package node
 import (
 	"crypto/rand"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
@@ -63,4 +65,43 @@ func TestFolderRefuses(t *testing.T) {
 	if _, err := OpenFolder(faultfs.New(memfs.New(), faultfs.From(1, disk)), "/d", 0, rand.Reader); !errors.Is(err, disk) || !strings.Contains(err.Error(), "not writable") {
 		t.Errorf("%v", err)
 	}
+}
+
+// stuckFS cannot rename a replica's folder away.
+type stuckFS struct{ *memfs.FS }
+
+func (f stuckFS) Rename(from, to string) error {
+	if filepath.Base(filepath.Dir(to)) == trashDir {
+		return errors.New("stuck")
+	}
+	return f.FS.Rename(from, to)
+}
+
+// What may take writes is told from the first moment on, and until it cannot any more, however long its folder stays.
+func TestInventoryIsWhatMayServe(t *testing.T) {
+	disk := memfs.New()
+	f, err := OpenFolder(disk, "/data", 7, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := New(Options{Folder: f})
+	n.Apply(Desired{Revision: 1, Assignments: []Assignment{assign(shard0, 2, topology.Active, topology.Incarnation{1})}})
+	if inv := n.Inventory(); len(inv) != 1 || inv[0].Shard != shard0 || inv[0].Ended || inv[0].Loaded {
+		t.Errorf("before it is opened: %+v", inv)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	h := enter(t, stuckFS{disk}, replica.Limits{})
+	h.birth(1, shard0)
+	if x, _ := h.holding(shard0); x.Ended {
+		t.Errorf("%+v", x)
+	}
+	h.n.Apply(Desired{Revision: 9, Confirmed: true})
+	await(t, "ended", func() bool { x, ok := h.holding(shard0); return ok && x.Ended })
+	if _, err := h.n.Replica(shard0); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("ended, and %v", err)
+	}
+	h.leave()
 }

@@ -68,6 +68,7 @@ type Holding struct {
 	Applied     topology.Seq
 	Bytes       uint64 // on disk, as of the last half minute
 	Loaded      bool
+	Ended       bool      // it is to be removed, and does nothing any more
 	Why         error     // why not loaded
 	Since       time.Time // of being loaded, or not
 	Status      replica.Status
@@ -292,15 +293,20 @@ func (n *Node) Export(id topology.Shard) (*Export, error) {
 	return parts.Export()
 }
 
-// Inventory tells what the peer holds, in the order of the shards.
+// Inventory tells what the peer holds or is told to hold, in the order of the shards.
 func (n *Node) Inventory() []Holding {
 	n.mu.Lock()
 	slots := make([]*slot, 0, len(n.mu.slots))
 	for _, s := range n.mu.slots {
 		slots = append(slots, s)
 	}
-	n.mu.Unlock()
 	out := make([]Holding, 0, len(slots))
+	for _, a := range n.mu.desired.Assignments {
+		if _, ok := a.Placement.Replica(n.o.Folder.Peer); ok && n.mu.slots[a.Placement.Shard] == nil {
+			out = append(out, Holding{Shard: a.Placement.Shard, Why: errLoading, Since: n.o.Now()})
+		}
+	}
+	n.mu.Unlock()
 	for _, s := range slots {
 		out = append(out, s.holding())
 	}

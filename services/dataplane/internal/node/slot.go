@@ -57,7 +57,7 @@ type slot struct {
 	mu struct {
 		sync.Mutex
 		wanted *Assignment        // nil: to be dropped
-		cancel context.CancelFunc // ends the running replica
+		cancel context.CancelFunc // ends the running replica; nil: none runs, or is about to
 		parts  Parts
 		rep    *replica.Replica // nil: not loaded
 		hard   core.Hard        // as of the last opening
@@ -197,6 +197,9 @@ func (s *slot) settle(rep *replica.Replica, p Parts, why error) {
 	s.mu.Lock()
 	s.mu.rep, s.mu.parts, s.mu.why, s.mu.since = rep, p, why, s.n.o.Now()
 	s.mu.sized = time.Time{}
+	if rep == nil {
+		s.mu.cancel = nil
+	}
 	s.mu.Unlock()
 	poke(s.n.changed)
 }
@@ -236,8 +239,10 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
-	s.mu.cancel, s.mu.hard = cancel, hard
 	now := s.mu.wanted
+	if s.mu.hard = hard; now != nil {
+		s.mu.cancel = cancel
+	}
 	s.mu.Unlock()
 	if now == nil {
 		return nil
@@ -377,7 +382,8 @@ func (s *slot) holding() Holding {
 	defer s.mu.Unlock()
 	h := Holding{
 		Shard: s.id, Incarnation: s.mu.hard.Incarnation, Epoch: s.mu.hard.Placement.Epoch,
-		Last: core.Position{Term: s.mu.hard.Promised, Seq: s.mu.hard.Commit}, Why: s.mu.why, Since: s.mu.since,
+		Last:  core.Position{Term: s.mu.hard.Promised, Seq: s.mu.hard.Commit},
+		Ended: s.mu.wanted == nil && s.mu.cancel == nil, Why: s.mu.why, Since: s.mu.since,
 	}
 	if s.mu.rep == nil {
 		return h

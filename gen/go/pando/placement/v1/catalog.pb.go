@@ -412,8 +412,10 @@ func (x *UpdateCollectionResponse) GetRevision() uint64 {
 // Removes a collection and its aliases.
 type DeleteCollectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name or alias.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its name; an alias is not followed.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long to wait for peers to drop it. Default 10 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +455,13 @@ func (x *DeleteCollectionRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *DeleteCollectionRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 // The change.
@@ -2347,9 +2356,10 @@ const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\x14_quantization_configB\x15\n" +
 	"\x13_strict_mode_config\"6\n" +
 	"\x18UpdateCollectionResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"-\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"b\n" +
 	"\x17DeleteCollectionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"P\n" +
 	"\x18DeleteCollectionResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xae\x03\n" +
@@ -2556,56 +2566,57 @@ var file_pando_placement_v1_catalog_proto_depIdxs = []int32{
 	44, // 7: pando.placement.v1.UpdateCollectionRequest.quantization_config:type_name -> qdrant.QuantizationConfigDiff
 	45, // 8: pando.placement.v1.UpdateCollectionRequest.strict_mode_config:type_name -> qdrant.StrictModeConfig
 	26, // 9: pando.placement.v1.UpdateCollectionRequest.metadata:type_name -> pando.placement.v1.UpdateCollectionRequest.MetadataEntry
-	27, // 10: pando.placement.v1.AliasChange.create:type_name -> pando.placement.v1.AliasChange.Create
-	28, // 11: pando.placement.v1.AliasChange.rename:type_name -> pando.placement.v1.AliasChange.Rename
-	29, // 12: pando.placement.v1.AliasChange.delete:type_name -> pando.placement.v1.AliasChange.Delete
-	8,  // 13: pando.placement.v1.ChangeAliasesRequest.changes:type_name -> pando.placement.v1.AliasChange
-	46, // 14: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
-	30, // 15: pando.placement.v1.ChangeShardKeyRequest.create:type_name -> pando.placement.v1.ChangeShardKeyRequest.Create
-	31, // 16: pando.placement.v1.ChangeShardKeyRequest.delete:type_name -> pando.placement.v1.ChangeShardKeyRequest.Delete
-	38, // 17: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
-	47, // 18: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
-	48, // 19: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
-	49, // 20: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
-	32, // 21: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
-	33, // 22: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	34, // 23: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
-	33, // 24: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	35, // 25: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
-	36, // 26: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
-	25, // 27: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
-	50, // 28: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
-	51, // 29: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
-	52, // 30: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
-	0,  // 31: pando.placement.v1.Catalog.FindCollection:input_type -> pando.placement.v1.FindCollectionRequest
-	2,  // 32: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
-	4,  // 33: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
-	6,  // 34: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
-	9,  // 35: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
-	11, // 36: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
-	13, // 37: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
-	15, // 38: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
-	17, // 39: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
-	19, // 40: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
-	21, // 41: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
-	23, // 42: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
-	1,  // 43: pando.placement.v1.Catalog.FindCollection:output_type -> pando.placement.v1.FindCollectionResponse
-	3,  // 44: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
-	5,  // 45: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
-	7,  // 46: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
-	10, // 47: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
-	12, // 48: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
-	14, // 49: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
-	16, // 50: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
-	18, // 51: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
-	20, // 52: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
-	22, // 53: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
-	24, // 54: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
-	43, // [43:55] is the sub-list for method output_type
-	31, // [31:43] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	38, // 10: pando.placement.v1.DeleteCollectionRequest.timeout:type_name -> google.protobuf.Duration
+	27, // 11: pando.placement.v1.AliasChange.create:type_name -> pando.placement.v1.AliasChange.Create
+	28, // 12: pando.placement.v1.AliasChange.rename:type_name -> pando.placement.v1.AliasChange.Rename
+	29, // 13: pando.placement.v1.AliasChange.delete:type_name -> pando.placement.v1.AliasChange.Delete
+	8,  // 14: pando.placement.v1.ChangeAliasesRequest.changes:type_name -> pando.placement.v1.AliasChange
+	46, // 15: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
+	30, // 16: pando.placement.v1.ChangeShardKeyRequest.create:type_name -> pando.placement.v1.ChangeShardKeyRequest.Create
+	31, // 17: pando.placement.v1.ChangeShardKeyRequest.delete:type_name -> pando.placement.v1.ChangeShardKeyRequest.Delete
+	38, // 18: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 19: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
+	48, // 20: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
+	49, // 21: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
+	32, // 22: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
+	33, // 23: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	34, // 24: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
+	33, // 25: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	35, // 26: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
+	36, // 27: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
+	25, // 28: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
+	50, // 29: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
+	51, // 30: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
+	52, // 31: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
+	0,  // 32: pando.placement.v1.Catalog.FindCollection:input_type -> pando.placement.v1.FindCollectionRequest
+	2,  // 33: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
+	4,  // 34: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
+	6,  // 35: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
+	9,  // 36: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
+	11, // 37: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
+	13, // 38: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
+	15, // 39: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
+	17, // 40: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
+	19, // 41: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
+	21, // 42: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
+	23, // 43: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
+	1,  // 44: pando.placement.v1.Catalog.FindCollection:output_type -> pando.placement.v1.FindCollectionResponse
+	3,  // 45: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
+	5,  // 46: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
+	7,  // 47: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
+	10, // 48: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
+	12, // 49: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
+	14, // 50: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
+	16, // 51: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
+	18, // 52: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
+	20, // 53: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
+	22, // 54: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
+	24, // 55: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
+	44, // [44:56] is the sub-list for method output_type
+	32, // [32:44] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_catalog_proto_init() }

@@ -51,7 +51,8 @@ type CatalogClient interface {
 	CreateCollection(ctx context.Context, in *CreateCollectionRequest, opts ...grpc.CallOption) (*CreateCollectionResponse, error)
 	// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT.
 	UpdateCollection(ctx context.Context, in *UpdateCollectionRequest, opts ...grpc.CallOption) (*UpdateCollectionResponse, error)
-	// A missing collection is no error.
+	// Answered once no peer with a session holds a replica, from when on nobody acknowledges a write to it. A missing collection
+	// is no error. TIMEOUT also when the collection is deleted, but peers still hold it: its name is not free until they do not.
 	DeleteCollection(ctx context.Context, in *DeleteCollectionRequest, opts ...grpc.CallOption) (*DeleteCollectionResponse, error)
 	// All or none. COLLECTION_NOT_FOUND, ALIAS_CLASH, NOT_FOUND.
 	ChangeAliases(ctx context.Context, in *ChangeAliasesRequest, opts ...grpc.CallOption) (*ChangeAliasesResponse, error)
@@ -215,7 +216,8 @@ type CatalogServer interface {
 	CreateCollection(context.Context, *CreateCollectionRequest) (*CreateCollectionResponse, error)
 	// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT.
 	UpdateCollection(context.Context, *UpdateCollectionRequest) (*UpdateCollectionResponse, error)
-	// A missing collection is no error.
+	// Answered once no peer with a session holds a replica, from when on nobody acknowledges a write to it. A missing collection
+	// is no error. TIMEOUT also when the collection is deleted, but peers still hold it: its name is not free until they do not.
 	DeleteCollection(context.Context, *DeleteCollectionRequest) (*DeleteCollectionResponse, error)
 	// All or none. COLLECTION_NOT_FOUND, ALIAS_CLASH, NOT_FOUND.
 	ChangeAliases(context.Context, *ChangeAliasesRequest) (*ChangeAliasesResponse, error)

@@ -132,15 +132,16 @@ func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdra
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
 }
 
-// Delete removes a collection; result is false when there was none.
-// VALIDATION, NO_LEADER, TIMEOUT.
+// Delete removes a collection; result is false when there was none. It is answered
+// once no live peer can acknowledge a write to it. VALIDATION, NO_LEADER, TIMEOUT,
+// which may also say that peers have not dropped it yet.
 func (s *Service) Delete(ctx context.Context, r *qdrant.DeleteCollection) (*qdrant.CollectionOperationResponse, error) {
 	if err := validate.Collection(r.GetCollectionName(), r.Timeout); err != nil {
 		return nil, err
 	}
 	existed := false
-	err := s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
-		resp, err := s.d.Catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: r.GetCollectionName()})
+	err := s.change(ctx, r.Timeout, func(ctx context.Context, timeout time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.DeleteCollection(ctx, &placementv1.DeleteCollectionRequest{Name: r.GetCollectionName(), Timeout: durationpb.New(timeout)})
 		existed = resp.GetExisted()
 		return resp.GetRevision(), err
 	})

@@ -1,6 +1,7 @@
 // Package expose registers the services of the public API and gives all of
-// their methods what is the same everywhere: the seconds spent, and an honest
-// answer of methods that are not built.
+// their methods what is the same everywhere: the seconds spent, an honest answer
+// of methods that are not built, and a second look at a name whose collection was
+// dropped under the request.
 //
 // Implementations embed the generated Unimplemented types, so that a method of
 // a newer definition compiles; what those types answer is turned into NOT_BUILT
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -54,6 +56,9 @@ func around(inner grpc.MethodHandler) grpc.MethodHandler {
 func answer(ctx context.Context, req any, method string, h grpc.UnaryHandler) (any, error) {
 	begin := time.Now()
 	resp, err := h(ctx, req)
+	if errors.Is(err, coordinator.ErrDropped) { // nothing is left of what was done to it
+		resp, err = h(ctx, req)
+	}
 	if err != nil {
 		return nil, named(err, method)
 	}

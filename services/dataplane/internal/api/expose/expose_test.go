@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"google.golang.org/grpc"
@@ -16,10 +17,15 @@ import (
 // answers gives what a test wants for one method; the other is not built.
 type answers struct {
 	qdrant.UnimplementedSnapshotsServer
-	err error
+	err   error
+	calls int
+	first error // of the first call alone
 }
 
 func (a *answers) Create(context.Context, *qdrant.CreateSnapshotRequest) (*qdrant.CreateSnapshotResponse, error) {
+	if a.calls++; a.calls == 1 && a.first != nil {
+		return nil, a.first
+	}
 	return &qdrant.CreateSnapshotResponse{}, a.err
 }
 
@@ -74,6 +80,30 @@ func TestTimeIsFilledInAndInterceptorsStayOutside(t *testing.T) {
 		})
 	if fault.ReasonOf(seen) != fault.NotBuilt || !errors.Is(err, seen) {
 		t.Errorf("the interceptor saw %v, the caller %v", seen, err)
+	}
+}
+
+// A name whose collection was dropped under the request is looked up once more.
+func TestDroppedIsLookedUpAgain(t *testing.T) {
+	dropped := fault.Wrap(fault.CollectionNotFound, coordinator.ErrDropped, "gone")
+	for _, c := range []struct {
+		impl  answers
+		want  fault.Reason
+		calls int
+	}{
+		{answers{first: dropped}, fault.Unspecified, 2},
+		{answers{first: dropped, err: dropped}, fault.CollectionNotFound, 2},
+		{answers{err: fault.NoCollection("c")}, fault.CollectionNotFound, 1},
+	} {
+		l, err := rpc.NewLocal(rpc.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		qdrant.RegisterSnapshotsServer(Registrar(l), &c.impl)
+		_, err = qdrant.NewSnapshotsClient(l).Create(t.Context(), &qdrant.CreateSnapshotRequest{})
+		if fault.ReasonOf(err) != c.want || (err == nil) != (c.want == fault.Unspecified) || c.impl.calls != c.calls {
+			t.Errorf("%v after %d calls", err, c.impl.calls)
+		}
 	}
 }
 
