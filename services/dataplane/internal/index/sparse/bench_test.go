@@ -229,7 +229,6 @@ func TestSets(t *testing.T) {
 	}
 }
 
-
 // once keeps what benchmarks share.
 type once struct {
 	sync.Once
