@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -128,6 +130,11 @@ func (r *run) end() error {
 		group.Go(func() {
 			if err := p.Stop(); err != nil {
 				failed[i] = fmt.Errorf("peer %d does not stop well: %w\n%s", p.ID, err, p.Tail(5))
+			}
+			// No fault here damages bytes, and a replica that is copied anew hides that they were.
+			text, err := os.ReadFile(filepath.Join(p.Dir, "log"))
+			if failed[i] = errors.Join(failed[i], err); bytes.Contains(text, []byte("data is damaged")) {
+				failed[i] = errors.Join(failed[i], fmt.Errorf("peer %d: its log tells of damaged data", p.ID))
 			}
 		})
 	}
