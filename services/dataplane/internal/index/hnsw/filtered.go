@@ -4,8 +4,6 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
-
-	"github.com/pandodb/pando/services/dataplane/internal/index"
 )
 
 type way uint8
@@ -84,20 +82,20 @@ func (s *searcher) choose(passing int) way {
 func (s *searcher) plan() plan {
 	q, rows := &s.query, s.x.v.rows
 	n, known := s.x.atMost(s.at)
-	switch {
-	case q.Bits != nil:
-		n, known = s.x.countBits(q.Bits, s.at), true
+	if q.Rows != nil || q.Bits != nil {
+		if n = min(n, len(q.Rows)); q.Rows == nil {
+			n = s.x.countBits(q.Bits, s.at)
+			s.few = float64(n) < rare*float64(rows)
+		}
 		s.grouped = s.x.g != nil && len(s.x.g.extra.links) > 0 // perhaps
 		if s.choose(n) == scan {
 			return plan{way: scan, passing: n}
 		}
-	case q.Rows != nil:
-		n = min(n, len(q.Rows))
-		s.grouped = s.x.g != nil && len(s.x.g.extra.links) > 0 // perhaps
-		if s.choose(n) == scan {
-			return plan{way: scan, passing: n}
+		if q.Rows != nil {
+			s.mark()
+			n = s.x.countBits(q.Bits, s.at)
 		}
-		n, known = s.mark(), true
+		known = true
 	}
 	s.grouped = s.x.g != nil && s.within()
 	passing := n
@@ -107,12 +105,9 @@ func (s *searcher) plan() plan {
 			n = min(q.Estimate, n)
 		} else {
 			n = s.sample()
-			switch {
-			case q.Rows != nil:
-				n = len(q.Rows) * n / sample
-			case q.Bits != nil:
+			if q.Bits != nil {
 				n = passing * n / sample
-			default:
+			} else {
 				n = rows * n / sample
 			}
 		}
@@ -133,9 +128,6 @@ func (s *searcher) sample() (hits int) {
 
 // draw picks a row that may pass.
 func (s *searcher) draw(rng *rand.PCG) uint32 {
-	if rows := s.query.Rows; rows != nil {
-		return min(rows[rng.Uint64()%uint64(len(rows))], uint32(s.x.v.rows-1))
-	}
 	row := uint32(rng.Uint64() % uint64(s.x.v.rows))
 	if s.query.Bits != nil {
 		row = s.next(row)
@@ -155,31 +147,25 @@ func (s *searcher) next(row uint32) uint32 {
 				return r
 			}
 		}
-		if at++; at == len(words) {
-			at = 0
-		}
+		at = (at + 1) % len(words)
 		w = words[at]
 	}
 	return row
 }
 
-// mark sets the bits of query.Rows and counts those that are alive.
-func (s *searcher) mark() (n int) {
-	if words := (s.x.v.rows + 63) / 64; len(s.member) < words {
+// mark makes query.Bits of query.Rows.
+func (s *searcher) mark() {
+	words := (s.x.v.rows + 63) / 64
+	if len(s.member) < words {
 		s.member = make([]uint64, words)
 	}
 	s.marked = true
-	last := index.MaxRow + 1
 	for _, r := range s.query.Rows {
-		if int(r) >= s.x.v.rows || r == last {
-			continue
-		}
-		s.member[r>>6] |= 1 << (r & 63)
-		if last = r; s.alive(r) {
-			n++
+		if int(r) < s.x.v.rows {
+			s.member[r>>6] |= 1 << (r & 63)
 		}
 	}
-	return n
+	s.query.Bits = s.member[:words]
 }
 
 // filtered walks over rows that pass only. Where a neighbour does not pass, its

@@ -119,7 +119,7 @@ func (b *builder) linkGroup(ctx context.Context, rows []uint32, threads int, lis
 // to others that pass as a group gives: a walk over those alone finds its way.
 func (s *searcher) within() bool {
 	g := s.x.g
-	if len(g.extra.links) == 0 || s.query.Rows == nil && s.query.Bits == nil && s.query.Accept == nil {
+	if len(g.extra.links) == 0 || s.query.Bits == nil && s.query.Accept == nil {
 		return false
 	}
 	rng := rand.NewPCG(5, 6)

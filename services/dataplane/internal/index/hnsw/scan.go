@@ -106,7 +106,6 @@ func (x *Index) sweep(ctx context.Context, ss []*searcher) error {
 
 // rough makes s ready for a sweep.
 func (s *searcher) rough() {
-	s.fill, s.few = 0, s.query.Bits != nil && float64(s.x.countBits(s.query.Bits, s.at)) < rare*float64(s.x.v.rows)
 	if s.finer > 0 {
 		q := s.query.Query
 		q.K, q.Threshold = s.finer, nil
@@ -127,6 +126,7 @@ func (x *Index) sweepAll(ctx context.Context, ss []*searcher, n int) error {
 		for _, s := range ss {
 			part := x.searchers.Get().(*searcher)
 			part.begin(x, &s.query)
+			part.few = s.few
 			part.rough()
 			if accept := s.top.Accept; accept != nil {
 				part.top.Accept = func(row uint32) bool {
@@ -191,17 +191,15 @@ func (x *Index) sweepPart(ctx context.Context, ss []*searcher, from, to int) err
 // narrow clears the bits of a block whose rows are not among query.Bits. Where few are
 // left it compares them, by their vectors, and there is nothing left to do.
 func (s *searcher) narrow(pass *[block / 64]uint64, from, n int) (done bool) {
-	left, words := 0, (n+63)/64
-	for i, w := range s.query.Bits[from/64:][:words] {
-		if pass[i] &= w; from+64*(i+1) > s.x.v.rows {
-			pass[i] &= 1<<(s.x.v.rows&63) - 1
-		}
+	left := 0
+	for i, w := range s.query.Bits[from/64 : (from+n+63)/64] {
+		pass[i] &= w
 		left += bits.OnesCount64(pass[i])
 	}
 	if !s.few && (s.scorer != nil || left > n/crowded) {
 		return false
 	}
-	for i, w := range pass[:words] {
+	for i, w := range pass {
 		for ; w != 0; w &= w - 1 {
 			s.fill = s.hold(uint32(from+64*i+bits.TrailingZeros64(w)), s.fill)
 		}
@@ -211,21 +209,12 @@ func (s *searcher) narrow(pass *[block / 64]uint64, from, n int) (done bool) {
 
 // countBits counts the rows of set that may be answered at a position.
 func (x *Index) countBits(set []uint64, at uint64) (n int) {
-	whole := x.immortal()
 	var live [block / 64]uint64
 	for from := 0; from < x.v.rows; from += block {
 		size := min(block, x.v.rows-from)
-		if !whole {
-			x.live(&live, from, size, at)
-		}
+		x.live(&live, from, size, at)
 		for i, w := range set[from/64 : (from+size+63)/64] {
-			if !whole {
-				w &= live[i]
-			}
-			if left := size - 64*i; left < 64 {
-				w &= 1<<left - 1
-			}
-			n += bits.OnesCount64(w)
+			n += bits.OnesCount64(w & live[i])
 		}
 	}
 	return n
@@ -238,10 +227,12 @@ func (x *Index) immortal() bool { return x.v.Has == nil && x.dead.Len() == 0 }
 // live sets the bits of those of n rows that may be answered at a position.
 func (x *Index) live(live *[block / 64]uint64, first, n int, at uint64) {
 	for i := range live {
-		live[i] = ^uint64(0)
+		live[i] = 1<<max(0, n-64*i) - 1 // a shift by 64 or more gives all
 	}
 	if x.v.Has != nil {
-		copy(live[:(n+63)/64], x.v.Has[first/64:])
+		for i, w := range x.v.Has[first/64:][:(n+63)/64] {
+			live[i] &= w
+		}
 	}
 	x.dead.Keep(live[:(n+63)/64], uint32(first), at)
 }

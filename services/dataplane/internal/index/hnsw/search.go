@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"sync"
 
@@ -54,22 +53,11 @@ func Open(vectors Vectors, g *Graph, dead *mask.Mask, o Options) (*Index, error)
 }
 
 // Len counts the rows that have a vector and are not dead now.
-func (x *Index) Len() (n int) {
+func (x *Index) Len() int {
 	if x.v.Has == nil {
 		return x.v.rows - x.dead.Len()
 	}
-	var live [block / 64]uint64
-	for from := 0; from < x.v.rows; from += block {
-		size := min(block, x.v.rows-from)
-		x.live(&live, from, size, mask.Now)
-		for i, w := range live[:(size+63)/64] {
-			if i == size/64 {
-				w &= 1<<(size%64) - 1
-			}
-			n += bits.OnesCount64(w)
-		}
-	}
-	return n
+	return x.countBits(x.v.Has, mask.Now)
 }
 
 // atMost bounds the rows with a vector that are alive at a position; if exact, it
@@ -313,9 +301,7 @@ func (s *searcher) alive(row uint32) bool { return s.x.v.has(row) && !s.x.dead.D
 
 // passes is alive, in Rows and Accept, which is asked once for each row.
 func (s *searcher) passes(row uint32) bool {
-	q := &s.query
-	switch {
-	case q.Bits != nil && q.Bits[row>>6]>>(row&63)&1 == 0, q.Rows != nil && s.member[row>>6]>>(row&63)&1 == 0, !s.alive(row):
+	if in := s.query.Bits; in != nil && in[row>>6]>>(row&63)&1 == 0 || !s.alive(row) {
 		return false
 	}
 	if s.query.Accept == nil {
