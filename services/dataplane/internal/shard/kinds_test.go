@@ -222,3 +222,39 @@ func codesOf(t *testing.T, datatype query.Datatype) {
 		}
 	}
 }
+
+// TestFullScan: a threshold above the default lets segments be compared row by row.
+func TestFullScan(t *testing.T) {
+	o := withGraphs(memfs.New())
+	o.Settings = func(b []byte) (s query.Settings, err error) {
+		s.Optimizers = query.Optimizers{IndexingThresholdKB: 16}
+		s.Vectors = []query.VectorSettings{{HNSW: query.HNSW{M: 2, EfConstruct: 4}}}
+		if len(b) > 1 {
+			s.Vectors[0].HNSW.FullScanThreshold = 1 << 20
+		}
+		return s, err
+	}
+	s := open(t, o)
+	rng := rand.New(rand.NewPCG(5, 6))
+	l := newLedger()
+	clouds(l, rng, 0, 3000)
+	l.add(op.Op{Kind: op.Seal})
+	missed := func() (n int) {
+		l.catchUp(t, s)
+		ok(t, s.Settle(ctx))
+		for range 50 {
+			v := unit(rng)
+			exact, _ := ask(t, s, v, true)
+			near, _ := ask(t, s, v, false)
+			n += count(!slices.Equal(near, exact))
+		}
+		return n
+	}
+	if n := missed(); n == 0 {
+		t.Error("a poor graph misses nothing: it was not asked")
+	}
+	l.add(op.Op{Kind: op.Config, Revision: 1, Settings: []byte{0, 1}})
+	if n := missed(); n > 0 {
+		t.Errorf("%d of 50 searches missed something", n)
+	}
+}

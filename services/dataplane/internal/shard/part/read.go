@@ -26,7 +26,8 @@ type Query struct {
 	Count   int      // Multi: how many vectors Vector holds
 	// Estimate is about how many rows Accept lets through; 0: not known.
 	Estimate int
-	// FullScan (Sparse) is up to how many rows are compared by their own vectors.
+	// FullScan is up to how many rows are compared by their own vectors; 0: where that is
+	// quicker.
 	FullScan int
 }
 

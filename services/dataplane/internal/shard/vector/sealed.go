@@ -212,7 +212,7 @@ func (s *Sealed) searchDense(ctx context.Context, qs []part.Query, at uint64) ([
 	in := make([]hnsw.Query, 0, len(qs))
 	for i := range qs {
 		p := &qs[i].Params
-		q := hnsw.Query{Query: qs[i].Query, Bits: qs[i].Bits, At: at, Exact: p.Exact, Ef: p.Ef, Estimate: qs[i].Estimate,
+		q := hnsw.Query{Query: qs[i].Query, Bits: qs[i].Bits, At: at, Exact: p.Exact, Ef: p.Ef, Estimate: qs[i].Estimate, ScanBelow: qs[i].FullScan,
 			IgnoreCodes: p.IgnoreCodes, Rescore: p.Rescore == nil || *p.Rescore, Oversampling: p.Oversampling}
 		if qs[i].IndexedOnly && s.graph == nil {
 			q.K = 0

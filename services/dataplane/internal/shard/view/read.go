@@ -303,11 +303,20 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 	return nil
 }
 
-// fullScan is up to how many sparse vectors are compared one by one.
+// fullScan is up to how many rows are compared one by one: sparse ones; dense ones
+// where the settings ask for more scans than a measured break-even would.
 func (r *reader) fullScan(name string) int {
+	f := r.tail.Field(name)
 	for i := range r.vector {
-		if r.vector[i].Name == name {
-			return r.vector[i].FullScanThreshold
+		v := &r.vector[i]
+		switch {
+		case v.Name != name:
+		case f.Kind == query.Sparse:
+			return v.FullScanThreshold
+		case f.Kind == query.Dense && v.HNSW.FullScanThreshold > query.DefaultHNSW().FullScanThreshold:
+			return v.HNSW.FullScanThreshold << 10 / (4 * f.Size)
+		default:
+			return 0
 		}
 	}
 	return query.DefaultSparseScan
