@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -77,5 +78,9 @@ func (l *Link) Moved() {
 		l.mu.conn = nil
 	}
 	l.mu.Unlock()
-	l.ResetConnectBackoff()
+	// grpc reads its connections there without their lock: one that it makes meanwhile, as for the first call, would end the
+	// process. While it waits before another attempt it makes none.
+	if l.GetState() == connectivity.TransientFailure {
+		l.ResetConnectBackoff()
+	}
 }
