@@ -268,6 +268,26 @@ func TestNamesMadeElsewhere(t *testing.T) {
 	})
 }
 
+// An index is known to every peer as soon as its creation is answered.
+func TestIndexMadeElsewhere(t *testing.T) {
+	live(t, 2, func(t *testing.T, s *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", `{"vectors":{"size":4,"distance":"Dot"},"shard_number":1,"replication_factor":1}`)
+		hs[0].await("known everywhere", func() bool { return len(placements(hs[1], "c")) == 1 })
+		home, other := hs[0], hs[1]
+		if _, ok := placements(home, "c")[0].Replica(home.data.Self()); !ok {
+			home, other = other, home
+		}
+		home.ok("PUT", "/collections/c/points?wait=true", `{"points":[{"id":1,"vector":[1,0,0,1],"payload":{"n":1}}]}`)
+		pass(time.Second)
+		s.deafen(other, 400*time.Millisecond)
+		home.ok("PUT", "/collections/c/index?wait=true", `{"field_name":"n","field_schema":"integer"}`)
+		other.ok("POST", "/collections/c/facet", `{"key":"n"}`)
+		if code, out := other.call("POST", "/collections/c/facet", `{"key":"m"}`); code != http.StatusBadRequest {
+			t.Errorf("no such index: %d %v", code, out)
+		}
+	})
+}
+
 // A peer whose disk is full gives its primaries away and is left out, and comes back when there is room.
 func TestDiskIsFull(t *testing.T) {
 	live(t, 3, func(t *testing.T, _ *street, hs []*house) {

@@ -6,6 +6,7 @@ import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 )
 
 // defaultLimit is that of scrolls and queries.
@@ -57,7 +58,7 @@ func (s *Service) Scroll(ctx context.Context, r *qdrant.ScrollPoints) (*qdrant.S
 		return nil, err
 	}
 	if r.GetOrderBy() != nil {
-		if err := validate.OrderBy(r.GetOrderBy(), r.GetOffset(), col.Indexes); err != nil {
+		if err := s.indexed(ctx, col, func(in indexes) error { return validate.OrderBy(r.GetOrderBy(), r.GetOffset(), in) }); err != nil {
 			return nil, err
 		}
 		found, err := s.d.Coordinator.ScrollBy(ctx, read, r.GetFilter(), r.GetOrderBy(), limit, sel)
@@ -99,7 +100,7 @@ func (s *Service) Facet(ctx context.Context, r *qdrant.FacetCounts) (*qdrant.Fac
 	if err != nil {
 		return nil, err
 	}
-	if err := validate.Facet(r.GetKey(), col.Indexes); err != nil {
+	if err := s.indexed(ctx, col, func(in indexes) error { return validate.Facet(r.GetKey(), in) }); err != nil {
 		return nil, err
 	}
 	if err := validate.Filter(r.GetFilter()); err != nil {
@@ -110,4 +111,20 @@ func (s *Service) Facet(ctx context.Context, r *qdrant.FacetCounts) (*qdrant.Fac
 		return nil, err
 	}
 	return &qdrant.FacetResponse{Hits: hits}, nil
+}
+
+// indexes are those on payload fields, by key.
+type indexes = map[string]*qdrant.PayloadIndexParams
+
+// indexed checks a request by the indexes of a collection; where it would be refused, by those that another peer may have
+// made a moment ago.
+func (s *Service) indexed(ctx context.Context, col *view.Collection, check func(indexes) error) error {
+	err := check(col.Indexes)
+	if err == nil {
+		return nil
+	}
+	if newest, bad := s.d.View.Newest(ctx, col.Name); bad == nil {
+		return check(newest.Indexes)
+	}
+	return err
 }

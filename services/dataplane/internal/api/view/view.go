@@ -96,6 +96,15 @@ func (c *Cluster) Resolve(ctx context.Context, name string) (*Collection, error)
 	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema}, nil
 }
 
+// Newest is Resolve by a map that has what was changed through other peers and answered
+// there, for those who would refuse a request by what is not in the present one.
+func (c *Cluster) Newest(ctx context.Context, name string) (*Collection, error) {
+	if _, err := c.catchUp(ctx, name); err != nil {
+		return nil, err
+	}
+	return c.Resolve(ctx, name)
+}
+
 // catchUpWithin bounds how long a request waits for a collection that the map does
 // not have: several times what a new leader of the control plane takes.
 const catchUpWithin = 5 * time.Second
