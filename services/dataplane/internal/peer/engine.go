@@ -58,12 +58,8 @@ func EngineSettings(settings []byte) (query.Settings, error) {
 	if err := proto.Unmarshal(settings, &s); err != nil {
 		return query.Settings{}, err
 	}
-	fields, err := Fields(settings)
-	if err != nil {
-		return query.Settings{}, err
-	}
 	cfg := s.GetConfig()
-	out := query.Settings{Fields: fields, Optimizers: optimizersOf(cfg.GetOptimizerConfig()),
+	out := query.Settings{Fields: indexedFields(&s), Optimizers: optimizersOf(cfg.GetOptimizerConfig()),
 		PayloadOnDisk: cold(cfg.GetParams(), "on_disk_payload", cfg.GetParams().GetPayload().GetMemory())}
 	for name, p := range denseParams(cfg) {
 		q := p.GetQuantizationConfig()

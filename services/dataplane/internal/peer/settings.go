@@ -15,14 +15,9 @@ func Settings(s *shardv1.Settings) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(s)
 }
 
-// Fields reads out of such settings which payload fields the engine is to index,
-// by key. What this build does not know is left out: the field is read without an
-// index then.
-func Fields(settings []byte) ([]query.FieldIndex, error) {
-	var s shardv1.Settings
-	if err := proto.Unmarshal(settings, &s); err != nil {
-		return nil, err
-	}
+// indexedFields reads out of settings which payload fields the engine is to index, by key.
+// What this build does not know is left out: the field is read without an index then.
+func indexedFields(s *shardv1.Settings) []query.FieldIndex {
 	out := make([]query.FieldIndex, 0, len(s.GetPayloadIndexes()))
 	for key, p := range s.GetPayloadIndexes() {
 		if f, err := schema.Field(key, p); err == nil {
@@ -30,5 +25,5 @@ func Fields(settings []byte) ([]query.FieldIndex, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b query.FieldIndex) int { return cmp.Compare(a.Key, b.Key) })
-	return out, nil
+	return out
 }

@@ -23,6 +23,19 @@ const (
 	Uint8
 )
 
+// Size is how many bytes an element takes; 0: there is no such datatype.
+func (d Datatype) Size() int {
+	switch d {
+	case Float32:
+		return 4
+	case Float16:
+		return 2
+	case Uint8:
+		return 1
+	}
+	return 0
+}
+
 // HNSW shapes the graph of one named vector, its collection's defaults filled in.
 type HNSW struct {
 	M, EfConstruct int

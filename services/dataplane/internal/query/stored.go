@@ -127,19 +127,12 @@ func (d Datatype) round(data []float32) error {
 			return fmt.Errorf("%w: element %d is %v, uint8 holds 0 to 255", ErrVector, i, x)
 		case d == Float16 && (x > MaxFloat16 || x < -MaxFloat16):
 			return fmt.Errorf("%w: element %d is %v, float16 holds -%d to %d", ErrVector, i, x, MaxFloat16, MaxFloat16)
-		case d == Float16:
-			data[i] = round16(x)
 		}
 	}
-	return nil
-}
-
-// round16 is the float16 nearest to x, ties to even.
-func round16(x float32) float32 {
-	const unit = 0x1p24 // of the smallest numbers
-	if x < 0x1p-14 && x > -0x1p-14 {
-		return float32(math.Copysign(math.RoundToEven(float64(x)*unit)/unit, float64(x)))
+	if d == Float16 {
+		halves := make([]uint16, len(data))
+		kernel.Narrow(halves, data)
+		kernel.Widen(data, halves)
 	}
-	bits := math.Float32bits(x)
-	return math.Float32frombits((bits + 0xFFF + bits>>13&1) &^ 0x1FFF)
+	return nil
 }

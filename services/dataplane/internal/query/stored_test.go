@@ -73,6 +73,15 @@ func TestStored(t *testing.T) {
 	}
 }
 
+// round16 rounds one element.
+func round16(x float32) float32 {
+	data := []float32{x}
+	if err := Float16.round(data); err != nil {
+		panic(err)
+	}
+	return data[0]
+}
+
 // TestRound16: each float16 stays, and others go to the nearest one.
 func TestRound16(t *testing.T) {
 	all := make([]float32, 0, 1<<16)

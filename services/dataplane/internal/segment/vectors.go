@@ -45,27 +45,14 @@ type column struct {
 	current bool // in the form of the present schema
 }
 
-// elementSize in bytes; 0: no such datatype.
-func elementSize(d query.Datatype) int {
-	switch d {
-	case query.Float32:
-		return 4
-	case query.Float16:
-		return 2
-	case query.Uint8:
-		return 1
-	}
-	return 0
-}
-
 // rowBytes is the size of a row: padded to a multiple of the alignment.
 func rowBytes(d query.Datatype, size int) int {
-	return (elementSize(d)*size + alignment - 1) &^ (alignment - 1)
+	return (d.Size()*size + alignment - 1) &^ (alignment - 1)
 }
 
 func openColumn(m *mapped, name string, spec Spec) (c column, err error) {
 	d, size := query.Datatype(m.datatype), int(m.size)
-	width := elementSize(d)
+	width := d.Size()
 	if width == 0 || uint32(d) != m.datatype {
 		return c, fmt.Errorf("%s: %w: datatype %d", m.path, ErrVersion, m.datatype)
 	}

@@ -71,7 +71,7 @@ func (b *builder) build(ctx context.Context, spec Spec, points iter.Seq2[*point.
 		b.base = append(b.base, w)
 	}
 	for _, v := range spec.Vectors {
-		if v.Kind == query.Dense && elementSize(v.Datatype) > 0 {
+		if v.Kind == query.Dense && v.Datatype.Size() > 0 {
 			b.columns = append(b.columns, &columnWriter{VectorSchema: v, rows: b.n})
 		}
 	}
@@ -235,7 +235,7 @@ func (c *columnWriter) take(b *builder, data []float32) (bool, error) {
 	}
 	width := rowBytes(c.Datatype, c.Size)
 	if c.file == nil {
-		h := header{kind: KindVectors, rows: uint64(c.rows), size: uint32(c.Size), stride: uint32(width / elementSize(c.Datatype)), datatype: uint32(c.Datatype)}
+		h := header{kind: KindVectors, rows: uint64(c.rows), size: uint32(c.Size), stride: uint32(width / c.Datatype.Size()), datatype: uint32(c.Datatype)}
 		w, err := create(b.fsys, b.dir, c.Name, h)
 		if err != nil {
 			return false, err

@@ -135,7 +135,7 @@ func Open(b []byte) (*Index, error) {
 			return nil, corrupt(48, "what is kept for later is not zero")
 		}
 	}
-	if uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(x.space.size()) != 0 {
+	if uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(x.space.Datatype.Size()) != 0 {
 		return nil, fmt.Errorf("open: %w", ErrAlign)
 	}
 	space := x.space

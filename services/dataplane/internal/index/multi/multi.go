@@ -51,19 +51,8 @@ func (s Space) check() error {
 	return nil
 }
 
-// size is the bytes of an element.
-func (s Space) size() int {
-	switch s.Datatype {
-	case query.Float16:
-		return 2
-	case query.Uint8:
-		return 1
-	}
-	return 4
-}
-
 // bytes of n vectors.
-func (s Space) bytes(n int) int { return n * s.Dim * s.size() }
+func (s Space) bytes(n int) int { return n * s.Dim * s.Datatype.Size() }
 
 // count is how many vectors v holds.
 func (s Space) count(v []float32) (int, error) {

@@ -19,9 +19,6 @@ func Of(rows []uint32) Selection { return OfSet(roaring.BitmapOf(rows...)) }
 // OfSet makes an exact selection of a set that stays as it is.
 func OfSet(set *roaring.Bitmap) Selection { return Selection{found: exactly(set), Exact: true} }
 
-// In makes an exact selection of a set of rows, which it keeps.
-func In(set *roaring.Bitmap) Selection { return Selection{found: exactly(set), Exact: true} }
-
 // Facet counts the rows of sel, which is exact, that have each value of the field
 // at key; nil counts all rows, in an opened set the dead ones too. The first limit
 // hits in the order of query.CompareFacets are given, all of them with limit 0.

@@ -268,7 +268,7 @@ func BenchmarkSearch(b *testing.B) {
 				b.Fatal(err)
 			}
 			for _, k := range []int{10, 100} {
-				run(fmt.Sprintf("index of %d-byte weights", size(datatype)), k, func(q *Query, dst []index.Hit) []index.Hit { return find(b, x, q) })
+				run(fmt.Sprintf("index of %d-byte weights", datatype.Size()), k, func(q *Query, dst []index.Hit) []index.Hit { return find(b, x, q) })
 			}
 			if datatype != query.Float32 {
 				continue
@@ -307,7 +307,7 @@ func BenchmarkBuild(b *testing.B) {
 	var o once
 	for _, s := range o.get(b) {
 		for _, datatype := range []query.Datatype{query.Float32, query.Float16, query.Uint8} {
-			b.Run(fmt.Sprintf("%s/%d bytes", s.name, size(datatype)), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d bytes", s.name, datatype.Size()), func(b *testing.B) {
 				for b.Loop() {
 					builder := NewBuilder(datatype)
 					for row, v := range s.all {

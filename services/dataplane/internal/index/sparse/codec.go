@@ -202,7 +202,7 @@ func (x *Index) checkLists(blocks int) error {
 		}
 		for b := from; b < to; b++ {
 			at, n, width := place(u64(x.places, b))
-			bytes := uint64(n*size(x.datatype) + ((n-1)*width+7)/8)
+			bytes := uint64(n*x.datatype.Size() + ((n-1)*width+7)/8)
 			first := u32(x.firsts, b)
 			switch {
 			case n > perBlock, n < perBlock && b+1 < to, width > 31, at > uint64(len(x.data)-beyond), bytes > uint64(len(x.data)-beyond)-at:

@@ -132,7 +132,7 @@ func (x *Index) weights(raw []byte, to []float32) []byte {
 			to[i] = math.Float32frombits(u32(words, i))
 		}
 	}
-	return raw[n*size(x.datatype):]
+	return raw[n*x.datatype.Size():]
 }
 
 // unpack adds up gaps of width bits, each one less than the distance of two slots,

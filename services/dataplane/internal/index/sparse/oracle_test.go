@@ -40,7 +40,7 @@ func TestOracle(t *testing.T) {
 			weights := c.Query.Values
 			if c.IDF {
 				df := func(dim uint32) uint64 { return uint64(x.Frequency(dim)) }
-				weights = Scale(nil, Vector{c.Query.Indices, weights}, uint64(x.Len()), df)
+				weights = scale(nil, Vector{c.Query.Indices, weights}, uint64(x.Len()), df)
 			}
 			got := find(t, x, &Query{Indices: c.Query.Indices, Query: index.Query{Vector: weights, K: len(c.Rows)}})
 			if len(got) != len(c.Hits) {

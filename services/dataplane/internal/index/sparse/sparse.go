@@ -20,7 +20,6 @@ package sparse
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -75,15 +74,4 @@ func (q *Query) check() error {
 		}
 	}
 	return nil
-}
-
-// Scale appends to dst the weights of a query for an index with the modifier idf:
-// times ln(1 + (n - df + 0.5) / (df + 0.5)), where n is the number of rows with a
-// vector and df of those with the dimension, both summed over all that is searched.
-func Scale(dst []float32, v Vector, n uint64, df func(dim uint32) uint64) []float32 {
-	for i, dim := range v.Indices {
-		f := float64(min(df(dim), n))
-		dst = append(dst, float32(float64(v.Weights[i])*math.Log1p((float64(n)-f+0.5)/(f+0.5))))
-	}
-	return dst
 }

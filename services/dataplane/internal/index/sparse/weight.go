@@ -30,17 +30,6 @@ func Round(t query.Datatype, w float32) float32 {
 	return max(-math.MaxFloat32, min(math.MaxFloat32, w))
 }
 
-// size is the bytes of a weight in a list.
-func size(t query.Datatype) int {
-	switch t {
-	case query.Float16:
-		return 2
-	case query.Uint8:
-		return 1
-	}
-	return 4
-}
-
 const codeMax = 3840
 
 // half is the float16 of a weight.

@@ -258,7 +258,7 @@ func (v View) Facet(ctx context.Context, q query.Facet, m *filter.Matcher) ([]qu
 		got = got.Without(dead)
 		sel = &got
 	} else if dead != nil {
-		all := fieldindex.In(roaring.AndNot(v.Used(), dead))
+		all := fieldindex.OfSet(roaring.AndNot(v.Used(), dead))
 		sel = &all
 	}
 	hits, ok := v.indexes.Facet(q.Key, sel, 0)
