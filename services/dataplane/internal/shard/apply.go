@@ -27,6 +27,7 @@ type staged struct {
 	old    point.Digest // its contribution then
 	touch  bool         // changed in this step
 	gone   bool         // forgotten in this step
+	buried bool         // gone, but sealed parts have rows of it
 	// Where it was before: in the tail, among the dead, or in row of from.
 	inTail, inDead bool
 	from           *sealed.Part
@@ -315,7 +316,7 @@ func (s *Shard) put(p *staged) error {
 func (s *Shard) bury(p *staged) error {
 	a := &s.apply
 	a.key = store.IDKey(a.key, store.DeadSpace, p.ID)
-	if s.state.Sealed.Contains(p.ID) {
+	if p.buried = s.state.Sealed.Contains(p.ID); p.buried {
 		return a.batch.Set(a.key, nil, nil)
 	}
 	return a.batch.Delete(a.key, nil)
@@ -335,7 +336,7 @@ func (s *Shard) show() error {
 		}
 		switch {
 		case p.gone:
-			if delete(a.dead, p.ID); st.Sealed.Contains(p.ID) {
+			if delete(a.dead, p.ID); p.buried {
 				a.dead[p.ID] = true
 			}
 		case p.Alive:

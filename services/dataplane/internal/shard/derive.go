@@ -69,18 +69,12 @@ func (s *Shard) complete(ctx context.Context, p *sealed.Part, settings query.Set
 			break
 		}
 		write, err := s.artefact(ctx, lacks[0], settings)
+		if err == nil {
+			p, err = s.segments.Adorn(p, lacks[0], write, settings)
+		}
 		if err != nil {
 			return p, err
 		}
-		a, err := s.segments.Derive(lacks[0], write, settings)
-		if err != nil {
-			return p, err
-		}
-		next, err := p.Adorned(a, settings)
-		if err != nil {
-			return p, errors.Join(err, a.Close())
-		}
-		p = next
 	}
 	return p, nil
 }
@@ -111,7 +105,7 @@ func (s *Shard) adorn(number topology.Seq, f sealed.Artefact, settings query.Set
 	a := &s.apply
 	a.Lock()
 	defer a.Unlock()
-	i := slices.IndexFunc(s.state.Sealed.List, func(x *sealed.Part) bool { return x.Number == number })
+	i := s.state.Sealed.Index(number)
 	if a.closed || i < 0 {
 		return f.Close()
 	}
@@ -124,15 +118,19 @@ func (s *Shard) adorn(number topology.Seq, f sealed.Artefact, settings query.Set
 	if err != nil {
 		return errors.Join(err, f.Close(), old.Release())
 	}
-	c := s.begin()
-	c.sealed = slices.Clone(s.state.Sealed.List)
-	c.sealed[i] = next
-	c.manifest.Derive(number, next.Origin().Artefacts)
-	a.batch, a.change = s.store.NewBatch(), c
+	return errors.Join(s.dress(i, next), next.Release())
+}
+
+// dress shows next in the place of part i, which it is but for its artefacts, and keeps
+// those. The applier's lock must be held.
+func (s *Shard) dress(i int, next *sealed.Part) error {
+	c := s.exchange(i, next)
+	c.manifest.Derive(next.Number, next.Origin().Artefacts)
+	s.apply.batch, s.apply.change = s.store.NewBatch(), c
 	if err := s.commit(); err != nil {
-		return errors.Join(s.giveUp(err), next.Release())
+		return s.giveUp(err)
 	}
-	return next.Release()
+	return nil
 }
 
 // strip takes the first artefact off that is not wanted any more; false: there is none.
@@ -151,15 +149,8 @@ func (s *Shard) strip(settings query.Settings) (bool, error) {
 		if next == nil {
 			continue
 		}
-		c := s.begin()
-		c.sealed = slices.Clone(s.state.Sealed.List)
-		c.sealed[i] = next
-		c.manifest.Derive(p.Number, next.Origin().Artefacts)
-		a.batch, a.change = s.store.NewBatch(), c
-		if err := s.commit(); err != nil {
-			return false, s.giveUp(err)
-		}
-		return true, nil
+		err = s.dress(i, next)
+		return err == nil, err
 	}
 	return false, nil
 }

@@ -29,7 +29,7 @@ func (s *Shard) load() (err error) {
 	if a.settings, err = s.opts.settings(a.meta.Settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if s.state.Tail, err = s.newTail(nil); err != nil {
+	if s.state.Tail, err = s.newTail(a.settings.Fields); err != nil {
 		return err
 	}
 	if err := s.opts.FS.MkdirAll(s.segments.Dir, 0o750); err != nil {
@@ -50,17 +50,13 @@ func (s *Shard) load() (err error) {
 	if l.digest != a.meta.Digest {
 		return fmt.Errorf("%w: %s: digest of the points is %s, was %s when they were written", ErrCorrupt, s.opts.Dir, l.digest, a.meta.Digest)
 	}
-	if err := s.stageConfig(); err != nil {
-		return err
-	}
-	err = a.change.perform(s)
-	a.change = nil
+	s.state.Settings, s.state.Texts = a.settings, s.state.Tail.Indexes().Texts()
 	s.state.Points = s.state.Tail.Points()
 	for _, p := range s.state.Sealed.List {
 		s.state.Points += p.Alive()
 	}
 	s.state.Meta = a.meta
-	return err
+	return nil
 }
 
 // loader opens the parts of a manifest and says which of their rows are dead.
@@ -130,7 +126,7 @@ func (l *loader) origin(o *manifest.Origin) (*sealed.Part, error) {
 		l.opened, l.list = append(l.opened, p), append(l.list, p)
 		return p, nil
 	}
-	t, err := l.newTail(nil)
+	t, err := l.newTail(l.apply.settings.Fields)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (s *Shard) replace(next *sealed.Part) error {
 	a, st := &s.apply, &s.state
 	a.Lock()
 	defer a.Unlock()
-	i := slices.IndexFunc(st.Sealed.List, func(x *sealed.Part) bool { return x.Number == next.Number })
+	i := st.Sealed.Index(next.Number)
 	if a.closed || i < 0 || s.merging(next) {
 		return nil
 	}
@@ -68,9 +68,7 @@ func (s *Shard) replace(next *sealed.Part) error {
 	if err != nil {
 		return err
 	}
-	c := s.begin()
-	c.sealed = slices.Clone(st.Sealed.List)
-	c.sealed[i] = next.WithIndexes(set)
+	c := s.exchange(i, next.WithIndexes(set))
 	st.Lock()
 	defer st.Unlock()
 	return c.perform(s)

@@ -37,6 +37,14 @@ func (s *Shard) begin() *change {
 	return c
 }
 
+// exchange is a change that shows next in the place of sealed part i.
+func (s *Shard) exchange(i int, next *sealed.Part) *change {
+	c := s.begin()
+	c.sealed = slices.Clone(s.state.Sealed.List)
+	c.sealed[i] = next
+	return c
+}
+
 // perform makes c visible; the lock of the state must be held.
 func (c *change) perform(s *Shard) error {
 	if c == nil {

@@ -40,10 +40,13 @@ func (l List) Contains(id topology.PointID) bool {
 	})
 }
 
-// Number finds a part; there must be one.
-func (l List) Number(n topology.Seq) *Part {
-	return l[slices.IndexFunc(l, func(p *Part) bool { return p.Number == n })]
+// Index is the place of a part; -1: it is not there.
+func (l List) Index(n topology.Seq) int {
+	return slices.IndexFunc(l, func(p *Part) bool { return p.Number == n })
 }
+
+// Number finds a part; there must be one.
+func (l List) Number(n topology.Seq) *Part { return l[l.Index(n)] }
 
 // Parts are the sealed parts at one time. They stay readable while somebody has
 // hold of them.

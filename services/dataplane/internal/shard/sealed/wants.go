@@ -97,6 +97,20 @@ func (p *Part) groups(specs []query.FieldIndex) vector.Groups {
 	}}
 }
 
+// Adorn derives an artefact and gives it to p. What the caller had hold of p by holds
+// the result instead, which is p with an error. Errors are those of Derive.
+func (f Folder) Adorn(p *Part, w vector.Want, write func(io.Writer) error, settings query.Settings) (*Part, error) {
+	a, err := f.Derive(w, write, settings)
+	if err != nil {
+		return p, err
+	}
+	next, err := p.Adorned(a, settings)
+	if err != nil {
+		return p, errors.Join(err, a.Close())
+	}
+	return next, nil
+}
+
 // Derive writes an artefact with what its Make answered, and opens it. Errors:
 // store.ErrCorrupt, store.ErrVersion, the disk's.
 func (f Folder) Derive(w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
@@ -115,18 +129,12 @@ func (f Folder) complete(ctx context.Context, p *Part, settings query.Settings) 
 			continue
 		}
 		write, err := w.Make(ctx, 1)
+		if err == nil && write != nil {
+			p, err = f.Adorn(p, w, write, settings)
+		}
 		if err != nil {
 			return p, err
 		}
-		a, err := f.Derive(w, write, settings)
-		if err != nil {
-			return p, err
-		}
-		next, err := p.Adorned(a, settings)
-		if err != nil {
-			return p, errors.Join(err, a.Close())
-		}
-		p = next
 	}
 	return p, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
 	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 )
@@ -27,42 +28,25 @@ type Want struct {
 	Make func(ctx context.Context, threads int) (func(io.Writer) error, error)
 }
 
-// Basic is what s cannot be searched without; false: there is nothing of the kind.
+// Basic is what s cannot be searched without; false: there is nothing of the kind. Its
+// Make answers nil where no row has a value, and nothing is needed.
 func (s *Sealed) Basic() (Want, bool) {
 	switch s.schema.Kind {
 	case query.Sparse:
 		of := fmt.Sprintf("sparse %d", s.schema.Datatype)
-		return Want{segment.KindPostings, s.schema.Name, of, 1, s.makePostings}, s.any()
+		return Want{segment.KindPostings, s.schema.Name, of, 1, s.makePostings}, true
 	case query.Multi:
 		of := fmt.Sprintf("multi %d %d %d", s.schema.Size, s.schema.Distance, s.schema.Datatype)
-		return Want{segment.KindMulti, s.schema.Name, of, 1, s.makeMulti}, s.any()
+		return Want{segment.KindMulti, s.schema.Name, of, 1, s.makeMulti}, true
 	}
 	return Want{}, false
 }
 
-// any tells whether a row has a value.
-func (s *Sealed) any() bool {
-	for row := range uint32(s.seg.Rows()) {
-		if _, ok := s.stored(row); ok {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *Sealed) makePostings(ctx context.Context, _ int) (func(io.Writer) error, error) {
 	b := sparse.NewBuilder(s.schema.Datatype)
-	for row := range uint32(s.seg.Rows()) {
-		if v, ok := s.weights(row); ok {
-			if err := b.Add(row, v); err != nil {
-				return nil, err
-			}
-		}
-		if row%(1<<12) == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
-	return writing(b), nil
+	return s.gather(ctx, b, func(row uint32, v point.Vector) error {
+		return b.Add(row, sparse.Vector{Indices: v.Indices, Weights: v.Data})
+	})
 }
 
 // writing is what WriteTo does.
@@ -78,17 +62,32 @@ func (s *Sealed) makeMulti(ctx context.Context, _ int) (func(io.Writer) error, e
 	if err != nil {
 		return nil, err
 	}
+	return s.gather(ctx, b, func(row uint32, v point.Vector) error {
+		if len(v.Data)%s.schema.Size != 0 {
+			return nil // of another schema
+		}
+		return b.Add(row, v.Data)
+	})
+}
+
+// gather adds the values of all rows to what into writes; nil: there are none.
+func (s *Sealed) gather(ctx context.Context, into io.WriterTo, add func(row uint32, v point.Vector) error) (func(io.Writer) error, error) {
+	some := false
 	for row := range uint32(s.seg.Rows()) {
-		if v, ok := s.stored(row); ok && len(v.Data)%s.schema.Size == 0 {
-			if err := b.Add(row, v.Data); err != nil {
+		if v, ok := s.stored(row); ok {
+			if err := add(row, v); err != nil {
 				return nil, err
 			}
+			some = true
 		}
 		if row%(1<<12) == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
-	return writing(b), nil
+	if !some {
+		return nil, nil
+	}
+	return writing(into), nil
 }
 
 // Groups are rows that filters ask for together.
