@@ -20,7 +20,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/google/uuid"
@@ -328,7 +327,7 @@ func uuidOf(v doc.Value) (uuid.UUID, bool) {
 
 func (f *field) put(row uint32, v value) {
 	if f.own != nil && v.is {
-		f.own.add(v.key, row, strings.Clone)
+		f.own.add(v.key, row)
 	}
 	if f.pairs != nil {
 		f.pairs.add(v.rank, row)

@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -51,7 +52,13 @@ func (t *shown) put(s *Set, row uint32, d doc.Doc, used bool) {
 	for int(row) >= len(t.docs) {
 		t.docs, t.used = append(t.docs, nil), append(t.used, false)
 	}
-	s.Put(row, t.docs[row], d)
+	old, lent := bytes.Clone(t.docs[row]), bytes.Clone(d)
+	s.Put(row, old, lent)
+	for _, b := range [][]byte{old, lent} { // nothing of them may be kept
+		for i := range b {
+			b[i] = 0xa5
+		}
+	}
 	t.docs[row], t.used[row] = d, used
 }
 

@@ -45,30 +45,37 @@ func (p *posting) among(set *roaring.Bitmap) (n int) {
 	return n
 }
 
-// postings are the rows by value, of a tail.
-type postings map[string]posting
+// postings are the rows by value, of a tail. By pointers: assigning to a string key
+// that a map has replaces the key too, and the one at hand is only lent.
+type postings map[string]*posting
 
-func (ps postings) get(key string) posting { return ps[key] }
+func (ps postings) get(key string) posting {
+	if p := ps[key]; p != nil {
+		return *p
+	}
+	return posting{}
+}
 
 func (ps postings) prefixed(prefix string, visit func(posting)) {
 	for key, p := range ps {
 		if strings.HasPrefix(key, prefix) {
-			visit(p)
+			visit(*p)
 		}
 	}
 }
 
 func (ps postings) each(visit func(string, posting)) {
 	for key, p := range ps {
-		visit(key, p)
+		visit(key, *p)
 	}
 }
 
-// add gives row the value; keep makes the key of one that is new.
-func (ps postings) add(value string, row uint32, keep func(string) string) {
-	p, known := ps[value]
-	if !known {
-		value = keep(value)
+// add gives row the value, which is copied where it is new.
+func (ps postings) add(value string, row uint32) {
+	p := ps[value]
+	if p == nil {
+		p = &posting{}
+		ps[strings.Clone(value)] = p
 	}
 	if p.many != nil {
 		p.many.Add(row)
@@ -79,28 +86,23 @@ func (ps postings) add(value string, row uint32, keep func(string) string) {
 		return
 	}
 	if p.list = slices.Insert(p.list, at, row); len(p.list) > few {
-		p = posting{many: roaring.BitmapOf(p.list...)}
+		*p = posting{many: roaring.BitmapOf(p.list...)}
 	}
-	ps[value] = p
 }
 
 // remove takes the value from row.
 func (ps postings) remove(value string, row uint32) {
 	p := ps[value]
-	if p.many != nil {
-		if p.many.Remove(row); p.many.IsEmpty() {
-			delete(ps, value)
-		}
+	if p == nil {
 		return
 	}
-	at, there := slices.BinarySearch(p.list, row)
-	switch {
-	case !there:
-	case len(p.list) == 1:
-		delete(ps, value)
-	default:
+	if p.many != nil {
+		p.many.Remove(row)
+	} else if at, there := slices.BinarySearch(p.list, row); there {
 		p.list = slices.Delete(p.list, at, at+1)
-		ps[value] = p
+	}
+	if p.many != nil && p.many.IsEmpty() || p.many == nil && len(p.list) == 0 {
+		delete(ps, value)
 	}
 }
 
