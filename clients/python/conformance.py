@@ -108,7 +108,7 @@ class Suite(Cluster, Kinds, OtherKinds):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
         parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.texts, self.old_search, self.scroll, self.count, self.payloads, self.delete,
-                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.info, self.errors, self.drop]
+                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.keys, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
 
@@ -573,6 +573,29 @@ class Suite(Cluster, Kinds, OtherKinds):
         self.refused("the old name is gone", 404, grpc.StatusCode.NOT_FOUND, lambda: c.count(a))
         c.update_collection_aliases(change_aliases_operations=[m.DeleteAliasOperation(delete_alias=m.DeleteAlias(alias_name=b))])
         self.check("delete the alias", c.get_collection_aliases(self.name).aliases, [])
+
+    def keys(self):
+        if self.over == "memory":
+            return
+        c, name = self.client, self.name + "_keys"
+        made = c.create_collection(name, vectors_config=m.VectorParams(size=4, distance=m.Distance.DOT), sharding_method=m.ShardingMethod.CUSTOM,
+                                   shard_number=2, replication_factor=self.factor)
+        self.check("create with custom sharding", made, True)
+        row = lambda i: m.PointStruct(id=i, vector=vector(i, 4), payload={"n": i})
+        self.refused("a write without a shard key", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.upsert(name, points=[row(1)], wait=True))
+        for key in ("a", 7):
+            self.check(f"create shard key {key!r}", c.create_shard_key(name, key), True)
+        for i, key in enumerate(["a", 7, m.ShardKeyWithFallback(target="promoted", fallback="a")]):
+            c.upsert(name, points=[row(10 * i + j) for j in range(5)], wait=True, shard_key_selector=key)
+        self.check("points over all keys", c.count(name, exact=True).count, 15)
+        self.check("points of a key", c.count(name, exact=True, shard_key_selector=7).count, 5)
+        got = c.query_points(name, query=vector(12, 4), limit=20, shard_key_selector=["a"]).points
+        self.check("found under a key", order(h.id for h in got), order([*range(5), *range(20, 25)]))
+        self.check("each names its key", {h.shard_key for h in got}, {"a"})
+        self.refused("an unknown shard key", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.count(name, shard_key_selector="b"))
+        self.check("delete shard key", c.delete_shard_key(name, "a"), True)
+        self.check("its points went with it", c.count(name, exact=True).count, 5)
+        self.check("drop", c.delete_collection(name), True)
 
     def info(self):
         i = self.client.get_collection(self.name)

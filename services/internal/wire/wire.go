@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -167,6 +168,18 @@ func ShardKey(k *qdrant.ShardKey) (string, error) {
 		return fmt.Sprintf("n%d", o.Number), nil
 	}
 	return "", ErrShardKey
+}
+
+// ProtoShardKey reads what ShardKey printed; nil for "", the only group with
+// automatic sharding.
+func ProtoShardKey(key string) *qdrant.ShardKey {
+	if key == "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(key[1:], 10, 64); key[0] == 'n' && err == nil {
+		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}}
+	}
+	return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: key[1:]}}
 }
 
 // Peer reads a peer's record.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/controlplane/internal/settings"
 	"github.com/pandodb/pando/services/controlplane/internal/store"
 	"github.com/pandodb/pando/services/controlplane/internal/view"
 	"github.com/pandodb/pando/services/internal/fault"
@@ -21,10 +23,7 @@ const maxShards = 10_000
 
 // CreateCollection writes the catalog entry and waits until the leader's loop has given birth to all its shards.
 func (s catalog) CreateCollection(ctx context.Context, req *placementv1.CreateCollectionRequest) (*placementv1.CreateCollectionResponse, error) {
-	timeout := maxCall
-	if d := req.GetTimeout().AsDuration(); d > 0 {
-		timeout = d
-	}
+	timeout := cmp.Or(max(0, req.GetTimeout().AsDuration()), maxCall)
 	return grow(ctx, s.Server, "CreateCollection", req, timeout, s.create(timeout))
 }
 
@@ -239,9 +238,12 @@ func (s catalog) clearAliasesTo(ctx context.Context, name string) error {
 func (s catalog) awaitBirth(ctx context.Context, id topology.CollectionID, revision int64) (int64, error) {
 	last := revision
 	err := s.cfg.View.Until(ctx, func(st *view.State) bool {
+		if st.Revision < revision {
+			return false
+		}
 		c, live := st.Collection(id)
 		if !live {
-			return st.Revision >= revision // deleted meanwhile
+			return true // deleted meanwhile
 		}
 		for _, g := range c.Record.Groups {
 			for _, shard := range g.Shards {
@@ -262,7 +264,7 @@ func (s catalog) UpdateCollection(ctx context.Context, req *placementv1.UpdateCo
 	return grow(ctx, s.Server, "UpdateCollection", req, maxCall,
 		func(ctx context.Context, req *placementv1.UpdateCollectionRequest) (*placementv1.UpdateCollectionResponse, error) {
 			revision, err := s.modify(ctx, req.GetName(), func(rec *store.Collection, cfg *qdrant.CollectionConfig) error {
-				if err := mergeConfig(cfg, req); err != nil {
+				if err := settings.Merge(cfg, req); err != nil {
 					return err
 				}
 				rec.Wish.ReplicationFactor = cfg.GetParams().GetReplicationFactor()
@@ -357,10 +359,7 @@ func (s catalog) resolve(ctx context.Context, name string) (store.Versioned[stor
 // DeleteCollection removes the entry and its aliases, and waits until no peer with a session holds a replica any more: from then
 // on nobody acknowledges a write to it. The leader's loop removes the shards. An alias is not followed: it is not the collection.
 func (s catalog) DeleteCollection(ctx context.Context, req *placementv1.DeleteCollectionRequest) (*placementv1.DeleteCollectionResponse, error) {
-	timeout := maxCall
-	if d := req.GetTimeout().AsDuration(); d > 0 {
-		timeout = d
-	}
+	timeout := cmp.Or(max(0, req.GetTimeout().AsDuration()), maxCall)
 	return coalesce(ctx, s.Server, "DeleteCollection", req, timeout,
 		func(ctx context.Context, req *placementv1.DeleteCollectionRequest) (*placementv1.DeleteCollectionResponse, error) {
 			resp, buried := &placementv1.DeleteCollectionResponse{}, int64(0)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -57,35 +58,62 @@ func (s catalog) ChangePayloadIndex(ctx context.Context, req *placementv1.Change
 		})
 }
 
-// ChangeShardKey adds a shard key with its shards, or removes both.
+// ChangeShardKey adds a shard key with its shards, or removes both. A removal is answered once no live peer can acknowledge a write to
+// these shards; until then no key is added either, since it might be the same one, of which a peer that is late would find the old shards.
 func (s catalog) ChangeShardKey(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
-	timeout := maxCall
-	if d := req.GetTimeout().AsDuration(); d > 0 {
-		timeout = d
+	timeout := cmp.Or(max(0, req.GetTimeout().AsDuration()), maxCall)
+	change := func(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		last, err := s.changeShardKey(ctx, req)
+		return &placementv1.ChangeShardKeyResponse{Revision: uint64(last)}, err
 	}
-	return grow(ctx, s.Server, "ChangeShardKey", req, timeout,
-		func(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (*placementv1.ChangeShardKeyResponse, error) {
-			deadline, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			key, err := wire.ShardKey(req.GetShardKey())
-			if err != nil {
-				return nil, fault.BadInput("%v", err)
-			}
-			var revision int64
-			var id topology.CollectionID
-			err = s.settle(deadline, false, func(ctx context.Context) error {
-				id, revision, err = s.changeGroups(ctx, key, req)
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			last, err := s.awaitBirth(deadline, id, revision)
-			if err != nil {
-				last = max(last, revision) // the key is there: its replicas go on being made
-			}
-			return &placementv1.ChangeShardKeyResponse{Revision: uint64(last)}, nil
-		})
+	if req.GetDelete() != nil {
+		return coalesce(ctx, s.Server, "ChangeShardKey", req, timeout, change)
+	}
+	return grow(ctx, s.Server, "ChangeShardKey", req, timeout, change)
+}
+
+func (s catalog) changeShardKey(ctx context.Context, req *placementv1.ChangeShardKeyRequest) (revision int64, err error) {
+	key, err := wire.ShardKey(req.GetShardKey())
+	if err != nil {
+		return 0, fault.BadInput("%v", err)
+	}
+	if req.GetCreate() != nil {
+		c, err := s.resolve(ctx, req.GetCollectionName())
+		if err != nil {
+			return 0, err
+		}
+		if err := s.awaitPruned(ctx, c.Record.ID, 0, "it takes no new shard key before"); err != nil {
+			return 0, err
+		}
+	}
+	var id topology.CollectionID
+	err = s.settle(ctx, false, func(ctx context.Context) error {
+		id, revision, err = s.changeGroups(ctx, key, req)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if req.GetDelete() != nil {
+		return revision, s.awaitPruned(ctx, id, revision, "the key is deleted; until then they may take writes for it")
+	}
+	last, _ := s.awaitBirth(ctx, id, revision) // the key is there: its replicas go on being made
+	return last, nil
+}
+
+// awaitPruned waits until no peer that has a session holds a shard of a key that the collection does not have any more.
+func (s catalog) awaitPruned(ctx context.Context, id topology.CollectionID, revision int64, so string) error {
+	var holders []topology.PeerID
+	err := s.cfg.View.Until(ctx, func(st *view.State) bool {
+		holders = st.Unlisted(id)
+		return st.Revision >= revision && len(holders) == 0
+	})
+	if err == nil {
+		return nil
+	}
+	return fault.Wrap(fault.Timeout, err, "Timeout error: peers %v still hold shards of a deleted shard key of this collection: %s", holders, so)
 }
 
 func (s catalog) changeGroups(ctx context.Context, key string, req *placementv1.ChangeShardKeyRequest) (topology.CollectionID, int64, error) {
@@ -103,7 +131,7 @@ func (s catalog) changeGroups(ctx context.Context, key string, req *placementv1.
 	switch o := req.GetChange().(type) {
 	case *placementv1.ChangeShardKeyRequest_Create_:
 		if at >= 0 {
-			return 0, 0, fault.BadInput("shard key %s exists already", key[1:])
+			return 0, 0, fault.BadInput("Shard key %s already exists", key[1:])
 		}
 		group, err := s.newGroup(&rec, key, o.Create)
 		if err != nil {
@@ -112,7 +140,7 @@ func (s catalog) changeGroups(ctx context.Context, key string, req *placementv1.
 		rec.Groups = append(rec.Groups, group)
 	case *placementv1.ChangeShardKeyRequest_Delete_:
 		if at < 0 {
-			return 0, 0, fault.BadInput("shard key %s does not exist", key[1:])
+			return 0, 0, fault.BadInput("Shard key %s does not exist", key[1:])
 		}
 		rec.Groups = slices.Delete(rec.Groups, at, at+1)
 	default:

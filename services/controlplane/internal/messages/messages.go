@@ -2,7 +2,6 @@
 package messages
 
 import (
-	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -87,7 +86,7 @@ func collection(c store.Versioned[store.Collection]) (*placementv1.Collection, e
 		return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored configuration of collection %q cannot be read", r.Name)
 	}
 	for _, g := range r.Groups {
-		group := &placementv1.ShardGroup{ShardKey: shardKeyOf(g.Key)}
+		group := &placementv1.ShardGroup{ShardKey: wire.ProtoShardKey(g.Key)}
 		for _, id := range g.Shards {
 			group.ShardIds = append(group.ShardIds, uint64(id))
 		}
@@ -104,17 +103,6 @@ func collection(c store.Versioned[store.Collection]) (*placementv1.Collection, e
 		out.PayloadIndexes[key] = params
 	}
 	return out, nil
-}
-
-// shardKeyOf reads the canonical form of wire.ShardKey; nil for the group of an auto-sharded collection.
-func shardKeyOf(key string) *qdrant.ShardKey {
-	if key == "" {
-		return nil
-	}
-	if n, err := strconv.ParseUint(key[1:], 10, 64); key[0] == 'n' && err == nil {
-		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}}
-	}
-	return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: key[1:]}}
 }
 
 // Shard gives the placement of a shard its message.

@@ -108,6 +108,25 @@ func (s *State) Holders(id topology.CollectionID) []topology.PeerID {
 	return out
 }
 
+// Unlisted are the peers with a session that reports a replica of a shard that the collection's groups do not list, in order: one of
+// a shard key that was dropped.
+func (s *State) Unlisted(id topology.CollectionID) []topology.PeerID {
+	c, there := s.Collection(id)
+	if !there {
+		return nil
+	}
+	var out []topology.PeerID
+	for peer, session := range s.Sessions {
+		if slices.ContainsFunc(session.Record.Replicas, func(r store.Report) bool {
+			return r.Collection == id && !slices.ContainsFunc(c.Record.Groups, func(g store.Group) bool { return slices.Contains(g.Shards, r.Shard) })
+		}) {
+			out = append(out, peer)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Live tells whether the alias counts: its collection still exists.
 func (s *State) Live(a store.Alias) bool {
 	_, ok := s.Names[a.CollectionID]

@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,17 +94,22 @@ func (t Target) shards() []topology.Shard {
 	return out
 }
 
-// ErrDropped is in the errors of requests whose collection was dropped after it was
-// found: another one may bear its name by now.
-var ErrDropped = errors.New("the collection was dropped meanwhile")
+// ErrDropped is in the errors of requests whose collection, or a shard key of it, was
+// dropped after it was found: another one may bear its name by now.
+var ErrDropped = errors.New("the collection or the shard key was dropped meanwhile")
 
-// unplaced says why m has no placement of a shard of the target: the collection
-// was dropped, which no later map undoes (gone), or it was made just now and the
-// placement is still to come.
+// unplaced says why m, which is no older than what t was made by, has no placement
+// of a shard of the target: the collection or the shard key was dropped, which no
+// later map undoes (gone), or it was made just now and the placement is still to
+// come.
 func (t Target) unplaced(m *topology.Map, s topology.Shard) (err *fault.Error, gone bool) {
-	if _, there := m.Collection(s.Collection); !there {
+	c, there := m.Collection(s.Collection)
+	if !there {
 		none := fault.NoCollection(t.Collection.Name)
 		return located(fault.Wrap(none.Reason, ErrDropped, "%s", none.Msg).With(fault.MetaCollection, t.Collection.Name), s, 0), true
+	}
+	if !slices.ContainsFunc(c.Groups, func(g topology.ShardGroup) bool { return slices.Contains(g.IDs, s.ID) }) {
+		return located(fault.Wrap(fault.InvalidArgument, ErrDropped, "The shard key of shard %d of collection `%s` was dropped", s.ID, t.Collection.Name), s, 0), true
 	}
 	return located(fault.New(fault.ShardUnavailable, "shard %d of collection `%s` is not placed yet", s.ID, t.Collection.Name), s, 0), false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -23,6 +24,7 @@ type Read struct {
 // ask is the read of one shard, until a replica has answered it.
 type ask struct {
 	shard  topology.Shard
+	key    string // of the shard's group
 	read   *shardv1.ShardRead
 	tried  []topology.PeerID
 	result *shardv1.ShardReadResult
@@ -41,10 +43,13 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 	ctx, cancel := deadline(ctx, r.Timeout)
 	defer cancel()
 	var asks []*ask
-	for _, s := range r.Target.shards() {
-		if b := body(s); b != nil {
-			b.SchemaRevision = r.Target.Collection.Revision
-			asks = append(asks, &ask{shard: s, read: b})
+	for _, g := range r.Target.Groups {
+		for _, id := range g.IDs {
+			s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
+			if b := body(s); b != nil {
+				b.SchemaRevision = r.Target.Collection.Revision
+				asks = append(asks, &ask{shard: s, key: g.Key, read: b})
+			}
 		}
 	}
 	for pause := firstPause; ; pause = next(pause) {
@@ -216,9 +221,25 @@ func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask
 			a.final = !elsewhere(a.err.Reason)
 		default:
 			a.result = resp.GetResults()[i]
+			label(a.result, wire.ProtoShardKey(a.key))
 			continue
 		}
 		a.hope = a.hope || mends(a.err.Reason)
+	}
+}
+
+// label says of points which shard key they were found under.
+func label(r *shardv1.ShardReadResult, key *qdrant.ShardKey) {
+	if key == nil {
+		return
+	}
+	for _, rec := range r.GetRecords().GetRecords() {
+		rec.GetPoint().ShardKey = key
+	}
+	for _, list := range r.GetRankings().GetRankings() {
+		for _, p := range list.GetPoints() {
+			p.ShardKey = key
+		}
 	}
 }
 

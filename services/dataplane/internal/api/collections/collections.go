@@ -18,6 +18,7 @@ import (
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -37,6 +38,7 @@ type Catalog interface {
 	DeleteCollection(context.Context, *placementv1.DeleteCollectionRequest, ...grpc.CallOption) (*placementv1.DeleteCollectionResponse, error)
 	ChangeAliases(context.Context, *placementv1.ChangeAliasesRequest, ...grpc.CallOption) (*placementv1.ChangeAliasesResponse, error)
 	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
+	ChangeShardKey(context.Context, *placementv1.ChangeShardKeyRequest, ...grpc.CallOption) (*placementv1.ChangeShardKeyResponse, error)
 }
 
 // Counter counts points, and those that indexes on payload fields hold, and tells
@@ -188,20 +190,62 @@ func (s *Service) UpdateAliases(ctx context.Context, r *qdrant.ChangeAliases) (*
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
 }
 
-// CreateShardKey adds a shard key. NOT_CLUSTERED, NOT_BUILT.
+// CreateShardKey adds a shard key with its shards. NOT_CLUSTERED,
+// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT, NOT_BUILT, NO_LEADER, TIMEOUT.
 func (s *Service) CreateShardKey(ctx context.Context, r *qdrant.CreateShardKeyRequest) (*qdrant.CreateShardKeyResponse, error) {
-	if err := s.clustered(qdrant.Collections_CreateShardKey_FullMethodName); err != nil {
+	if err := s.setup(qdrant.Collections_CreateShardKey_FullMethodName, r, r.Timeout); err != nil {
 		return nil, err
 	}
-	return s.UnimplementedCollectionsServer.CreateShardKey(ctx, r)
+	err := s.createShardKey(ctx, r.GetCollectionName(), r.GetRequest(), r.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &qdrant.CreateShardKeyResponse{Result: true}, nil
 }
 
-// DeleteShardKey removes a shard key and its points. NOT_CLUSTERED, NOT_BUILT.
+func (s *Service) createShardKey(ctx context.Context, name string, r *qdrant.CreateShardKey, timeout *uint64) error {
+	return s.changeShardKey(ctx, timeout, &placementv1.ChangeShardKeyRequest{
+		CollectionName: name, ShardKey: r.GetShardKey(), Change: &placementv1.ChangeShardKeyRequest_Create_{Create: &placementv1.ChangeShardKeyRequest_Create{
+			ShardsNumber: r.ShardsNumber, ReplicationFactor: r.ReplicationFactor, Placement: r.GetPlacement(), InitialState: r.InitialState}},
+	})
+}
+
+// DeleteShardKey removes a shard key and its points. It is answered once no live
+// peer can acknowledge a write to it. NOT_CLUSTERED, COLLECTION_NOT_FOUND,
+// VALIDATION, INVALID_ARGUMENT, NO_LEADER, TIMEOUT.
 func (s *Service) DeleteShardKey(ctx context.Context, r *qdrant.DeleteShardKeyRequest) (*qdrant.DeleteShardKeyResponse, error) {
-	if err := s.clustered(qdrant.Collections_DeleteShardKey_FullMethodName); err != nil {
+	if err := s.setup(qdrant.Collections_DeleteShardKey_FullMethodName, r, r.Timeout); err != nil {
 		return nil, err
 	}
-	return s.UnimplementedCollectionsServer.DeleteShardKey(ctx, r)
+	if err := s.deleteShardKey(ctx, r.GetCollectionName(), r.GetRequest(), r.Timeout); err != nil {
+		return nil, err
+	}
+	return &qdrant.DeleteShardKeyResponse{Result: true}, nil
+}
+
+func (s *Service) deleteShardKey(ctx context.Context, name string, r *qdrant.DeleteShardKey, timeout *uint64) error {
+	return s.changeShardKey(ctx, timeout, &placementv1.ChangeShardKeyRequest{
+		CollectionName: name, ShardKey: r.GetShardKey(), Change: &placementv1.ChangeShardKeyRequest_Delete_{Delete: &placementv1.ChangeShardKeyRequest_Delete{}},
+	})
+}
+
+func (s *Service) changeShardKey(ctx context.Context, timeout *uint64, r *placementv1.ChangeShardKeyRequest) error {
+	if _, err := wire.ShardKey(r.GetShardKey()); err != nil {
+		return fault.Wrap(fault.Malformed, err, "Malformed shard_key: %v", err)
+	}
+	return s.change(ctx, timeout, func(ctx context.Context, timeout time.Duration) (uint64, error) {
+		r.Timeout = durationpb.New(timeout)
+		resp, err := s.d.Catalog.ChangeShardKey(ctx, r)
+		return resp.GetRevision(), err
+	})
+}
+
+// setup checks what all orders to a cluster have in common.
+func (s *Service) setup(method string, r interface{ GetCollectionName() string }, timeout *uint64) error {
+	if err := s.clustered(method); err != nil {
+		return err
+	}
+	return validate.Collection(r.GetCollectionName(), timeout)
 }
 
 func (s *Service) clustered(method string) error {

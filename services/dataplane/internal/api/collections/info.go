@@ -15,6 +15,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -243,10 +244,10 @@ func (s *Service) Cluster(ctx context.Context, name string) (*clusterv1.Collecti
 			state := qdrant.ReplicaState(rep.State)
 			if rep.Peer != s.d.Self {
 				out.RemoteShards = append(out.RemoteShards, &qdrant.RemoteShardInfo{ShardId: uint32(p.Shard.ID), PeerId: uint64(rep.Peer),
-					State: state, ShardKey: view.ShardKey(keys[p.Shard.ID])})
+					State: state, ShardKey: wire.ProtoShardKey(keys[p.Shard.ID])})
 				continue
 			}
-			local := &qdrant.LocalShardInfo{ShardId: uint32(p.Shard.ID), State: state, ShardKey: view.ShardKey(keys[p.Shard.ID])}
+			local := &qdrant.LocalShardInfo{ShardId: uint32(p.Shard.ID), State: state, ShardKey: wire.ProtoShardKey(keys[p.Shard.ID])}
 			if rep.State == topology.Active {
 				n, err := s.d.Counter.Count(ctx, coordinator.Read{Target: c.One(p.Shard.ID), Timeout: countTimeout}, nil, true)
 				if err == nil {
@@ -272,7 +273,7 @@ func (s *Service) ListShardKeys(ctx context.Context, r *qdrant.ListShardKeysRequ
 	}
 	out := &qdrant.ListShardKeysResponse{}
 	for _, k := range slices.SortedFunc(maps.Keys(keys), strings.Compare) {
-		if key := view.ShardKey(k); key != nil {
+		if key := wire.ProtoShardKey(k); key != nil {
 			out.ShardKeys = append(out.ShardKeys, &qdrant.ShardKeyDescription{Key: key})
 		}
 	}

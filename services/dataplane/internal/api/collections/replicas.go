@@ -8,37 +8,45 @@ import (
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
-	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// UpdateCollectionClusterSetup moves, copies and drops replicas, and ends copies
-// or begins them anew. It is answered once the decision is made; data moves
+// UpdateCollectionClusterSetup moves, copies and drops replicas, ends copies or
+// begins them anew, and adds and removes shard keys. It is answered once the decision is made; data moves
 // afterwards. The method of a copy may be any: there is one, stream_records.
 // NOT_CLUSTERED, COLLECTION_NOT_FOUND, NOT_FOUND for a copy that is not there,
 // VALIDATION, INVALID_ARGUMENT, SHARD_UNAVAILABLE where no other replica can
-// confirm itself, NOT_BUILT for shard keys and points, NO_LEADER, TIMEOUT.
+// confirm itself, NOT_BUILT for replicate_points, NO_LEADER, TIMEOUT.
 func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) (*qdrant.UpdateCollectionClusterSetupResponse, error) {
-	if err := s.clustered(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName); err != nil {
+	if err := s.setup(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName, r, r.Timeout); err != nil {
 		return nil, err
 	}
-	if err := validate.Collection(r.GetCollectionName(), r.Timeout); err != nil {
-		return nil, err
+	var err error
+	switch o := r.GetOperation().(type) {
+	case *qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey:
+		err = s.createShardKey(ctx, r.GetCollectionName(), o.CreateShardKey, r.Timeout)
+	case *qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey:
+		err = s.deleteShardKey(ctx, r.GetCollectionName(), o.DeleteShardKey, r.Timeout)
+	default:
+		err = s.changeReplicas(ctx, r)
 	}
-	req, err := command(r)
-	if err != nil {
-		return nil, err
-	}
-	err = s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
-		resp, err := s.d.Catalog.ChangeReplicas(ctx, req)
-		return resp.GetRevision(), err
-	})
 	if err != nil {
 		return nil, err
 	}
 	return &qdrant.UpdateCollectionClusterSetupResponse{Result: true}, nil
+}
+
+func (s *Service) changeReplicas(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) error {
+	req, err := command(r)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+		resp, err := s.d.Catalog.ChangeReplicas(ctx, req)
+		return resp.GetRevision(), err
+	})
 }
 
 // transferred is what orders on one transfer have in common.
@@ -75,10 +83,6 @@ func command(r *qdrant.UpdateCollectionClusterSetupRequest) (*placementv1.Change
 	case *qdrant.UpdateCollectionClusterSetupRequest_DropReplica:
 		req.ShardId = uint64(o.DropReplica.GetShardId())
 		req.Change = &placementv1.ChangeReplicasRequest_Drop_{Drop: &placementv1.ChangeReplicasRequest_Drop{PeerId: o.DropReplica.GetPeerId()}}
-	case *qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey:
-		return nil, fault.Missing(method + "create_sharding_key")
-	case *qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey:
-		return nil, fault.Missing(method + "drop_sharding_key")
 	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints:
 		return nil, fault.Missing(method + "replicate_points")
 	default:

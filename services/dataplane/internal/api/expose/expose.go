@@ -56,7 +56,7 @@ func around(inner grpc.MethodHandler) grpc.MethodHandler {
 func answer(ctx context.Context, req any, method string, h grpc.UnaryHandler) (any, error) {
 	begin := time.Now()
 	resp, err := h(ctx, req)
-	if errors.Is(err, coordinator.ErrDropped) { // nothing is left of what was done to it
+	if errors.Is(err, coordinator.ErrDropped) { // nothing is left of what was done to that
 		resp, err = h(ctx, req)
 	}
 	if err != nil {

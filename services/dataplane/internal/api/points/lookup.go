@@ -53,7 +53,7 @@ func (s *Service) refer(ctx context.Context, col *view.Collection, q *question, 
 	if from.ID == col.ID {
 		q.exclude = id
 	}
-	t, err := target(from, keys, false)
+	t, err := s.target(ctx, from, keys, false)
 	if err != nil {
 		return err
 	}

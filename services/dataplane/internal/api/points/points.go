@@ -9,6 +9,7 @@ package points
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
+	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/grpc/metadata"
 )
@@ -69,36 +71,61 @@ func duration(seconds *uint64) time.Duration {
 }
 
 // target chooses the shards that a selector names. Without one, a read covers
-// all shards, and so does a write with automatic sharding.
-func target(c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
-	t := c.All()
-	keys := sel.GetShardKeys()
-	if sel.GetFallback() != nil {
-		return t, fault.Missing("shard key fallback")
+// all shards, and so does a write with automatic sharding. A key that is not known
+// here may have been made through another peer a moment ago.
+func (s *Service) target(ctx context.Context, c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
+	t, err := target(c, sel, write)
+	if fault.ReasonOf(err) != fault.InvalidArgument || !c.Custom() {
+		return t, err
 	}
-	if len(keys) == 0 {
-		if write && c.Custom() {
-			return t, fault.BadInput("Shard key not specified")
-		}
+	if newest, bad := s.d.View.Newest(ctx, c.Name); bad == nil && newest.ID == c.ID {
+		return target(newest, sel, write)
+	}
+	return t, err
+}
+
+func target(c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
+	t, keys := c.All(), sel.GetShardKeys()
+	switch {
+	case sel.GetFallback() != nil && len(keys) != 1:
+		return t, fault.BadInput("A fallback shard key needs exactly one target shard key, not %d", len(keys))
+	case len(keys) > 0:
+	case write && c.Custom():
+		return t, fault.BadInput("Shard key not specified")
+	default:
 		return t, nil
 	}
 	t.Groups = nil
 	for _, k := range keys {
-		key, err := wire.ShardKey(k)
-		if err != nil {
-			return t, fault.Wrap(fault.Malformed, err, "Malformed shard key: %v", err)
+		g, found, err := group(c, k)
+		if err == nil && sel.GetFallback() != nil && !(found && c.Serves(g)) {
+			k = sel.GetFallback()
+			g, found, err = group(c, k)
 		}
-		found := false
-		for _, g := range c.Groups {
-			if g.Key == key && c.Custom() {
-				t.Groups, found = append(t.Groups, g), true
-			}
+		if err != nil {
+			return t, err
 		}
 		if !found {
 			return t, fault.BadInput("Shard key %s not found", show(k))
 		}
+		if !slices.ContainsFunc(t.Groups, func(has topology.ShardGroup) bool { return has.Key == g.Key }) {
+			t.Groups = append(t.Groups, g)
+		}
 	}
 	return t, nil
+}
+
+// group finds the shards of a key.
+func group(c *view.Collection, k *qdrant.ShardKey) (g topology.ShardGroup, found bool, err error) {
+	key, err := wire.ShardKey(k)
+	if err != nil {
+		return g, false, fault.Wrap(fault.Malformed, err, "Malformed shard key: %v", err)
+	}
+	i := slices.IndexFunc(c.Groups, func(g topology.ShardGroup) bool { return g.Key == key })
+	if i < 0 || !c.Custom() {
+		return g, false, nil
+	}
+	return c.Groups[i], true, nil
 }
 
 func show(k *qdrant.ShardKey) string {
@@ -132,7 +159,7 @@ func (s *Service) reader(ctx context.Context, r reading, timeout *uint64, keys *
 	if err != nil {
 		return nil, coordinator.Read{}, err
 	}
-	t, err := target(col, keys, false)
+	t, err := s.target(ctx, col, keys, false)
 	if err != nil {
 		return nil, coordinator.Read{}, err
 	}

@@ -107,7 +107,7 @@ func (s *Service) question(ctx context.Context, col *view.Collection, in *qdrant
 		return nil, err
 	}
 	var err error
-	if q.target, err = target(col, in.GetShardKeySelector(), false); err != nil {
+	if q.target, err = s.target(ctx, col, in.GetShardKeySelector(), false); err != nil {
 		return nil, err
 	}
 	if q.sel, err = selection(col.Schema, in.GetWithPayload(), in.GetWithVectors(), false); err != nil {

@@ -65,7 +65,7 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 	if err != nil {
 		return nil, err
 	}
-	writes, err := prepare(col, f, ops)
+	writes, err := s.prepare(ctx, col, f, ops)
 	if err != nil {
 		return nil, err
 	}
@@ -81,14 +81,14 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 	return out, nil
 }
 
-func prepare(col *view.Collection, f frame, ops []operation) ([]coordinator.Write, error) {
+func (s *Service) prepare(ctx context.Context, col *view.Collection, f frame, ops []operation) ([]coordinator.Write, error) {
 	writes := make([]coordinator.Write, 0, len(ops))
 	for _, op := range ops {
 		body, err := op.prepare(col.Schema)
 		if err != nil {
 			return nil, err
 		}
-		t, err := target(col, op.keys, true)
+		t, err := s.target(ctx, col, op.keys, true)
 		if err != nil {
 			return nil, err
 		}

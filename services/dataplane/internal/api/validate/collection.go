@@ -37,11 +37,7 @@ func Create(r *qdrant.CreateCollection) error {
 		c.VectorName("sparse_vectors", name)
 		c.sparse(field, p)
 	})
-	switch m := r.GetShardingMethod(); m {
-	case qdrant.ShardingMethod_Auto:
-	case qdrant.ShardingMethod_Custom:
-		c.refuse(fault.Missing("sharding_method `custom`"))
-	default:
+	if m := r.GetShardingMethod(); m != qdrant.ShardingMethod_Auto && m != qdrant.ShardingMethod_Custom {
 		c.refuse(unable("Malformed sharding_method: %d", int32(m)))
 	}
 	c.strict(r.GetStrictModeConfig())

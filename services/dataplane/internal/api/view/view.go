@@ -5,8 +5,7 @@ package view
 
 import (
 	"context"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +24,7 @@ type Collection struct {
 	Config  *qdrant.CollectionConfig
 	Indexes map[string]*qdrant.PayloadIndexParams
 	Schema  validate.Schema
+	from    *topology.Map
 }
 
 // Sources are where a Cluster has its knowledge from. All must be set.
@@ -93,7 +93,7 @@ func (c *Cluster) Resolve(ctx context.Context, name string) (*Collection, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema}, nil
+	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema, from: m}, nil
 }
 
 // Newest is Resolve by a map that has what was changed through other peers and answered
@@ -152,20 +152,20 @@ func (c *Cluster) decode(m *topology.Map, tc *topology.Collection) (decoded, err
 	return d, nil
 }
 
-// ShardKey reads a group's key back; nil with automatic sharding.
-func ShardKey(key string) *qdrant.ShardKey {
-	if text, ok := strings.CutPrefix(key, "s"); ok {
-		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: text}}
-	}
-	if n, err := strconv.ParseUint(strings.TrimPrefix(key, "n"), 10, 64); err == nil {
-		return &qdrant.ShardKey{Key: &qdrant.ShardKey_Number{Number: n}}
-	}
-	return nil
-}
-
 // Custom tells custom sharding from automatic.
 func (c *Collection) Custom() bool {
 	return c.Config.GetParams().GetShardingMethod() == qdrant.ShardingMethod_Custom
+}
+
+// Serves tells whether each shard of a group has an Active replica.
+func (c *Collection) Serves(g topology.ShardGroup) bool {
+	for _, id := range g.IDs {
+		p, _ := c.from.Placement(topology.Shard{Collection: c.ID, ID: id})
+		if !slices.ContainsFunc(p.Replicas, func(r topology.Replica) bool { return r.State == topology.Active }) {
+			return false
+		}
+	}
+	return true
 }
 
 // All is the target of everything in the collection.

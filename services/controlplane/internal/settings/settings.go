@@ -1,4 +1,6 @@
-package api
+// Package settings changes the configuration of a collection as updates ask. It is
+// pure.
+package settings
 
 import (
 	"google.golang.org/protobuf/proto"
@@ -8,20 +10,20 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
-// mergeConfig applies an update to a configuration: what the update leaves unset stays.
-func mergeConfig(cfg *qdrant.CollectionConfig, req *placementv1.UpdateCollectionRequest) error {
+// Merge applies an update to a configuration: what the update leaves unset stays.
+func Merge(cfg *qdrant.CollectionConfig, req *placementv1.UpdateCollectionRequest) error {
 	if cfg.Params == nil {
 		cfg.Params = &qdrant.CollectionParams{}
 	}
-	mergeParams(cfg.Params, req.GetParams())
+	params(cfg.Params, req.GetParams())
 	cfg.HnswConfig = merged(cfg.HnswConfig, req.GetHnswConfig())
 	cfg.OptimizerConfig = merged(cfg.OptimizerConfig, req.GetOptimizersConfig())
 	cfg.StrictModeConfig = merged(cfg.StrictModeConfig, req.GetStrictModeConfig())
-	cfg.QuantizationConfig = mergeQuantization(cfg.QuantizationConfig, req.GetQuantizationConfig())
-	if err := mergeVectors(cfg.Params, req.GetVectorsConfig()); err != nil {
+	cfg.QuantizationConfig = quantization(cfg.QuantizationConfig, req.GetQuantizationConfig())
+	if err := vectors(cfg.Params, req.GetVectorsConfig()); err != nil {
 		return err
 	}
-	if err := mergeSparse(cfg.Params, req.GetSparseVectorsConfig()); err != nil {
+	if err := sparse(cfg.Params, req.GetSparseVectorsConfig()); err != nil {
 		return err
 	}
 	for key, value := range req.GetMetadata() {
@@ -53,7 +55,7 @@ func merged[M interface {
 	return base
 }
 
-func mergeParams(p *qdrant.CollectionParams, d *qdrant.CollectionParamsDiff) {
+func params(p *qdrant.CollectionParams, d *qdrant.CollectionParamsDiff) {
 	if d == nil {
 		return
 	}
@@ -78,8 +80,8 @@ func mergeParams(p *qdrant.CollectionParams, d *qdrant.CollectionParamsDiff) {
 	p.IdTracker = merged(p.IdTracker, d.GetIdTracker())
 }
 
-// mergeQuantization replaces the kind as a whole: two kinds have nothing in common to merge.
-func mergeQuantization(q *qdrant.QuantizationConfig, d *qdrant.QuantizationConfigDiff) *qdrant.QuantizationConfig {
+// quantization replaces the kind as a whole: two kinds have nothing in common to merge.
+func quantization(q *qdrant.QuantizationConfig, d *qdrant.QuantizationConfigDiff) *qdrant.QuantizationConfig {
 	switch o := d.GetQuantization().(type) {
 	case *qdrant.QuantizationConfigDiff_Scalar:
 		return &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Scalar{Scalar: o.Scalar}}
@@ -95,14 +97,14 @@ func mergeQuantization(q *qdrant.QuantizationConfig, d *qdrant.QuantizationConfi
 	return q
 }
 
-func mergeVectors(p *qdrant.CollectionParams, d *qdrant.VectorsConfigDiff) error {
+func vectors(p *qdrant.CollectionParams, d *qdrant.VectorsConfigDiff) error {
 	for name, diff := range vectorDiffs(d) {
 		v := vectorOf(p.GetVectorsConfig(), name)
 		if v == nil {
 			return fault.New(fault.VectorNameUnknown, "Wrong input: Not existing vector name error: %s", name)
 		}
 		v.HnswConfig = merged(v.HnswConfig, diff.GetHnswConfig())
-		v.QuantizationConfig = mergeQuantization(v.QuantizationConfig, diff.GetQuantizationConfig())
+		v.QuantizationConfig = quantization(v.QuantizationConfig, diff.GetQuantizationConfig())
 		if diff.Memory != nil {
 			v.Memory = diff.Memory
 		}
@@ -130,7 +132,7 @@ func vectorOf(c *qdrant.VectorsConfig, name string) *qdrant.VectorParams {
 	return c.GetParamsMap().GetMap()[name]
 }
 
-func mergeSparse(p *qdrant.CollectionParams, d *qdrant.SparseVectorConfig) error {
+func sparse(p *qdrant.CollectionParams, d *qdrant.SparseVectorConfig) error {
 	for name, diff := range d.GetMap() {
 		v := p.GetSparseVectorsConfig().GetMap()[name]
 		if v == nil {
