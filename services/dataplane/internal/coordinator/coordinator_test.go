@@ -453,6 +453,31 @@ func TestReadFailsOverAndPrefersItself(t *testing.T) {
 	})
 }
 
+// A linearizable read goes to the primary alone, and follows it.
+func TestLinearizableRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 11, 10, 11, 12) }, 10, 11, 12)
+		failure := &shardv1.Failure{Reason: fault.NotPrimary}
+		w.peers[11].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+			return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Failure{Failure: failure}}, nil
+		}
+		w.peers[12].read = func(_ int, r *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+			if r.GetMode() != shardv1.ReadMode_READ_MODE_LINEARIZABLE {
+				t.Errorf("mode %v", r.GetMode())
+			}
+			return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: 5}}, nil
+		}
+		p := onPeers(2, 12, 10, 11, 12)
+		p.Shard = topology.Shard{Collection: 1}
+		time.AfterFunc(time.Second, func() { w.set(topology.Delta{Revision: 2, Placements: []topology.Placement{p}}) })
+		start := time.Now()
+		n, err := w.coordinator(10).Count(t.Context(), Read{Target: w.target(), Linearizable: true}, nil, true)
+		if err != nil || n != 5 || time.Since(start) < time.Second || w.peers[10].calls != 0 || w.peers[11].calls < 2 {
+			t.Errorf("%d, %v after %v; calls %d, %d, %d", n, err, time.Since(start), w.peers[10].calls, w.peers[11].calls, w.peers[12].calls)
+		}
+	})
+}
+
 // Where all replicas are damaged, waiting mends nothing; where one is only away, it may.
 func TestReadOfDamagedReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -19,6 +19,9 @@ type Read struct {
 	Target      Target
 	Consistency *qdrant.ReadConsistency // nil: one replica
 	Timeout     time.Duration           // 0: DefaultTimeout
+	// Linearizable: the answer has everything that was acknowledged before (R3). Only
+	// primaries are asked. Not together with Consistency.
+	Linearizable bool
 }
 
 // ask is the read of one shard, until a replica has answered it.
@@ -48,6 +51,9 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 			s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
 			if b := body(s); b != nil {
 				b.SchemaRevision = r.Target.Collection.Revision
+				if r.Linearizable {
+					b.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE
+				}
 				asks = append(asks, &ask{shard: s, key: g.Key, read: b})
 			}
 		}
@@ -139,7 +145,7 @@ func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, 
 	born := len(pl.Replicas) == 0
 	for _, rep := range pl.Replicas {
 		born = born || rep.State != topology.Initializing
-		if rep.State == topology.Active {
+		if rep.State == topology.Active && (!r.Linearizable || rep.Peer == pl.Primary) {
 			active = append(active, rep.Peer)
 		}
 	}

@@ -18,7 +18,7 @@ func request(m core.Message, traces map[topology.Seq]string) *shardv1.ReplicateR
 	switch x := m.(type) {
 	case core.Append:
 		a := &shardv1.Append{Term: protoTerm(x.Term), Prev: protoPosition(x.Prev), Commit: uint64(x.Commit), CommitComplete: x.Complete,
-			Session: x.Session, Entries: make([]*shardv1.Entry, len(x.Entries))}
+			Session: x.Session, Sequence: x.Round, Entries: make([]*shardv1.Entry, len(x.Entries))}
 		if x.Placement != nil {
 			a.Placement = wire.ProtoPlacement(*x.Placement)
 		}
@@ -48,7 +48,7 @@ func response(m core.Message) *shardv1.ReplicateResponse {
 	nack := func(n *shardv1.Nack) { out.Message = &shardv1.ReplicateResponse_Nack{Nack: n} }
 	switch x := m.(type) {
 	case core.Ack:
-		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark.Seq), Session: x.Session}
+		a := &shardv1.AppendAck{Term: protoTerm(x.Term), Durable: uint64(x.Durable), Applied: uint64(x.Applied), Mark: uint64(x.Mark.Seq), Session: x.Session, Sequence: x.Round}
 		if x.Mark.Seq > 0 {
 			a.Digest = protoDigest(x.Mark.Digest)
 		}
@@ -84,7 +84,7 @@ func fromRequest(r *shardv1.ReplicateRequest) (core.Message, map[topology.Seq]st
 
 func appendOf(a *shardv1.Append) (core.Message, map[topology.Seq]string, error) {
 	out := core.Append{Term: termOf(a.GetTerm()), Prev: positionOf(a.GetPrev()), Commit: topology.Seq(a.GetCommit()), Complete: a.GetCommitComplete(),
-		Session: a.GetSession(), Entries: make([]op.Entry, 0, len(a.GetEntries()))}
+		Session: a.GetSession(), Round: a.GetSequence(), Entries: make([]op.Entry, 0, len(a.GetEntries()))}
 	if p := a.GetPlacement(); p != nil {
 		pl := wire.Placement(p)
 		out.Placement = &pl
@@ -109,7 +109,7 @@ func appendOf(a *shardv1.Append) (core.Message, map[topology.Seq]string, error) 
 // fromResponse reads what a follower answers.
 func fromResponse(r *shardv1.ReplicateResponse) (core.Message, error) {
 	if a := r.GetAck(); a != nil {
-		out := core.Ack{Term: termOf(a.GetTerm()), Durable: topology.Seq(a.GetDurable()), Applied: topology.Seq(a.GetApplied()), Session: a.GetSession()}
+		out := core.Ack{Term: termOf(a.GetTerm()), Durable: topology.Seq(a.GetDurable()), Applied: topology.Seq(a.GetApplied()), Session: a.GetSession(), Round: a.GetSequence()}
 		switch d := a.GetDigest(); len(d) {
 		case 0:
 		case 16:

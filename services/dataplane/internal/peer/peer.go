@@ -28,9 +28,15 @@ import (
 // Replica is what the loop of a replica offers.
 type Replica interface {
 	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
+	Linearize(context.Context) error
 	Status() replica.Status
 	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
 	Pinned(receiver topology.PeerID, at topology.Seq)
+	Placed
+}
+
+// Placed is a replica as the control plane meets it.
+type Placed interface {
 	HandOver(ctx context.Context, epoch topology.Epoch, to topology.PeerID) (topology.Placement, error)
 	Adopt(context.Context, topology.Placement) (topology.Placement, error)
 }
@@ -113,9 +119,6 @@ func (s *Server) Read(ctx context.Context, r *shardv1.ReadRequest) (*shardv1.Rea
 func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.ShardReadResult, err error) {
 	ctx, end := s.span(ctx, "replica.read", r.GetRoute())
 	defer func() { end(err) }()
-	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
-		return nil, fault.Missing("linearizable read")
-	}
 	rep, err := s.find(r.GetRoute())
 	if err != nil {
 		return nil, err
@@ -124,6 +127,11 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
+	}
+	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
+		if err := rep.Linearize(ctx); err != nil {
+			return nil, err
+		}
 	}
 	engine, release, err := s.Reader(shardOf(r.GetRoute()))
 	if err != nil {

@@ -37,16 +37,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fake is a replica and its engine.
 type fake struct {
-	mu       sync.Mutex
-	proposed []string
-	ids      []op.ID
-	result   replica.Result
-	err      error
-	readErr  error
-	epoch    topology.Epoch
-	held     int
-	queries  []query.Nearest
-	facet    query.Facet
+	linearized int
+	mu         sync.Mutex
+	proposed   []string
+	ids        []op.ID
+	result     replica.Result
+	err        error
+	readErr    error
+	epoch      topology.Epoch
+	held       int
+	queries    []query.Nearest
+	facet      query.Facet
 
 	frequencies []query.Frequencies
 }
@@ -57,6 +58,11 @@ func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.
 	f.proposed = append(f.proposed, fmt.Sprintf("%d wait=%d factor=%d", w.Kind, wait, factor))
 	f.ids = append(f.ids, id)
 	return f.result, f.err
+}
+
+func (f *fake) Linearize(context.Context) error {
+	f.linearized++
+	return f.err
 }
 
 func (f *fake) Receive(topology.PeerID, core.Message, map[topology.Seq]string) {}
@@ -279,12 +285,19 @@ func TestReads(t *testing.T) {
 		t.Errorf("fields: %v", got)
 	}
 	for name, r := range map[string]*shardv1.ShardRead{
-		"fusion":       {Read: &shardv1.ShardRead_Query{Query: &shardv1.QueryPoints{Queries: []*shardv1.ShardQuery{{Query: &qdrant.Query{Variant: &qdrant.Query_Fusion{}}}}}}},
-		"linearizable": {Mode: shardv1.ReadMode_READ_MODE_LINEARIZABLE, Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}},
+		"fusion": {Read: &shardv1.ShardRead_Query{Query: &shardv1.QueryPoints{Queries: []*shardv1.ShardQuery{{Query: &qdrant.Query{Variant: &qdrant.Query_Fusion{}}}}}}},
 	} {
 		if got := one(r).GetFailure().GetReason(); got != clusterv1.Reason_REASON_NOT_BUILT {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	linearizable := &shardv1.ShardRead{Mode: shardv1.ReadMode_READ_MODE_LINEARIZABLE, Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}}
+	if got := one(linearizable); got.GetCount() != 42 || f.linearized != 1 {
+		t.Errorf("linearizable: %v, asked %d times", got, f.linearized)
+	}
+	f.err = replica.ErrNotPrimary
+	if got := one(linearizable).GetFailure().GetReason(); got != clusterv1.Reason_REASON_NOT_PRIMARY {
+		t.Errorf("linearizable at a follower: %v", got)
 	}
 	f.readErr = replica.ErrNotReady
 	if got := one(&shardv1.ShardRead{Read: &shardv1.ShardRead_Count{Count: &shardv1.CountPoints{}}}).GetFailure().GetReason(); got != clusterv1.Reason_REASON_SHARD_UNAVAILABLE {

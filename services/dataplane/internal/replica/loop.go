@@ -22,6 +22,7 @@ type loop struct {
 	resolve func(*shard.Write) ([][]byte, error)
 	fetch   func(from CopySource)
 	refs    map[uint64]*request
+	proofs  map[uint64]chan<- error
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
 
@@ -85,7 +86,7 @@ type jobDone struct {
 func (r *Replica) Run(ctx context.Context) error {
 	defer r.end()
 	l := &loop{
-		r: r, refs: map[uint64]*request{}, watched: map[topology.Seq]string{},
+		r: r, refs: map[uint64]*request{}, proofs: map[uint64]chan<- error{}, watched: map[topology.Seq]string{},
 		m:    core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation, Session: r.o.Session, Timing: r.o.Timing}),
 		sync: make(chan bool, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
 		reads: make(chan core.Read, maxReads), read: make(chan core.ReadDone, maxReads), copies: make(chan copied, 1),
@@ -193,6 +194,8 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) err
 			return ctx.Err()
 		case q := <-mailbox:
 			l.batch(q)
+		case p := <-l.r.proofs:
+			l.prove(p)
 		case d := <-l.synced:
 			l.onSync(d)
 		case d := <-l.finished:
@@ -243,6 +246,17 @@ func (l *loop) batch(q *request) {
 	if len(ps) > 0 {
 		l.step(core.Propose{Proposals: ps})
 	}
+}
+
+// prove asks for the proof that a linearizable read waits for.
+func (l *loop) prove(p chan<- error) {
+	if l.failed != nil || l.unsound != nil {
+		p <- fmt.Errorf("%w: %w", ErrFailed, errors.Join(l.failed, l.unsound))
+		return
+	}
+	l.nextRef++
+	l.proofs[l.nextRef] = p
+	l.step(core.Linearize{Ref: l.nextRef})
 }
 
 // admit makes a proposal of a write, answers it, or parks it. quiet says that no
@@ -367,8 +381,11 @@ func (l *loop) write(fx *core.Effects) (refused bool, failed error) {
 // rests on it, such as a commit under a new placement, may not be acknowledged.
 func unproven(as []core.Answer) []core.Answer {
 	for i := range as {
-		if o := as[i].Outcome; o == core.Committed || o == core.Applied {
+		switch as[i].Outcome {
+		case core.Committed, core.Applied:
 			as[i].Outcome = core.Unknown
+		case core.Readable:
+			as[i].Outcome = core.NotPrimary
 		}
 	}
 	return as
@@ -394,6 +411,11 @@ func (l *loop) accept(as []core.Answer) {
 
 func (l *loop) answer(as []core.Answer) {
 	for _, a := range as {
+		if p, ok := l.proofs[a.Ref]; ok {
+			delete(l.proofs, a.Ref)
+			p <- l.errorOf(a.Outcome)
+			continue
+		}
 		q := l.refs[a.Ref]
 		delete(l.refs, a.Ref)
 		q.finish(Result{Seq: a.Seq, Applied: a.Outcome == core.Applied}, l.errorOf(a.Outcome))
@@ -402,7 +424,7 @@ func (l *loop) answer(as []core.Answer) {
 
 func (l *loop) errorOf(o core.Outcome) error {
 	switch o {
-	case core.Committed, core.Applied:
+	case core.Committed, core.Applied, core.Readable:
 		return nil
 	case core.NotPrimary:
 		return ErrNotPrimary

@@ -201,6 +201,50 @@ func TestReplicates(t *testing.T) {
 	})
 }
 
+// R3: a primary reads linearizably as long as all others that count obey it; one that
+// was replaced without hearing of it does not.
+func TestLinearize(t *testing.T) {
+	three := []topology.ReplicaState{topology.Active, topology.Active, topology.Active}
+	withTrio(t, three, func(t *testing.T, x *trio) {
+		ctx := context.Background()
+		if err := x.put(ctx, 1, 1, WaitCommitted); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.hosts[1].r.Linearize(ctx); err != nil || !x.has(1, 1) {
+			t.Errorf("the primary: %v", err)
+		}
+		if err := x.hosts[2].r.Linearize(ctx); !errors.Is(err, ErrNotPrimary) {
+			t.Errorf("a follower: %v", err)
+		}
+		x.cutOff(3, true) // nobody is told: C1 finds out, and the read goes on without it
+		begun := time.Now()
+		if err := x.hosts[1].r.Linearize(ctx); err != nil || time.Since(begun) < time.Second || time.Since(begun) > 3*time.Second {
+			t.Errorf("after a follower vanished: %v after %v", err, time.Since(begun))
+		}
+		x.cutOff(1, true)
+		x.swap(x.mu.place.Epoch, func(p *topology.Placement) { p.Primary, p.Replicas[0].State = 2, topology.Dead })
+		synctest.Wait()
+		if err := x.put(ctx, 2, 2, WaitApplied); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.hosts[1].r.Readable(); err != nil {
+			t.Errorf("it does not know yet: %v", err)
+		}
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := x.hosts[1].r.Linearize(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the old primary: %v", err)
+		}
+		waits := make(chan error, 1)
+		go func() { waits <- x.hosts[1].r.Linearize(ctx) }()
+		synctest.Wait()
+		x.cutOff(1, false)
+		if err := <-waits; !errors.Is(err, ErrNotPrimary) {
+			t.Errorf("the old primary, when it hears of it: %v", err)
+		}
+	})
+}
+
 // A follower that vanishes holds a write up until it is marked Dead (C1), and
 // returns through Partial by proof (C7, C8).
 func TestFollowerVanishesAndReturns(t *testing.T) {

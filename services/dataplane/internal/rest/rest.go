@@ -239,7 +239,7 @@ func (g *gateway) enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 // the gateway, a trace travels in the context.
 func incoming(header string) (string, bool) {
 	switch header {
-	case "Api-Key", "Pando-Op-Id", "X-Request-Id", "X-Tracing-Id", "Traceparent", "Tracestate", "X-Qdrant-Route-Affinity":
+	case "Api-Key", "Pando-Op-Id", "Pando-Read", "X-Request-Id", "X-Tracing-Id", "Traceparent", "Tracestate", "X-Qdrant-Route-Affinity":
 		return strings.ToLower(header), true
 	}
 	// Keys of inference providers.

@@ -28,6 +28,10 @@ import (
 // so that a repetition has no second effect. Its value is a UUID.
 const HeaderOperationID = "pando-op-id"
 
+// HeaderRead is the metadata key by which a client asks that a read shows
+// everything that was acknowledged before it: with the value "linearizable".
+const HeaderRead = "pando-read"
+
 // Coordinator carries requests over the shards; coordinator.Coordinator is one.
 type Coordinator interface {
 	Write(ctx context.Context, w coordinator.Write) (coordinator.Outcome, error)
@@ -167,7 +171,23 @@ func (s *Service) reader(ctx context.Context, r reading, timeout *uint64, keys *
 	if rc := r.GetReadConsistency(); rc.GetValue() != nil {
 		read.Consistency = rc
 	}
-	return col, read, nil
+	read.Linearizable, err = linearizable(ctx)
+	if err == nil && read.Linearizable && read.Consistency != nil {
+		err = fault.BadInput("%s and a read consistency exclude each other: the primary alone answers a linearizable read", HeaderRead)
+	}
+	return col, read, err
+}
+
+// linearizable tells whether the client asks for it.
+func linearizable(ctx context.Context) (bool, error) {
+	switch v := metadata.ValueFromIncomingContext(ctx, HeaderRead); {
+	case len(v) == 0 || v[0] == "":
+		return false, nil
+	case v[0] == "linearizable":
+		return true, nil
+	default:
+		return false, fault.New(fault.Malformed, "%s may be \"linearizable\", and nothing else: got %.64q", HeaderRead, v[0])
+	}
 }
 
 // selection checks what to answer of each point and fills in the default.

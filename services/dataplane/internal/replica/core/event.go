@@ -61,6 +61,10 @@ type Proposal struct {
 	Seen topology.Seq
 }
 
+// Linearize asks when a read of the state here will see everything that was
+// acknowledged before (R3). Its Ref is of the same kind as a Proposal's.
+type Linearize struct{ Ref uint64 }
+
 // Received brings a message of another replica.
 type Received struct {
 	From topology.PeerID
@@ -123,6 +127,7 @@ type Stop struct{}
 func (Start) event()         {}
 func (PlacementSeen) event() {}
 func (Propose) event()       {}
+func (Linearize) event()     {}
 func (Received) event()      {}
 func (Durable) event()       {}
 func (AppliedTo) event()     {}
@@ -220,7 +225,7 @@ const (
 	Install
 )
 
-// Answer ends the waiting of one proposal.
+// Answer ends the waiting of one Proposal or Linearize.
 type Answer struct {
 	Ref     uint64
 	Outcome Outcome      // 0 in Accepted

@@ -12,6 +12,7 @@ import (
 type follower struct {
 	chief   topology.PeerID // who has the promise; 0: nobody yet
 	proven  topology.Seq    // up to here the log equals the chief's
+	round   uint64          // highest of the chief's appends (R3)
 	known   topology.Seq    // commit index as far as it was told and proven
 	ahead   topology.Seq    // commit index that a primary has told
 	heardAt int64           // when a primary of the promised term was heard last
@@ -85,7 +86,7 @@ func (m *Machine) onAppend(from topology.PeerID, a Append) {
 	if !m.obeys(from, a.Term) {
 		return
 	}
-	m.ahead = max(m.ahead, a.Commit)
+	m.ahead, m.round = max(m.ahead, a.Commit), max(m.round, a.Round)
 	if !m.holds(a.Prev) {
 		m.fx.Send = append(m.fx.Send, Envelope{from, Mismatch{a.Term, slices.Clone(m.history), m.last.Seq, m.opt.Session}})
 		return
@@ -195,7 +196,7 @@ func (m *Machine) report() {
 		return
 	}
 	m.ackDue = false
-	a := Ack{Term: m.hard.Promised, Durable: min(m.durable, m.proven), Applied: m.applied, Session: m.opt.Session}
+	a := Ack{Term: m.hard.Promised, Durable: min(m.durable, m.proven), Applied: m.applied, Session: m.opt.Session, Round: m.round}
 	if m.mut.ackUnsynced {
 		a.Durable = m.proven
 	}

@@ -30,6 +30,9 @@ type leader struct {
 	onCommit map[topology.Seq][]uint64
 	onApply  map[topology.Seq][]uint64
 	told     topology.Seq // waiters on apply are answered up to here
+
+	reads []reading // in the order of their coming
+	asked uint64    // newest round of this term
 }
 
 func newLeader() leader {
@@ -59,9 +62,10 @@ type progress struct {
 	pending  bool // C8
 	mode     mode
 	session  uint64
-	acked    bool // it has a placement of this epoch
-	reading  bool // entries for it are being read
-	due      bool // it should hear from us although there is nothing to send
+	round    uint64 // it has answered (R3)
+	acked    bool   // it has a placement of this epoch
+	reading  bool   // entries for it are being read
+	due      bool   // it should hear from us although there is nothing to send
 
 	match, applied, next topology.Seq // durable, applied there; to be sent
 	mark                 point.Mark
@@ -135,8 +139,10 @@ func (m *Machine) passed(now Time) {
 	})
 }
 
-// behind: it lacks something that others may wait for.
-func (m *Machine) behind(f *progress) bool { return f.match < m.last.Seq || f.applied < m.commit }
+// behind: it lacks something that others may wait for, or owes an answer.
+func (m *Machine) behind(f *progress) bool {
+	return f.match < m.last.Seq || f.applied < m.commit || f.required && f.round < m.asked
+}
 
 // lead does what follows from the step for the other replicas.
 func (m *Machine) lead() {
@@ -154,6 +160,7 @@ func (m *Machine) lead() {
 		m.promote(f)
 	})
 	m.succeed()
+	m.prove()
 	m.each(m.pump)
 }
 
@@ -299,7 +306,7 @@ func (m *Machine) sendEntries(f *progress, es []op.Entry) bool {
 		m.send(f, Offer{m.term, f.session})
 		return false
 	}
-	a := Append{Term: m.term, Prev: prev, Entries: es, Commit: m.commit, Complete: m.commit >= m.inherited, Session: f.session}
+	a := Append{Term: m.term, Prev: prev, Entries: es, Commit: m.commit, Complete: m.commit >= m.inherited, Session: f.session, Round: m.asked}
 	if !f.acked {
 		p := m.hard.Placement
 		a.Placement = &p
@@ -366,10 +373,10 @@ func (m *Machine) onAck(from topology.PeerID, a Ack) {
 		}
 	}
 	durable := min(a.Durable, m.last.Seq)
-	if durable > f.match || a.Applied > f.applied {
+	if durable > f.match || a.Applied > f.applied || a.Round > f.round {
 		f.movedAt = m.now.Mono
 	}
-	f.match, f.applied = max(f.match, durable), max(f.applied, a.Applied)
+	f.match, f.applied, f.round = max(f.match, durable), max(f.applied, a.Applied), max(f.round, a.Round)
 	if a.Mark.Seq >= f.mark.Seq {
 		f.mark = a.Mark
 	}

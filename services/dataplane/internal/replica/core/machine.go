@@ -148,6 +148,8 @@ func (m *Machine) take(ev Event) {
 		m.see(e)
 	case Propose:
 		m.propose(e.Proposals)
+	case Linearize:
+		m.linearize(e.Ref)
 	case Received:
 		m.receive(e.From, e.Message)
 	case Durable:
@@ -247,7 +249,7 @@ func (m *Machine) adopt(p topology.Placement) bool {
 func (m *Machine) promise(t topology.Term) {
 	if m.hard.Promised.Less(t) {
 		m.hard.Promised, m.hardDue = t, true
-		m.chief, m.proven = 0, 0
+		m.chief, m.proven, m.round = 0, 0, 0
 	}
 }
 
@@ -304,6 +306,7 @@ func (m *Machine) elect() {
 	m.term, m.opened, m.inherited, m.heir = term, 0, m.last.Seq, 0
 	m.gen++
 	m.recruit()
+	m.again()
 	m.told = min(m.told, m.allApplied()) // who waited for a replica that is not required any more is answered now
 	m.open()
 }
@@ -448,8 +451,12 @@ func (m *Machine) Status() Status {
 	return s
 }
 
-// giveUp answers everybody who waits with Unknown, in the order of the log.
+// giveUp answers everybody who waits: writes with Unknown, in the order of the log.
 func (m *Machine) giveUp() {
+	for _, r := range m.reads {
+		m.answer(r.ref, NotPrimary, 0)
+	}
+	m.reads = nil
 	for _, w := range []map[topology.Seq][]uint64{m.onCommit, m.onApply} {
 		for _, s := range slices.Sorted(maps.Keys(w)) {
 			for _, ref := range w[s] {

@@ -21,6 +21,9 @@ type Append struct {
 	Complete bool
 	// Session is the receiver's as the primary knows it, 0 if it does not.
 	Session uint64
+	// Round is echoed in the acknowledgement: the receiver obeyed this term after it
+	// was sent (R3).
+	Round uint64
 	// Placement is set until the follower is known to have one of this epoch.
 	Placement *topology.Placement
 }
@@ -33,6 +36,7 @@ type Ack struct {
 	// Mark is the newest one that the follower has applied.
 	Mark    point.Mark
 	Session uint64
+	Round   uint64 // highest of this term's appends
 }
 
 // Stale refuses a term that is lower than the promise.

@@ -23,5 +23,7 @@ type mutations struct {
 	forgetPending    bool // C8: pending lost
 	ignoreDigest     bool // C8 step 3
 	serveAtOnce      bool // R2a
+	readUnproven     bool // R3: answered without proof
+	readByOldRound   bool // R3: proof that may be older than the request
 	anySession       bool // R2a: messages from before the start are believed
 }

@@ -170,6 +170,8 @@ type simWait struct {
 	op   uint32
 	mode WaitMode
 	host topology.PeerID
+	read bool
+	need topology.Seq // of a read: all that was acknowledged before it
 }
 
 type world struct {
@@ -194,6 +196,7 @@ type world struct {
 	folds   [][simPoints]simPoint
 	places  map[Position]op.Entry
 	shown   topology.Seq // highest place answered as applied
+	acked   topology.Seq // highest place answered
 	maxAck  [simPoints]op.HLC
 	ackedBy map[topology.Epoch]topology.PeerID
 	step    int
@@ -296,8 +299,10 @@ func (w *world) busy(h *simHost) {
 	}
 	if w.awake(h) {
 		switch r := w.rng.IntN(100); {
-		case r < 25:
+		case r < 22:
 			w.proposals(h)
+		case r < 25:
+			w.reads(h)
 		case r < 45:
 			w.startSync(h)
 		case r < 65:
@@ -717,10 +722,19 @@ func (w *world) proposals(h *simHost) {
 			p.Bodies = append(p.Bodies, b)
 		}
 		o.tries++
-		w.waiting[p.Ref] = simWait{n, p.Wait, h.id}
+		w.waiting[p.Ref] = simWait{op: n, mode: p.Wait, host: h.id}
 		ps = append(ps, p)
 	}
 	w.do(h, Propose{ps})
+}
+
+func (w *world) reads(h *simHost) {
+	if h.failed || h.m.Status().Role != Primary && w.chance(85) {
+		return
+	}
+	w.nextRef++
+	w.waiting[w.nextRef] = simWait{host: h.id, read: true, need: w.acked}
+	w.do(h, Linearize{w.nextRef})
 }
 
 func (w *world) startSync(h *simHost) {

@@ -78,6 +78,10 @@ func (w *world) answered(h *simHost, as []Answer) {
 			w.fail("reference %d answered twice or never asked", a.Ref)
 		}
 		delete(w.waiting, a.Ref)
+		if x.read {
+			w.answeredRead(h, x, a)
+			continue
+		}
 		o := &w.ops[x.op]
 		w.counts[a.Outcome.String()]++
 		switch a.Outcome {
@@ -95,6 +99,19 @@ func (w *world) answered(h *simHost, as []Answer) {
 	}
 }
 
+// answeredRead: I10.
+func (w *world) answeredRead(h *simHost, x simWait, a Answer) {
+	switch {
+	case a.Outcome == NotPrimary:
+	case a.Outcome != Readable:
+		w.fail("a read was answered %v", a.Outcome)
+	case h.eng.applied < x.need:
+		w.fail("I10: %d reads at %d, %d was acknowledged before", h.id, h.eng.applied, x.need)
+	default:
+		w.counts["readable"]++
+	}
+}
+
 func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
 	e := h.m.term.Epoch
 	if by, ok := w.ackedBy[e]; ok && by != h.id {
@@ -102,6 +119,7 @@ func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
 	}
 	w.ackedBy[e] = h.id
 	o.acked = true
+	w.acked = max(w.acked, a.Seq)
 	w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[a.Seq-1].HLC)
 	if a.Outcome == Applied {
 		w.shown = max(w.shown, a.Seq)

@@ -158,9 +158,11 @@ const (
 	Moving
 	// Unknown: the entry is in the log and may commit later (W10).
 	Unknown
+	// Readable: the state shows everything that was acknowledged before it was asked for (R3).
+	Readable
 )
 
-var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown"}
+var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown", "readable"}
 
 // String names the outcome.
 func (o Outcome) String() string {
