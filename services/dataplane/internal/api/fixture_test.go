@@ -169,6 +169,11 @@ func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePaylo
 	return &placementv1.ChangePayloadIndexResponse{Revision: rev, Changed: true}, err
 }
 
+func (w *world) ChangeShardKey(_ context.Context, r *placementv1.ChangeShardKeyRequest, _ ...grpc.CallOption) (*placementv1.ChangeShardKeyResponse, error) {
+	rev, err := w.decide(r)
+	return &placementv1.ChangeShardKeyResponse{Revision: rev}, err
+}
+
 func (w *world) ChangeReplicas(_ context.Context, r *placementv1.ChangeReplicasRequest, _ ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error) {
 	rev, err := w.decide(r)
 	return &placementv1.ChangeReplicasResponse{Revision: rev}, err

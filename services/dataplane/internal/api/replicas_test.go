@@ -12,6 +12,7 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 type setup = qdrant.UpdateCollectionClusterSetupRequest
@@ -52,6 +53,47 @@ func TestClusterSetup(t *testing.T) {
 	}
 }
 
+// TestShardKeyChanges: both ways to order one reach the control plane alike.
+func TestShardKeyChanges(t *testing.T) {
+	key := &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: "k"}}
+	create := &qdrant.CreateShardKey{ShardKey: key, ShardsNumber: new(uint32(3)), ReplicationFactor: new(uint32(2)), Placement: []uint64{7}}
+	made := &placementv1.ChangeShardKeyRequest{CollectionName: "c", ShardKey: key, Timeout: durationpb.New(5 * time.Second),
+		Change: &placementv1.ChangeShardKeyRequest_Create_{Create: &placementv1.ChangeShardKeyRequest_Create{
+			ShardsNumber: create.ShardsNumber, ReplicationFactor: create.ReplicationFactor, Placement: []uint64{7}}}}
+	gone := &placementv1.ChangeShardKeyRequest{CollectionName: "c", ShardKey: key, Timeout: made.Timeout,
+		Change: &placementv1.ChangeShardKeyRequest_Delete_{Delete: &placementv1.ChangeShardKeyRequest_Delete{}}}
+	api := start(t, true).with(t, "c", four())
+	five := new(uint64(5))
+	for i, c := range []struct {
+		call func() (bool, error)
+		want proto.Message
+	}{
+		{func() (bool, error) {
+			r, err := api.CreateShardKey(t.Context(), &qdrant.CreateShardKeyRequest{CollectionName: "c", Request: create, Timeout: five})
+			return r.GetResult(), err
+		}, made},
+		{func() (bool, error) {
+			r, err := api.DeleteShardKey(t.Context(), &qdrant.DeleteShardKeyRequest{CollectionName: "c", Request: &qdrant.DeleteShardKey{ShardKey: key}, Timeout: five})
+			return r.GetResult(), err
+		}, gone},
+		{func() (bool, error) {
+			r, err := api.UpdateCollectionClusterSetup(t.Context(), &setup{CollectionName: "c", Timeout: five,
+				Operation: &qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey{CreateShardKey: create}})
+			return r.GetResult(), err
+		}, made},
+		{func() (bool, error) {
+			r, err := api.UpdateCollectionClusterSetup(t.Context(), &setup{CollectionName: "c", Timeout: five,
+				Operation: &qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey{DeleteShardKey: &qdrant.DeleteShardKey{ShardKey: key}}})
+			return r.GetResult(), err
+		}, gone},
+	} {
+		api.world.awaited = nil
+		if ok, err := c.call(); err != nil || !ok || !proto.Equal(api.world.last, c.want) || len(api.world.awaited) != 1 {
+			t.Errorf("%d: %v, %v; the catalog got %v, want %v, awaited %v", i, ok, err, api.world.last, c.want, api.world.awaited)
+		}
+	}
+}
+
 func TestClusterSetupRefused(t *testing.T) {
 	const method = "qdrant.Collections/UpdateCollectionClusterSetup with "
 	for _, c := range []struct {
@@ -61,8 +103,8 @@ func TestClusterSetupRefused(t *testing.T) {
 	}{
 		{&setup{CollectionName: "c"}, fault.Malformed, "Wrong input: an operation must be given"},
 		{&setup{CollectionName: "c", Timeout: new(uint64(0))}, fault.Validation, "Validation error in body: [timeout: value 0 invalid, must be 1 or larger]"},
-		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey{}}, fault.NotBuilt, method + "create_sharding_key is not built yet"},
-		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey{}}, fault.NotBuilt, method + "drop_sharding_key is not built yet"},
+		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey{}}, fault.Malformed, "Malformed request: the shard key is missing"},
+		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey{}}, fault.Malformed, "Malformed shard_key: shard key must be a string or an unsigned integer"},
 		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints{}}, fault.NotBuilt, method + "replicate_points is not built yet"},
 		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_MoveShard{MoveShard: &qdrant.MoveShard{ToShardId: new(uint32(1))}}},
 			fault.NotBuilt, method + "to_shard_id is not built yet"},

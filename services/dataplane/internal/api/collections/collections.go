@@ -204,6 +204,9 @@ func (s *Service) CreateShardKey(ctx context.Context, r *qdrant.CreateShardKeyRe
 }
 
 func (s *Service) createShardKey(ctx context.Context, name string, r *qdrant.CreateShardKey, timeout *uint64) error {
+	if r == nil {
+		return fault.New(fault.Malformed, "Malformed request: the shard key is missing")
+	}
 	return s.changeShardKey(ctx, timeout, &placementv1.ChangeShardKeyRequest{
 		CollectionName: name, ShardKey: r.GetShardKey(), Change: &placementv1.ChangeShardKeyRequest_Create_{Create: &placementv1.ChangeShardKeyRequest_Create{
 			ShardsNumber: r.ShardsNumber, ReplicationFactor: r.ReplicationFactor, Placement: r.GetPlacement(), InitialState: r.InitialState}},

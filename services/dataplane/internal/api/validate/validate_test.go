@@ -100,8 +100,7 @@ func TestCreate(t *testing.T) {
 		{"no distance", func(r *qdrant.CreateCollection) {
 			r.VectorsConfig = named(map[string]*qdrant.VectorParams{"a": {Size: 4}})
 		}, fault.Malformed, "Malformed distance parameter: vectors.a.distance must be Cosine, Euclid, Dot or Manhattan"},
-		{"custom sharding", func(r *qdrant.CreateCollection) { r.ShardingMethod = qdrant.ShardingMethod_Custom.Enum() }, fault.NotBuilt,
-			"sharding_method `custom` is not built yet"},
+		{"custom sharding", func(r *qdrant.CreateCollection) { r.ShardingMethod = qdrant.ShardingMethod_Custom.Enum() }, 0, ""},
 		{"sparse", func(r *qdrant.CreateCollection) {
 			r.SparseVectorsConfig = &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"s": {}, "t": {Modifier: qdrant.Modifier_Idf.Enum(),
 				Index: &qdrant.SparseIndexConfig{Datatype: qdrant.Datatype_Uint8.Enum(), FullScanThreshold: new(uint64(0)), Memory: qdrant.Memory_Pinned.Enum()}}}}
