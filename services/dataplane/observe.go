@@ -24,6 +24,11 @@ func (s *Service) observe() error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	diverged, err := m.Int64ObservableCounter("pando_data_divergent_replicas",
+		metric.WithDescription("Replicas whose state was found to differ from that of the other replicas, by primaries here."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		count, alone := s.replicaCounts()
 		for k, n := range count {
@@ -31,8 +36,13 @@ func (s *Service) observe() error {
 		}
 		o.ObserveInt64(single, alone)
 		o.ObserveInt64(revision, int64(s.revision()))
+		found := uint64(0)
+		for _, h := range s.node.Inventory() {
+			found += h.Status.Diverged
+		}
+		o.ObserveInt64(diverged, int64(found))
 		return nil
-	}, replicas, single, revision)
+	}, replicas, single, revision, diverged)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}

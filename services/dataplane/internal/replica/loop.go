@@ -502,6 +502,9 @@ func (l *loop) publish() {
 		l.r.mu.placed = make(chan struct{})
 	}
 	l.r.mu.Unlock()
+	if s.Diverged > old.Diverged {
+		l.r.o.Logger.Error("copies of the shard differ", "epoch", uint64(s.Placement.Epoch), "applied", uint64(s.Applied), "found", s.Diverged)
+	}
 	if changed {
 		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),
 			"run", uint64(s.Term.Run), "last", uint64(s.Last.Seq), "applied", uint64(s.Applied))

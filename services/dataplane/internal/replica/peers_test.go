@@ -162,6 +162,18 @@ func (x *trio) state(p topology.PeerID) topology.ReplicaState {
 	return r.State
 }
 
+func (x *trio) epoch() topology.Epoch {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mu.place.Epoch
+}
+
+func (x *trio) primary() topology.PeerID {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mu.place.Primary
+}
+
 func (x *trio) put(ctx context.Context, at topology.PeerID, n byte, wait WaitMode) error {
 	w := shard.Write{Kind: op.Upsert, Points: []op.Point{{ID: topology.NumberID(uint64(n))}}}
 	_, err := x.hosts[at].r.Propose(ctx, op.ID{Request: [16]byte{n}}, w, wait, 1)
@@ -222,7 +234,7 @@ func TestLinearize(t *testing.T) {
 			t.Errorf("after a follower vanished: %v after %v", err, time.Since(begun))
 		}
 		x.cutOff(1, true)
-		x.swap(x.mu.place.Epoch, func(p *topology.Placement) { p.Primary, p.Replicas[0].State = 2, topology.Dead })
+		x.swap(x.epoch(), func(p *topology.Placement) { p.Primary, p.Replicas[0].State = 2, topology.Dead })
 		synctest.Wait()
 		if err := x.put(ctx, 2, 2, WaitApplied); err != nil {
 			t.Fatal(err)
@@ -243,6 +255,46 @@ func TestLinearize(t *testing.T) {
 			t.Errorf("the old primary, when it hears of it: %v", err)
 		}
 	})
+}
+
+// Copies that differ are found while there are writes, and the one that is wrong is
+// taken out, be it the primary's: two others outvote it. It is made anew.
+func TestCopiesDiffer(t *testing.T) {
+	three := []topology.ReplicaState{topology.Active, topology.Active, topology.Active}
+	for wrong := topology.PeerID(1); wrong <= 3; wrong++ {
+		withTrio(t, three, func(t *testing.T, x *trio) {
+			ctx := context.Background()
+			if err := x.put(ctx, 1, 1, WaitApplied); err != nil {
+				t.Fatal(err)
+			}
+			x.hosts[wrong].eng.set(func(e *fakeEngine) { e.mu.ids[topology.NumberID(200)] = true })
+			begun, found := time.Now(), func() uint64 { return x.hosts[1].r.Status().Diverged }
+			for n := byte(2); x.state(wrong) == topology.Active && n < 100; n++ {
+				if err := x.put(ctx, x.primary(), n, WaitCommitted); err != nil && !errors.Is(err, ErrMoving) && !errors.Is(err, ErrNotPrimary) {
+					t.Fatal(err)
+				}
+				<-time.After(time.Second)
+			}
+			if took := time.Since(begun); x.state(wrong) != topology.Dead || took > time.Minute || found() != 1 {
+				t.Errorf("peer %d is %v after %v, %d found", wrong, x.state(wrong), took, found())
+			}
+			for p := range x.hosts {
+				if p != wrong && x.state(p) != topology.Active {
+					t.Errorf("peer %d is right, and %v", p, x.state(p))
+				}
+			}
+			x.swap(x.epoch(), func(p *topology.Placement) { p.Replicas[wrong-1].State = topology.Partial })
+			select {
+			case err := <-x.hosts[wrong].ended:
+				if !errors.Is(err, ErrWipe) {
+					t.Errorf("its run ended with %v", err)
+				}
+			case <-time.After(time.Minute):
+				t.Error("the wrong copy was not wiped")
+			}
+			x.hosts[wrong].ended <- nil
+		})
+	}
 }
 
 // A follower that vanishes holds a write up until it is marked Dead (C1), and
@@ -273,10 +325,7 @@ func TestFollowerVanishesAndReturns(t *testing.T) {
 			t.Error("R2: the one that was cut off still serves")
 		}
 		x.cutOff(2, false)
-		x.mu.Lock()
-		epoch := x.mu.place.Epoch
-		x.mu.Unlock()
-		x.swap(epoch, func(p *topology.Placement) { p.Replicas[1].State = topology.Partial })
+		x.swap(x.epoch(), func(p *topology.Placement) { p.Replicas[1].State = topology.Partial })
 		<-time.After(2 * time.Second)
 		if x.state(2) != topology.Active || !x.has(2, 29) || x.hosts[2].r.Readable() != nil {
 			t.Errorf("C8: %v, shows %v, %v", x.state(2), x.has(2, 29), x.hosts[2].r.Readable())

@@ -166,7 +166,7 @@ func (m *Machine) shorten(after topology.Seq) {
 	for n := len(m.history); n > 0 && m.history[n-1].First > after; n-- {
 		m.history = m.history[:n-1]
 	}
-	m.last = Position{Seq: after}
+	m.last, m.written = Position{Seq: after}, min(m.written, after)
 	if n := len(m.history); n > 0 {
 		m.last.Term = m.history[n-1].Term
 	}

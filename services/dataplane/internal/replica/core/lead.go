@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -24,8 +25,11 @@ type leader struct {
 	heir      topology.PeerID   // C3b: nothing is appended until it has everything
 	heirSince int64
 	heirAsked int64
-	glances   []glance // ascending, a fifteenth of the retry window apart; the first one is the newest that is that old
-	escaped   int64    // when the lead was last given away because the disk was full
+	glances   []glance     // ascending, a fifteenth of the retry window apart; the first one is the newest that is that old
+	escaped   int64        // when the lead was last given away because the disk was full, or the state is wrong
+	markedAt  int64        // when the last mark was appended, or the term began
+	judged    topology.Seq // the mark at which the Active replicas were compared last
+	diverged  uint64
 
 	onCommit map[topology.Seq][]uint64
 	onApply  map[topology.Seq][]uint64
@@ -159,6 +163,7 @@ func (m *Machine) lead() {
 		}
 		m.promote(f)
 	})
+	m.compare()
 	m.succeed()
 	m.prove()
 	m.each(m.pump)
@@ -188,17 +193,82 @@ func (m *Machine) promote(f *progress) {
 	case f.mark.Seq <= f.gate || i < 0 || f.match < m.commit && !m.mut.skipPending:
 	case m.marks[i] != f.mark && !m.mut.ignoreDigest:
 		m.send(f, Diverged{m.term, f.mark.Seq})
-		m.ask(f, topology.Dead, fmt.Sprintf("its copy differs from the primary's at entry %d: digest %s, not %s", f.mark.Seq, f.mark.Digest, m.marks[i].Digest))
+		m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
 	default:
 		m.ask(f, topology.Active, "")
 	}
 }
 
-// markDue: somebody is pending and no mark was appended since.
+// markDue: somebody is pending and no mark was appended since, or it is time to
+// compare the Active replicas anew.
 func (m *Machine) markDue() bool {
-	due := false
+	due := m.written > m.own.mark && m.now.Mono >= m.compareAt()
 	m.each(func(f *progress) { due = due || f.pending && m.own.mark <= f.gate })
 	return due
+}
+
+// compareAt is when the next mark is due, if anybody is there to compare with.
+func (m *Machine) compareAt() int64 {
+	if !slices.ContainsFunc(m.ranks, func(p topology.PeerID) bool { return m.peers[p].State == topology.Active }) {
+		return math.MaxInt64
+	}
+	return m.markedAt + m.opt.Timing.Compare
+}
+
+// compare looks at the states of the Active replicas at a mark that all have reported.
+// One that differs from this one is taken out: it comes back through a copy that is
+// proven (C8). If more of the others agree with each other than with this one, it is
+// this one that is wrong, and one of them takes the lead.
+func (m *Machine) compare() {
+	at := m.own.mark // the newest one; those who have not reported it yet are waited for
+	i := slices.IndexFunc(m.marks, func(k point.Mark) bool { return k.Seq == at })
+	if at == 0 || i < 0 || m.mut.neverCompare {
+		return
+	}
+	reported := true
+	m.each(func(f *progress) { reported = reported && (f.State != topology.Active || f.mark.Seq == at) })
+	if !reported {
+		return
+	}
+	own, most, heir := m.votes(m.marks[i].Digest)+1, 0, topology.PeerID(0)
+	m.each(func(f *progress) {
+		if n := m.votes(f.mark.Digest); f.State == topology.Active && f.mark.Digest != m.marks[i].Digest && n > most {
+			most, heir = n, f.Peer
+		}
+	})
+	first := m.judged != at
+	switch m.judged = at; {
+	case heir == 0:
+	case most > own && !m.mut.primaryIsRight:
+		if first {
+			m.diverged++
+		}
+		m.giveWay(heir)
+	default:
+		m.each(func(f *progress) {
+			if f.State != topology.Active || f.mark == m.marks[i] {
+				return
+			}
+			if first {
+				m.diverged++
+			}
+			m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
+		})
+	}
+}
+
+// votes counts the Active followers that reported a digest.
+func (m *Machine) votes(d point.Digest) (n int) {
+	m.each(func(f *progress) {
+		if f.State == topology.Active && f.mark.Digest == d {
+			n++
+		}
+	})
+	return n
+}
+
+func differs(theirs, own point.Mark) string {
+	return fmt.Sprintf("its copy differs from the primary's at entry %d: digest %s, not %s", own.Seq, theirs.Digest, own.Digest)
 }
 
 // ask goes out again while its cause stands.
@@ -220,17 +290,22 @@ func (m *Machine) handOver(to topology.PeerID) {
 // escape has another replica take the lead when the own disk is full: it may have
 // room. Not too often, since it may have none either.
 func (m *Machine) escape() bool {
-	if m.role != Primary || m.heir != 0 || m.escaped != 0 && m.now.Mono-m.escaped < m.opt.Timing.Serve {
-		return false
-	}
 	for _, p := range m.ranks {
 		if f := m.peers[p]; f.State == topology.Active && f.acked && f.match >= m.commit {
-			m.escaped = m.now.Mono
-			m.handOver(p)
-			return true
+			return m.giveWay(p)
 		}
 	}
 	return false
+}
+
+// giveWay begins a handover that this replica has a reason of its own for.
+func (m *Machine) giveWay(to topology.PeerID) bool {
+	if m.role != Primary || m.heir != 0 || m.escaped != 0 && m.now.Mono-m.escaped < m.opt.Timing.Serve {
+		return false
+	}
+	m.escaped = m.now.Mono
+	m.handOver(to)
+	return true
 }
 
 // succeed: C3b, asked for when the heir's log is equal, all of it is committed, and
@@ -494,6 +569,9 @@ func (m *Machine) wake() int64 {
 	case Primary:
 		if m.markDue() {
 			sooner(m.now.Mono)
+		}
+		if at := m.compareAt(); m.written > m.own.mark && at != math.MaxInt64 {
+			sooner(at)
 		}
 		if m.heir != 0 {
 			sooner(m.now.Mono + t.Repeat)

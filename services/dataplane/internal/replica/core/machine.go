@@ -57,6 +57,7 @@ type Machine struct {
 	base      noted        // as of the applied position
 	oldest    op.HLC       // at most the stamp of the first client's entry above floor
 	lastWrite op.HLC       // at least the stamp of the last client's entry
+	written   topology.Seq // at least the place of the last client's entry in the log
 	wanted    Config       // newest settings told
 	upkeep    topology.Seq // of the last entry that Maintain asked for
 
@@ -303,7 +304,7 @@ func (m *Machine) elect() {
 		m.ready = false
 	}
 	m.role, m.chief, m.proven, m.fetching = Primary, 0, 0, false
-	m.term, m.opened, m.inherited, m.heir = term, 0, m.last.Seq, 0
+	m.term, m.opened, m.inherited, m.heir, m.markedAt = term, 0, m.last.Seq, 0, m.now.Mono
 	m.gen++
 	m.recruit()
 	m.again()
@@ -327,6 +328,7 @@ func (m *Machine) open() {
 	}
 	if m.markDue() {
 		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Mark}.Append(nil))
+		m.markedAt = m.now.Mono
 	}
 }
 
@@ -433,6 +435,8 @@ type Status struct {
 	// Told is the commit index as a primary has told it, 0 if none has yet; Behind is
 	// how many of these entries are not here. Of a Follower or Receiver.
 	Told, Behind topology.Seq
+	// Diverged counts the replicas that this one, as primary, has found to differ.
+	Diverged uint64
 }
 
 // Status tells where the machine stands.
@@ -440,7 +444,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Role: m.role, Promised: m.hard.Promised, Placement: m.hard.Placement, Last: m.last,
 		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.own.config, Settled: m.own.configSeq <= m.applied,
-		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching,
+		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching, Diverged: m.diverged,
 	}
 	switch m.role {
 	case Primary:

@@ -23,6 +23,8 @@ type mutations struct {
 	forgetPending    bool // C8: pending lost
 	ignoreDigest     bool // C8 step 3
 	serveAtOnce      bool // R2a
+	neverCompare     bool // Active copies are not compared
+	primaryIsRight   bool // a majority of other copies that agree does not count
 	readUnproven     bool // R3: answered without proof
 	readByOldRound   bool // R3: proof that may be older than the request
 	anySession       bool // R2a: messages from before the start are believed

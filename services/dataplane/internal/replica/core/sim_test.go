@@ -28,7 +28,7 @@ const (
 
 // simTiming is quick, and its window is small enough to be felt.
 func simTiming() Timing {
-	return Timing{Deadline: 200, Repeat: 40, Heartbeat: 100, Silence: 500, Serve: 400, Move: 200, Near: 4, Window: 400}
+	return Timing{Deadline: 200, Repeat: 40, Heartbeat: 100, Silence: 500, Serve: 400, Move: 200, Compare: 300, Near: 4, Window: 400}
 }
 
 // simOp is an operation that a client issues and repeats under one id.
@@ -147,6 +147,7 @@ type simHost struct {
 	// syncing: an fsync is running that will cover the log up to it.
 	syncing, syncDue topology.Seq
 	failed           bool    // an fsync failed: only a restart helps
+	spoilt           bool    // bits flipped in it while it was Active
 	held             []Event // wait for the log to be free
 	fetching         topology.PeerID
 	copied           *simCopy // fetched, not judged yet
@@ -203,6 +204,8 @@ type world struct {
 	counts  map[string]int
 	trace   *strings.Builder
 	healing bool
+	spoils  int  // copies that were spoilt
+	lost    bool // nobody can tell any more which of two copies is right
 }
 
 type violation string
@@ -233,7 +236,7 @@ func newWorld(seed uint64, mut mutations, trace *strings.Builder) *world {
 
 func (w *world) newDisk(h *simHost) {
 	w.disks++
-	h.disk = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}
+	h.disk, h.spoilt = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}, false
 }
 
 func (w *world) host(p topology.PeerID) *simHost { return w.hosts[p-1] }
@@ -249,9 +252,13 @@ func (w *world) run(steps int) (caught string) {
 			panic(v)
 		}
 	}()
-	for ; w.step < steps; w.step++ {
+	for ; w.step < steps && !w.lost; w.step++ {
 		w.act()
 		w.check()
+	}
+	if w.lost {
+		w.counts["two copies that differ"]++
+		return ""
 	}
 	w.heal()
 	return ""
@@ -269,6 +276,9 @@ func (w *world) act() {
 	if w.chance(w.faults) {
 		w.around()
 		return
+	}
+	if w.chance(w.faults) {
+		w.spoil(w.hosts[w.rng.IntN(len(w.hosts))])
 	}
 	switch r := w.rng.IntN(100); {
 	case r < 45:
@@ -517,6 +527,9 @@ func (w *world) perform(h *simHost, was Status, fx Effects) {
 		}
 	}
 	for _, a := range fx.Ask {
+		if other := w.host(a.Peer); strings.HasPrefix(a.Reason, "its copy differs") && other.eng.rotten == 0 && other.m != nil && w.cp.activeIn(other) {
+			w.fail("a good copy is taken out: %s", a.Reason)
+		}
 		w.send(simMsg{from: h.id, what: a, lease: h.lease})
 	}
 	if fx.Move != nil {
@@ -853,6 +866,17 @@ func (w *world) rot(h *simHost) {
 	h.eng.rotten, h.disk.state.rotten = h.eng.rotten+1, h.eng.rotten+1
 	w.counts["rotten"]++
 	w.note("%d rots at %d", h.id, h.eng.applied)
+}
+
+// spoil flips bits in one of three Active copies: the other two will tell.
+func (w *world) spoil(h *simHost) {
+	if h.m == nil || !w.cp.activeIn(h) || w.cp.rec.ActiveCount() < 3 || w.spoils > 0 {
+		return
+	}
+	h.eng.rotten, h.disk.state.rotten, h.spoilt = h.eng.rotten+1, h.disk.state.rotten+1, true
+	w.spoils++
+	w.counts["spoilt"]++
+	w.note("%d is spoilt at %d", h.id, h.eng.applied)
 }
 
 func (w *world) boot(h *simHost) {

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -128,6 +130,8 @@ func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
 
 func (w *world) check() {
 	for _, h := range w.hosts {
+		// With two Active copies, or none but the wrong one that can be copied, the primary is right by definition.
+		w.lost = w.lost || h.spoilt && w.cp.activeIn(h) && w.cp.rec.ActiveCount() < 3
 		w.durable(h)
 		if h.m == nil || h.failed {
 			continue
@@ -143,8 +147,14 @@ func (w *world) check() {
 		if s.Ready && w.cp.activeIn(h) && h.eng.applied < w.shown {
 			w.fail("I8: %d serves %d, answered as applied %d", h.id, h.eng.applied, w.shown)
 		}
-		if h.eng.rotten > 0 && w.cp.activeIn(h) {
+		if h.eng.rotten > 0 && w.cp.activeIn(h) && !h.spoilt {
 			w.fail("C8: a rotten copy is Active")
+		}
+		if s.Diverged > 0 && w.spoils == 0 {
+			w.fail("%d finds that copies differ, and none does", h.id)
+		}
+		if s.Diverged > 0 {
+			w.counts["found"]++
 		}
 	}
 }
@@ -184,7 +194,12 @@ func (w *world) heal() {
 			w.applySome(h)
 			w.copying(h)
 		}
-		w.check()
+		if p := w.cp.rec.Primary; slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.spoilt }) && p != 0 && w.host(p).m != nil && w.chance(5) { // states are compared while there are writes
+			w.proposals(w.host(p))
+		}
+		if w.check(); w.lost {
+			return
+		}
 		w.step++
 	}
 	if !w.whole() {

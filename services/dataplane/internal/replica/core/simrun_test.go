@@ -38,7 +38,7 @@ func TestSim(t *testing.T) {
 		t.Logf("%-24s %d", k, total[k])
 	}
 	for _, k := range strings.Split("crashes,power losses,failed fsyncs,disks lost,refused,truncations,cuts,copies installed,copies dropped,rotten,wiped,"+
-		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,readable,"+
+		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,readable,spoilt,found,"+
 		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink", ",") {
 		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
@@ -92,6 +92,8 @@ func TestMutations(t *testing.T) {
 		{"R2a served at once", mutations{serveAtOnce: true}, []string{"I8"}},
 		{"R3 read without proof", mutations{readUnproven: true}, []string{"I10"}},
 		{"R3 proof from before the request", mutations{readByOldRound: true}, []string{"I10"}},
+		{"copies not compared", mutations{neverCompare: true}, []string{"stuck", "C8"}},
+		{"the primary's copy always right", mutations{primaryIsRight: true}, []string{"a good copy"}},
 		{"S2 run not incremented", mutations{keepRun: true}, []string{"I4"}},
 		{"W2 no dedup", mutations{noDedup: true}, []string{"I6"}},
 		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},

@@ -102,6 +102,8 @@ type Timing struct {
 	Serve int64
 	// Move: a handover that is not over by then is given up (C3b).
 	Move int64
+	// Compare: the Active replicas compare their states so often while clients write.
+	Compare int64
 	// Near is N of C8: so close behind, in entries, a Partial becomes required.
 	Near topology.Seq
 	// Window is how many bytes of entries may be on the way to one follower.
@@ -110,7 +112,7 @@ type Timing struct {
 
 // DefaultTiming is that of replication.md §15.
 func DefaultTiming() Timing {
-	return Timing{Deadline: 1000, Repeat: 300, Heartbeat: 2500, Silence: 10_000, Serve: 10_000, Move: 1000, Near: 1000, Window: 8 << 20}
+	return Timing{Deadline: 1000, Repeat: 300, Heartbeat: 2500, Silence: 10_000, Serve: 10_000, Move: 1000, Compare: 20_000, Near: 1000, Window: 8 << 20}
 }
 
 // Validate says which wait does not fit the others.
@@ -122,8 +124,8 @@ func (t Timing) Validate() error {
 		return fmt.Errorf("heartbeat %d ms must be positive and a third of the time to serve unheard, %d ms, at most", t.Heartbeat, t.Serve)
 	case t.Silence < 2*t.Heartbeat:
 		return fmt.Errorf("silence %d ms must be two heartbeats of %d ms at least", t.Silence, t.Heartbeat)
-	case t.Move <= 0 || t.Near == 0 || t.Window <= 0:
-		return fmt.Errorf("move %d ms, near %d entries and window %d bytes must be positive", t.Move, t.Near, t.Window)
+	case t.Move <= 0 || t.Compare <= 0 || t.Near == 0 || t.Window <= 0:
+		return fmt.Errorf("move %d ms, compare %d ms, near %d entries and window %d bytes must be positive", t.Move, t.Compare, t.Near, t.Window)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (m *Machine) remember(e *op.Entry) {
 		if m.lastWrite <= m.own.floor {
 			m.oldest = e.HLC
 		}
-		m.lastWrite = max(m.lastWrite, e.HLC)
+		m.lastWrite, m.written = max(m.lastWrite, e.HLC), e.Seq
 	}
 }
 
@@ -168,8 +168,8 @@ func (m *Machine) synced(s topology.Seq) {
 }
 
 func (m *Machine) appliedTo(e AppliedTo) {
-	if e.Seq > m.issued {
-		m.broken("applied %d, handed over %d", e.Seq, m.issued)
+	if e.Seq > min(m.issued, m.last.Seq) {
+		m.broken("applied %d, handed over %d of a log that ends at %d", e.Seq, m.issued, m.last.Seq)
 		return
 	}
 	if n := len(m.marks); e.Mark.Seq > 0 && (n == 0 || m.marks[n-1].Seq < e.Mark.Seq) {
