@@ -14,6 +14,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/rpc"
@@ -191,13 +192,14 @@ func (w *world) Status(context.Context, *placementv1.StatusRequest, ...grpc.Call
 	return w.status, nil
 }
 
-// shards is a coordinator over points in memory. It knows no vectors' order: a
-// ranking gives all points that a has_id in must_not does not exclude.
+// shards is a coordinator over points in memory. It knows no vectors and of filters
+// has_id alone: a ranking gives points in the order of ids.
 type shards struct {
 	mu      sync.Mutex
 	writes  []coordinator.Write
 	reads   []coordinator.Read
-	ranked  [][]coordinator.Ranking
+	ranked  [][]*plan.Ranking // by round
+	asked   []*plan.Ask       // other questions of queries
 	selects []coordinator.Select
 	points  map[uint64]*qdrant.RetrievedPoint
 	fail    map[int]error // by number of the write
@@ -262,20 +264,63 @@ func (s *shards) Count(_ context.Context, r coordinator.Read, _ *qdrant.Filter, 
 	return uint64(len(s.points)), nil
 }
 
-func (s *shards) Rank(_ context.Context, r coordinator.Read, qs []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error) {
+// Query carries trees out over the points; each round of rankings is noted.
+func (s *shards) Query(_ context.Context, r coordinator.Read, trees []*plan.Tree) ([][]*qdrant.ScoredPoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reads, s.ranked = append(s.reads, r), append(s.ranked, qs)
-	out := make([][]*qdrant.ScoredPoint, len(qs))
-	for i, q := range qs {
-		for _, n := range slices.Sorted(maps.Keys(s.points)) {
-			if not := q.Query.GetFilter().GetMustNot(); len(not) > 0 && not[0].GetHasId().GetHasId()[0].GetNum() == n {
-				continue
+	s.reads = append(s.reads, r)
+	for run := plan.New(trees); ; {
+		asks, err := run.Next()
+		if err != nil || len(asks) == 0 {
+			return run.Results(), err
+		}
+		var round []*plan.Ranking
+		for _, a := range asks {
+			s.answer(a)
+			if a.Rank != nil {
+				round = append(round, a.Rank)
+			} else {
+				s.asked = append(s.asked, a)
 			}
-			out[i] = append(out[i], &qdrant.ScoredPoint{Id: s.points[n].GetId(), Score: 1})
+		}
+		if round != nil {
+			s.ranked = append(s.ranked, round)
 		}
 	}
-	return out, nil
+}
+
+// answer has score 1 for the lowest id, 1/2 for the next, and so on.
+func (s *shards) answer(a *plan.Ask) {
+	filter, limit := a.Scroll.GetFilter(), uint64(a.Scroll.GetLimit())
+	switch {
+	case a.Rank != nil:
+		filter, limit = a.Rank.Query.GetFilter(), a.Rank.Query.GetLimit()
+	case a.Get != nil:
+		limit = uint64(len(a.Get.GetIds()))
+		filter = &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_HasId{HasId: &qdrant.HasIdCondition{HasId: a.Get.GetIds()}}}}}
+	}
+	passes := func(n uint64) bool {
+		named := func(c *qdrant.Condition) bool {
+			return slices.ContainsFunc(c.GetHasId().GetHasId(), func(id *qdrant.PointId) bool { return id.GetNum() == n })
+		}
+		for _, c := range filter.GetMust() {
+			if c.GetHasId() != nil && !named(c) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(filter.GetMustNot(), named)
+	}
+	score := float32(1)
+	for _, n := range slices.Sorted(maps.Keys(s.points)) {
+		if p := s.points[n]; passes(n) && uint64(len(a.Answer)) < limit {
+			out := &qdrant.ScoredPoint{Id: p.GetId(), Score: 1, Payload: p.GetPayload(), Vectors: p.GetVectors(), OrderValue: p.GetOrderValue()}
+			if a.Rank != nil {
+				out.Score = score
+				score /= 2
+			}
+			a.Answer = append(a.Answer, out)
+		}
+	}
 }
 
 func (s *shards) Fields(_ context.Context, r coordinator.Read) (map[string]uint64, error) {

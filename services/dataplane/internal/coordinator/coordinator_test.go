@@ -13,6 +13,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -145,6 +146,20 @@ func onPeers(epoch topology.Epoch, primary topology.PeerID, peers ...topology.Pe
 }
 
 func num(n uint64) *qdrant.PointId { return wire.ProtoID(topology.NumberID(n)) }
+
+// rank asks for rankings in one round.
+func rank(ctx context.Context, c *Coordinator, r Read, qs ...*plan.Ranking) ([][]*qdrant.ScoredPoint, error) {
+	asks := make([]*plan.Ask, len(qs))
+	for i, q := range qs {
+		asks[i] = &plan.Ask{Rank: q}
+	}
+	err := c.ask(ctx, r, asks)
+	out := make([][]*qdrant.ScoredPoint, len(qs))
+	for i, a := range asks {
+		out[i] = a.Answer
+	}
+	return out, err
+}
 
 func upsert(ids ...uint64) *shardv1.ShardWrite {
 	u := &shardv1.UpsertPoints{}
@@ -361,7 +376,7 @@ func TestDroppedUnderway(t *testing.T) {
 				if d := time.Since(start); d > lastPause {
 					t.Errorf("answered after %v", d)
 				}
-				_, err = w.coordinator(10).Rank(t.Context(), Read{Target: target}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
+				_, err = rank(t.Context(), w.coordinator(10), Read{Target: target}, &plan.Ranking{Query: &shardv1.ShardQuery{Limit: 3}})
 				if fault.ReasonOf(err) != fault.CollectionNotFound || !errors.Is(err, ErrDropped) || !strings.Contains(err.Error(), "Collection `c` doesn't exist!") {
 					t.Errorf("read: %v", err)
 				}
@@ -379,7 +394,7 @@ func TestNotPlacedYet(t *testing.T) {
 		placed, _ := w.Map().Placement(shard)
 		w.set(topology.Delta{Revision: 2, GonePlacements: []topology.Shard{shard}})
 		w.peers[10].write = func(int, *shardv1.ShardWrite) (*shardv1.ShardWriteResult, error) { return applied(3) }
-		got, err := w.coordinator(10).Rank(t.Context(), Read{Target: w.target()}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
+		got, err := rank(t.Context(), w.coordinator(10), Read{Target: w.target()}, &plan.Ranking{Query: &shardv1.ShardQuery{Limit: 3}})
 		if err != nil || len(got) != 1 || len(got[0]) != 0 {
 			t.Errorf("read: %v, %v", got, err)
 		}
@@ -548,7 +563,7 @@ func TestMergingIsThatOfOneShard(t *testing.T) {
 		smaller := rapid.Bool().Draw(t, "smaller")
 		offset, limit := rapid.Uint64Range(0, 30).Draw(t, "offset"), rapid.Uint64Range(1, 30).Draw(t, "limit")
 		w := newWorld(shards, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10) }, 10)
-		rank := func(ids []int, n int) []int {
+		best := func(ids []int, n int) []int {
 			out := slices.Clone(ids)
 			slices.SortStableFunc(out, func(a, b int) int {
 				c := scores[b] - scores[a]
@@ -569,7 +584,7 @@ func TestMergingIsThatOfOneShard(t *testing.T) {
 			})
 			if q := r.GetQuery(); q != nil {
 				rk := &shardv1.Ranking{}
-				for _, i := range rank(mine, int(q.GetQueries()[0].GetLimit())) {
+				for _, i := range best(mine, int(q.GetQueries()[0].GetLimit())) {
 					rk.Points = append(rk.Points, &qdrant.ScoredPoint{Id: num(uint64(i)), Score: float32(scores[i])})
 				}
 				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Rankings{Rankings: &shardv1.Rankings{Rankings: []*shardv1.Ranking{rk}}}}, nil
@@ -583,11 +598,11 @@ func TestMergingIsThatOfOneShard(t *testing.T) {
 			return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Records{Records: rec}}, nil
 		}
 		c, r := w.coordinator(10), Read{Target: w.target()}
-		got, err := c.Rank(context.Background(), r, []Ranking{{Query: &shardv1.ShardQuery{}, Offset: offset, Limit: limit, SmallerIsBetter: smaller}})
+		got, err := c.Query(context.Background(), r, []*plan.Tree{{Root: &plan.Node{By: &plan.Vectors{SmallerIsBetter: smaller}}, Offset: offset, Limit: limit}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := rank(all, len(all))
+		want := best(all, len(all))
 		want = want[min(int(offset), len(want)):]
 		want = want[:min(int(limit), len(want))]
 		ids := []int{}
@@ -645,7 +660,7 @@ func TestShardsBeingBornAreEmpty(t *testing.T) {
 	w := newWorld(2, func(topology.ShardID) topology.Placement {
 		return topology.Placement{Epoch: 1, Replicas: []topology.Replica{{Peer: 10, State: topology.Initializing}}}
 	}, 10)
-	got, err := w.coordinator(10).Rank(t.Context(), Read{Target: w.target()}, []Ranking{{Query: &shardv1.ShardQuery{}, Limit: 3}})
+	got, err := rank(t.Context(), w.coordinator(10), Read{Target: w.target()}, &plan.Ranking{Query: &shardv1.ShardQuery{Limit: 3}})
 	if err != nil || len(got) != 1 || len(got[0]) != 0 || w.peers[10].calls != 0 {
 		t.Errorf("%v, %v, %d calls", got, err, w.peers[10].calls)
 	}

@@ -6,27 +6,26 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// IDF asks that the weights of a query are multiplied by the inverse document
-// frequency of their indices (query.IDF) among the points of Corpus, nil: of all,
-// that have the vector. It is counted over all shards of the target, so that a score
-// does not depend on the shard of its point.
-type IDF struct{ Corpus *qdrant.Filter }
-
 // scale puts scaled weights into the queries that ask for it.
-func (c *Coordinator) scale(ctx context.Context, r Read, queries []Ranking) error {
+func (c *Coordinator) scale(ctx context.Context, r Read, queries []*plan.Ranking) error {
 	var ask shardv1.ReadFrequencies
 	var to []*shardv1.ShardQuery
 	for _, q := range queries {
 		if q.IDF == nil {
 			continue
 		}
-		indices := slices.Clone(q.Query.GetQuery().GetNearest().GetSparse().GetIndices())
+		var indices []uint32
+		plan.Inputs(q.Query.GetQuery(), func(in *qdrant.VectorInput) *qdrant.VectorInput {
+			indices = append(indices, in.GetSparse().GetIndices()...)
+			return in
+		})
 		slices.Sort(indices)
-		ask.Queries = append(ask.Queries, &shardv1.FrequencyQuery{Using: q.Query.GetUsing(), Indices: indices, Corpus: q.IDF.Corpus})
+		ask.Queries = append(ask.Queries, &shardv1.FrequencyQuery{Using: q.Query.GetUsing(), Indices: slices.Compact(indices), Corpus: q.IDF.Corpus})
 		to = append(to, q.Query)
 	}
 	if len(to) == 0 {
@@ -51,19 +50,21 @@ func (c *Coordinator) scale(ctx context.Context, r Read, queries []Ranking) erro
 				with[j] += n
 			}
 		}
-		q.Query = scaled(q.GetQuery().GetNearest().GetSparse(), func(index uint32) float64 {
-			j, _ := slices.BinarySearch(indices, index)
-			return query.IDF(total, with[j])
+		q.Query = plan.Inputs(q.GetQuery(), func(in *qdrant.VectorInput) *qdrant.VectorInput {
+			return scaled(in.GetSparse(), func(index uint32) float64 {
+				j, _ := slices.BinarySearch(indices, index)
+				return query.IDF(total, with[j])
+			})
 		})
 	}
 	return nil
 }
 
-// scaled is a query of its own with each weight multiplied.
-func scaled(v *qdrant.SparseVector, by func(index uint32) float64) *qdrant.Query {
+// scaled is a vector of its own with each weight multiplied.
+func scaled(v *qdrant.SparseVector, by func(index uint32) float64) *qdrant.VectorInput {
 	out := &qdrant.SparseVector{Indices: v.GetIndices(), Values: make([]float32, len(v.GetValues()))}
 	for i, w := range v.GetValues() {
 		out.Values[i] = float32(float64(w) * by(v.GetIndices()[i]))
 	}
-	return &qdrant.Query{Variant: &qdrant.Query_Nearest{Nearest: &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: out}}}}
+	return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: out}}
 }

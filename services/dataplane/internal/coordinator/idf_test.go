@@ -7,6 +7,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
@@ -39,10 +40,10 @@ func TestFrequenciesAreOfAllShards(t *testing.T) {
 	}
 	plain := sparseQuery([]uint32{2}, 7)
 	asked := sparseQuery([]uint32{9, 2}, 1, -2)
-	qs := []Ranking{{Query: &shardv1.ShardQuery{Query: proto.CloneOf(asked), Using: "s"}, Limit: 1, IDF: &IDF{}}, {Query: &shardv1.ShardQuery{Query: plain}, Limit: 1},
-		{Query: &shardv1.ShardQuery{Query: sparseQuery([]uint32{5}, 3), Using: "t"}, Limit: 1, IDF: &IDF{Corpus: corpus}}}
+	qs := []*plan.Ranking{{Query: &shardv1.ShardQuery{Query: proto.CloneOf(asked), Using: "s"}, IDF: &plan.IDF{}}, {Query: &shardv1.ShardQuery{Query: plain}},
+		{Query: &shardv1.ShardQuery{Query: sparseQuery([]uint32{5}, 3), Using: "t"}, IDF: &plan.IDF{Corpus: corpus}}}
 	before := qs[0].Query.GetQuery()
-	if _, err := w.coordinator(1).Rank(t.Context(), Read{Target: w.target()}, qs); err != nil {
+	if _, err := rank(t.Context(), w.coordinator(1), Read{Target: w.target()}, qs...); err != nil {
 		t.Fatal(err)
 	}
 	formula := func(n, df float64) float64 { return math.Log(1 + (n-df+0.5)/(df+0.5)) }
@@ -67,7 +68,7 @@ func TestFrequenciesAreOfAllShards(t *testing.T) {
 	w.peers[2].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
 		return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Failure{Failure: &shardv1.Failure{Reason: fault.NotBuilt}}}, nil
 	}
-	if _, err := w.coordinator(1).Rank(t.Context(), Read{Target: w.target()}, qs); fault.ReasonOf(err) != fault.NotBuilt {
+	if _, err := rank(t.Context(), w.coordinator(1), Read{Target: w.target()}, qs...); fault.ReasonOf(err) != fault.NotBuilt {
 		t.Errorf("a shard that cannot count: %v", err)
 	}
 }

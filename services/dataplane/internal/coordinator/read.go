@@ -26,35 +26,51 @@ type Read struct {
 
 // ask is the read of one shard, until a replica has answered it.
 type ask struct {
-	shard  topology.Shard
-	key    string // of the shard's group
-	read   *shardv1.ShardRead
-	tried  []topology.PeerID
-	result *shardv1.ShardReadResult
-	err    *fault.Error
-	final  bool // another replica would say the same
-	hope   bool // one of those that were tried may answer later
+	shard    topology.Shard
+	read     *shardv1.ShardRead
+	key      string // of the shard's group
+	question int    // its place among those that are asked at once
+	tried    []topology.PeerID
+	result   *shardv1.ShardReadResult
+	err      *fault.Error
+	final    bool // another replica would say the same
+	hope     bool // one of those that were tried may answer later
 }
 
 // mends tells failures that may go away from those that only a repair ends.
 func mends(r fault.Reason) bool { return r != fault.ReplicaFailed && r != fault.StorageCorrupt }
 
+// body is what to ask of a shard; nil: nothing.
+type body = func(topology.Shard) *shardv1.ShardRead
+
 // read asks every shard that body gives a read for, one RPC to each peer, and
 // goes on to other replicas where one fails, until the time is over. Results
 // come in the order of the target's shards; shards without a read are left out.
-func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard) *shardv1.ShardRead) ([]*shardv1.ShardReadResult, error) {
+func (c *Coordinator) read(ctx context.Context, r Read, b body) ([]*shardv1.ShardReadResult, error) {
+	lists, err := c.readAll(ctx, r, []body{b})
+	if err != nil {
+		return nil, err
+	}
+	return lists[0], nil
+}
+
+// readAll is read for several questions at once, still with one RPC to each peer. It
+// gives a list of results for each.
+func (c *Coordinator) readAll(ctx context.Context, r Read, bodies []body) ([][]*shardv1.ShardReadResult, error) {
 	ctx, cancel := deadline(ctx, r.Timeout)
 	defer cancel()
 	var asks []*ask
-	for _, g := range r.Target.Groups {
-		for _, id := range g.IDs {
-			s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
-			if b := body(s); b != nil {
-				b.SchemaRevision = r.Target.Collection.Revision
-				if r.Linearizable {
-					b.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE
+	for i, body := range bodies {
+		for _, g := range r.Target.Groups {
+			for _, id := range g.IDs {
+				s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
+				if b := body(s); b != nil {
+					b.SchemaRevision = r.Target.Collection.Revision
+					if r.Linearizable {
+						b.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE
+					}
+					asks = append(asks, &ask{shard: s, key: g.Key, read: b, question: i})
 				}
-				asks = append(asks, &ask{shard: s, key: g.Key, read: b})
 			}
 		}
 	}
@@ -64,8 +80,15 @@ func (c *Coordinator) read(ctx context.Context, r Read, body func(topology.Shard
 			return nil, err
 		}
 		open, err := unanswered(asks)
+		if !open && err != nil {
+			return nil, err
+		}
 		if !open {
-			return results(asks), err
+			out := make([][]*shardv1.ShardReadResult, len(bodies))
+			for _, a := range asks {
+				out[a.question] = append(out[a.question], a.result)
+			}
+			return out, nil
 		}
 		if c.await(ctx, m, pause) != nil {
 			if err == nil {
@@ -89,14 +112,6 @@ func unanswered(asks []*ask) (open bool, err error) {
 		}
 	}
 	return open, err
-}
-
-func results(asks []*ask) []*shardv1.ShardReadResult {
-	out := make([]*shardv1.ShardReadResult, len(asks))
-	for i, a := range asks {
-		out[i] = a.result
-	}
-	return out
 }
 
 // tryReads goes through the replicas of the open shards until each has answered

@@ -69,10 +69,10 @@ func (b *GeoBox) Holds(p Place) bool {
 }
 
 // Holds tells whether p is near enough.
-func (r *GeoRadius) Holds(p Place) bool { return distance(r.Center, p) < r.Radius }
+func (r *GeoRadius) Holds(p Place) bool { return Distance(r.Center, p) < r.Radius }
 
-// distance is that of two places in metres, by the haversine formula.
-func distance(a, b Place) float64 {
+// Distance is that of two places in metres, by the haversine formula.
+func Distance(a, b Place) float64 {
 	const degree = math.Pi / 180
 	south, east := math.Sin((b.Lat-a.Lat)*degree/2), math.Sin((b.Lon-a.Lon)*degree/2)
 	h := south*south + math.Cos(a.Lat*degree)*math.Cos(b.Lat*degree)*east*east

@@ -210,7 +210,7 @@ func scroll(ctx context.Context, e Engine, s *shardv1.ScrollPoints) (*shardv1.Sh
 	if err != nil {
 		return nil, err
 	}
-	q := query.Scroll{Filter: f, Order: order, Limit: int(s.GetLimit()), Want: wantOf(s.GetWithPayload(), s.GetWithVectors())}
+	q := query.Scroll{Filter: f, Order: order, Sample: s.SampleSeed, Limit: int(s.GetLimit()), Want: wantOf(s.GetWithPayload(), s.GetWithVectors())}
 	if s.GetOffset() != nil {
 		id, err := wire.PointID(s.GetOffset())
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/document"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
@@ -389,16 +390,16 @@ func genValue(depth int) *rapid.Generator[*qdrant.Value] {
 func TestPayloadComesBackAsItWas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := &qdrant.Struct{Fields: rapid.MapOfN(rapid.String(), genValue(3), 0, 4).Draw(t, "payload")}
-		d, err := docOf(in.GetFields())
+		d, err := document.Of(in.GetFields())
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := &qdrant.Struct{Fields: fieldsOf(d)}
+		out := &qdrant.Struct{Fields: document.Fields(d)}
 		if len(in.GetFields()) != len(out.GetFields()) || len(in.GetFields()) > 0 && !proto.Equal(in, out) {
 			t.Fatalf("%v came back as %v", in, out)
 		}
 	})
-	if _, err := docOf(map[string]*qdrant.Value{"a": {Kind: &qdrant.Value_DoubleValue{DoubleValue: math.NaN()}}}); fault.ReasonOf(err) != fault.InvalidArgument {
+	if _, err := document.Of(map[string]*qdrant.Value{"a": {Kind: &qdrant.Value_DoubleValue{DoubleValue: math.NaN()}}}); fault.ReasonOf(err) != fault.InvalidArgument {
 		t.Errorf("NaN: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/document"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
@@ -45,7 +46,7 @@ func upsertOf(u *shardv1.UpsertPoints) (shard.Write, error) {
 		if err != nil {
 			return shard.Write{}, err
 		}
-		if one.Payload, err = docOf(p.GetPayload()); err != nil {
+		if one.Payload, err = document.Of(p.GetPayload()); err != nil {
 			return shard.Write{}, err
 		}
 		w.Points = append(w.Points, one)
@@ -78,7 +79,7 @@ func pointOf(id *qdrant.PointId, vs *qdrant.Vectors) (op.Point, error) {
 }
 
 func setPayloadOf(k op.Kind, s *shardv1.SetPayload) (shard.Write, error) {
-	doc, err := docOf(s.GetPayload())
+	doc, err := document.Of(s.GetPayload())
 	if err != nil {
 		return shard.Write{}, err
 	}

@@ -234,15 +234,7 @@ func MergeOrdered(o *Order, parts [][]Record, limit int) []Record {
 		}
 		return cmp.Or(by, a.ID.Compare(b.ID)) < 0
 	})
-	var out []Record
-	for len(out) < limit {
-		r := m.next()
-		if r == nil {
-			break
-		}
-		out = append(out, *r)
-	}
-	return out
+	return m.first(limit)
 }
 
 // number is what values are ordered by.
@@ -251,4 +243,28 @@ func (v *OrderValue) number() float64 {
 		return v.Float
 	}
 	return float64(v.Int)
+}
+
+// SampleKey is the place of a point in the random order of a seed. The first points
+// in it are a sample of all of them, which does not depend on how they are spread
+// over shards.
+func SampleKey(id topology.PointID, seed uint64) uint64 { return topology.HashPoint(id, seed) }
+
+// MergeSampled merges pages in the order of SampleKey, ties by id.
+func MergeSampled(seed uint64, parts [][]Record, limit int) []Record {
+	m := newMerger(parts, func(a, b *Record) bool {
+		return cmp.Or(cmp.Compare(SampleKey(a.ID, seed), SampleKey(b.ID, seed)), a.ID.Compare(b.ID)) < 0
+	})
+	return m.first(limit)
+}
+
+func (m *merger[T]) first(limit int) (out []T) {
+	for len(out) < limit {
+		next := m.next()
+		if next == nil {
+			break
+		}
+		out = append(out, *next)
+	}
+	return out
 }

@@ -56,11 +56,13 @@ type Get struct {
 	Want Want
 }
 
-// Scroll asks for points in id order, from Offset (inclusive) on, or by a field.
+// Scroll asks for points in id order, from Offset (inclusive) on, or by a field, or by
+// chance.
 type Scroll struct {
 	Filter *filter.Filter
 	Offset *topology.PointID
-	Order  *Order // nil: by id; not together with Offset
+	Order  *Order  // nil: by id; not together with Offset
+	Sample *uint64 // seed of SampleKey, whose order it is; not together with the others
 	Limit  int
 	Want   Want
 }

@@ -613,7 +613,7 @@ func (x *GetPoints) GetWithVectors() *qdrant.WithVectorsSelector {
 	return nil
 }
 
-// Reads a page in the order of ids or of a key.
+// Reads a page in the order of ids, of a key, or of a sample.
 type ScrollPoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unset = all.
@@ -627,7 +627,9 @@ type ScrollPoints struct {
 	// Unset = none.
 	WithVectors *qdrant.WithVectorsSelector `protobuf:"bytes,5,opt,name=with_vectors,json=withVectors,proto3,oneof" json:"with_vectors,omitempty"`
 	// Unset = by id.
-	OrderBy       *qdrant.OrderBy `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3,oneof" json:"order_by,omitempty"`
+	OrderBy *qdrant.OrderBy `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3,oneof" json:"order_by,omitempty"`
+	// In the order of a hash of this seed and the id: a random sample, the same whatever the shards. Not with offset or order_by.
+	SampleSeed    *uint64 `protobuf:"varint,7,opt,name=sample_seed,json=sampleSeed,proto3,oneof" json:"sample_seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +704,13 @@ func (x *ScrollPoints) GetOrderBy() *qdrant.OrderBy {
 		return x.OrderBy
 	}
 	return nil
+}
+
+func (x *ScrollPoints) GetSampleSeed() uint64 {
+	if x != nil && x.SampleSeed != nil {
+		return *x.SampleSeed
+	}
+	return 0
 }
 
 // Counts points.
@@ -1584,9 +1593,7 @@ func (x *Rankings) GetRankings() []*Ranking {
 type Ranking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Best first.
-	Points []*qdrant.ScoredPoint `protobuf:"bytes,1,rep,name=points,proto3" json:"points,omitempty"`
-	// Rankings of prefetches that only the coordinator can merge, in the order of the prefetches.
-	Sources       []*Ranking `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
+	Points        []*qdrant.ScoredPoint `protobuf:"bytes,1,rep,name=points,proto3" json:"points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1624,13 +1631,6 @@ func (*Ranking) Descriptor() ([]byte, []int) {
 func (x *Ranking) GetPoints() []*qdrant.ScoredPoint {
 	if x != nil {
 		return x.Points
-	}
-	return nil
-}
-
-func (x *Ranking) GetSources() []*Ranking {
-	if x != nil {
-		return x.Sources
 	}
 	return nil
 }
@@ -2882,19 +2882,22 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\fwith_payload\x18\x02 \x01(\v2\x1b.qdrant.WithPayloadSelectorH\x00R\vwithPayload\x88\x01\x01\x12C\n" +
 	"\fwith_vectors\x18\x03 \x01(\v2\x1b.qdrant.WithVectorsSelectorH\x01R\vwithVectors\x88\x01\x01B\x0f\n" +
 	"\r_with_payloadB\x0f\n" +
-	"\r_with_vectors\"\xff\x02\n" +
+	"\r_with_vectors\"\xb5\x03\n" +
 	"\fScrollPoints\x12+\n" +
 	"\x06filter\x18\x01 \x01(\v2\x0e.qdrant.FilterH\x00R\x06filter\x88\x01\x01\x12,\n" +
 	"\x06offset\x18\x02 \x01(\v2\x0f.qdrant.PointIdH\x01R\x06offset\x88\x01\x01\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12C\n" +
 	"\fwith_payload\x18\x04 \x01(\v2\x1b.qdrant.WithPayloadSelectorH\x02R\vwithPayload\x88\x01\x01\x12C\n" +
 	"\fwith_vectors\x18\x05 \x01(\v2\x1b.qdrant.WithVectorsSelectorH\x03R\vwithVectors\x88\x01\x01\x12/\n" +
-	"\border_by\x18\x06 \x01(\v2\x0f.qdrant.OrderByH\x04R\aorderBy\x88\x01\x01B\t\n" +
+	"\border_by\x18\x06 \x01(\v2\x0f.qdrant.OrderByH\x04R\aorderBy\x88\x01\x01\x12$\n" +
+	"\vsample_seed\x18\a \x01(\x04H\x05R\n" +
+	"sampleSeed\x88\x01\x01B\t\n" +
 	"\a_filterB\t\n" +
 	"\a_offsetB\x0f\n" +
 	"\r_with_payloadB\x0f\n" +
 	"\r_with_vectorsB\v\n" +
-	"\t_order_by\"[\n" +
+	"\t_order_byB\x0e\n" +
+	"\f_sample_seed\"[\n" +
 	"\vCountPoints\x12+\n" +
 	"\x06filter\x18\x01 \x01(\v2\x0e.qdrant.FilterH\x00R\x06filter\x88\x01\x01\x12\x14\n" +
 	"\x05exact\x18\x02 \x01(\bR\x05exactB\t\n" +
@@ -2957,10 +2960,9 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x05point\x18\x01 \x01(\v2\x16.qdrant.RetrievedPointR\x05point\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"?\n" +
 	"\bRankings\x123\n" +
-	"\brankings\x18\x01 \x03(\v2\x17.pando.shard.v1.RankingR\brankings\"i\n" +
+	"\brankings\x18\x01 \x03(\v2\x17.pando.shard.v1.RankingR\brankings\"6\n" +
 	"\aRanking\x12+\n" +
-	"\x06points\x18\x01 \x03(\v2\x13.qdrant.ScoredPointR\x06points\x121\n" +
-	"\asources\x18\x02 \x03(\v2\x17.pando.shard.v1.RankingR\asources\".\n" +
+	"\x06points\x18\x01 \x03(\v2\x13.qdrant.ScoredPointR\x06points\".\n" +
 	"\x06Facets\x12$\n" +
 	"\x04hits\x18\x01 \x03(\v2\x10.qdrant.FacetHitR\x04hits\"\x9b\x01\n" +
 	"\x06Fields\x12\x1a\n" +
@@ -3196,51 +3198,50 @@ var file_pando_shard_v1_shard_proto_depIdxs = []int32{
 	56, // 43: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
 	21, // 44: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
 	57, // 45: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
-	21, // 46: pando.shard.v1.Ranking.sources:type_name -> pando.shard.v1.Ranking
-	58, // 47: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
-	41, // 48: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
-	25, // 49: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
-	42, // 50: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
-	29, // 51: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
-	2,  // 52: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
-	28, // 53: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
-	59, // 54: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
-	47, // 55: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
-	30, // 56: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
-	31, // 57: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
-	32, // 58: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
-	32, // 59: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
-	33, // 60: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
-	34, // 61: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
-	35, // 62: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
-	36, // 63: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
-	60, // 64: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
-	51, // 65: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
-	61, // 66: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
-	62, // 67: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
-	43, // 68: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
-	62, // 69: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
-	62, // 70: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
-	62, // 71: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
-	63, // 72: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
-	51, // 73: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
-	62, // 74: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
-	38, // 75: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	1,  // 76: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
-	3,  // 77: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
-	64, // 78: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
-	44, // 79: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
-	65, // 80: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
-	66, // 81: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	4,  // 82: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
-	27, // 83: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
-	16, // 84: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
-	37, // 85: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
-	84, // [84:86] is the sub-list for method output_type
-	82, // [82:84] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	58, // 46: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
+	41, // 47: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
+	25, // 48: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
+	42, // 49: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
+	29, // 50: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
+	2,  // 51: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
+	28, // 52: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
+	59, // 53: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
+	47, // 54: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
+	30, // 55: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
+	31, // 56: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
+	32, // 57: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
+	32, // 58: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
+	33, // 59: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
+	34, // 60: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
+	35, // 61: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
+	36, // 62: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
+	60, // 63: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
+	51, // 64: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
+	61, // 65: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
+	62, // 66: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
+	43, // 67: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
+	62, // 68: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
+	62, // 69: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
+	62, // 70: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
+	63, // 71: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
+	51, // 72: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
+	62, // 73: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
+	38, // 74: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	1,  // 75: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
+	3,  // 76: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
+	64, // 77: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
+	44, // 78: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
+	65, // 79: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
+	66, // 80: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	4,  // 81: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
+	27, // 82: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
+	16, // 83: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
+	37, // 84: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
+	83, // [83:85] is the sub-list for method output_type
+	81, // [81:83] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_shard_proto_init() }

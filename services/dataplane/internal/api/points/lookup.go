@@ -5,42 +5,45 @@ import (
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
-	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 )
 
-// reference is a point whose vector stands for a query.
+// reference is a point whose vector stands for an input of a query.
 type reference struct {
 	id   topology.PointID
 	wire *qdrant.PointId
 	from place
-	in   coordinator.Target
+	// want is what the vector must be, slot is where it is put.
+	want validate.Vector
+	slot *qdrant.VectorInput
 }
 
-// place is where to find a referenced vector; points of one place are read
-// together.
+// place is where referenced vectors are looked up.
 type place struct {
-	collection topology.CollectionID
-	vector     string
-	keys       string // of the shards
+	in     coordinator.Target
+	vector string
+	keys   string // of the shards
 }
 
-// refer makes a question's reference: to a point of the collection itself or of
-// the one that `lookup_from` names.
-func (s *Service) refer(ctx context.Context, col *view.Collection, q *question, id *qdrant.PointId) error {
-	pid, err := wire.PointID(id)
-	if err != nil {
-		return fault.Wrap(fault.Malformed, err, "Unable to parse UUID: %v", err)
-	}
-	from, vector, keys := col, q.in.GetUsing(), q.in.GetShardKeySelector()
-	if l := q.in.GetLookupFrom(); l != nil {
+// same tells whether points of two places can be read together.
+func (p place) same(as place) bool {
+	return p.in.Collection.ID == as.in.Collection.ID && p.vector == as.vector && p.keys == as.keys
+}
+
+// lookup is where the ids in a query are looked up: in the collection itself or where
+// `lookup_from` says.
+func (b *builder) lookup(ctx context.Context, in *qdrant.PrefetchQuery, keys *qdrant.ShardKeySelector) (place, error) {
+	from, vector := b.col, in.GetUsing()
+	if l := in.GetLookupFrom(); l != nil {
 		keys = l.GetShardKeySelector()
 		if l.GetCollectionName() != "" {
-			if from, err = s.d.View.Resolve(ctx, l.GetCollectionName()); err != nil {
-				return err
+			var err error
+			if from, err = b.s.d.View.Resolve(ctx, l.GetCollectionName()); err != nil {
+				return place{}, err
 			}
 		}
 		if l.VectorName != nil {
@@ -48,55 +51,63 @@ func (s *Service) refer(ctx context.Context, col *view.Collection, q *question, 
 		}
 	}
 	if _, err := from.Schema.Using(vector); err != nil {
-		return err
+		return place{}, err
 	}
-	if from.ID == col.ID {
-		q.exclude = id
-	}
-	t, err := s.target(ctx, from, keys, false)
+	t, err := b.s.target(ctx, from, keys, false)
+	return place{t, vector, keys.String()}, err
+}
+
+// refer notes that a point's vector is to be put into a slot.
+func (b *builder) refer(from place, id *qdrant.PointId, want validate.Vector, slot *qdrant.VectorInput) error {
+	pid, err := wire.PointID(id)
 	if err != nil {
-		return err
+		return fault.Wrap(fault.Malformed, err, "Unable to parse UUID: %v", err)
 	}
-	q.ref = &reference{id: pid, wire: id, in: t, from: place{from.ID, vector, keys.String()}}
+	b.refs = append(b.refs, &reference{id: pid, wire: id, from: from, want: want, slot: slot})
 	return nil
 }
 
-// resolve puts the vectors of referenced points into their questions.
-func (s *Service) resolve(ctx context.Context, read coordinator.Read, qs []*question) error {
-	groups := map[place][]*question{}
-	var order []place
-	for _, q := range qs {
-		if q.ref == nil {
-			continue
+// resolve puts the vectors of referenced points into their slots, those of one place
+// with one read, and does what had to wait for them.
+func (b *builder) resolve(ctx context.Context, read coordinator.Read) error {
+	for rest := b.refs; len(rest) > 0; {
+		var now, later []*reference
+		for _, r := range rest {
+			if r.from.same(rest[0].from) {
+				now = append(now, r)
+			} else {
+				later = append(later, r)
+			}
 		}
-		if groups[q.ref.from] == nil {
-			order = append(order, q.ref.from)
+		if err := b.fetch(ctx, read, now); err != nil {
+			return err
 		}
-		groups[q.ref.from] = append(groups[q.ref.from], q)
+		rest = later
 	}
-	for _, at := range order {
-		if err := s.fetch(ctx, read, at.vector, groups[at]); err != nil {
+	for _, f := range b.then {
+		if err := f(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) fetch(ctx context.Context, read coordinator.Read, vector string, qs []*question) error {
-	read.Target = qs[0].ref.in
-	ids := make([]*qdrant.PointId, 0, len(qs))
+func (b *builder) fetch(ctx context.Context, read coordinator.Read, refs []*reference) error {
+	from := refs[0].from
+	read.Target = from.in
+	ids := make([]*qdrant.PointId, 0, len(refs))
 	seen := map[topology.PointID]bool{}
-	for _, q := range qs {
-		if !seen[q.ref.id] {
-			seen[q.ref.id] = true
-			ids = append(ids, q.ref.wire)
+	for _, r := range refs {
+		if !seen[r.id] {
+			seen[r.id] = true
+			ids = append(ids, r.wire)
 		}
 	}
 	sel := &qdrant.WithVectorsSelector{SelectorOptions: &qdrant.WithVectorsSelector_Enable{Enable: true}}
-	if vector != "" {
-		sel.SelectorOptions = &qdrant.WithVectorsSelector_Include{Include: &qdrant.VectorsSelector{Names: []string{vector}}}
+	if from.vector != "" {
+		sel.SelectorOptions = &qdrant.WithVectorsSelector_Include{Include: &qdrant.VectorsSelector{Names: []string{from.vector}}}
 	}
-	points, err := s.d.Coordinator.Get(ctx, read, ids, coordinator.Select{Vectors: sel})
+	points, err := b.s.d.Coordinator.Get(ctx, read, ids, coordinator.Select{Vectors: sel})
 	if err != nil {
 		return err
 	}
@@ -108,31 +119,26 @@ func (s *Service) fetch(ctx context.Context, read coordinator.Read, vector strin
 		}
 		found[id] = p.GetVectors()
 	}
-	for _, q := range qs {
-		v, ok := found[q.ref.id]
+	for _, r := range refs {
+		v, ok := found[r.id]
 		if !ok {
-			return fault.New(fault.PointNotFound, "Not found: No point with id %s found", q.ref.id)
+			return fault.New(fault.PointNotFound, "Not found: No point with id %s found", r.id)
 		}
-		in := inputOf(v, vector)
+		in := inputOf(plan.Vector(v, from.vector))
 		if in == nil {
-			return fault.BadInput("Point %s has no vector named `%s`", q.ref.id, vector)
+			return fault.BadInput("Point %s has no vector named `%s`", r.id, from.vector)
 		}
-		if q.vector, err = q.want.Input(validate.Place{Part: "query"}, in); err != nil {
+		if in, err = r.want.Input(validate.Place{Part: "query"}, in); err != nil {
 			return err
 		}
+		r.slot.Variant = in.GetVariant()
 	}
 	return nil
 }
 
-// inputOf finds one vector among those of an answer; nil if it is not there.
-func inputOf(v *qdrant.VectorsOutput, name string) *qdrant.VectorInput {
-	one := v.GetVector()
-	if named := v.GetVectors(); named != nil {
-		one = named.GetVectors()[name]
-	} else if name != "" {
-		return nil
-	}
-	switch o := one.GetVector().(type) {
+// inputOf makes a query of a vector of an answer; nil if it is none.
+func inputOf(v *qdrant.VectorOutput) *qdrant.VectorInput {
+	switch o := v.GetVector().(type) {
 	case *qdrant.VectorOutput_Dense:
 		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Dense{Dense: o.Dense}}
 	case *qdrant.VectorOutput_Sparse:

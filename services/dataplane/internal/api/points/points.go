@@ -18,6 +18,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -38,7 +39,7 @@ type Coordinator interface {
 	Get(ctx context.Context, r coordinator.Read, ids []*qdrant.PointId, sel coordinator.Select) ([]*qdrant.RetrievedPoint, error)
 	Scroll(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, offset *qdrant.PointId, limit uint32, sel coordinator.Select) (coordinator.Page, error)
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
-	Rank(ctx context.Context, r coordinator.Read, queries []coordinator.Ranking) ([][]*qdrant.ScoredPoint, error)
+	Query(ctx context.Context, r coordinator.Read, trees []*plan.Tree) ([][]*qdrant.ScoredPoint, error)
 	Fields
 }
 

@@ -1,6 +1,7 @@
 package part
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -182,7 +183,7 @@ func (v View) Page(ctx context.Context, q *query.Scroll, m *filter.Matcher, limi
 			return len(rows) < limit && (passed%checkEvery != 0 || ctx.Err() == nil)
 		})
 	} else {
-		first := lowest{limit: limit, id: v.ID}
+		first := lowest{limit: limit, compare: func(a, b uint32) int { return v.ID(a).Compare(v.ID(b)) }}
 		if err := v.Scan(ctx, c, func(row uint32) {
 			if q.Offset == nil || v.ID(row).Compare(*q.Offset) >= 0 {
 				first.offer(row)
@@ -212,37 +213,55 @@ func (p *Part) seek(id topology.PointID) uint32 {
 	return uint32(lo)
 }
 
-// lowest keeps the rows with the lowest ids.
+// lowest keeps the rows that come first.
 type lowest struct {
-	limit int
-	id    func(uint32) topology.PointID
-	rows  []uint32 // twice limit at most; cut back when full
-	worst topology.PointID
-	full  bool // worst is known
+	limit   int
+	compare func(a, b uint32) int
+	rows    []uint32 // twice limit at most; cut back when full
+	worst   uint32
+	full    bool // worst is known
 }
 
 func (l *lowest) offer(row uint32) {
-	if l.full && l.id(row).Compare(l.worst) >= 0 {
+	if l.full && l.compare(row, l.worst) >= 0 {
 		return
 	}
-	if l.rows = append(l.rows, row); len(l.rows) >= 2*l.limit+64 {
+	if l.rows = append(l.rows, row); len(l.rows)/2 >= l.limit+32 {
 		l.cut()
 	}
 }
 
 func (l *lowest) cut() {
-	slices.SortFunc(l.rows, func(a, b uint32) int { return l.id(a).Compare(l.id(b)) })
+	slices.SortFunc(l.rows, l.compare)
 	if len(l.rows) > l.limit {
 		l.rows = l.rows[:l.limit]
 	}
 	if l.full = len(l.rows) == l.limit && l.limit > 0; l.full {
-		l.worst = l.id(l.rows[l.limit-1])
+		l.worst = l.rows[l.limit-1]
 	}
 }
 
 func (l *lowest) sorted() []uint32 {
 	l.cut()
 	return l.rows
+}
+
+// Sample gives the records of the first q.Limit rows that satisfy the filter in the
+// order of query.SampleKey.
+func (v View) Sample(ctx context.Context, q *query.Scroll, m *filter.Matcher, w *Want) ([]query.Record, error) {
+	key := func(row uint32) uint64 { return query.SampleKey(v.ID(row), *q.Sample) }
+	first := lowest{limit: q.Limit, compare: func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(key(a), key(b)), v.ID(a).Compare(v.ID(b)))
+	}}
+	if err := v.Scan(ctx, v.Choose(m, q.Filter), first.offer); err != nil {
+		return nil, err
+	}
+	rows := first.sorted()
+	out := make([]query.Record, len(rows))
+	for i, row := range rows {
+		out[i] = v.Record(row, w)
+	}
+	return out, nil
 }
 
 // Facet counts the living points that satisfy the filter by their values of an

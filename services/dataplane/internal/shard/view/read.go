@@ -138,7 +138,7 @@ func (s *Reads) Count(ctx context.Context, c query.Count) (n uint64, err error) 
 
 // Scroll answers the first Limit points from Offset on that satisfy the filter,
 // in the order of ids, and the id of the one after them, if there is one; or in
-// that of a field.
+// that of a field, or of a sample.
 func (s *Reads) Scroll(ctx context.Context, q query.Scroll) (page []query.Record, next *topology.PointID, err error) {
 	r := s.read()
 	defer r.end()
@@ -153,9 +153,12 @@ func (s *Reads) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 	pages := make([][]query.Record, 0, 1+len(r.sealed))
 	err = r.each(func(v part.View) (err error) {
 		var page []query.Record
-		if q.Order != nil {
+		switch {
+		case q.Order != nil:
 			page, err = v.ByField(ctx, &q, m, &w)
-		} else {
+		case q.Sample != nil:
+			page, err = v.Sample(ctx, &q, m, &w)
+		default:
 			page, err = v.Page(ctx, &q, m, q.Limit+1, &w)
 		}
 		pages = append(pages, page)
@@ -164,8 +167,11 @@ func (s *Reads) Scroll(ctx context.Context, q query.Scroll) (page []query.Record
 	if err != nil {
 		return nil, nil, err
 	}
-	if q.Order != nil {
+	switch {
+	case q.Order != nil:
 		return query.MergeOrdered(q.Order, pages, q.Limit), nil, nil
+	case q.Sample != nil:
+		return query.MergeSampled(*q.Sample, pages, q.Limit), nil, nil
 	}
 	page, next = query.MergeScroll(pages, q.Limit)
 	return page, next, nil

@@ -1,0 +1,199 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query/fusion"
+	"github.com/pandodb/pando/services/internal/topology"
+	"google.golang.org/protobuf/proto"
+)
+
+// brings tells whether the question that ranks can bring along what is answered of
+// the points.
+func (n *Node) brings() bool {
+	switch by := n.By.(type) {
+	case *Vectors:
+		return by.MMR == nil
+	case *Fusion, *Formula:
+		return false
+	}
+	return true
+}
+
+// begin is what a node asks when its sources are known; of is the tree whose root it
+// is, or nil.
+func (n *Node) begin(sources [][]point, of *Tree) []*Ask {
+	filter := n.Filter
+	if len(n.Sources) > 0 {
+		all := union(sources)
+		if len(all) == 0 {
+			return nil
+		}
+		filter = among(all)
+		if f, ok := n.By.(*Formula); ok {
+			return f.begin(all)
+		}
+	}
+	if !n.brings() || of == nil {
+		of = &Tree{}
+	}
+	scroll := &shardv1.ScrollPoints{Filter: filter, Limit: uint32(min(n.Limit, math.MaxUint32)), WithPayload: of.Payload, WithVectors: of.Vectors}
+	switch by := n.By.(type) {
+	case *Vectors:
+		return by.begin(n, filter, of)
+	case *Field:
+		scroll.OrderBy = by.Order
+	case *Random:
+		scroll.SampleSeed = new(by.Seed)
+	case *Fusion, *Formula:
+		return nil
+	}
+	return []*Ask{{Scroll: scroll}}
+}
+
+func (v *Vectors) begin(n *Node, filter *qdrant.Filter, of *Tree) []*Ask {
+	q := &shardv1.ShardQuery{Query: v.Query, Using: v.Using, Filter: filter, Params: v.Params, ScoreThreshold: n.Threshold, Limit: n.Limit,
+		WithPayload: of.Payload, WithVectors: of.Vectors}
+	if len(n.Sources) > 0 { // few rows: there is nothing to save
+		if q.Params = proto.CloneOf(v.Params); q.Params == nil {
+			q.Params = &qdrant.SearchParams{}
+		}
+		q.Params.Exact = new(true)
+	}
+	if v.MMR != nil {
+		if v.MMR.Candidates == 0 {
+			return nil
+		}
+		q.Limit = v.MMR.Candidates
+		q.WithVectors = &qdrant.WithVectorsSelector{SelectorOptions: &qdrant.WithVectorsSelector_Include{Include: &qdrant.VectorsSelector{Names: []string{v.Using}}}}
+	}
+	return []*Ask{{Rank: &Ranking{Query: q, SmallerIsBetter: v.SmallerIsBetter, IDF: v.IDF}}}
+}
+
+// end is what a node ranks, when what it asked is answered.
+func (n *Node) end(sources [][]point, asks []*Ask) ([]point, error) {
+	switch by := n.By.(type) {
+	case *Fusion:
+		return n.rescored(by.rank(n.Sources, sources), sources), nil
+	case *Formula:
+		hits, err := by.rank(sources, asks)
+		return n.rescored(hits, sources), err
+	case *Vectors:
+		if len(asks) > 0 && by.MMR != nil {
+			points, err := pointsOf(asks[0])
+			return by.spread(points, n.Limit), err
+		}
+	}
+	if len(asks) == 0 {
+		return nil, nil
+	}
+	return pointsOf(asks[0])
+}
+
+// rescored are the best of the sources' points with new scores.
+func (n *Node) rescored(hits []fusion.Hit, sources [][]point) []point {
+	if n.Threshold != nil {
+		hits = hits[:passing(hits, *n.Threshold)]
+	}
+	hits = hits[:min(n.Limit, uint64(len(hits)))]
+	from := byID(slices.Concat(sources...))
+	out := make([]point, len(hits))
+	for i, h := range hits {
+		p := from[h.ID]
+		out[i] = point{h.ID, &qdrant.ScoredPoint{Id: p.GetId(), Score: h.Score, Version: p.GetVersion()}}
+	}
+	return out
+}
+
+// passing is how many hits, which are in order, are good enough.
+func passing(hits []fusion.Hit, worst float32) int {
+	n, _ := slices.BinarySearchFunc(hits, worst, func(h fusion.Hit, worst float32) int {
+		if h.Score >= worst {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+func (f *Fusion) rank(nodes []*Node, sources [][]point) []fusion.Hit {
+	lists := make([]fusion.List, len(sources))
+	for i, points := range sources {
+		v, ok := nodes[i].By.(*Vectors)
+		lists[i] = fusion.List{Hits: make([]fusion.Hit, len(points)), SmallerIsBetter: ok && v.SmallerIsBetter}
+		for j, p := range points {
+			lists[i].Hits[j] = fusion.Hit{ID: p.id, Score: p.p.GetScore()}
+		}
+	}
+	if f.DBSF {
+		return fusion.DBSF(lists)
+	}
+	return fusion.RRF(lists, f.K, f.Weights)
+}
+
+// spread takes points one by one so that they are unlike each other.
+func (v *Vectors) spread(points []point, limit uint64) []point {
+	relevance, vectors := make([]float32, len(points)), make([]op.Vector, len(points))
+	for i, p := range points {
+		relevance[i] = fusion.Relevance(v.MMR.Distance, p.p.GetScore())
+		vectors[i] = stored(Vector(p.p.GetVectors(), v.Using))
+	}
+	similar := func(i, j int) float32 { return fusion.Similarity(v.MMR.Distance, vectors[i], vectors[j]) }
+	var out []point
+	for _, i := range fusion.MMR(relevance, similar, v.MMR.Lambda, int(min(limit, uint64(len(points))))) {
+		p := points[i]
+		out = append(out, point{p.id, &qdrant.ScoredPoint{Id: p.p.GetId(), Score: p.p.GetScore(), Version: p.p.GetVersion()}})
+	}
+	return out
+}
+
+// Vector finds one vector among those of an answer; nil if it is not there.
+func Vector(v *qdrant.VectorsOutput, name string) *qdrant.VectorOutput {
+	if named := v.GetVectors(); named != nil {
+		return named.GetVectors()[name]
+	}
+	if name != "" {
+		return nil
+	}
+	return v.GetVector()
+}
+
+// stored is a vector in the form in which it is compared.
+func stored(v *qdrant.VectorOutput) op.Vector {
+	switch o := v.GetVector().(type) {
+	case *qdrant.VectorOutput_Sparse:
+		return op.Vector{Data: o.Sparse.GetValues(), Indices: append([]uint32{}, o.Sparse.GetIndices()...)}
+	case *qdrant.VectorOutput_MultiDense:
+		out := op.Vector{Count: len(o.MultiDense.GetVectors())}
+		for _, row := range o.MultiDense.GetVectors() {
+			out.Data = append(out.Data, row.GetData()...)
+		}
+		return out
+	}
+	return op.Vector{Data: v.GetDense().GetData()}
+}
+
+// union are the points of all lists, in the order in which they come first.
+func union(lists [][]point) []point {
+	seen := map[topology.PointID]bool{}
+	var out []point
+	for _, l := range lists {
+		for _, p := range l {
+			if !seen[p.id] {
+				seen[p.id] = true
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// among passes these points alone.
+func among(points []point, and ...*qdrant.Condition) *qdrant.Filter {
+	has := &qdrant.Condition{ConditionOneOf: &qdrant.Condition_HasId{HasId: &qdrant.HasIdCondition{HasId: ids(points)}}}
+	return &qdrant.Filter{Must: append([]*qdrant.Condition{has}, and...)}
+}
