@@ -230,7 +230,10 @@ func (s *shards) Get(_ context.Context, r coordinator.Read, ids []*qdrant.PointI
 	var out []*qdrant.RetrievedPoint
 	for _, id := range ids {
 		if p, ok := s.points[id.GetNum()]; ok {
-			out = append(out, p)
+			out = append(out, &qdrant.RetrievedPoint{Id: p.GetId(), Payload: selected(p.GetPayload(), sel.Payload), Vectors: p.GetVectors()})
+			if sel.Vectors == nil {
+				out[len(out)-1].Vectors = nil
+			}
 		}
 	}
 	return out, nil
@@ -291,11 +294,13 @@ func (s *shards) Query(_ context.Context, r coordinator.Read, trees []*plan.Tree
 
 // answer has score 1 for the lowest id, 1/2 for the next, and so on.
 func (s *shards) answer(a *plan.Ask) {
-	filter, limit := a.Scroll.GetFilter(), uint64(a.Scroll.GetLimit())
+	filter, limit, payload, vectors := a.Scroll.GetFilter(), uint64(a.Scroll.GetLimit()), a.Scroll.GetWithPayload(), a.Scroll.GetWithVectors()
 	switch {
 	case a.Rank != nil:
-		filter, limit = a.Rank.Query.GetFilter(), a.Rank.Query.GetLimit()
+		q := a.Rank.Query
+		filter, limit, payload, vectors = q.GetFilter(), q.GetLimit(), q.GetWithPayload(), q.GetWithVectors()
 	case a.Get != nil:
+		payload, vectors = a.Get.GetWithPayload(), a.Get.GetWithVectors()
 		limit = uint64(len(a.Get.GetIds()))
 		filter = &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_HasId{HasId: &qdrant.HasIdCondition{HasId: a.Get.GetIds()}}}}}
 	}
@@ -313,7 +318,10 @@ func (s *shards) answer(a *plan.Ask) {
 	score := float32(1)
 	for _, n := range slices.Sorted(maps.Keys(s.points)) {
 		if p := s.points[n]; passes(n) && uint64(len(a.Answer)) < limit {
-			out := &qdrant.ScoredPoint{Id: p.GetId(), Score: 1, Payload: p.GetPayload(), Vectors: p.GetVectors(), OrderValue: p.GetOrderValue()}
+			out := &qdrant.ScoredPoint{Id: p.GetId(), Score: 1, Payload: selected(p.GetPayload(), payload), OrderValue: p.GetOrderValue()}
+			if vectors.GetSelectorOptions() != nil {
+				out.Vectors = p.GetVectors()
+			}
 			if a.Rank != nil {
 				out.Score = score
 				score /= 2
@@ -321,6 +329,23 @@ func (s *shards) answer(a *plan.Ask) {
 			a.Answer = append(a.Answer, out)
 		}
 	}
+}
+
+// selected is the payload that is asked for; of paths it knows keys.
+func selected(p map[string]*qdrant.Value, by *qdrant.WithPayloadSelector) map[string]*qdrant.Value {
+	if by.GetEnable() {
+		return p
+	}
+	var out map[string]*qdrant.Value
+	for _, key := range by.GetInclude().GetFields() {
+		if v, ok := p[key]; ok {
+			if out == nil {
+				out = map[string]*qdrant.Value{}
+			}
+			out[key] = v
+		}
+	}
+	return out
 }
 
 func (s *shards) Fields(_ context.Context, r coordinator.Read) (map[string]uint64, error) {

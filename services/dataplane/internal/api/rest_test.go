@@ -101,7 +101,8 @@ func TestRefusalsOverREST(t *testing.T) {
 		{"snapshots", http.MethodPost, "/collections/c/snapshots", "", 501, "qdrant.Snapshots/Create is not built yet"},
 		{"facets", http.MethodPost, "/collections/c/facet", `{"key":"k"}`, 400,
 			"Wrong input: No appropriate index for faceting: `k`. It takes one of type keyword, integer with lookup, bool or uuid"},
-		{"groups", http.MethodPost, "/collections/c/points/query/groups", `{"query":[1,2,3,4],"group_by":"k"}`, 501, "qdrant.Points/QueryGroups is not built yet"},
+		{"groups by nothing", http.MethodPost, "/collections/c/points/query/groups", `{"query":[1,2,3,4],"group_by":"a..b"}`, 400, `Invalid json path: "a..b"`},
+		{"matrix of one", http.MethodPost, "/collections/c/points/search/matrix/pairs", `{"sample":1}`, 422, "Validation error in JSON body: [sample: value 1 invalid, must be from 2 to 16384]"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			c := start(t, true).with(t, "c", four())

@@ -104,6 +104,17 @@ func (p Path) Top() string { return p.steps[0].key }
 // IsTop tells whether the path is nothing but a top-level key.
 func (p Path) IsTop() bool { return len(p.steps) == 1 }
 
+// Cover is the text of the longest path that Project can select and that holds all
+// that lies at p: single elements of lists cannot be selected.
+func (p Path) Cover() string {
+	for i, s := range p.steps {
+		if s.kind == byIndex {
+			return Path{steps: p.steps[:i]}.String()
+		}
+	}
+	return p.String()
+}
+
 // String gives the path in its shortest text form.
 func (p Path) String() string {
 	var b strings.Builder

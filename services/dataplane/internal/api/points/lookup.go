@@ -111,20 +111,16 @@ func (b *builder) fetch(ctx context.Context, read coordinator.Read, refs []*refe
 	if err != nil {
 		return err
 	}
-	found := make(map[topology.PointID]*qdrant.VectorsOutput, len(points))
-	for _, p := range points {
-		id, err := wire.PointID(p.GetId())
-		if err != nil {
-			return fault.Wrap(fault.Unspecified, err, "Service internal error: a shard answered a point without an id")
-		}
-		found[id] = p.GetVectors()
+	found, err := byID(points)
+	if err != nil {
+		return err
 	}
 	for _, r := range refs {
-		v, ok := found[r.id]
+		p, ok := found[r.id]
 		if !ok {
 			return fault.New(fault.PointNotFound, "Not found: No point with id %s found", r.id)
 		}
-		in := inputOf(plan.Vector(v, from.vector))
+		in := inputOf(plan.Vector(p.GetVectors(), from.vector))
 		if in == nil {
 			return fault.BadInput("Point %s has no vector named `%s`", r.id, from.vector)
 		}
@@ -134,6 +130,18 @@ func (b *builder) fetch(ctx context.Context, read coordinator.Read, refs []*refe
 		r.slot.Variant = in.GetVariant()
 	}
 	return nil
+}
+
+func byID(points []*qdrant.RetrievedPoint) (map[topology.PointID]*qdrant.RetrievedPoint, error) {
+	out := make(map[topology.PointID]*qdrant.RetrievedPoint, len(points))
+	for _, p := range points {
+		id, err := wire.PointID(p.GetId())
+		if err != nil {
+			return nil, fault.Wrap(fault.Unspecified, err, "Service internal error: a shard answered a point without an id")
+		}
+		out[id] = p
+	}
+	return out, nil
 }
 
 // inputOf makes a query of a vector of an answer; nil if it is none.

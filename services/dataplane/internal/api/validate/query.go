@@ -13,6 +13,7 @@ const (
 	MaxPrefetches    = 256 // in all
 	MaxPrefetchDepth = 32
 	MaxCandidates    = 16384 // of mmr
+	MaxSample        = 16384 // of a distance matrix
 )
 
 // Tree checks what of a query, which is given as if it were a prefetch, does not
@@ -20,6 +21,11 @@ const (
 func (c *Check) Tree(at string, q *qdrant.PrefetchQuery) {
 	n := 0
 	c.tree(at, q, 0, &n)
+}
+
+// Sample checks how many points are compared with each other.
+func (c *Check) Sample(n uint64) {
+	between(c, "sample", n, 2, MaxSample)
 }
 
 func (c *Check) tree(at string, q *qdrant.PrefetchQuery, depth int, n *int) {

@@ -308,6 +308,29 @@ func (v Vector) Sparse(at Place, s *qdrant.SparseVector) error {
 	return nil
 }
 
+// InputOf makes the input of a query of a vector in any form that points have. What
+// it is given may change its form.
+func InputOf(at Place, v *qdrant.Vector) (*qdrant.VectorInput, error) {
+	if err := unflatten(at, v); err != nil {
+		return nil, err
+	}
+	switch o := v.GetVector().(type) {
+	case *qdrant.Vector_Dense:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Dense{Dense: o.Dense}}, nil
+	case *qdrant.Vector_Sparse:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: o.Sparse}}, nil
+	case *qdrant.Vector_MultiDense:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_MultiDense{MultiDense: o.MultiDense}}, nil
+	case *qdrant.Vector_Document:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Document{Document: o.Document}}, nil
+	case *qdrant.Vector_Image:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Image{Image: o.Image}}, nil
+	case *qdrant.Vector_Object:
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Object{Object: o.Object}}, nil
+	}
+	return nil, unable("Malformed vector: %s holds none", at)
+}
+
 // Input checks what a query compares with and brings it into the form of the
 // schema: numbers of a vector of bytes are cut to bytes. It changes nothing that
 // it is given.

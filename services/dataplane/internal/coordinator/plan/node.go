@@ -7,6 +7,7 @@ import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/query/fusion"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/protobuf/proto"
@@ -135,12 +136,14 @@ func (f *Fusion) rank(nodes []*Node, sources [][]point) []fusion.Hit {
 	return fusion.RRF(lists, f.K, f.Weights)
 }
 
-// spread takes points one by one so that they are unlike each other.
+// spread takes points one by one so that they are unlike each other. How near they are
+// to the query is computed as how near they are to each other: without scaled weights.
 func (v *Vectors) spread(points []point, limit uint64) []point {
+	target := wanted(v.Query.GetNearest())
 	relevance, vectors := make([]float32, len(points)), make([]op.Vector, len(points))
 	for i, p := range points {
-		relevance[i] = fusion.Relevance(v.MMR.Distance, p.p.GetScore())
 		vectors[i] = stored(Vector(p.p.GetVectors(), v.Using))
+		relevance[i] = fusion.Similarity(v.MMR.Distance, target, vectors[i])
 	}
 	similar := func(i, j int) float32 { return fusion.Similarity(v.MMR.Distance, vectors[i], vectors[j]) }
 	var out []point
@@ -162,19 +165,43 @@ func Vector(v *qdrant.VectorsOutput, name string) *qdrant.VectorOutput {
 	return v.GetVector()
 }
 
-// stored is a vector in the form in which it is compared.
+// stored is a vector of an answer in the form in which it is compared.
 func stored(v *qdrant.VectorOutput) op.Vector {
 	switch o := v.GetVector().(type) {
 	case *qdrant.VectorOutput_Sparse:
-		return op.Vector{Data: o.Sparse.GetValues(), Indices: append([]uint32{}, o.Sparse.GetIndices()...)}
+		return sparse(o.Sparse)
 	case *qdrant.VectorOutput_MultiDense:
-		out := op.Vector{Count: len(o.MultiDense.GetVectors())}
-		for _, row := range o.MultiDense.GetVectors() {
-			out.Data = append(out.Data, row.GetData()...)
-		}
-		return out
+		return multi(o.MultiDense)
 	}
 	return op.Vector{Data: v.GetDense().GetData()}
+}
+
+// wanted is a vector of a query in that form.
+func wanted(v *qdrant.VectorInput) op.Vector {
+	switch o := v.GetVariant().(type) {
+	case *qdrant.VectorInput_Sparse:
+		return sparse(o.Sparse)
+	case *qdrant.VectorInput_MultiDense:
+		return multi(o.MultiDense)
+	}
+	return op.Vector{Data: v.GetDense().GetData()}
+}
+
+// sparse has its indices in order.
+func sparse(v *qdrant.SparseVector) op.Vector {
+	out := op.Vector{Data: v.GetValues(), Indices: append([]uint32{}, v.GetIndices()...)}
+	if sorted, err := (query.VectorSchema{Kind: query.Sparse}).Stored(out); err == nil {
+		return sorted
+	}
+	return out
+}
+
+func multi(v *qdrant.MultiDenseVector) op.Vector {
+	out := op.Vector{Count: len(v.GetVectors())}
+	for _, row := range v.GetVectors() {
+		out.Data = append(out.Data, row.GetData()...)
+	}
+	return out
 }
 
 // union are the points of all lists, in the order in which they come first.

@@ -112,15 +112,11 @@ func New(e Expr, defaults payload.Doc) (*Program, error) {
 	return p, p.check(&p.root, 0)
 }
 
-// Paths are the payload paths whose values the formula needs, sorted. Single elements
-// of lists cannot be selected: of these it needs the whole key.
+// Paths are the payload paths that hold what the formula reads, sorted.
 func (p *Program) Paths() []string {
 	out := make([]string, 0, len(p.paths))
-	for text, path := range p.paths {
-		if strings.Contains(text, "[") {
-			text = payload.KeyPath(path.Top()).String()
-		}
-		out = append(out, text)
+	for _, path := range p.paths {
+		out = append(out, path.Cover())
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -35,7 +35,7 @@ func TestOracle(t *testing.T) {
 			Distance string
 			Lambda   float32
 			Limit    int
-			Scores   []float32
+			Target   []float32
 			Vectors  [][]float32
 			Taken    []int
 		}
@@ -73,9 +73,9 @@ func TestOracle(t *testing.T) {
 	distances := map[string]query.Distance{"Cosine": query.Cosine, "Dot": query.Dot, "Euclid": query.Euclid, "Manhattan": query.Manhattan}
 	for i, c := range all.Spread {
 		d := distances[c.Distance]
-		relevance := make([]float32, len(c.Scores))
-		for j, s := range c.Scores {
-			relevance[j] = Relevance(d, s)
+		relevance := make([]float32, len(c.Vectors))
+		for j := range c.Vectors {
+			relevance[j] = Similarity(d, op.Vector{Data: c.Target}, op.Vector{Data: c.Vectors[j]})
 		}
 		similarity := func(a, b int) float32 {
 			return Similarity(d, op.Vector{Data: c.Vectors[a]}, op.Vector{Data: c.Vectors[b]})

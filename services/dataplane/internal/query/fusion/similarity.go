@@ -31,17 +31,6 @@ func Similarity(d query.Distance, a, b op.Vector) float32 {
 	return dense(d, a.Data, b.Data)
 }
 
-// Relevance brings the score of an answer to a query onto the scale of Similarity.
-func Relevance(d query.Distance, score float32) float32 {
-	switch d {
-	case query.Euclid:
-		return -score * score
-	case query.Manhattan:
-		return -score
-	}
-	return score
-}
-
 func dense(d query.Distance, a, b []float32) float32 {
 	switch d {
 	case query.Euclid:

@@ -53,7 +53,7 @@ for i in range(60):
     nearest = client.query_points("c", query=target, limit=candidates, with_vectors=True).points
     query = models.NearestQuery(nearest=target, mmr=models.Mmr(diversity=diversity, candidates_limit=candidates))
     got = client.query_points("c", query=query, limit=limit).points
-    spread.append({"distance": distance.value, "lambda": 1 - diversity, "limit": limit, "scores": [p.score for p in nearest],
+    spread.append({"distance": distance.value, "lambda": 1 - diversity, "limit": limit, "target": target,
                    "vectors": [p.vector for p in nearest], "taken": [[n.id for n in nearest].index(p.id) for p in got]})
 
 print(json.dumps({"fused": fused, "spread": spread}))
