@@ -390,12 +390,12 @@ type client struct {
 	progress func(context.Context, []topology.Copy) map[topology.Copy]string
 }
 
-func start(t *testing.T, clustered bool) *client {
+func start(t testing.TB, clustered bool) *client {
 	t.Helper()
 	return startWith(t, clustered, config.Collection{})
 }
 
-func startWith(t *testing.T, clustered bool, defaults config.Collection) *client {
+func startWith(t testing.TB, clustered bool, defaults config.Collection) *client {
 	t.Helper()
 	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}, info: coordinator.Info{Segments: 3}}
 	l, err := rpc.NewLocal(rpc.Options{})
@@ -412,7 +412,7 @@ func startWith(t *testing.T, clustered bool, defaults config.Collection) *client
 }
 
 // with makes a collection.
-func (c *client) with(t *testing.T, name string, vectors *qdrant.VectorsConfig) *client {
+func (c *client) with(t testing.TB, name string, vectors *qdrant.VectorsConfig) *client {
 	t.Helper()
 	if _, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: name, VectorsConfig: vectors, ShardNumber: new(uint32(3))}); err != nil {
 		t.Fatal(err)
