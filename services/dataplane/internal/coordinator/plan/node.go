@@ -105,7 +105,7 @@ func (n *Node) rescored(hits []fusion.Hit, sources [][]point) []point {
 	out := make([]point, len(hits))
 	for i, h := range hits {
 		p := from[h.ID]
-		out[i] = point{h.ID, &qdrant.ScoredPoint{Id: p.GetId(), Score: h.Score, Version: p.GetVersion()}}
+		out[i] = point{h.ID, &qdrant.ScoredPoint{Id: p.GetId(), Score: h.Score, Version: p.GetVersion(), ShardKey: p.GetShardKey()}}
 	}
 	return out
 }
@@ -149,7 +149,7 @@ func (v *Vectors) spread(points []point, limit uint64) []point {
 	var out []point
 	for _, i := range fusion.MMR(relevance, similar, v.MMR.Lambda, int(min(limit, uint64(len(points))))) {
 		p := points[i]
-		out = append(out, point{p.id, &qdrant.ScoredPoint{Id: p.p.GetId(), Score: p.p.GetScore(), Version: p.p.GetVersion()}})
+		out = append(out, point{p.id, &qdrant.ScoredPoint{Id: p.p.GetId(), Score: p.p.GetScore(), Version: p.p.GetVersion(), ShardKey: p.p.GetShardKey()}})
 	}
 	return out
 }
