@@ -19,6 +19,7 @@ import httpx
 from cluster import Cluster, addresses, within
 from kinds import Kinds
 from other_kinds import OtherKinds
+from queries import Queries
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
@@ -26,7 +27,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, metres, order, payload, point_id, same, unit, vector
 
 
-class Suite(Cluster, Kinds, OtherKinds):
+class Suite(Cluster, Kinds, OtherKinds, Queries):
     """Each part talks to the next peer; one that breaks off is one failed check."""
 
     def __init__(self, args):
@@ -107,7 +108,7 @@ class Suite(Cluster, Kinds, OtherKinds):
     def checks(self):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
-        parts = [self.create, self.upsert, self.get, self.query, self.filters, self.indexes, self.texts, self.old_search, self.scroll, self.count, self.payloads, self.delete,
+        parts = [self.create, self.upsert, self.get, self.query, self.queries, self.filters, self.indexes, self.texts, self.old_search, self.scroll, self.count, self.payloads, self.delete,
                  self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.keys, self.info, self.errors, self.drop]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
