@@ -192,7 +192,7 @@ func TestBadQueries(t *testing.T) {
 		wants(t, err, fault.NotBuilt, strings.TrimSpace(kind)+" is not built yet")
 	}
 	notBuilt(&qdrant.Query{Variant: &qdrant.Query_Text{}}, "query kind `text`")
-	notBuilt(nearest(&qdrant.VectorInput{Variant: &qdrant.VectorInput_Document{Document: &qdrant.Document{}}}), "inference of documents")
+	notBuilt(nearest(&qdrant.VectorInput{Variant: &qdrant.VectorInput_Document{Document: &qdrant.Document{Model: "other/one"}}}), "inference by model `other/one`")
 	for _, b := range []struct {
 		name   string
 		q      *qdrant.QueryPoints
@@ -474,5 +474,49 @@ func TestBadTrees(t *testing.T) {
 	}
 	if len(c.shards.reads) != 0 {
 		t.Errorf("%d reads", len(c.shards.reads))
+	}
+}
+
+// TestTexts: texts become sparse vectors, other weights where they are stored than where they are looked for.
+func TestTexts(t *testing.T) {
+	c, ctx := start(t, true).with(t, "dense", four()), t.Context()
+	if _, err := c.Create(ctx, &qdrant.CreateCollection{CollectionName: "c", SparseVectorsConfig: &qdrant.SparseVectorConfig{Map: map[string]*qdrant.SparseVectorParams{"w": {Modifier: qdrant.Modifier_Idf.Enum()}}}}); err != nil {
+		t.Fatal(err)
+	}
+	call := over(t, c)
+	code, body := call("PUT", "/collections/c/points", `{"points":[{"id":1,"vector":{"w":{"text":"Foxes and foxes","model":"Qdrant/BM25","options":{"avg_len":2}}}}]}`)
+	stored := c.shards.writes[0].Op.GetUpsert().GetPoints()[0].GetVectors().GetVectors().GetVectors()["w"].GetSparse()
+	if code != 200 || len(stored.GetIndices()) != 1 || math.Abs(float64(stored.GetValues()[0])-2*2.2/(2+1.2)) > 1e-6 {
+		t.Fatalf("%d %s, %v", code, body, stored)
+	}
+	ask := func(options string) (int, string) {
+		return call("POST", "/collections/c/points/query", `{"query":{"text":"a fox!","model":"qdrant/bm25"`+options+`},"using":"w"}`)
+	}
+	code, body = ask("")
+	if q := c.shards.ranked[0][0]; code != 200 || q.IDF == nil || !proto.Equal(q.Query.GetQuery(), nearest(&qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{
+		Sparse: &qdrant.SparseVector{Indices: stored.GetIndices(), Values: []float32{1}}}})) {
+		t.Fatalf("%d %s, %v", code, body, q)
+	}
+	if code, _ = ask(`,"options":{"language":"none","stopwords":{"custom":["a"]},"stemmer":{"type":"snowball","language":"english"},"tokenizer":"whitespace","lowercase":false,"min_token_len":2}`); code != 200 ||
+		len(c.shards.ranked[1][0].Query.GetQuery().GetNearest().GetSparse().GetIndices()) != 1 {
+		t.Errorf("%d, %v", code, c.shards.ranked[1][0])
+	}
+	for options, want := range map[string]string{
+		`{"k":"x"}`:                    "query.options.k is not a number",
+		`{"lowercase":1}`:              "query.options.lowercase is not true or false",
+		`{"language":"klingon"}`:       `query: invalid bm25 parameters: language "klingon" is not known`,
+		`{"b":2}`:                      "query: invalid bm25 parameters: b 2, must be from 0 to 1",
+		`{"tokenizer":"letters"}`:      "query.options.tokenizer is not word, whitespace, prefix or multilingual",
+		`{"max_token_len":1.5}`:        "query.options.max_token_len is not a length",
+		`{"stemmer":{"type":"x"}}`:     `query.options.stemmer is not an object with the type "snowball" or "none"`,
+		`{"stopwords":{"custom":[1]}}`: "query.options.stopwords.custom is not a list of texts",
+		`{"avglen":3}`:                 `query.options: "avglen" is not known to the model qdrant/bm25`,
+	} {
+		if code, body = ask(`,"options":` + options); code != 400 || reason(t, body) != "Wrong input: "+want {
+			t.Errorf("%s: %d %s", options, code, body)
+		}
+	}
+	if code, body = call("POST", "/collections/dense/points/query", `{"query":{"text":"a","model":"qdrant/bm25"}}`); code != 400 || reason(t, body) != "Wrong input: query: the model qdrant/bm25 makes sparse vectors" {
+		t.Errorf("%d %s", code, body)
 	}
 }

@@ -288,7 +288,7 @@ func TestUpsertVectors(t *testing.T) {
 		{"flat multi", one, &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Data: make([]float32, 8), VectorsCount: new(uint32(2))}}},
 			fault.InvalidArgument, "Wrong input: Conversion between multi and regular vectors failed"},
 		{"document", one, &qdrant.Vectors{VectorsOptions: &qdrant.Vectors_Vector{Vector: &qdrant.Vector{Vector: &qdrant.Vector_Document{Document: &qdrant.Document{}}}}},
-			fault.NotBuilt, "inference of documents is not built yet"},
+			fault.NotBuilt, "inference by model `` is not built yet"},
 		{"neither", one, &qdrant.Vectors{}, fault.Malformed, "Malformed vectors: points[0].vector holds neither a vector nor named vectors"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

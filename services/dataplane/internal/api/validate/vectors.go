@@ -177,7 +177,14 @@ func (s Schema) one(at Place, name string, v *qdrant.Vector) error {
 	case *qdrant.Vector_MultiDense:
 		return want.Multi(at, o.MultiDense)
 	case *qdrant.Vector_Document:
-		return fault.Missing("inference of documents")
+		m, err := want.text(at, o.Document)
+		if err != nil {
+			return err
+		}
+		words := &qdrant.SparseVector{}
+		words.Indices, words.Values = m.Document(o.Document.GetText())
+		v.Vector = &qdrant.Vector_Sparse{Sparse: words}
+		return want.Sparse(at, words)
 	case *qdrant.Vector_Image:
 		return fault.Missing("inference of images")
 	}
@@ -332,8 +339,8 @@ func InputOf(at Place, v *qdrant.Vector) (*qdrant.VectorInput, error) {
 }
 
 // Input checks what a query compares with and brings it into the form of the
-// schema: numbers of a vector of bytes are cut to bytes. It changes nothing that
-// it is given.
+// schema: numbers of a vector of bytes are cut to bytes, texts become vectors. It
+// changes nothing that it is given.
 func (v Vector) Input(at Place, in *qdrant.VectorInput) (*qdrant.VectorInput, error) {
 	switch o := in.GetVariant().(type) {
 	case *qdrant.VectorInput_Dense:
@@ -352,7 +359,13 @@ func (v Vector) Input(at Place, in *qdrant.VectorInput) (*qdrant.VectorInput, er
 	case *qdrant.VectorInput_MultiDense:
 		return v.multiInput(at, o.MultiDense)
 	case *qdrant.VectorInput_Document:
-		return nil, fault.Missing("inference of documents")
+		m, err := v.text(at, o.Document)
+		if err != nil {
+			return nil, err
+		}
+		words := &qdrant.SparseVector{}
+		words.Indices, words.Values = m.Query(o.Document.GetText())
+		return &qdrant.VectorInput{Variant: &qdrant.VectorInput_Sparse{Sparse: words}}, v.Sparse(at, words)
 	case *qdrant.VectorInput_Image:
 		return nil, fault.Missing("inference of images")
 	case *qdrant.VectorInput_Object:
