@@ -180,6 +180,23 @@ check search '$b.result | length == 9 and agrees(.; ranked('"$q"'; .payload.n >=
 call POST "/collections/$coll/points/search/batch" "{\"searches\": [{\"vector\": $q, \"limit\": 2}, {\"vector\": $q, \"top\": 3}]}"
 check 'search in a batch' '[$b.result[] | length] == [2, 3] and agrees($b.result[1]; ranked('"$q"'; true))'
 
+
+# -- the older calls, which published clients have dropped or are about to
+next
+mean='[range(300) as $i | ((vector(5; 300) | unit)[$i] * 2 - (vector(6; 300) | unit)[$i])]'
+call POST "/collections/$coll/points/recommend" '{"positive": [5], "negative": [6], "limit": 7, "offset": 1}'
+check recommend '$b.result | length == 7 and agrees(.; ranked('"$mean"'; .id != 5 and .id != 6)[1:])'
+call POST "/collections/$coll/points/recommend/batch" "{\"searches\": [{\"positive\": [$q], \"limit\": 4}, {\"positive\": [5], \"negative\": [6], \"limit\": 2}]}"
+check 'recommend in a batch' '[$b.result[] | length] == [4, 2] and agrees($b.result[0]; ranked('"$q"'; true)) and agrees($b.result[1]; ranked('"$mean"'; .id != 5 and .id != 6))'
+call POST "/collections/$coll/points/search/groups" "{\"vector\": $q, \"group_by\": \"color\", \"limit\": 2, \"group_size\": 5}"
+check 'search in groups' '$b.result.groups | length == 2 and all(.[]; .id as $c | .hits | length == 5 and agrees(.; ranked('"$q"'; .payload.color == $c)))'
+call POST "/collections/$coll/points/recommend/groups" '{"positive": [5], "negative": [6], "group_by": "nested.deep", "limit": 3, "group_size": 4, "with_payload": true}'
+check 'recommend in groups' '$b.result.groups | length == 3 and all(.[]; .id as $d | .hits | length == 4 and all(.[]; .payload.nested.deep == $d) and agrees(.; ranked('"$mean"'; .payload.nested.deep == $d and .id != 5 and .id != 6)))'
+call POST "/collections/$coll/points/query/groups" "{\"prefetch\": {\"query\": $q, \"limit\": 20}, \"query\": {\"fusion\": \"rrf\"}, \"group_by\": \"tags\", \"limit\": 1, \"group_size\": 2}"
+check 'fused, in groups' '$b.result.groups | length == 1 and ([.[0].hits[].score] | length == 2 and .[0] == 0.5)'
+call POST "/collections/$coll/points/discover" '{"limit": 3}'
+refused 'discover without target and context' 400 'target or context'
+
 # -- filters: NAME | FILTER | what it lets through
 filters() { # filters AFTER: every case; AFTER tells the names of its checks apart
   local name filter keep
