@@ -504,10 +504,6 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
             self.check(f"upsert with {o.value} ordering", done.status, m.UpdateStatus.COMPLETED)
         q = vector(10_005)
         for how in (1, *m.ReadConsistencyType):
-            if how != 1 and (self.factor or 1) > 1:
-                self.refused(f"query with consistency {how} is not built yet", 501, grpc.StatusCode.UNIMPLEMENTED,
-                             lambda: c.query_points(self.name, query=q, limit=3, consistency=how))
-                continue
             got = c.query_points(self.name, query=q, limit=3, consistency=how).points
             self.hits(f"query with consistency {how}", got, t.nearest(q))
             self.check(f"query with consistency {how}: count", len(got), 3)

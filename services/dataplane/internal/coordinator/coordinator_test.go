@@ -534,24 +534,96 @@ func TestReadOfBadRequestIsNotRepeated(t *testing.T) {
 	}
 }
 
+// R6: what is kept of three replicas, of which one is behind.
 func TestConsistency(t *testing.T) {
-	w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11) }, 10, 11)
-	w.peers[10].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
-		return &shardv1.ShardReadResult{}, nil
+	w := newWorld(1, func(topology.ShardID) topology.Placement { return onPeers(1, 10, 10, 11, 12) }, 10, 11, 12)
+	record := func(id, version uint64) *shardv1.Record {
+		return &shardv1.Record{Point: &qdrant.RetrievedPoint{Id: num(id)}, Version: version}
+	}
+	hit := func(n int64, count uint64) *qdrant.FacetHit {
+		return &qdrant.FacetHit{Value: &qdrant.FacetValue{Variant: &qdrant.FacetValue_IntegerValue{IntegerValue: n}}, Count: count}
+	}
+	for id, p := range w.peers {
+		late := id == 12
+		p.read = func(_ int, r *shardv1.ShardRead) (*shardv1.ShardReadResult, error) {
+			switch r.GetRead().(type) {
+			case *shardv1.ShardRead_Count:
+				if late {
+					return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: 2}}, nil
+				}
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Count{Count: 3}}, nil
+			case *shardv1.ShardRead_Facet:
+				hits := []*qdrant.FacetHit{hit(1, 5), hit(2, 1)}
+				if late {
+					hits = []*qdrant.FacetHit{hit(1, 4), hit(3, 9)}
+				}
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Facets{Facets: &shardv1.Facets{Hits: hits}}}, nil
+			case *shardv1.ShardRead_Query:
+				points := []*qdrant.ScoredPoint{{Id: num(1), Score: 3, Version: 7}, {Id: num(2), Score: 2, Version: 7}}
+				if late {
+					points = []*qdrant.ScoredPoint{{Id: num(2), Score: 9, Version: 6}, {Id: num(1), Score: 3, Version: 7}}
+				}
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Rankings{Rankings: &shardv1.Rankings{Rankings: []*shardv1.Ranking{{Points: points}}}}}, nil
+			default: // 1 is equal everywhere, 2 is newer, 3 is new, 4 is deleted
+				rows := []*shardv1.Record{record(1, 5), record(2, 7), record(3, 8)}
+				if late {
+					rows = []*shardv1.Record{record(1, 5), record(2, 6), record(4, 2)}
+				}
+				return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Records{Records: &shardv1.Records{Records: rows}}}, nil
+			}
+		}
 	}
 	factor := func(n uint64) *qdrant.ReadConsistency {
 		return &qdrant.ReadConsistency{Value: &qdrant.ReadConsistency_Factor{Factor: n}}
 	}
-	for _, c := range []struct {
-		rc   *qdrant.ReadConsistency
-		want fault.Reason
-		ok   bool
-	}{{nil, 0, true}, {factor(1), 0, true}, {factor(2), fault.NotBuilt, false}, {factor(3), fault.ShardUnavailable, false},
-		{&qdrant.ReadConsistency{Value: &qdrant.ReadConsistency_Type{Type: qdrant.ReadConsistencyType_All}}, fault.NotBuilt, false}} {
-		_, err := w.coordinator(10).Count(t.Context(), Read{Target: w.target(), Consistency: c.rc}, nil, true)
-		if (err == nil) != c.ok || !c.ok && fault.ReasonOf(err) != c.want {
-			t.Errorf("%v: %v", c.rc, err)
+	kind := func(k qdrant.ReadConsistencyType) *qdrant.ReadConsistency {
+		return &qdrant.ReadConsistency{Value: &qdrant.ReadConsistency_Type{Type: k}}
+	}
+	c := w.coordinator(12) // asks itself first
+	for _, x := range []struct {
+		rc            *qdrant.ReadConsistency
+		calls         int
+		ids           string
+		count, facets uint64
+	}{
+		{factor(1), 1, "1 2 4", 2, 2}, {factor(3), 3, "1", 2, 1}, {kind(qdrant.ReadConsistencyType_All), 3, "1", 2, 1},
+		{kind(qdrant.ReadConsistencyType_Majority), 3, "1 2 3", 3, 2}, {kind(qdrant.ReadConsistencyType_Quorum), 2, "1", 2, 1}, {factor(2), 2, "1", 2, 1},
+	} {
+		read := Read{Target: w.target(), Consistency: x.rc}
+		for _, p := range w.peers {
+			p.calls = 0
 		}
+		page, err := c.Scroll(t.Context(), read, nil, nil, 10, Select{})
+		var ids []string
+		for _, p := range page.Points {
+			ids = append(ids, fmt.Sprint(p.GetId().GetNum()))
+		}
+		if calls := w.peers[10].calls + w.peers[11].calls + w.peers[12].calls; err != nil || strings.Join(ids, " ") != x.ids || calls != x.calls {
+			t.Errorf("%v: %v, %v after %d calls, want %s after %d", x.rc, ids, err, calls, x.ids, x.calls)
+		}
+		n, err := c.Count(t.Context(), read, nil, true)
+		if err != nil || n != x.count {
+			t.Errorf("%v: %d points, %v", x.rc, n, err)
+		}
+		hits, err := c.Facet(t.Context(), read, &shardv1.FacetPoints{Key: "n", Limit: 10})
+		if err != nil || uint64(len(hits)) != x.facets {
+			t.Errorf("%v: %v, %v", x.rc, hits, err)
+		}
+	}
+	trees := []*plan.Tree{{Root: &plan.Node{By: &plan.Vectors{Query: &qdrant.Query{}}}, Limit: 5}}
+	ranked, err := c.Query(t.Context(), Read{Target: w.target(), Consistency: kind(qdrant.ReadConsistencyType_Majority)}, trees)
+	if err != nil || len(ranked[0]) != 2 || ranked[0][1].GetScore() != 2 {
+		t.Errorf("ranked by a majority: %v, %v", ranked, err)
+	}
+	if _, err := c.Count(t.Context(), Read{Target: w.target(), Consistency: factor(4)}, nil, true); fault.ReasonOf(err) != fault.ShardUnavailable {
+		t.Errorf("four of three: %v", err)
+	}
+	w.peers[10].read = func(int, *shardv1.ShardRead) (*shardv1.ShardReadResult, error) { return nil, errors.New("gone") }
+	if _, err := c.Count(t.Context(), Read{Target: w.target(), Consistency: factor(2)}, nil, true); err != nil {
+		t.Errorf("two of the two that answer: %v", err)
+	}
+	if _, err := c.Count(t.Context(), Read{Target: w.target(), Consistency: factor(3), Timeout: time.Second}, nil, true); fault.ReasonOf(err) != fault.ShardUnavailable {
+		t.Errorf("three of the two that answer: %v", err)
 	}
 }
 

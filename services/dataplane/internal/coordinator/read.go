@@ -31,6 +31,9 @@ type ask struct {
 	key      string // of the shard's group
 	question int    // its place among those that are asked at once
 	tried    []topology.PeerID
+	from     topology.PeerID // that was asked last
+	crew     []*ask          // the same question to as many replicas, itself among them,
+	agree    int             // of which so many must agree
 	result   *shardv1.ShardReadResult
 	err      *fault.Error
 	final    bool // another replica would say the same
@@ -64,12 +67,16 @@ func (c *Coordinator) readAll(ctx context.Context, r Read, bodies []body) ([][]*
 		for _, g := range r.Target.Groups {
 			for _, id := range g.IDs {
 				s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
-				if b := body(s); b != nil {
-					b.SchemaRevision = r.Target.Collection.Revision
+				if body(s) == nil {
+					continue
+				}
+				for _, a := range c.crew(r, s) {
+					a.read, a.key, a.question = body(s), g.Key, i
+					a.read.SchemaRevision = r.Target.Collection.Revision
 					if r.Linearizable {
-						b.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE
+						a.read.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE
 					}
-					asks = append(asks, &ask{shard: s, key: g.Key, read: b, question: i})
+					asks = append(asks, a)
 				}
 			}
 		}
@@ -86,7 +93,9 @@ func (c *Coordinator) readAll(ctx context.Context, r Read, bodies []body) ([][]*
 		if !open {
 			out := make([][]*shardv1.ShardReadResult, len(bodies))
 			for _, a := range asks {
-				out[a.question] = append(out[a.question], a.result)
+				if a == a.crew[0] {
+					out[a.question] = append(out[a.question], agreed(a.crew))
+				}
 			}
 			return out, nil
 		}
@@ -118,7 +127,9 @@ func unanswered(asks []*ask) (open bool, err error) {
 // or has no replica left to try under this map.
 func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, asks []*ask) error {
 	for _, a := range asks {
-		a.tried, a.hope = nil, false
+		if a.tried, a.hope = nil, false; a.result == nil {
+			a.from = 0
+		}
 	}
 	for {
 		byPeer := map[topology.PeerID][]*ask{}
@@ -133,7 +144,7 @@ func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, ask
 			if peer == 0 {
 				continue
 			}
-			a.tried = append(a.tried, peer)
+			a.tried, a.from = append(a.tried, peer), peer
 			a.read.Route = &shardv1.Route{CollectionId: uint64(a.shard.Collection), ShardId: uint64(a.shard.ID), Epoch: uint64(epoch)}
 			byPeer[peer] = append(byPeer[peer], a)
 		}
@@ -171,7 +182,9 @@ func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, 
 	if err := enough(r.Consistency, len(active), a.shard); err != nil {
 		return 0, 0, err
 	}
-	left := slices.DeleteFunc(active, func(p topology.PeerID) bool { return slices.Contains(a.tried, p) })
+	left := slices.DeleteFunc(active, func(p topology.PeerID) bool {
+		return slices.Contains(a.tried, p) || slices.ContainsFunc(a.crew, func(b *ask) bool { return b.from == p })
+	})
 	if len(left) == 0 {
 		if a.err == nil {
 			a.err = located(fault.New(fault.ShardUnavailable, "shard %d has no active replica at the moment", a.shard.ID), a.shard, 0)
@@ -182,28 +195,6 @@ func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, 
 		return c.o.Self, pl.Epoch, nil
 	}
 	return left[rand.IntN(len(left))], pl.Epoch, nil
-}
-
-// enough checks a wished read consistency against the readable replicas (R6).
-// Comparing several replicas is not built yet, and says so.
-func enough(rc *qdrant.ReadConsistency, active int, s topology.Shard) error {
-	want := 1
-	switch v := rc.GetValue().(type) {
-	case *qdrant.ReadConsistency_Factor:
-		want = int(min(v.Factor, 1<<20))
-	case *qdrant.ReadConsistency_Type:
-		want = active
-		if v.Type != qdrant.ReadConsistencyType_All {
-			want = active/2 + 1
-		}
-	}
-	switch {
-	case want <= 1:
-		return nil
-	case want > active:
-		return located(fault.New(fault.ShardUnavailable, "shard %d has %d readable replicas, the read consistency asks for %d", s.ID, active, want), s, 0)
-	}
-	return located(fault.New(fault.NotBuilt, "read consistency over several replicas is not built yet"), s, 0)
 }
 
 // fetch is one RPC to one peer.
