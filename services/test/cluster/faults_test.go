@@ -108,6 +108,7 @@ func TestNothingIsHalfApplied(t *testing.T) {
 	}
 	large := `{"id":99,"vector":[1,1,1,1],"payload":{"a":"` + strings.Repeat("x", 16<<20) + `"}}`
 	some := `{"points":[{"id":98,"vector":[1,1,1,1]}]`
+	wrong := `{"must":[{"key":"a","range":{"gt":"soon"}}]}`
 	for _, c := range []struct {
 		name, method, path, body string
 		status                   int
@@ -116,8 +117,8 @@ func TestNothingIsHalfApplied(t *testing.T) {
 		{"payload too large", "PUT", "/collections/c/points", ids(large), 400, "points[16].payload is larger than 15 MiB"},
 		{"in a batch", "POST", "/collections/c/points/batch", `{"operations":[{"upsert":` + ids(`{"id":98,"vector":[1,1,1,1]}`) + `},{"upsert":{"points":[` + large + `]}}]}`,
 			400, "points[0].payload is larger than 15 MiB"},
-		{"not built, in a batch", "POST", "/collections/c/points/batch", `{"operations":[{"upsert":` + some + `}},{"upsert":` + some + `,"update_filter":{}}}]}`,
-			501, "update_filter"},
+		{"wrong condition, in a batch", "POST", "/collections/c/points/batch", `{"operations":[{"upsert":` + some + `}},{"upsert":` + some + `,"update_filter":` + wrong + `}}]}`,
+			400, "update_filter"},
 	} {
 		if status, out := h.call(c.method, c.path+"?wait=true", c.body); status != c.status || !strings.Contains(errorText(out), c.text) {
 			t.Errorf("%s: %d %s, want %d with %q", c.name, status, errorText(out), c.status, c.text)

@@ -55,9 +55,9 @@ func TestWrites(t *testing.T) {
 	}{
 		{"upsert", func(c *client, ctx context.Context) (*qdrant.PointsOperationResponse, error) {
 			return c.Upsert(ctx, &qdrant.UpsertPoints{CollectionName: "c", Points: []*qdrant.PointStruct{point(1, 9, 9, 9, 9), point(1, 1, 2, 3, 4)},
-				UpdateMode: qdrant.UpdateMode_InsertOnly.Enum()})
+				UpdateFilter: colour("red"), UpdateMode: qdrant.UpdateMode_InsertOnly.Enum()})
 		}, &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_Upsert{Upsert: &shardv1.UpsertPoints{
-			Points: []*qdrant.PointStruct{{Id: num(1), Vectors: dense}}, Mode: qdrant.UpdateMode_InsertOnly}}}},
+			Points: []*qdrant.PointStruct{{Id: num(1), Vectors: dense}}, UpdateFilter: colour("red"), Mode: qdrant.UpdateMode_InsertOnly}}}},
 		{"delete", func(c *client, ctx context.Context) (*qdrant.PointsOperationResponse, error) {
 			return c.PointsClient.Delete(ctx, &qdrant.DeletePoints{CollectionName: "c", Points: ids(3)})
 		}, &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_Delete{Delete: &shardv1.DeletePoints{Points: ids(3)}}}},
@@ -65,9 +65,10 @@ func TestWrites(t *testing.T) {
 			return c.PointsClient.Delete(ctx, &qdrant.DeletePoints{CollectionName: "c", Points: matching(colour("red"))})
 		}, &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_Delete{Delete: &shardv1.DeletePoints{Points: matching(colour("red"))}}}},
 		{"update vectors", func(c *client, ctx context.Context) (*qdrant.PointsOperationResponse, error) {
-			return c.UpdateVectors(ctx, &qdrant.UpdatePointVectors{CollectionName: "c", Points: []*qdrant.PointVectors{{Id: num(1), Vectors: proto.CloneOf(named)}}})
+			return c.UpdateVectors(ctx, &qdrant.UpdatePointVectors{CollectionName: "c", Points: []*qdrant.PointVectors{{Id: num(1), Vectors: proto.CloneOf(named)}},
+				UpdateFilter: colour("red")})
 		}, &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_UpdateVectors{UpdateVectors: &shardv1.UpdateVectors{
-			Points: []*qdrant.PointVectors{{Id: num(1), Vectors: dense}}}}}},
+			Points: []*qdrant.PointVectors{{Id: num(1), Vectors: dense}}, UpdateFilter: colour("red")}}}},
 		{"delete vectors", func(c *client, ctx context.Context) (*qdrant.PointsOperationResponse, error) {
 			return c.DeleteVectors(ctx, &qdrant.DeletePointVectors{CollectionName: "c", PointsSelector: ids(1), Vectors: &qdrant.VectorsSelector{Names: []string{""}}})
 		}, &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_DeleteVectors{DeleteVectors: &shardv1.DeleteVectors{Points: ids(1), Names: []string{""}}}}},
@@ -200,7 +201,6 @@ func TestBadWritesNeverReachAShard(t *testing.T) {
 		}, fault.VectorNameUnknown, 400, "Wrong input: Not existing vector name error: foo"},
 		{"bad filter", func(r *qdrant.UpsertPoints) { r.UpdateFilter = &qdrant.Filter{Must: []*qdrant.Condition{{}}} }, fault.Malformed, 400,
 			"Malformed condition: it holds none of the known kinds"},
-		{"filter", func(r *qdrant.UpsertPoints) { r.UpdateFilter = colour("red") }, fault.NotBuilt, 501, "update_filter is not built yet"},
 		{"shard key", func(r *qdrant.UpsertPoints) {
 			r.ShardKeySelector = &qdrant.ShardKeySelector{ShardKeys: []*qdrant.ShardKey{{Key: &qdrant.ShardKey_Keyword{Keyword: "k"}}}}
 		}, fault.InvalidArgument, 400, `Wrong input: Shard key "k" not found`},

@@ -425,19 +425,23 @@ func TestBadWritesAreRefusedBeforeTheyReachTheReplica(t *testing.T) {
 	s := serverOf(map[topology.ShardID]*fake{0: f})
 	short := deletion(0)
 	short.Id.Request = short.GetId().GetRequest()[:3]
-	filtered := &shardv1.ShardWrite{Route: route(0, 1), Id: deletion(0).GetId(), Operation: &shardv1.ShardWrite_Upsert{Upsert: &shardv1.UpsertPoints{UpdateFilter: &qdrant.Filter{}}}}
+	filtered := &shardv1.ShardWrite{Route: route(0, 1), Id: deletion(0).GetId(), Operation: &shardv1.ShardWrite_Upsert{Upsert: &shardv1.UpsertPoints{UpdateFilter: &qdrant.Filter{Must: []*qdrant.Condition{{}}}}}}
 	badKey := &shardv1.ShardWrite{Route: route(0, 1), Id: deletion(0).GetId(), Operation: &shardv1.ShardWrite_SetPayload{SetPayload: &shardv1.SetPayload{Key: "a[", Points: deletion(0).GetDelete().GetPoints()}}}
-	for want, w := range map[clusterv1.Reason]*shardv1.ShardWrite{
-		clusterv1.Reason_REASON_MALFORMED:        short,
-		clusterv1.Reason_REASON_NOT_BUILT:        filtered,
-		clusterv1.Reason_REASON_INVALID_ARGUMENT: badKey,
+	for _, c := range []struct {
+		write *shardv1.ShardWrite
+		want  clusterv1.Reason
+	}{
+		{short, clusterv1.Reason_REASON_MALFORMED},
+		{filtered, clusterv1.Reason_REASON_MALFORMED},
+		{badKey, clusterv1.Reason_REASON_INVALID_ARGUMENT},
+		{&shardv1.ShardWrite{Route: route(0, 1), Id: deletion(0).GetId()}, clusterv1.Reason_REASON_NOT_BUILT},
 	} {
-		r, err := s.Write(t.Context(), &shardv1.WriteRequest{Writes: []*shardv1.ShardWrite{w}})
+		r, err := s.Write(t.Context(), &shardv1.WriteRequest{Writes: []*shardv1.ShardWrite{c.write}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.GetResults()[0]; got.GetFailure().GetReason() != want || got.GetStatus() != shardv1.WriteStatus_WRITE_STATUS_REFUSED {
-			t.Errorf("want %v, got %v", want, got)
+		if got := r.GetResults()[0]; got.GetFailure().GetReason() != c.want || got.GetStatus() != shardv1.WriteStatus_WRITE_STATUS_REFUSED {
+			t.Errorf("want %v, got %v", c.want, got)
 		}
 	}
 	if len(f.proposed) != 0 {

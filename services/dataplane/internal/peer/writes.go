@@ -37,10 +37,11 @@ func writeOf(w *shardv1.ShardWrite) (shard.Write, error) {
 }
 
 func upsertOf(u *shardv1.UpsertPoints) (shard.Write, error) {
-	if u.GetUpdateFilter() != nil {
-		return shard.Write{}, fault.Missing("update_filter")
+	only, err := filterOf(u.GetUpdateFilter())
+	if err != nil {
+		return shard.Write{}, err
 	}
-	w := shard.Write{Kind: op.Upsert, Mode: shard.UpdateMode(u.GetMode()), Points: make([]op.Point, 0, len(u.GetPoints()))}
+	w := shard.Write{Kind: op.Upsert, Mode: shard.UpdateMode(u.GetMode()), Filter: only, Points: make([]op.Point, 0, len(u.GetPoints()))}
 	for _, p := range u.GetPoints() {
 		one, err := pointOf(p.GetId(), p.GetVectors())
 		if err != nil {
@@ -55,10 +56,11 @@ func upsertOf(u *shardv1.UpsertPoints) (shard.Write, error) {
 }
 
 func updateVectorsOf(u *shardv1.UpdateVectors) (shard.Write, error) {
-	if u.GetUpdateFilter() != nil {
-		return shard.Write{}, fault.Missing("update_filter")
+	only, err := filterOf(u.GetUpdateFilter())
+	if err != nil {
+		return shard.Write{}, err
 	}
-	w := shard.Write{Kind: op.UpdateVectors, Points: make([]op.Point, 0, len(u.GetPoints()))}
+	w := shard.Write{Kind: op.UpdateVectors, Filter: only, Points: make([]op.Point, 0, len(u.GetPoints()))}
 	for _, p := range u.GetPoints() {
 		one, err := pointOf(p.GetId(), p.GetVectors())
 		if err != nil {

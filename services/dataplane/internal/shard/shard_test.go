@@ -236,6 +236,9 @@ func TestLifeOfAPoint(t *testing.T) {
 		return out
 	}
 	vec := func(x float32) []op.Vector { return []op.Vector{{Name: "", Data: []float32{x, 1}}} }
+	having := func(name string) *filter.Filter {
+		return &filter.Filter{Must: []filter.Condition{filter.HasVector{Name: name}}}
+	}
 	img := []op.Vector{{Name: "img", Data: []float32{1, 2, 3}}}
 	one := []topology.PointID{num(1)}
 	for _, c := range []struct {
@@ -247,13 +250,18 @@ func TestLifeOfAPoint(t *testing.T) {
 		{"last of two wins", Write{Kind: op.Upsert, Points: []op.Point{{ID: num(1), Vectors: vec(6)}, {ID: num(1), Vectors: vec(7), Payload: fields("a", 2)}}}, "[7 1] a=20 "},
 		{"insert only", Write{Kind: op.Upsert, Mode: InsertOnly, Points: []op.Point{{ID: num(1), Vectors: vec(8)}, {ID: num(2), Vectors: vec(8)}}}, "[7 1] a=20 "},
 		{"update only", Write{Kind: op.Upsert, Mode: UpdateOnly, Points: []op.Point{{ID: num(1), Vectors: vec(9)}, {ID: num(3), Vectors: vec(9)}}}, "[9 1] "},
+		{"upsert where", Write{Kind: op.Upsert, Filter: having("img"), Points: []op.Point{{ID: num(1), Vectors: vec(5)}, {ID: num(4), Vectors: vec(5)}}}, "[9 1] "},
+		{"vectors where", Write{Kind: op.UpdateVectors, Filter: having("img"), Points: []op.Point{{ID: num(1), Vectors: vec(5)}}}, "[9 1] "},
+		{"vectors where it holds", Write{Kind: op.UpdateVectors, Filter: having(""), Points: []op.Point{{ID: num(1), Vectors: vec(6)}}}, "[6 1] "},
+		{"insert where", Write{Kind: op.Upsert, Mode: InsertOnly, Filter: having(""), Points: []op.Point{{ID: num(1), Vectors: vec(5)}, {ID: num(5), Vectors: vec(5)}}}, "[6 1] "},
+		{"update where", Write{Kind: op.Upsert, Mode: UpdateOnly, Filter: having(""), Points: []op.Point{{ID: num(1), Vectors: vec(9)}, {ID: num(3), Vectors: vec(9)}}}, "[9 1] "},
 		{"set", Write{Kind: op.SetPayload, IDs: append(one, num(1)), Payload: fields("a", 1, "l", []any{1, 2})}, "[9 1] a=10 l=02 "},
 		{"null removes", Write{Kind: op.SetPayload, IDs: one, Payload: fields("l", nil, "c", 3)}, "[9 1] a=10 c=30 "},
 		{"set under a path", Write{Kind: op.SetPayload, IDs: one, Path: "n.m", Payload: fields("x", 1, "y", 2)}, "[9 1] a=10 c=30 n=01 "},
 		{"delete keys", Write{Kind: op.DeletePayload, IDs: one, Keys: []string{"a", "n.m.x", "zz", "zz.y"}}, "[9 1] c=30 n=01 "},
 		{"more vectors", Write{Kind: op.UpdateVectors, Points: []op.Point{{ID: num(1), Vectors: vec(4)}, {ID: num(1), Vectors: img}}}, "[4 1] img[1 2 3] c=30 n=01 "},
 		{"less vectors", Write{Kind: op.DeleteVectors, IDs: []topology.PointID{num(1), num(99)}, Keys: []string{""}}, "img[1 2 3] c=30 n=01 "},
-		{"overwrite by filter", Write{Kind: op.OverwritePayload, Filter: &filter.Filter{Must: []filter.Condition{filter.HasVector{Name: "img"}}}, Payload: fields("o", nil)}, "img[1 2 3] o=00 "},
+		{"overwrite by filter", Write{Kind: op.OverwritePayload, Filter: having("img"), Payload: fields("o", nil)}, "img[1 2 3] o=00 "},
 		{"clear", Write{Kind: op.ClearPayload, IDs: one}, "img[1 2 3] "},
 		{"filter finds none", Write{Kind: op.Delete, Filter: &filter.Filter{Must: []filter.Condition{filter.HasID{}}}}, "img[1 2 3] "},
 		{"delete", Write{Kind: op.Delete, IDs: []topology.PointID{num(1), num(77)}}, "none"},
@@ -264,8 +272,8 @@ func TestLifeOfAPoint(t *testing.T) {
 			}
 		})
 	}
-	if get(2) == "none" || get(3) != "none" {
-		t.Errorf("insert only: %s; update only: %s", get(2), get(3))
+	if get(2) == "none" || get(3) != "none" || get(4) == "none" || get(5) == "none" {
+		t.Errorf("insert only: %s, %s; update only: %s; upsert where: %s", get(2), get(5), get(3), get(4))
 	}
 }
 

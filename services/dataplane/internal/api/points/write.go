@@ -97,7 +97,9 @@ func (s *Service) prepare(ctx context.Context, col *view.Collection, f frame, op
 	return writes, nil
 }
 
-// Upsert stores points; of equal ids the last counts. COLLECTION_NOT_FOUND,
+// Upsert stores points; of equal ids the last counts. Those that exist are written
+// only where they satisfy `update_filter`; `update_mode` passes over those that
+// exist, or over those that do not. COLLECTION_NOT_FOUND,
 // VALIDATION, MALFORMED, INVALID_ARGUMENT, VECTOR_NAME_UNKNOWN,
 // DIMENSION_MISMATCH, and as all writes SHARD_UNAVAILABLE, DISK_FULL, TIMEOUT,
 // WRITE_OUTCOME_UNKNOWN.
@@ -110,7 +112,7 @@ func upsert(points []*qdrant.PointStruct, only *qdrant.Filter, mode qdrant.Updat
 		if err := validate.Mode(mode); err != nil {
 			return nil, err
 		}
-		if err := validate.UpdateFilter(only); err != nil {
+		if err := validate.Filter(only); err != nil {
 			return nil, err
 		}
 		points, err := schema.Upsert(points)
@@ -118,7 +120,7 @@ func upsert(points []*qdrant.PointStruct, only *qdrant.Filter, mode qdrant.Updat
 			return nil, err
 		}
 		return &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_Upsert{Upsert: &shardv1.UpsertPoints{
-			Points: points, Mode: mode}}}, nil
+			Points: points, UpdateFilter: only, Mode: mode}}}, nil
 	}}
 }
 
@@ -136,21 +138,22 @@ func remove(sel *qdrant.PointsSelector, keys *qdrant.ShardKeySelector) operation
 	}}
 }
 
-// UpdateVectors puts the named vectors of points and keeps the others.
+// UpdateVectors puts the named vectors of points that satisfy `update_filter` and
+// keeps the others. It is refused as a whole where a point does not exist.
 func (s *Service) UpdateVectors(ctx context.Context, r *qdrant.UpdatePointVectors) (*qdrant.PointsOperationResponse, error) {
 	return s.one(ctx, frameOf(r, r.Timeout), updateVectors(r.GetPoints(), r.GetUpdateFilter(), r.GetShardKeySelector()))
 }
 
 func updateVectors(points []*qdrant.PointVectors, only *qdrant.Filter, keys *qdrant.ShardKeySelector) operation {
 	return operation{keys, func(schema validate.Schema) (*shardv1.ShardWrite, error) {
-		if err := validate.UpdateFilter(only); err != nil {
+		if err := validate.Filter(only); err != nil {
 			return nil, err
 		}
 		if err := schema.Vectors(points); err != nil {
 			return nil, err
 		}
 		return &shardv1.ShardWrite{Operation: &shardv1.ShardWrite_UpdateVectors{UpdateVectors: &shardv1.UpdateVectors{
-			Points: points}}}, nil
+			Points: points, UpdateFilter: only}}}, nil
 	}}
 }
 

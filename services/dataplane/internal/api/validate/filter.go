@@ -20,18 +20,6 @@ func Filter(f *qdrant.Filter) error {
 	return c.Err()
 }
 
-// UpdateFilter checks the condition under which points are written, which this
-// build lacks.
-func UpdateFilter(f *qdrant.Filter) error {
-	if f == nil {
-		return nil
-	}
-	if err := Filter(f); err != nil {
-		return err
-	}
-	return fault.Missing("update_filter")
-}
-
 func conditions(c *Check, f *qdrant.Filter, depth int) error {
 	if f == nil {
 		return nil

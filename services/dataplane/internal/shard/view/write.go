@@ -16,7 +16,8 @@ type Write struct {
 	Kind op.Kind // of the operation that it becomes
 	// Upsert, UpdateVectors: points as given (vectors not yet normalised).
 	Points []op.Point
-	// What the others act on: IDs, or all points that satisfy Filter.
+	// What the others act on: IDs, or all points that satisfy Filter. With Points,
+	// those that exist are written only if they satisfy it.
 	IDs    []topology.PointID
 	Filter *filter.Filter
 	// SetPayload, OverwritePayload: the object, put under Path if that is not empty.
