@@ -553,6 +553,16 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
             del truth["euclid"].vectors[i]
         ranks("after delete of a vector")
         self.check("payload after both", [r.payload for r in c.retrieve(name, ids=[3, 4])], [{"n": 3}, {"n": 4}])
+        if self.over == "memory":
+            return
+        made = c.create_vector_name(name, vector_name="late", vector_name_config=m.DenseVectorNameConfig(dense=m.DenseVectorConfig(size=3, distance=m.Distance.DOT)), wait=True)
+        self.check("add a vector", made.status, m.UpdateStatus.COMPLETED)
+        c.update_vectors(name, points=[m.PointVectors(id=i, vector={"late": [i, 0, 1]}) for i in range(10)], wait=True)
+        late = lambda: [h.id for h in c.query_points(name, query=[1.0, 0.0, 0.0], using="late", limit=3).points]
+        self.check("the added vector is searched", late(), [9, 8, 7])
+        self.check("drop a vector", c.delete_vector_name(name, vector_name="late", wait=True).status, m.UpdateStatus.COMPLETED)
+        self.refused("a dropped vector", 400, grpc.StatusCode.INVALID_ARGUMENT, late)
+        ranks("after a dropped vector")
 
     def aliases(self):
         c, a, b = self.client, self.name + "_alias", self.name + "_alias2"

@@ -92,7 +92,7 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 				if err != nil {
 					return node.Desired{}, err
 				}
-				schema = new(peer.Schema(c.Revision, decoded.GetConfig()))
+				schema = new(peer.Schema(c.Revision, decoded))
 				if settings, err = peer.Settings(decoded); err != nil {
 					return node.Desired{}, err
 				}

@@ -84,6 +84,7 @@ type Collection struct {
 	WriteConsistency  uint32
 	Settings          []byte
 	Indexes           map[string][]byte // payload indexes by key
+	Generations       map[string]uint64 // of vectors by name, apart from 0
 	CreatedMs         int64             // Unix milliseconds; 0: not known
 	Shards            []Placement       // ordered by shard id
 }

@@ -126,6 +126,7 @@ func Collection(c *placementv1.Collection) (topology.Collection, error) {
 		ReplicationFactor: c.GetConfig().GetParams().GetReplicationFactor(),
 		WriteConsistency:  c.GetConfig().GetParams().GetWriteConsistencyFactor(),
 		Settings:          settings,
+		Generations:       c.GetVectorGenerations(),
 	}
 	if c.GetCreatedAt() != nil {
 		out.CreatedMs = c.GetCreatedAt().AsTime().UnixMilli()
@@ -236,7 +237,8 @@ func Delta(revision uint64, reset bool, changes []*placementv1.Change) (topology
 // Settings reads what a collection's record says of its contents, and which
 // payload fields it indexes. Neither part of the answer is nil.
 func Settings(c *topology.Collection) (*shardv1.Settings, error) {
-	out := &shardv1.Settings{Config: &qdrant.CollectionConfig{}, PayloadIndexes: make(map[string]*qdrant.PayloadIndexParams, len(c.Indexes))}
+	out := &shardv1.Settings{Config: &qdrant.CollectionConfig{}, PayloadIndexes: make(map[string]*qdrant.PayloadIndexParams, len(c.Indexes)),
+		VectorGenerations: c.Generations}
 	if err := proto.Unmarshal(c.Settings, out.Config); err != nil {
 		return nil, fmt.Errorf("settings of collection %q: %w", c.Name, err)
 	}

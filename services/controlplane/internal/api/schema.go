@@ -205,11 +205,6 @@ func (s catalog) ChangeMetadata(ctx context.Context, req *placementv1.ChangeMeta
 		})
 }
 
-// ChangeVectorName is not built.
-func (s catalog) ChangeVectorName(context.Context, *placementv1.ChangeVectorNameRequest) (*placementv1.ChangeVectorNameResponse, error) {
-	return nil, fault.Missing("pando.placement.v1.Catalog/ChangeVectorName")
-}
-
 // Status answers what this member knows; it asks nobody.
 func (s catalog) Status(context.Context, *placementv1.StatusRequest) (*placementv1.StatusResponse, error) {
 	resp := s.cfg.Status()

@@ -80,7 +80,7 @@ func collection(c store.Versioned[store.Collection]) (*placementv1.Collection, e
 	out := &placementv1.Collection{
 		CollectionId: uint64(r.ID), Name: r.Name, Revision: uint64(c.Modified), Config: &qdrant.CollectionConfig{},
 		Hash:      &placementv1.HashRule{Algorithm: uint32(r.Hash.Algorithm), N: r.Hash.N, Seed: r.Hash.Seed},
-		CreatedAt: timestamppb.New(r.Created),
+		CreatedAt: timestamppb.New(r.Created), VectorGenerations: r.Generations, VectorsDropped: r.VectorsDropped,
 	}
 	if err := proto.Unmarshal(r.Config, out.Config); err != nil {
 		return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored configuration of collection %q cannot be read", r.Name)

@@ -64,6 +64,7 @@ func collectionFrom(c *placementv1.Collection) (store.Collection, error) {
 	params := cfg.GetParams()
 	rec := store.Collection{
 		ID: topology.CollectionID(c.GetCollectionId()), Name: c.GetName(), Config: raw, Created: c.GetCreatedAt().AsTime(),
+		Generations: c.GetVectorGenerations(), VectorsDropped: c.GetVectorsDropped(),
 		Wish: store.Wish{
 			ShardNumber: params.GetShardNumber(), ReplicationFactor: params.GetReplicationFactor(),
 			WriteConsistencyFactor: params.GetWriteConsistencyFactor(), Custom: params.GetShardingMethod() == qdrant.ShardingMethod_Custom,

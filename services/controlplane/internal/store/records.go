@@ -69,6 +69,9 @@ type Collection struct {
 	Config  []byte                `json:"config"`            // qdrant.CollectionConfig, opaque here
 	Indexes map[string][]byte     `json:"indexes,omitempty"` // qdrant.PayloadIndexParams by payload key, opaque here
 	Created time.Time             `json:"created"`
+	// Generations says of vectors how many had been dropped when they were added, if any, and VectorsDropped how many have been since.
+	Generations    map[string]uint64 `json:"generations,omitempty"`
+	VectorsDropped uint64            `json:"vectors_dropped,omitempty"`
 	// NextShard is the id of the next shard that is added. Ids of dropped shards are not used again.
 	NextShard topology.ShardID `json:"next_shard"`
 }

@@ -111,6 +111,9 @@ func (w *world) FindCollection(_ context.Context, r *placementv1.FindCollectionR
 			return &placementv1.FindCollectionResponse{Revision: w.revision}, nil
 		}
 	}
+	if c, ok := w.m.Resolve(r.GetName()); ok {
+		return &placementv1.FindCollectionResponse{Revision: c.Revision}, nil
+	}
 	return nil, fault.NoCollection(r.GetName()).GRPCStatus().Err()
 }
 
@@ -173,6 +176,20 @@ func (w *world) ChangePayloadIndex(_ context.Context, r *placementv1.ChangePaylo
 func (w *world) ChangeShardKey(_ context.Context, r *placementv1.ChangeShardKeyRequest, _ ...grpc.CallOption) (*placementv1.ChangeShardKeyResponse, error) {
 	rev, err := w.decide(r)
 	return &placementv1.ChangeShardKeyResponse{Revision: rev}, err
+}
+
+func (w *world) ChangeVectorName(_ context.Context, r *placementv1.ChangeVectorNameRequest, _ ...grpc.CallOption) (*placementv1.ChangeVectorNameResponse, error) {
+	c, _ := w.Map().Resolve(r.GetCollectionName())
+	config := &qdrant.CollectionConfig{}
+	if err := proto.Unmarshal(c.Settings, config); err != nil {
+		return nil, err
+	}
+	vectors := config.GetParams().GetVectorsConfig().GetParamsMap().GetMap()
+	if delete(vectors, r.GetVectorName()); r.GetDense() != nil {
+		vectors[r.GetVectorName()] = &qdrant.VectorParams{Size: r.GetDense().GetSize(), Distance: r.GetDense().GetDistance()}
+	}
+	rev, err := w.decide(r, w.collection(c.Name, config, nil)...)
+	return &placementv1.ChangeVectorNameResponse{Revision: rev}, err
 }
 
 func (w *world) ChangeReplicas(_ context.Context, r *placementv1.ChangeReplicasRequest, _ ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error) {

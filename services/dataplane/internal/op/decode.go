@@ -99,6 +99,9 @@ func (r *Reader) Close() error {
 // Err is the first mistake so far.
 func (r *Reader) Err() error { return r.err }
 
+// More tells whether anything is left to read.
+func (r *Reader) More() bool { return r.err == nil && len(r.b) > 0 }
+
 // Fail records a mistake that the caller found, unless there was one before.
 func (r *Reader) Fail(what string) {
 	if r.err == nil {

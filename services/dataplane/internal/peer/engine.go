@@ -11,19 +11,19 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Schema reads what a collection's configuration says about the contents of a
-// shard.
-func Schema(revision uint64, cfg *qdrant.CollectionConfig) query.Schema {
-	out := query.Schema{Revision: revision}
+// Schema reads what a collection's settings say about the contents of a shard.
+func Schema(revision uint64, s *shardv1.Settings) query.Schema {
+	cfg, generations := s.GetConfig(), s.GetVectorGenerations()
+	out := query.Schema{Revision: revision, Vectors: []query.VectorSchema{}}
 	for name, p := range denseParams(cfg) {
-		v := query.VectorSchema{Name: name, Size: int(p.GetSize()), Distance: query.Distance(p.GetDistance()), Datatype: datatypeOf(p.GetDatatype())}
+		v := query.VectorSchema{Name: name, Generation: generations[name], Size: int(p.GetSize()), Distance: query.Distance(p.GetDistance()), Datatype: datatypeOf(p.GetDatatype())}
 		if p.GetMultivectorConfig() != nil {
 			v.Kind = query.Multi
 		}
 		out.Vectors = append(out.Vectors, v)
 	}
 	for name, p := range cfg.GetParams().GetSparseVectorsConfig().GetMap() {
-		out.Vectors = append(out.Vectors, query.VectorSchema{Name: name, Kind: query.Sparse, Distance: query.Dot, Datatype: datatypeOf(p.GetIndex().GetDatatype())})
+		out.Vectors = append(out.Vectors, query.VectorSchema{Name: name, Generation: generations[name], Kind: query.Sparse, Distance: query.Dot, Datatype: datatypeOf(p.GetIndex().GetDatatype())})
 	}
 	slices.SortFunc(out.Vectors, func(a, b query.VectorSchema) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -61,6 +61,9 @@ func EngineSettings(settings []byte) (query.Settings, error) {
 	cfg := s.GetConfig()
 	out := query.Settings{Fields: indexedFields(&s), Optimizers: optimizersOf(cfg.GetOptimizerConfig()),
 		PayloadOnDisk: cold(cfg.GetParams(), "on_disk_payload", cfg.GetParams().GetPayload().GetMemory())}
+	if cfg != nil {
+		out.Schema = Schema(0, &s).Vectors
+	}
 	for name, p := range denseParams(cfg) {
 		q := p.GetQuantizationConfig()
 		if q.GetQuantization() == nil {

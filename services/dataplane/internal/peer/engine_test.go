@@ -49,7 +49,8 @@ func everything() *qdrant.CollectionConfig {
 }
 
 func TestEngineSettings(t *testing.T) {
-	b, err := Settings(&shardv1.Settings{Config: everything(), PayloadIndexes: map[string]*qdrant.PayloadIndexParams{
+	generations := map[string]uint64{"graph": 2, "words": 1}
+	b, err := Settings(&shardv1.Settings{Config: everything(), VectorGenerations: generations, PayloadIndexes: map[string]*qdrant.PayloadIndexParams{
 		"k": {IndexParams: &qdrant.PayloadIndexParams_BoolIndexParams{BoolIndexParams: &qdrant.BoolIndexParams{}}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,16 @@ func TestEngineSettings(t *testing.T) {
 	quarter := query.Quantization{Kind: query.ScalarQuantization, AlwaysRAM: true, Quantile: 0.9}
 	own, none := graph, graph
 	own.M, own.PayloadM, own.OnDisk, none.PayloadM = 0, 16, false, -1
+	schema := query.Schema{Revision: 6, Vectors: []query.VectorSchema{
+		{Name: "bag", Kind: query.Sparse, Distance: query.Dot},
+		{Name: "bytes", Size: 2, Distance: query.Manhattan, Datatype: query.Uint8},
+		{Name: "graph", Size: 3, Distance: query.Euclid, Datatype: query.Float16, Generation: 2},
+		{Name: "many", Size: 2, Distance: query.Dot, Kind: query.Multi},
+		{Name: "plain", Size: 4, Distance: query.Cosine},
+		{Name: "words", Kind: query.Sparse, Distance: query.Dot, Datatype: query.Float16, Generation: 1},
+	}}
 	want := query.Settings{
+		Schema: schema.Vectors,
 		Vectors: []query.VectorSettings{
 			{Name: "bag", FullScanThreshold: 5000},
 			{Name: "bytes", HNSW: graph, OnDisk: true, Quantization: query.Quantization{Kind: query.BinaryQuantization, Encoding: query.TwoBits, Query: query.Scalar8Bits}},
@@ -75,15 +85,7 @@ func TestEngineSettings(t *testing.T) {
 	if got, err := EngineSettings(b); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
-	schema := query.Schema{Revision: 6, Vectors: []query.VectorSchema{
-		{Name: "bag", Kind: query.Sparse, Distance: query.Dot},
-		{Name: "bytes", Size: 2, Distance: query.Manhattan, Datatype: query.Uint8},
-		{Name: "graph", Size: 3, Distance: query.Euclid, Datatype: query.Float16},
-		{Name: "many", Size: 2, Distance: query.Dot, Kind: query.Multi},
-		{Name: "plain", Size: 4, Distance: query.Cosine},
-		{Name: "words", Kind: query.Sparse, Distance: query.Dot, Datatype: query.Float16},
-	}}
-	if got := Schema(6, everything()); !reflect.DeepEqual(got, schema) {
+	if got := Schema(6, &shardv1.Settings{Config: everything(), VectorGenerations: generations}); !reflect.DeepEqual(got, schema) {
 		t.Errorf("got  %+v\nwant %+v", got, schema)
 	}
 }

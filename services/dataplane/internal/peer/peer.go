@@ -140,7 +140,7 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 	defer release()
 	res, err := answer(ctx, engine, r)
 	if err != nil {
-		return nil, err
+		return nil, behind(rep, r.GetSchemaRevision(), err)
 	}
 	res.AppliedSeq = uint64(rep.Status().Applied)
 	return res, nil
@@ -320,7 +320,20 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 	if w.GetWait() {
 		wait = replica.WaitApplied
 	}
-	return rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
+	res, err := rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
+	return res, behind(rep, w.GetSchemaRevision(), err)
+}
+
+// behind tells of a vector that is unknown here whether it will be known soon: the
+// sender knows settings that are not in effect yet.
+func behind(rep Replica, revision uint64, err error) error {
+	if err == nil || revision == 0 || !errors.As(err, new(*shard.VectorNameError)) {
+		return err
+	}
+	if st := rep.Status(); st.Config >= revision && st.Settled {
+		return err
+	}
+	return fault.Wrap(fault.ShardUnavailable, err, "settings of revision %d are not in effect yet: %v", revision, err)
 }
 
 // Health says how the replica of a shard on peer self is, by a read through its

@@ -183,6 +183,14 @@ func DigestOf(id topology.PointID, stored, scratch []byte) (Digest, []byte) {
 	return Digest{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}, scratch
 }
 
+// Digest is what p counts for, whose stored form is given. scratch is as in DigestOf.
+func (p *Point) Digest(stored, scratch []byte) (Digest, []byte) {
+	if p.Written != nil {
+		return p.Written.Digest, scratch
+	}
+	return DigestOf(p.ID, stored, scratch)
+}
+
 // Add puts a point in.
 func (d Digest) Add(o Digest) Digest { return Digest{d.A + o.A, d.B + o.B} }
 

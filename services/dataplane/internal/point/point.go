@@ -56,6 +56,15 @@ type Point struct {
 	// Keys are the fields of the payload later than both bases, sorted by name;
 	// one that Payload lacks was removed then.
 	Keys []Key
+	// Written is not stored: the point as it was written, while vectors are left out of
+	// it since; nil: it is as it was.
+	Written *Written
+}
+
+// Written is what a point counts for, and its version, as it was written.
+type Written struct {
+	Digest  Digest
+	Version op.HLC
 }
 
 // Vector is the field of a vector name. Data nil: removed at Stamp. Stamp is
@@ -169,6 +178,9 @@ func (p *Point) Apply(s Stamp, c Change) Effect {
 
 // Version is the latest stamp of anything in the point (R6).
 func (p *Point) Version() op.HLC {
+	if p.Written != nil {
+		return p.Written.Version
+	}
 	h := max(p.Base.HLC, p.PayloadBase.HLC)
 	for _, v := range p.Vectors {
 		h = max(h, v.Stamp.HLC)

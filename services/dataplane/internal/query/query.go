@@ -3,6 +3,8 @@
 package query
 
 import (
+	"strconv"
+
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
@@ -34,6 +36,17 @@ type VectorSchema struct {
 	Size     int      // of each dense vector; Sparse: 0
 	Distance Distance // Sparse: Dot
 	Datatype Datatype
+	// Generation tells it from vectors that had its name before and were dropped.
+	Generation uint64
+}
+
+// Key is the name under which points keep the vector. Names hold no control
+// characters, so that keys are in the order of names.
+func (s VectorSchema) Key() string {
+	if s.Generation == 0 {
+		return s.Name
+	}
+	return s.Name + "\x00" + strconv.FormatUint(s.Generation, 10)
 }
 
 // Want says which parts of a point to answer.

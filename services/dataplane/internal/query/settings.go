@@ -112,11 +112,23 @@ func DefaultOptimizers() Optimizers {
 // Settings is what of a collection's settings decides about the contents of
 // segments and the indexes over them. It takes effect at an entry of the log (W11).
 type Settings struct {
+	// Schema are the vectors, sorted by name; nil: those that the shard was made with.
+	Schema     []VectorSchema
 	Vectors    []VectorSettings // sorted by name
 	Fields     []FieldIndex     // sorted by key
 	Optimizers Optimizers
 	// PayloadOnDisk: payloads are read from the disk as they are needed.
 	PayloadOnDisk bool
+}
+
+// Named is the name of the vector that points keep under a key; false: there is none.
+func (s *Settings) Named(key string) (string, bool) {
+	for _, v := range s.Schema {
+		if v.Key() == key {
+			return v.Name, true
+		}
+	}
+	return key, false
 }
 
 // VectorSettings is what stands beside the vectors of one name.

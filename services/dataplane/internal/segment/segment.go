@@ -23,7 +23,10 @@ import (
 // Spec is what the files' contents depend on besides the points.
 type Spec struct {
 	Part    topology.Seq         // names the part: the seq of its entry in the log
-	Vectors []query.VectorSchema // sorted by name
+	Vectors []query.VectorSchema // sorted by name, which is the one that points have
+	// Trim (Write): vectors that are not among them are left out. The digest still
+	// counts the points as they came.
+	Trim bool
 }
 
 // Segment is an open segment. Its methods may be called from several goroutines.
@@ -171,9 +174,12 @@ func (s *Segment) Payload(row uint32) payload.Doc {
 func (s *Segment) Point(row uint32, p *point.Point) error {
 	id := s.ID(row)
 	from, to := s.end(int(row)-1, 8), s.end(int(row), 8)
-	rest, stamps, err := decodeRecord(s.records[from:to:to])
+	rest, stamps, whole, err := decodeRecord(s.records[from:to:to])
 	if err == nil {
 		*p, err = point.Decode(id, rest)
+	}
+	if p.Written = nil; whole != nil {
+		p.Written = &point.Written{Digest: *whole, Version: s.Version(row)}
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s, offset %d: %w", ErrCorrupt, s.files[KindRecords-1].path, headerSize+from, err)

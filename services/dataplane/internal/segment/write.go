@@ -28,10 +28,10 @@ func Write(ctx context.Context, fsys vfs.FS, dir string, spec Spec, n int, point
 	if n < 0 || n > MaxRows {
 		return Description{}, fmt.Errorf("%w: %d of them, at most %d fit", ErrPoints, n, MaxRows)
 	}
-	b := &builder{fsys: fsys, dir: dir, part: spec.Part, n: n}
+	b := &builder{fsys: fsys, dir: dir, spec: spec, n: n}
 	var d Description
 	var err error
-	if fault := vfs.Guard(func() { d, err = b.build(ctx, spec, points) }); fault != nil {
+	if fault := vfs.Guard(func() { d, err = b.build(ctx, points) }); fault != nil {
 		err = fmt.Errorf("segment: after %d points: %w", b.rows, fault)
 	}
 	if err != nil {
@@ -44,7 +44,7 @@ func Write(ctx context.Context, fsys vfs.FS, dir string, spec Spec, n int, point
 type builder struct {
 	fsys    vfs.FS
 	dir     string
-	part    topology.Seq
+	spec    Spec
 	n       int
 	rows    int
 	numbers int // rows named by numbers
@@ -62,7 +62,7 @@ type builder struct {
 // checkEvery is how many points pass between looks at the context.
 const checkEvery = 256
 
-func (b *builder) build(ctx context.Context, spec Spec, points iter.Seq2[*point.Point, error]) (Description, error) {
+func (b *builder) build(ctx context.Context, points iter.Seq2[*point.Point, error]) (Description, error) {
 	for k := KindIDs; k <= KindRecords; k++ {
 		w, err := create(b.fsys, b.dir, "", header{kind: k, rows: uint64(b.n)})
 		if err != nil {
@@ -70,7 +70,7 @@ func (b *builder) build(ctx context.Context, spec Spec, points iter.Seq2[*point.
 		}
 		b.base = append(b.base, w)
 	}
-	for _, v := range spec.Vectors {
+	for _, v := range b.spec.Vectors {
 		if v.Kind == query.Dense && v.Datatype.Size() > 0 {
 			b.columns = append(b.columns, &columnWriter{VectorSchema: v, rows: b.n})
 		}
@@ -106,9 +106,9 @@ func (b *builder) add(p *point.Point) error {
 	}
 	b.last = p.ID
 	b.form = p.AppendBinary(b.form[:0])
-	one, scratch := point.DigestOf(p.ID, b.form, b.scratch)
+	one, scratch := p.Digest(b.form, b.scratch)
 	b.digest, b.scratch = b.digest.Add(one), scratch
-	if err := b.split(p); err != nil {
+	if err := b.split(p, &one); err != nil {
 		return err
 	}
 	row := b.scratch[:0]
@@ -140,9 +140,17 @@ func (b *builder) add(p *point.Point) error {
 
 func (b *builder) writer(k Kind) *writer { return b.base[k-1] }
 
+// wants tells whether a vector is kept.
+func (b *builder) wants(name string) bool {
+	return !b.spec.Trim || slices.ContainsFunc(b.spec.Vectors, func(v query.VectorSchema) bool { return v.Name == name })
+}
+
 // split puts a point's vectors into the columns that take them, and makes the record
-// of the rest.
-func (b *builder) split(p *point.Point) error {
+// of the rest; one is the point's digest.
+func (b *builder) split(p *point.Point, one *point.Digest) error {
+	if p.Written == nil && !slices.ContainsFunc(p.Vectors, func(v point.Vector) bool { return !b.wants(v.Name) }) {
+		one = nil
+	}
 	rest := *p
 	rest.Payload, rest.Vectors = nil, b.rest[:0]
 	b.stamps = b.stamps[:0]
@@ -150,6 +158,9 @@ func (b *builder) split(p *point.Point) error {
 	for _, v := range p.Vectors {
 		for next < len(b.columns) && b.columns[next].Name < v.Name {
 			next++
+		}
+		if !b.wants(v.Name) {
+			continue
 		}
 		taken := false
 		if next < len(b.columns) && b.columns[next].Name == v.Name && isDense(&v) {
@@ -167,7 +178,7 @@ func (b *builder) split(p *point.Point) error {
 	}
 	b.rest = rest.Vectors
 	b.form = rest.AppendBinary(b.form[:0])
-	b.record = appendRecord(b.record[:0], b.form, b.stamps)
+	b.record = appendRecord(b.record[:0], b.form, b.stamps, one)
 	return nil
 }
 
@@ -188,7 +199,7 @@ func (b *builder) finish() (Description, error) {
 		}
 		writers, extras = append(writers, c.file), append(extras, uint64(c.count))
 	}
-	d := Description{Part: b.part, Rows: b.n, Digest: b.digest}
+	d := Description{Part: b.spec.Part, Rows: b.n, Digest: b.digest}
 	for i, w := range writers {
 		f, err := w.finish(extras[i], b.digest)
 		if err != nil {

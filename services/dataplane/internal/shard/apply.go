@@ -155,6 +155,7 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 			return false
 		}
 		effect := p.Apply(stamp, c)
+		s.trim(p)
 		p.touch = p.touch || (effect != point.Lost && (p.stored || !p.Blank()))
 		if effect != point.Whole && s.opts.Events.Overtaken != nil {
 			s.opts.Events.Overtaken(e.ID, id, effect, p.Version())
@@ -167,11 +168,10 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 	return err
 }
 
-// fits checks vectors against the schema. Names that the schema does not have
-// are stored and not shown.
+// fits checks vectors against the schema. Names that it does not have are not shown.
 func (s *Shard) fits(c point.Change) error {
 	for _, v := range c.Vectors {
-		if f := s.state.Tail.Field(v.Name); f != nil {
+		if f := s.state.Tail.Keyed(v.Name); f != nil {
 			if err := f.Fits(v); err != nil {
 				return err
 			}
@@ -203,6 +203,7 @@ func (s *Shard) load1(id topology.PointID) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.trim(p)
 	a.staged[id] = p
 	a.order = append(a.order, p)
 	return p, nil
@@ -232,7 +233,8 @@ func (s *Shard) loadSealed(p *staged) error {
 	}
 	p.stored = true
 	s.apply.val = p.Point.AppendBinary(s.apply.val[:0])
-	p.old, s.apply.hash = point.DigestOf(p.ID, s.apply.val, s.apply.hash)
+	p.old, s.apply.hash = p.Point.Digest(s.apply.val, s.apply.hash)
+	p.Written = nil
 	return nil
 }
 
@@ -310,6 +312,15 @@ func (s *Shard) put(p *staged) error {
 		err = a.batch.Delete(leaves, nil)
 	}
 	return errors.Join(err, a.batch.Set(stays, a.val, nil))
+}
+
+// trim takes out what a point has of vectors that were dropped. It follows from the
+// log alone: without a Config entry nothing was dropped.
+func (s *Shard) trim(p *staged) {
+	dropped := func(v point.Vector) bool { _, ok := s.apply.settings.Named(v.Name); return !ok }
+	if s.apply.meta.Revision > 0 && slices.ContainsFunc(p.Vectors, dropped) {
+		p.Vectors = slices.DeleteFunc(slices.Clone(p.Vectors), dropped)
+	}
 }
 
 // bury forgets a point. What sealed parts have of it must not come up again.

@@ -113,6 +113,9 @@ func (s *Shard) adorn(number topology.Seq, f sealed.Artefact, settings query.Set
 		return errors.Join(err, f.Close())
 	}
 	old := s.state.Sealed.List[i]
+	if !old.Takes(&f) {
+		return f.Close()
+	}
 	old.Hold()
 	next, err := old.Adorned(f, a.settings)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 )
 
@@ -39,6 +40,9 @@ func (s *Shard) weights() (out []optimize.Part) {
 			w.Rows, w.Alive = p.Rows(), p.Alive()
 			for _, f := range e.Origin.Segment.Files {
 				w.Bytes += f.Size
+				if _, named := s.apply.settings.Named(f.Name); f.Kind == segment.KindVectors && !named && s.apply.meta.Revision > 0 {
+					w.Dropped += f.Size
+				}
 			}
 		}
 		out = append(out, w)

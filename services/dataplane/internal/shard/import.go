@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
@@ -33,6 +34,7 @@ type Import struct {
 	bytes    uint64
 	batch    *pebble.Batch
 	manifest []byte
+	schema   []query.VectorSchema
 	// Files of segments, the one that is being written, and how far.
 	files []segment.File
 	file  vfs.File
@@ -53,12 +55,16 @@ func NewImport(o Options, head []byte) (*Import, error) {
 	if _, err := o.FS.Stat(o.Dir); !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(&fs.PathError{Op: "import", Path: o.Dir, Err: fs.ErrExist}, err)
 	}
+	settings, err := o.settings(h.Settings)
+	if err != nil {
+		return nil, fmt.Errorf("%w: settings: %w", ErrCopy, err)
+	}
 	o.Events = Events{}
 	st, err := o.openStore(store.MaxUnflushed / 2) // several copies may come in at once
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{opts: o, head: h, store: st, segments: sealed.NewFolder(o.FS, o.Dir, o.Schema), batch: st.NewBatch()}
+	i := &Import{opts: o, head: h, store: st, segments: sealed.NewFolder(o.FS, o.Dir), batch: st.NewBatch(), schema: settings.Schema}
 	i.records = record.NewReader(h, head, (*intake)(i))
 	if err := o.FS.MkdirAll(i.segments.Dir, 0o750); err != nil {
 		return nil, errors.Join(st.Classify(err), i.Close())
@@ -207,8 +213,8 @@ func (i *intake) check(key, stored []byte) error {
 		return fmt.Errorf("%w: point %s is later than the copy", ErrCopy, id)
 	}
 	for _, v := range p.Vectors {
-		for _, f := range i.opts.Schema.Vectors {
-			if f.Name != v.Name || v.Data == nil {
+		for _, f := range i.schema {
+			if f.Key() != v.Name || v.Data == nil {
 				continue
 			}
 			if err := f.Fits(op.Vector{Name: v.Name, Data: v.Data, Indices: v.Indices, Count: v.Count}); err != nil {

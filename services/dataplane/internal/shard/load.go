@@ -29,7 +29,7 @@ func (s *Shard) load() (err error) {
 	if a.settings, err = s.opts.settings(a.meta.Settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if s.state.Tail, err = s.newTail(a.settings.Fields); err != nil {
+	if s.state.Tail, err = s.newTail(a.settings); err != nil {
 		return err
 	}
 	if err := s.opts.FS.MkdirAll(s.segments.Dir, 0o750); err != nil {
@@ -91,7 +91,7 @@ func (l *loader) entry(e *manifest.Entry) error {
 		_, err := l.origin(&e.Origin)
 		return err
 	}
-	j := &job{number: e.Number}
+	j := &job{number: e.Number, schema: l.apply.settings.Schema, trim: l.apply.meta.Revision > 0}
 	for i := range e.Sources {
 		src := &e.Sources[i]
 		p, err := l.origin(&src.Origin)
@@ -126,7 +126,7 @@ func (l *loader) origin(o *manifest.Origin) (*sealed.Part, error) {
 		l.opened, l.list = append(l.opened, p), append(l.list, p)
 		return p, nil
 	}
-	t, err := l.newTail(l.apply.settings.Fields)
+	t, err := l.newTail(l.apply.settings)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,10 @@ func (s *Shard) replace(next *sealed.Part) error {
 	if err != nil {
 		return err
 	}
-	c := s.exchange(i, next.WithIndexes(set))
+	if next, err = next.WithIndexes(set).Fitted(a.settings.Schema); err != nil {
+		return err
+	}
+	c := s.exchange(i, next)
 	st.Lock()
 	defer st.Unlock()
 	return c.perform(s)

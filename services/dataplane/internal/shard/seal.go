@@ -22,8 +22,10 @@ type change struct {
 	settings query.Settings
 	texts    filter.Texts
 	jobs     []*job
-	tail     *part.Tail  // nil: it stays
-	sealed   sealed.List // nil: they stay
+	trim     bool         // of jobs that are added
+	tail     *part.Tail   // nil: it stays
+	fields   []part.Field // of the tail; nil: they stay
+	sealed   sealed.List  // nil: they stay
 	// indexes on payload fields, of the tail and of each sealed part; nil: they stay.
 	indexes  []*fieldindex.Set
 	unburied []topology.PointID
@@ -32,7 +34,7 @@ type change struct {
 // begin is a change that changes nothing yet.
 func (s *Shard) begin() *change {
 	a := &s.apply
-	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.Texts, jobs: a.jobs}
+	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.Texts, jobs: a.jobs, trim: a.meta.Revision > 0}
 	c.manifest.Parts = slices.Clone(a.manifest.Parts)
 	return c
 }
@@ -53,10 +55,12 @@ func (c *change) perform(s *Shard) error {
 	a, st := &s.apply, &s.state
 	a.manifest, a.settings, a.jobs = c.manifest, c.settings, c.jobs
 	st.Settings, st.Texts = c.settings, c.texts
+	if c.fields != nil {
+		st.Tail.SetFields(c.fields)
+	}
 	if c.indexes != nil {
 		st.Tail.SetIndexes(c.indexes[0])
-		c.sealed = make(sealed.List, len(st.Sealed.List))
-		for i, p := range st.Sealed.List {
+		for i, p := range c.sealed {
 			c.sealed[i] = p.WithIndexes(c.indexes[i+1])
 		}
 	}
@@ -85,12 +89,24 @@ func (s *Shard) stageConfig() error {
 	if c.settings, err = s.opts.settings(a.meta.Settings); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
-	if err = s.stageIndexes(c); err != nil {
+	if err = errors.Join(s.stageVectors(c), s.stageIndexes(c)); err != nil {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
 	c.texts = c.indexes[0].Texts()
 	a.change = c
 	return nil
+}
+
+// stageVectors lets all parts have the vectors of c's settings.
+func (s *Shard) stageVectors(c *change) (err error) {
+	c.sealed = slices.Clone(s.state.Sealed.List)
+	for i, p := range c.sealed {
+		if c.sealed[i], err = p.Fitted(c.settings.Schema); err != nil {
+			return err
+		}
+	}
+	c.fields, err = part.Fit(s.state.Tail.Fields(), c.settings.Schema, vector.NewStore)
+	return err
 }
 
 // stageIndexes makes the indexes on payload fields that c's settings ask for.
@@ -114,7 +130,7 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 		return nil
 	}
 	c := s.begin()
-	tail, err := s.newTail(c.settings.Fields)
+	tail, err := s.newTail(c.settings)
 	if err != nil {
 		return err
 	}
@@ -162,7 +178,7 @@ func (c *change) add(seq topology.Seq, in []input) {
 		e.Sources = append(e.Sources, src.source())
 	}
 	c.manifest.Parts = append(c.manifest.Parts, e)
-	c.jobs = append(slices.Clip(c.jobs), &job{number: seq, sources: in})
+	c.jobs = append(slices.Clip(c.jobs), &job{number: seq, sources: in, schema: c.settings.Schema, trim: c.trim})
 }
 
 // source is the input as the manifest has it.
@@ -206,6 +222,10 @@ func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) erro
 				return err
 			}
 			made = made.WithIndexes(set)
+		}
+		made, err := made.Fitted(c.settings.Schema)
+		if err != nil {
+			return err
 		}
 		c.manifest.Parts[i] = manifest.Entry{Number: j.number, Origin: made.Origin()}
 		at := slices.IndexFunc(c.sealed, func(p *sealed.Part) bool { return p.Number > j.number })
@@ -261,13 +281,15 @@ func (s *Shard) forget(j *job, c *change) error {
 	return err
 }
 
-// newTail makes an empty tail with such indexes on payload fields.
-func (s *Shard) newTail(fields []query.FieldIndex) (*part.Tail, error) {
-	t, err := part.NewTail(s.opts.Schema, vector.NewStore)
+// newTail makes an empty tail with the vectors and indexes of the settings.
+func (s *Shard) newTail(settings query.Settings) (*part.Tail, error) {
+	t := part.NewTail()
+	fields, err := part.Fit(nil, settings.Schema, vector.NewStore)
 	if err != nil {
 		return nil, err
 	}
-	set, err := t.Indexed(fields)
+	t.SetFields(fields)
+	set, err := t.Indexed(settings.Fields)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}

@@ -7,6 +7,8 @@ package shard
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -28,7 +30,7 @@ type Options struct {
 	// it; its parent must be durable.
 	FS  vfs.FS
 	Dir string
-	// Schema is the collection's; Open reads stored vectors against it.
+	// Schema is the collection's until a Config entry brings another.
 	Schema query.Schema
 	// Settings reads what a Config entry carries (W11); nil: there is nothing in it.
 	Settings func([]byte) (query.Settings, error)
@@ -88,11 +90,15 @@ type applier struct {
 }
 
 // settings reads what a Config entry carries.
-func (o *Options) settings(b []byte) (query.Settings, error) {
-	if o.Settings == nil {
-		return query.Settings{}, nil
+func (o *Options) settings(b []byte) (s query.Settings, err error) {
+	if o.Settings != nil {
+		s, err = o.Settings(b)
 	}
-	return o.Settings(b)
+	if s.Schema == nil {
+		s.Schema = slices.Clone(o.Schema.Vectors)
+		slices.SortFunc(s.Schema, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return s, err
 }
 
 // openStore opens the store of a shard; unflushed is as in store.Options.
@@ -102,7 +108,7 @@ func (o *Options) openStore(unflushed uint64) (*store.Store, error) {
 
 // segments are in a folder beside the store's files.
 func (o *Options) segments() sealed.Folder {
-	return sealed.NewFolder(o.Background.Paced(o.FS), o.Dir, o.Schema)
+	return sealed.NewFolder(o.Background.Paced(o.FS), o.Dir)
 }
 
 // Open opens or creates the shard in its folder. Every stored byte is read; the

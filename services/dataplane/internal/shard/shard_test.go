@@ -99,6 +99,15 @@ type ledger struct {
 	origin  topology.PeerID
 	mark    point.Mark
 	config  op.Op // the newest
+	// keys are the vectors that there are; nil: dropped ones are not left out.
+	keys func() []string
+}
+
+// trim leaves dropped vectors out of a point that is written.
+func (l *ledger) trim(p *point.Point) {
+	if l.keys != nil && l.config.Revision > 0 {
+		p.Vectors = slices.DeleteFunc(p.Vectors, func(v point.Vector) bool { return !slices.Contains(l.keys(), v.Name) })
+	}
 }
 
 func newLedger() *ledger {
@@ -119,7 +128,9 @@ func (l *ledger) stamped(o op.Op, h op.HLC, id op.ID) op.Entry {
 		if p == nil {
 			p = &point.Point{ID: id}
 		}
-		p.Apply(point.Stamp{HLC: h, Origin: l.origin}, c)
+		if p.Apply(point.Stamp{HLC: h, Origin: l.origin}, c) != point.Lost {
+			l.trim(p)
+		}
 		if !p.Blank() {
 			l.points[id] = p
 		}
@@ -127,6 +138,9 @@ func (l *ledger) stamped(o op.Op, h op.HLC, id op.ID) op.Entry {
 	})
 	if o.Kind == op.Floor {
 		for id, p := range l.points {
+			if !p.Settled() {
+				l.trim(p)
+			}
 			if p.Fold(o.Floor) {
 				delete(l.points, id)
 			}

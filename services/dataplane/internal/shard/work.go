@@ -22,6 +22,10 @@ import (
 type job struct {
 	number  topology.Seq
 	sources []input
+	// schema is that of its entry, as far as a restart remembers it, so that replicas
+	// make equal files; trim: vectors that are not in it are left out.
+	schema []query.VectorSchema
+	trim   bool
 }
 
 // input is a source of a job without the rows that were dead.
@@ -256,6 +260,7 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) er
 }
 
 func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err error) {
+	settings.Schema = j.schema
 	n := 0
 	for i := range j.sources {
 		n += j.sources[i].alive()
@@ -284,7 +289,7 @@ func (s *Shard) write(ctx context.Context, j *job, n int, settings query.Setting
 		}
 		defer release()
 	}
-	return s.segments.Write(ctx, j.number, n, s.points(j), settings)
+	return s.segments.Write(ctx, j.number, n, s.points(j), j.trim, settings)
 }
 
 // points are the points that were alive at the job's entry, by id.

@@ -60,7 +60,8 @@ type CatalogClient interface {
 	ChangeShardKey(ctx context.Context, in *ChangeShardKeyRequest, opts ...grpc.CallOption) (*ChangeShardKeyResponse, error)
 	// COLLECTION_NOT_FOUND, INVALID_ARGUMENT.
 	ChangePayloadIndex(ctx context.Context, in *ChangePayloadIndexRequest, opts ...grpc.CallOption) (*ChangePayloadIndexResponse, error)
-	// COLLECTION_NOT_FOUND, INVALID_ARGUMENT, VECTOR_NAME_UNKNOWN.
+	// Adding one that is there with these parameters, and removing one that is not there, change nothing. COLLECTION_NOT_FOUND,
+	// INVALID_ARGUMENT.
 	ChangeVectorName(ctx context.Context, in *ChangeVectorNameRequest, opts ...grpc.CallOption) (*ChangeVectorNameResponse, error)
 	// COLLECTION_NOT_FOUND, NOT_FOUND, INVALID_ARGUMENT.
 	ChangeReplicas(ctx context.Context, in *ChangeReplicasRequest, opts ...grpc.CallOption) (*ChangeReplicasResponse, error)
@@ -225,7 +226,8 @@ type CatalogServer interface {
 	ChangeShardKey(context.Context, *ChangeShardKeyRequest) (*ChangeShardKeyResponse, error)
 	// COLLECTION_NOT_FOUND, INVALID_ARGUMENT.
 	ChangePayloadIndex(context.Context, *ChangePayloadIndexRequest) (*ChangePayloadIndexResponse, error)
-	// COLLECTION_NOT_FOUND, INVALID_ARGUMENT, VECTOR_NAME_UNKNOWN.
+	// Adding one that is there with these parameters, and removing one that is not there, change nothing. COLLECTION_NOT_FOUND,
+	// INVALID_ARGUMENT.
 	ChangeVectorName(context.Context, *ChangeVectorNameRequest) (*ChangeVectorNameResponse, error)
 	// COLLECTION_NOT_FOUND, NOT_FOUND, INVALID_ARGUMENT.
 	ChangeReplicas(context.Context, *ChangeReplicasRequest) (*ChangeReplicasResponse, error)

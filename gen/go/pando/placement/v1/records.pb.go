@@ -317,9 +317,13 @@ type Collection struct {
 	// Payload indexes by key.
 	PayloadIndexes map[string]*qdrant.PayloadIndexParams `protobuf:"bytes,7,rep,name=payload_indexes,json=payloadIndexes,proto3" json:"payload_indexes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// When it was created.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// How many vectors had been dropped when a vector was added, by name; none: 0. It tells a vector from an earlier one of its name.
+	VectorGenerations map[string]uint64 `protobuf:"bytes,9,rep,name=vector_generations,json=vectorGenerations,proto3" json:"vector_generations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How many vectors have been dropped.
+	VectorsDropped uint64 `protobuf:"varint,10,opt,name=vectors_dropped,json=vectorsDropped,proto3" json:"vectors_dropped,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
@@ -406,6 +410,20 @@ func (x *Collection) GetCreatedAt() *timestamppb.Timestamp {
 		return x.CreatedAt
 	}
 	return nil
+}
+
+func (x *Collection) GetVectorGenerations() map[string]uint64 {
+	if x != nil {
+		return x.VectorGenerations
+	}
+	return nil
+}
+
+func (x *Collection) GetVectorsDropped() uint64 {
+	if x != nil {
+		return x.VectorsDropped
+	}
+	return 0
 }
 
 // A second name of a collection.
@@ -1273,7 +1291,7 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\tshard_key\x18\x01 \x01(\v2\x10.qdrant.ShardKeyH\x00R\bshardKey\x88\x01\x01\x12\x1b\n" +
 	"\tshard_ids\x18\x02 \x03(\x04R\bshardIdsB\f\n" +
 	"\n" +
-	"_shard_key\"\xf4\x03\n" +
+	"_shard_key\"\xc9\x05\n" +
 	"\n" +
 	"Collection\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x12\n" +
@@ -1284,10 +1302,16 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\x06groups\x18\x06 \x03(\v2\x1e.pando.placement.v1.ShardGroupR\x06groups\x12[\n" +
 	"\x0fpayload_indexes\x18\a \x03(\v22.pando.placement.v1.Collection.PayloadIndexesEntryR\x0epayloadIndexes\x129\n" +
 	"\n" +
-	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x1a]\n" +
+	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12d\n" +
+	"\x12vector_generations\x18\t \x03(\v25.pando.placement.v1.Collection.VectorGenerationsEntryR\x11vectorGenerations\x12'\n" +
+	"\x0fvectors_dropped\x18\n" +
+	" \x01(\x04R\x0evectorsDropped\x1a]\n" +
 	"\x13PayloadIndexesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.qdrant.PayloadIndexParamsR\x05value:\x028\x01\"`\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.qdrant.PayloadIndexParamsR\x05value:\x028\x01\x1aD\n" +
+	"\x16VectorGenerationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"`\n" +
 	"\x05Alias\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0fcollection_name\x18\x02 \x01(\tR\x0ecollectionName\x12\x1a\n" +
@@ -1366,7 +1390,7 @@ func file_pando_placement_v1_records_proto_rawDescGZIP() []byte {
 	return file_pando_placement_v1_records_proto_rawDescData
 }
 
-var file_pando_placement_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pando_placement_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_pando_placement_v1_records_proto_goTypes = []any{
 	(*Peer)(nil),                      // 0: pando.placement.v1.Peer
 	(*WireRange)(nil),                 // 1: pando.placement.v1.WireRange
@@ -1382,41 +1406,43 @@ var file_pando_placement_v1_records_proto_goTypes = []any{
 	(*TransferRef)(nil),               // 11: pando.placement.v1.TransferRef
 	(*Change)(nil),                    // 12: pando.placement.v1.Change
 	nil,                               // 13: pando.placement.v1.Collection.PayloadIndexesEntry
-	(*qdrant.ShardKey)(nil),           // 14: qdrant.ShardKey
-	(*qdrant.CollectionConfig)(nil),   // 15: qdrant.CollectionConfig
-	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 17: qdrant.ReplicaState
-	(qdrant.ShardTransferMethod)(0),   // 18: qdrant.ShardTransferMethod
-	(*qdrant.PayloadIndexParams)(nil), // 19: qdrant.PayloadIndexParams
+	nil,                               // 14: pando.placement.v1.Collection.VectorGenerationsEntry
+	(*qdrant.ShardKey)(nil),           // 15: qdrant.ShardKey
+	(*qdrant.CollectionConfig)(nil),   // 16: qdrant.CollectionConfig
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 18: qdrant.ReplicaState
+	(qdrant.ShardTransferMethod)(0),   // 19: qdrant.ShardTransferMethod
+	(*qdrant.PayloadIndexParams)(nil), // 20: qdrant.PayloadIndexParams
 }
 var file_pando_placement_v1_records_proto_depIdxs = []int32{
 	1,  // 0: pando.placement.v1.Peer.wire:type_name -> pando.placement.v1.WireRange
-	14, // 1: pando.placement.v1.ShardGroup.shard_key:type_name -> qdrant.ShardKey
-	15, // 2: pando.placement.v1.Collection.config:type_name -> qdrant.CollectionConfig
+	15, // 1: pando.placement.v1.ShardGroup.shard_key:type_name -> qdrant.ShardKey
+	16, // 2: pando.placement.v1.Collection.config:type_name -> qdrant.CollectionConfig
 	2,  // 3: pando.placement.v1.Collection.hash:type_name -> pando.placement.v1.HashRule
 	3,  // 4: pando.placement.v1.Collection.groups:type_name -> pando.placement.v1.ShardGroup
 	13, // 5: pando.placement.v1.Collection.payload_indexes:type_name -> pando.placement.v1.Collection.PayloadIndexesEntry
-	16, // 6: pando.placement.v1.Collection.created_at:type_name -> google.protobuf.Timestamp
-	17, // 7: pando.placement.v1.Replica.state:type_name -> qdrant.ReplicaState
-	16, // 8: pando.placement.v1.Replica.since:type_name -> google.protobuf.Timestamp
-	16, // 9: pando.placement.v1.Replica.retry:type_name -> google.protobuf.Timestamp
-	6,  // 10: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
-	18, // 11: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
-	16, // 12: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
-	4,  // 14: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
-	5,  // 15: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
-	7,  // 16: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
-	8,  // 17: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
-	9,  // 18: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
-	10, // 19: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
-	11, // 20: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
-	19, // 21: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 6: pando.placement.v1.Collection.created_at:type_name -> google.protobuf.Timestamp
+	14, // 7: pando.placement.v1.Collection.vector_generations:type_name -> pando.placement.v1.Collection.VectorGenerationsEntry
+	18, // 8: pando.placement.v1.Replica.state:type_name -> qdrant.ReplicaState
+	17, // 9: pando.placement.v1.Replica.since:type_name -> google.protobuf.Timestamp
+	17, // 10: pando.placement.v1.Replica.retry:type_name -> google.protobuf.Timestamp
+	6,  // 11: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
+	19, // 12: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
+	17, // 13: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
+	4,  // 15: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
+	5,  // 16: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
+	7,  // 17: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
+	8,  // 18: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
+	9,  // 19: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
+	10, // 20: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
+	11, // 21: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
+	20, // 22: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_records_proto_init() }
@@ -1445,7 +1471,7 @@ func file_pando_placement_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_records_proto_rawDesc), len(file_pando_placement_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2793,8 +2793,10 @@ type Settings struct {
 	Config *qdrant.CollectionConfig `protobuf:"bytes,101,opt,name=config,proto3" json:"config,omitempty"`
 	// By payload key.
 	PayloadIndexes map[string]*qdrant.PayloadIndexParams `protobuf:"bytes,102,rep,name=payload_indexes,json=payloadIndexes,proto3" json:"payload_indexes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// As placement.v1.Collection has it.
+	VectorGenerations map[string]uint64 `protobuf:"bytes,103,rep,name=vector_generations,json=vectorGenerations,proto3" json:"vector_generations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -2837,6 +2839,13 @@ func (x *Settings) GetConfig() *qdrant.CollectionConfig {
 func (x *Settings) GetPayloadIndexes() map[string]*qdrant.PayloadIndexParams {
 	if x != nil {
 		return x.PayloadIndexes
+	}
+	return nil
+}
+
+func (x *Settings) GetVectorGenerations() map[string]uint64 {
+	if x != nil {
+		return x.VectorGenerations
 	}
 	return nil
 }
@@ -3047,13 +3056,17 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\afailure\x18\x03 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01\x12 \n" +
 	"\vprovisional\x18\x04 \x01(\bR\vprovisionalB\n" +
 	"\n" +
-	"\b_failure\"\xf2\x01\n" +
+	"\b_failure\"\x98\x03\n" +
 	"\bSettings\x120\n" +
 	"\x06config\x18e \x01(\v2\x18.qdrant.CollectionConfigR\x06config\x12U\n" +
-	"\x0fpayload_indexes\x18f \x03(\v2,.pando.shard.v1.Settings.PayloadIndexesEntryR\x0epayloadIndexes\x1a]\n" +
+	"\x0fpayload_indexes\x18f \x03(\v2,.pando.shard.v1.Settings.PayloadIndexesEntryR\x0epayloadIndexes\x12^\n" +
+	"\x12vector_generations\x18g \x03(\v2/.pando.shard.v1.Settings.VectorGenerationsEntryR\x11vectorGenerations\x1a]\n" +
 	"\x13PayloadIndexesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.qdrant.PayloadIndexParamsR\x05value:\x028\x01*A\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.qdrant.PayloadIndexParamsR\x05value:\x028\x01\x1aD\n" +
+	"\x16VectorGenerationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01*A\n" +
 	"\bReadMode\x12\x19\n" +
 	"\x15READ_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16READ_MODE_LINEARIZABLE\x10\x01*\xb3\x01\n" +
@@ -3081,7 +3094,7 @@ func file_pando_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(ReadMode)(0),                      // 0: pando.shard.v1.ReadMode
 	(WriteStatus)(0),                   // 1: pando.shard.v1.WriteStatus
@@ -3128,37 +3141,38 @@ var file_pando_shard_v1_shard_proto_goTypes = []any{
 	nil,                                // 42: pando.shard.v1.Info.IndexedEntry
 	nil,                                // 43: pando.shard.v1.SetPayload.PayloadEntry
 	nil,                                // 44: pando.shard.v1.Settings.PayloadIndexesEntry
-	(v1.Reason)(0),                     // 45: pando.cluster.v1.Reason
-	(*v11.Shard)(nil),                  // 46: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),        // 47: google.protobuf.Duration
-	(*qdrant.PointId)(nil),             // 48: qdrant.PointId
-	(*qdrant.WithPayloadSelector)(nil), // 49: qdrant.WithPayloadSelector
-	(*qdrant.WithVectorsSelector)(nil), // 50: qdrant.WithVectorsSelector
-	(*qdrant.Filter)(nil),              // 51: qdrant.Filter
-	(*qdrant.OrderBy)(nil),             // 52: qdrant.OrderBy
-	(*qdrant.Query)(nil),               // 53: qdrant.Query
-	(*qdrant.PrefetchQuery)(nil),       // 54: qdrant.PrefetchQuery
-	(*qdrant.SearchParams)(nil),        // 55: qdrant.SearchParams
-	(*qdrant.RetrievedPoint)(nil),      // 56: qdrant.RetrievedPoint
-	(*qdrant.ScoredPoint)(nil),         // 57: qdrant.ScoredPoint
-	(*qdrant.FacetHit)(nil),            // 58: qdrant.FacetHit
-	(qdrant.WriteOrderingType)(0),      // 59: qdrant.WriteOrderingType
-	(*qdrant.PointStruct)(nil),         // 60: qdrant.PointStruct
-	(qdrant.UpdateMode)(0),             // 61: qdrant.UpdateMode
-	(*qdrant.PointsSelector)(nil),      // 62: qdrant.PointsSelector
-	(*qdrant.PointVectors)(nil),        // 63: qdrant.PointVectors
-	(*qdrant.CollectionConfig)(nil),    // 64: qdrant.CollectionConfig
-	(*qdrant.Value)(nil),               // 65: qdrant.Value
-	(*qdrant.PayloadIndexParams)(nil),  // 66: qdrant.PayloadIndexParams
+	nil,                                // 45: pando.shard.v1.Settings.VectorGenerationsEntry
+	(v1.Reason)(0),                     // 46: pando.cluster.v1.Reason
+	(*v11.Shard)(nil),                  // 47: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),        // 48: google.protobuf.Duration
+	(*qdrant.PointId)(nil),             // 49: qdrant.PointId
+	(*qdrant.WithPayloadSelector)(nil), // 50: qdrant.WithPayloadSelector
+	(*qdrant.WithVectorsSelector)(nil), // 51: qdrant.WithVectorsSelector
+	(*qdrant.Filter)(nil),              // 52: qdrant.Filter
+	(*qdrant.OrderBy)(nil),             // 53: qdrant.OrderBy
+	(*qdrant.Query)(nil),               // 54: qdrant.Query
+	(*qdrant.PrefetchQuery)(nil),       // 55: qdrant.PrefetchQuery
+	(*qdrant.SearchParams)(nil),        // 56: qdrant.SearchParams
+	(*qdrant.RetrievedPoint)(nil),      // 57: qdrant.RetrievedPoint
+	(*qdrant.ScoredPoint)(nil),         // 58: qdrant.ScoredPoint
+	(*qdrant.FacetHit)(nil),            // 59: qdrant.FacetHit
+	(qdrant.WriteOrderingType)(0),      // 60: qdrant.WriteOrderingType
+	(*qdrant.PointStruct)(nil),         // 61: qdrant.PointStruct
+	(qdrant.UpdateMode)(0),             // 62: qdrant.UpdateMode
+	(*qdrant.PointsSelector)(nil),      // 63: qdrant.PointsSelector
+	(*qdrant.PointVectors)(nil),        // 64: qdrant.PointVectors
+	(*qdrant.CollectionConfig)(nil),    // 65: qdrant.CollectionConfig
+	(*qdrant.Value)(nil),               // 66: qdrant.Value
+	(*qdrant.PayloadIndexParams)(nil),  // 67: qdrant.PayloadIndexParams
 }
 var file_pando_shard_v1_shard_proto_depIdxs = []int32{
-	45, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
-	46, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
+	46, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
+	47, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
 	40, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
 	5,  // 3: pando.shard.v1.ReadRequest.reads:type_name -> pando.shard.v1.ShardRead
 	2,  // 4: pando.shard.v1.ShardRead.route:type_name -> pando.shard.v1.Route
 	0,  // 5: pando.shard.v1.ShardRead.mode:type_name -> pando.shard.v1.ReadMode
-	47, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
+	48, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
 	6,  // 7: pando.shard.v1.ShardRead.get:type_name -> pando.shard.v1.GetPoints
 	7,  // 8: pando.shard.v1.ShardRead.scroll:type_name -> pando.shard.v1.ScrollPoints
 	8,  // 9: pando.shard.v1.ShardRead.count:type_name -> pando.shard.v1.CountPoints
@@ -3167,25 +3181,25 @@ var file_pando_shard_v1_shard_proto_depIdxs = []int32{
 	12, // 12: pando.shard.v1.ShardRead.fields:type_name -> pando.shard.v1.ReadFields
 	13, // 13: pando.shard.v1.ShardRead.frequencies:type_name -> pando.shard.v1.ReadFrequencies
 	15, // 14: pando.shard.v1.ShardRead.info:type_name -> pando.shard.v1.ReadInfo
-	48, // 15: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
-	49, // 16: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	50, // 17: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	51, // 18: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
-	48, // 19: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
-	49, // 20: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	50, // 21: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	52, // 22: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
-	51, // 23: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
+	49, // 15: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
+	50, // 16: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	51, // 17: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	52, // 18: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
+	49, // 19: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
+	50, // 20: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	51, // 21: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	53, // 22: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
+	52, // 23: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
 	10, // 24: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
-	53, // 25: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
-	54, // 26: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
-	51, // 27: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
-	55, // 28: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
-	49, // 29: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
-	50, // 30: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
-	51, // 31: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
+	54, // 25: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
+	55, // 26: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
+	52, // 27: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
+	56, // 28: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
+	50, // 29: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
+	51, // 30: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
+	52, // 31: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
 	14, // 32: pando.shard.v1.ReadFrequencies.queries:type_name -> pando.shard.v1.FrequencyQuery
-	51, // 33: pando.shard.v1.FrequencyQuery.corpus:type_name -> qdrant.Filter
+	52, // 33: pando.shard.v1.FrequencyQuery.corpus:type_name -> qdrant.Filter
 	17, // 34: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
 	18, // 35: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
 	20, // 36: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
@@ -3195,18 +3209,18 @@ var file_pando_shard_v1_shard_proto_depIdxs = []int32{
 	24, // 40: pando.shard.v1.ShardReadResult.frequencies:type_name -> pando.shard.v1.Frequencies
 	26, // 41: pando.shard.v1.ShardReadResult.info:type_name -> pando.shard.v1.Info
 	19, // 42: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
-	56, // 43: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
+	57, // 43: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
 	21, // 44: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
-	57, // 45: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
-	58, // 46: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
+	58, // 45: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
+	59, // 46: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
 	41, // 47: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
 	25, // 48: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
 	42, // 49: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
 	29, // 50: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
 	2,  // 51: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
 	28, // 52: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
-	59, // 53: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
-	47, // 54: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
+	60, // 53: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
+	48, // 54: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
 	30, // 55: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
 	31, // 56: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
 	32, // 57: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
@@ -3215,33 +3229,34 @@ var file_pando_shard_v1_shard_proto_depIdxs = []int32{
 	34, // 60: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
 	35, // 61: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
 	36, // 62: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
-	60, // 63: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
-	51, // 64: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
-	61, // 65: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
-	62, // 66: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
+	61, // 63: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
+	52, // 64: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
+	62, // 65: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
+	63, // 66: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
 	43, // 67: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
-	62, // 68: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
-	62, // 69: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
-	62, // 70: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
-	63, // 71: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
-	51, // 72: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
-	62, // 73: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
+	63, // 68: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
+	63, // 69: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
+	63, // 70: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
+	64, // 71: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
+	52, // 72: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
+	63, // 73: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
 	38, // 74: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
 	1,  // 75: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
 	3,  // 76: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
-	64, // 77: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
+	65, // 77: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
 	44, // 78: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
-	65, // 79: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
-	66, // 80: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	4,  // 81: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
-	27, // 82: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
-	16, // 83: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
-	37, // 84: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
-	83, // [83:85] is the sub-list for method output_type
-	81, // [81:83] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	45, // 79: pando.shard.v1.Settings.vector_generations:type_name -> pando.shard.v1.Settings.VectorGenerationsEntry
+	66, // 80: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
+	67, // 81: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	4,  // 82: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
+	27, // 83: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
+	16, // 84: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
+	37, // 85: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
+	84, // [84:86] is the sub-list for method output_type
+	82, // [82:84] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_shard_proto_init() }
@@ -3295,7 +3310,7 @@ func file_pando_shard_v1_shard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_shard_proto_rawDesc), len(file_pando_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

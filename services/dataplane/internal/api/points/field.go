@@ -6,13 +6,16 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
+	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
-// Catalog keeps which payload fields are indexed: the schema is a setting of the
-// collection, which replicas put into effect at an entry of their log (W11).
+// Catalog keeps which vectors there are and which payload fields are indexed: the
+// schema is a setting of the collection, which replicas put into effect at an entry of
+// their log (W11).
 type Catalog interface {
+	ChangeVectorName(context.Context, *placementv1.ChangeVectorNameRequest, ...grpc.CallOption) (*placementv1.ChangeVectorNameResponse, error)
 	ChangePayloadIndex(context.Context, *placementv1.ChangePayloadIndexRequest, ...grpc.CallOption) (*placementv1.ChangePayloadIndexResponse, error)
 }
 
@@ -62,18 +65,25 @@ func (s *Service) changeField(ctx context.Context, r writing, change *placementv
 	if err != nil {
 		return nil, err
 	}
-	out := &qdrant.UpdateResult{OperationId: proto.Uint64(done.GetRevision()), Status: qdrant.UpdateStatus_Acknowledged}
-	// This peer's next answer is to show it; the change stands, however long that takes.
-	seen := s.d.AwaitRevision(ctx, done.GetRevision())
-	if r.GetWait() {
-		out.Status = qdrant.UpdateStatus_WaitTimeout
-		settled := false
-		if seen == nil {
-			settled, err = s.d.Coordinator.Settled(ctx, col.All(), done.GetRevision(), duration(timeout))
-		}
-		if settled {
-			out.Status = qdrant.UpdateStatus_Completed
-		}
+	return s.settle(ctx, r.GetWait(), col, done.GetRevision(), timeout)
+}
+
+// settle answers a change of the schema: this peer's next answer is to show it; wait:
+// every Active replica has it. The change stands, however long that takes.
+func (s *Service) settle(ctx context.Context, wait bool, col *view.Collection, revision uint64, timeout *uint64) (*qdrant.PointsOperationResponse, error) {
+	out := &qdrant.UpdateResult{OperationId: proto.Uint64(revision), Status: qdrant.UpdateStatus_Acknowledged}
+	seen := s.d.AwaitRevision(ctx, revision)
+	if !wait {
+		return &qdrant.PointsOperationResponse{Result: out}, nil
+	}
+	out.Status = qdrant.UpdateStatus_WaitTimeout
+	var settled bool
+	var err error
+	if seen == nil {
+		settled, err = s.d.Coordinator.Settled(ctx, col.All(), revision, duration(timeout))
+	}
+	if settled {
+		out.Status = qdrant.UpdateStatus_Completed
 	}
 	return &qdrant.PointsOperationResponse{Result: out}, err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
+	"github.com/pandodb/pando/services/internal/fault"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -66,6 +67,11 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 		return nil, err
 	}
 	writes, err := s.prepare(ctx, col, f, ops)
+	if r := fault.ReasonOf(err); r == fault.VectorNameUnknown || r == fault.DimensionMismatch { // another peer may have changed it a moment ago
+		if newest, failed := s.d.View.Newest(ctx, f.collection); failed == nil && newest.Revision != col.Revision {
+			writes, err = s.prepare(ctx, newest, f, ops)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

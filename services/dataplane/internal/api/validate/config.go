@@ -32,15 +32,24 @@ func (c *Check) dense(field string, p *qdrant.VectorParams) {
 // sparse checks the parameters of a sparse vector.
 func (c *Check) sparse(field string, p *qdrant.SparseVectorParams) {
 	if i := p.GetIndex(); i != nil {
-		switch d := i.GetDatatype(); d {
-		case qdrant.Datatype_Turbo4, qdrant.Datatype_Turbo8, qdrant.Datatype_Turbo16:
-			c.Add(field+".index.datatype", "value %s invalid, must be float32, float16 or uint8", d)
-		default:
-			c.datatype(field+".index.datatype", d)
-		}
+		c.weights(field+".index.datatype", i.GetDatatype())
 		c.memory(field+".index", i)
 	}
-	if m := p.GetModifier(); m < qdrant.Modifier_None || m > qdrant.Modifier_Idf {
+	c.modifier(field, p.GetModifier())
+}
+
+// weights checks the datatype of a sparse index.
+func (c *Check) weights(field string, d qdrant.Datatype) {
+	switch d {
+	case qdrant.Datatype_Turbo4, qdrant.Datatype_Turbo8, qdrant.Datatype_Turbo16:
+		c.Add(field, "value %s invalid, must be float32, float16 or uint8", d)
+	default:
+		c.datatype(field, d)
+	}
+}
+
+func (c *Check) modifier(field string, m qdrant.Modifier) {
+	if m < qdrant.Modifier_None || m > qdrant.Modifier_Idf {
 		c.refuse(unable("Malformed modifier: %s.modifier must be none or idf", field))
 	}
 }

@@ -24,6 +24,7 @@ type Part struct {
 	Number      topology.Seq
 	Rows, Alive int   // 0 while it is pending
 	Bytes       int64 // of its segment
+	Dropped     int64 // of these, of vectors that were dropped
 	Pending     bool  // it has not been made yet
 }
 
@@ -53,8 +54,9 @@ func Merge(o query.Optimizers, parts []Part, wanted int, quiet bool) []topology.
 		return nil
 	}
 	for _, w := range parts {
-		dead := w.Rows - w.Alive
-		if o.DeletedThreshold > 0 && w.Rows >= max(1, o.VacuumMinVectors) && float64(dead) > o.DeletedThreshold*float64(w.Rows) {
+		dead := float64(w.Rows-w.Alive) > o.DeletedThreshold*float64(w.Rows)
+		dropped := float64(w.Dropped) > o.DeletedThreshold*float64(w.Bytes)
+		if o.DeletedThreshold > 0 && w.Rows >= max(1, o.VacuumMinVectors) && (dead || dropped) {
 			return []topology.Seq{w.Number}
 		}
 	}

@@ -24,6 +24,8 @@ func TestNext(t *testing.T) {
 	pending := append(sized(1, 1, 1, 1), Part{Number: 9, Pending: true})
 	dying := sized(1, 1)
 	dying[1].Alive = 50
+	dropped := sized(100, 1)
+	dropped[0].Dropped = 50
 	many := sized(make([]int64, 15)...)
 	for i := range many {
 		many[i].Bytes = 1 << i // none is as small as those before together
@@ -52,6 +54,8 @@ func TestNext(t *testing.T) {
 		{name: "far too many while somebody writes", parts: many, want: merge(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)},
 		{name: "the settings' number", o: query.Optimizers{SegmentNumber: 3}, parts: sized(1, 10, 100), quiet: true},
 		{name: "half of it dead", o: query.Optimizers{DeletedThreshold: 0.4, VacuumMinVectors: 100}, parts: dying, want: merge(2)},
+		{name: "half of it dropped", o: query.Optimizers{DeletedThreshold: 0.4, VacuumMinVectors: 100}, parts: dropped, want: merge(1)},
+		{name: "half of it dropped, but small", o: query.Optimizers{DeletedThreshold: 0.4, VacuumMinVectors: 101}, parts: dropped},
 		{name: "half of it dead, but small", o: query.Optimizers{DeletedThreshold: 0.4, VacuumMinVectors: 101}, parts: dying},
 		{name: "no more than a segment may have", o: query.Optimizers{MaxSegmentKB: 1}, parts: sized(400, 400, 400, 400), want: merge(1, 2)},
 		{name: "large ones are left alone", o: query.Optimizers{MaxSegmentKB: 1}, parts: sized(600, 600, 600, 600), quiet: true},

@@ -63,6 +63,30 @@ type Part struct {
 type Field struct {
 	query.VectorSchema
 	Vectors
+	key string // of the schema
+}
+
+// Fit gives the fields of a schema, sorted by name: those of have that are in it, and
+// others as fresh makes them.
+func Fit(have []Field, schema []query.VectorSchema, fresh func(query.VectorSchema) (Vectors, error)) ([]Field, error) {
+	out := make([]Field, len(schema))
+	for i, v := range schema {
+		if at := slices.IndexFunc(have, func(f Field) bool { return f.VectorSchema == v }); at >= 0 {
+			out[i] = have[at]
+			continue
+		}
+		x, err := fresh(v)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Field{VectorSchema: v, Vectors: x, key: v.Key()}
+	}
+	return out, nil
+}
+
+// Fits tells whether p has the fields of a schema.
+func (p *Part) Fits(schema []query.VectorSchema) bool {
+	return slices.EqualFunc(p.fields, schema, func(f Field, v query.VectorSchema) bool { return f.VectorSchema == v })
 }
 
 // NewSealed puts together a part whose rows are in the order of ids. fields are
@@ -89,6 +113,15 @@ func (p *Part) Fields() []Field { return p.fields }
 // Field finds a named vector; nil if the schema has none of that name.
 func (p *Part) Field(name string) *Field {
 	i, ok := slices.BinarySearchFunc(p.fields, name, func(f Field, n string) int { return strings.Compare(f.Name, n) })
+	if !ok {
+		return nil
+	}
+	return &p.fields[i]
+}
+
+// Keyed finds a vector by the name under which points keep it; nil: there is none.
+func (p *Part) Keyed(key string) *Field {
+	i, ok := slices.BinarySearchFunc(p.fields, key, func(f Field, k string) int { return strings.Compare(f.key, k) })
 	if !ok {
 		return nil
 	}

@@ -3,14 +3,12 @@ package part
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
-	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part/arena"
 	"github.com/pandodb/pando/services/internal/topology"
 )
@@ -27,7 +25,6 @@ type Store interface {
 type Tail struct {
 	Part
 	columns tailColumns
-	stores  []Store // as fields
 	free    []uint32
 	bytes   int // of vectors that are in use
 }
@@ -50,21 +47,24 @@ func (c *tailColumns) Find(id topology.PointID) (uint32, bool) {
 	return row, ok
 }
 
-// NewTail makes an empty one.
-func NewTail(schema query.Schema, make func(query.VectorSchema) (Store, error)) (*Tail, error) {
+// NewTail makes an empty one without vectors and indexes.
+func NewTail() *Tail {
 	t := &Tail{columns: tailColumns{ids: map[topology.PointID]uint32{}, payloads: arena.New()}}
 	t.Columns, t.used, t.indexes = &t.columns, &t.columns.used, &fieldindex.Set{}
-	vs := slices.Clone(schema.Vectors)
-	slices.SortFunc(vs, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
-	for _, v := range vs {
-		x, err := make(v)
-		if err != nil {
-			return nil, fmt.Errorf("index of vector %q: %w", v.Name, err)
+	return t
+}
+
+// SetFields replaces the named vectors by what Fit made of them, each a Store.
+func (t *Tail) SetFields(fields []Field) {
+	for _, f := range t.fields {
+		if slices.ContainsFunc(fields, func(g Field) bool { return g.VectorSchema == f.VectorSchema }) {
+			continue
 		}
-		t.stores = append(t.stores, x)
-		t.fields = append(t.fields, Field{VectorSchema: v, Vectors: x})
+		for row := range uint32(t.Rows()) {
+			t.drop(f.Vectors.(Store), row)
+		}
 	}
-	return t, nil
+	t.fields = fields
 }
 
 // SetIndexes replaces the indexes on payload fields.
@@ -113,16 +113,16 @@ func (t *Tail) Show(p *point.Point) error {
 	c.payloads.Put(row, p.Payload)
 	t.indexes.Put(row, old, p.Payload)
 	i := 0
-	for f, x := range t.stores {
-		name := t.fields[f].Name
-		for i < len(p.Vectors) && p.Vectors[i].Name < name {
+	for f := range t.fields {
+		x, key := t.fields[f].Vectors.(Store), t.fields[f].key
+		for i < len(p.Vectors) && p.Vectors[i].Name < key {
 			i++
 		}
 		t.drop(x, row)
-		if i < len(p.Vectors) && p.Vectors[i].Name == name && p.Vectors[i].Data != nil {
+		if i < len(p.Vectors) && p.Vectors[i].Name == key && p.Vectors[i].Data != nil {
 			v := &p.Vectors[i]
-			if err := x.Put(row, op.Vector{Name: name, Data: v.Data, Indices: v.Indices, Count: v.Count}); err != nil {
-				return fmt.Errorf("point %s, vector %q: %w", p.ID, name, err)
+			if err := x.Put(row, op.Vector{Name: key, Data: v.Data, Indices: v.Indices, Count: v.Count}); err != nil {
+				return fmt.Errorf("point %s, vector %q: %w", p.ID, key, err)
 			}
 			t.bytes += 4 * (len(v.Data) + len(v.Indices))
 		}
@@ -144,8 +144,8 @@ func (t *Tail) Hide(id topology.PointID) {
 	if !ok {
 		return
 	}
-	for _, x := range t.stores {
-		t.drop(x, row)
+	for _, f := range t.fields {
+		t.drop(f.Vectors.(Store), row)
 	}
 	t.indexes.Put(row, c.payloads.Get(row), nil)
 	c.payloads.Put(row, nil)

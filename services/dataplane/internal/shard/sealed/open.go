@@ -22,18 +22,24 @@ import (
 	"github.com/pandodb/pando/services/internal/vfs"
 )
 
-// Folder is where the segments of a shard are, and what they are read by.
+// Folder is where the segments of a shard are.
 type Folder struct {
-	Dir     string
-	fs      vfs.FS
-	vectors []query.VectorSchema // the schema's, by name
+	Dir string
+	fs  vfs.FS
 }
 
 // NewFolder is the folder of segments in that of a shard. It need not be there yet.
-func NewFolder(fs vfs.FS, shard string, schema query.Schema) Folder {
-	f := Folder{Dir: filepath.Join(shard, "segments"), fs: fs, vectors: slices.Clone(schema.Vectors)}
-	slices.SortFunc(f.vectors, vector.ByName)
-	return f
+func NewFolder(fs vfs.FS, shard string) Folder {
+	return Folder{Dir: filepath.Join(shard, "segments"), fs: fs}
+}
+
+// columns are the vectors of the settings under their keys.
+func columns(settings query.Settings) []query.VectorSchema {
+	out := slices.Clone(settings.Schema)
+	for i, v := range out {
+		out[i].Name, out[i].Generation = v.Key(), 0
+	}
+	return out
 }
 
 // Path is where a file of a segment is.
@@ -53,10 +59,11 @@ func (f Folder) Clean(m *manifest.Manifest) error {
 }
 
 // Write makes a segment of n points, by id, with what it cannot be searched without,
-// and opens it. The caller has hold of it. Errors: store.ErrCorrupt,
+// and opens it; trim: without vectors that the settings do not have. The caller has
+// hold of it. Errors: store.ErrCorrupt,
 // store.ErrVersion, the disk's, ctx's, those of points.
-func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points iter.Seq2[*point.Point, error], settings query.Settings) (*Part, error) {
-	d, err := segment.Write(ctx, f.fs, f.Dir, segment.Spec{Part: number, Vectors: f.vectors}, n, points)
+func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points iter.Seq2[*point.Point, error], trim bool, settings query.Settings) (*Part, error) {
+	d, err := segment.Write(ctx, f.fs, f.Dir, segment.Spec{Part: number, Vectors: columns(settings), Trim: trim}, n, points)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -72,7 +79,8 @@ func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points it
 
 // place says where a file of a segment is read from.
 func place(settings query.Settings, k segment.Kind, name string) segment.Placement {
-	disk, ram := false, false
+	name, named := settings.Named(name)
+	disk, ram := !named, false // one that was dropped waits there for a merge
 	for _, v := range settings.Vectors {
 		if v.Name == name {
 			disk = k == segment.KindGraph && v.HNSW.OnDisk || k != segment.KindGraph && v.OnDisk
@@ -116,7 +124,7 @@ func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) 
 
 // openSegment gives p the files of a segment.
 func (f Folder) openSegment(p *Part, d segment.Description, settings query.Settings) error {
-	seg, err := segment.Open(f.fs, f.Dir, segment.Spec{Part: d.Part, Vectors: f.vectors}, d, func(k segment.Kind, name string) segment.Placement {
+	seg, err := segment.Open(f.fs, f.Dir, segment.Spec{Part: d.Part, Vectors: columns(settings)}, d, func(k segment.Kind, name string) segment.Placement {
 		return place(settings, k, name)
 	})
 	if err != nil {
@@ -170,19 +178,9 @@ func (f Folder) Moved(p *Part, settings query.Settings) (*Part, error) {
 
 // assemble puts together what reads see of p.
 func (f Folder) assemble(p *Part, number topology.Seq, dead *mask.Mask, settings query.Settings) error {
-	fields := make([]part.Field, len(f.vectors))
-	for i, v := range f.vectors {
-		files := map[segment.Kind][]byte{}
-		for _, a := range p.artefacts {
-			if a.Name == v.Name && a.Kind != segment.KindFields {
-				files[a.Kind] = a.bytes
-			}
-		}
-		x, err := vector.Open(v, p.seg, dead, files)
-		if err != nil {
-			return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), number, err)
-		}
-		fields[i] = part.Field{VectorSchema: v, Vectors: x}
+	fields, err := part.Fit(nil, settings.Schema, func(v query.VectorSchema) (part.Vectors, error) { return p.open(v, dead) })
+	if err != nil {
+		return fmt.Errorf("%w: %s: part %d: %w", store.ErrCorrupt, filepath.Dir(f.Dir), number, err)
 	}
 	p.Part = part.NewSealed(number, p.seg, dead, fields, &fieldindex.Set{})
 	set, err := p.Indexed(settings.Fields)
@@ -191,6 +189,36 @@ func (f Folder) assemble(p *Part, number topology.Seq, dead *mask.Mask, settings
 	}
 	p.Part = p.With(nil, set)
 	return nil
+}
+
+// open puts a named vector together.
+func (p *Part) open(v query.VectorSchema, dead *mask.Mask) (part.Vectors, error) {
+	files := map[segment.Kind][]byte{}
+	for _, a := range p.artefacts {
+		if a.Name == v.Key() && a.Kind != segment.KindFields {
+			files[a.Kind] = a.bytes
+		}
+	}
+	return vector.Open(v, p.seg, dead, files)
+}
+
+// Fitted is p with the named vectors of a schema. Who has hold of p does not thereby
+// have hold of it.
+func (p *Part) Fitted(schema []query.VectorSchema) (*Part, error) {
+	if p.Fits(schema) {
+		return p, nil
+	}
+	fresh := vector.NewStore
+	if p.seg != nil {
+		fresh = func(v query.VectorSchema) (part.Vectors, error) { return p.open(v, p.Dead) }
+	}
+	fields, err := part.Fit(p.Fields(), schema, fresh)
+	if err != nil {
+		return nil, err
+	}
+	next := *p
+	next.Part = p.With(fields, nil)
+	return &next, nil
 }
 
 // attach opens an artefact.
@@ -203,7 +231,12 @@ func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, 
 	return Artefact{Artefact: a, place: at, file: &file{Closer: open}, bytes: open.Bytes()}, nil
 }
 
-// Adorned is p with an artefact more, in the place of the one that it may have had.
+// Takes tells whether p can be given an artefact: its vector may be dropped meanwhile.
+func (p *Part) Takes(a *Artefact) bool {
+	return a.Kind == segment.KindFields || p.Keyed(a.Name) != nil
+}
+
+// Adorned is p with an artefact more that it takes, in the place of the one that it may have had.
 // What the caller had hold of p by holds the result instead; p stays as it is.
 func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 	next := *p
@@ -215,13 +248,16 @@ func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 		}
 		next.Part = p.With(nil, set)
 	} else {
-		i := slices.IndexFunc(p.Fields(), func(f part.Field) bool { return f.Name == a.Name })
-		x, err := p.Fields()[i].Vectors.(*vector.Sealed).With(a.Kind, a.bytes)
+		x, err := p.Keyed(a.Name).Vectors.(*vector.Sealed).With(a.Kind, a.bytes)
 		if err != nil {
 			return nil, err
 		}
 		fields := slices.Clone(p.Fields())
-		fields[i].Vectors = x
+		for i := range fields {
+			if fields[i].Key() == a.Name {
+				fields[i].Vectors = x
+			}
+		}
 		next.Part = p.With(fields, nil)
 		next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.Kind == a.Kind && b.Name == a.Name })
 		next.artefacts = append(next.artefacts, a)
@@ -241,7 +277,7 @@ func (p *Part) without(a *Artefact, settings query.Settings) (*Part, error) {
 	}
 	fields := slices.Clone(p.Fields())
 	for i, f := range fields {
-		if f.Name != a.Name {
+		if f.Key() != a.Name {
 			continue
 		}
 		x, err := f.Vectors.(*vector.Sealed).With(a.Kind, nil)

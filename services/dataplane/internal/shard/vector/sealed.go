@@ -22,6 +22,7 @@ import (
 // Sealed is one named vector of a segment.
 type Sealed struct {
 	schema query.VectorSchema
+	key    string // of the schema
 	seg    *segment.Segment
 	dead   *mask.Mask
 	files  map[segment.Kind][]byte // artefacts
@@ -37,7 +38,7 @@ type Sealed struct {
 // Open puts a vector of a segment together out of its artefacts, which must stay as
 // they are. Errors are about the artefacts.
 func Open(v query.VectorSchema, seg *segment.Segment, dead *mask.Mask, files map[segment.Kind][]byte) (*Sealed, error) {
-	s := &Sealed{schema: v, seg: seg, dead: dead, files: files}
+	s := &Sealed{schema: v, key: v.Key(), seg: seg, dead: dead, files: files}
 	var err error
 	switch v.Kind {
 	case query.Sparse:
@@ -58,7 +59,7 @@ func Open(v query.VectorSchema, seg *segment.Segment, dead *mask.Mask, files map
 }
 
 func (s *Sealed) openDense() error {
-	vs, ok := s.seg.Vectors(s.schema.Name)
+	vs, ok := s.seg.Vectors(s.key)
 	if !ok || vs.Len == 0 {
 		return nil
 	}
@@ -167,7 +168,7 @@ func (s *Sealed) Vector(row uint32) (op.Vector, bool) {
 		return op.Vector{Name: s.schema.Name, Data: s.dense.At(row)}, true
 	}
 	v, ok := s.stored(row)
-	return op.Vector{Name: v.Name, Data: slices.Clone(v.Data), Indices: slices.Clone(v.Indices), Count: v.Count}, ok
+	return op.Vector{Name: s.schema.Name, Data: slices.Clone(v.Data), Indices: slices.Clone(v.Indices), Count: v.Count}, ok
 }
 
 // stored finds the value in a row's record.
@@ -177,7 +178,7 @@ func (s *Sealed) stored(row uint32) (point.Vector, bool) {
 		return point.Vector{}, false // its bytes were checked when the segment was opened
 	}
 	for _, v := range p.Vectors {
-		if v.Name == s.schema.Name && v.Data != nil {
+		if v.Name == s.key && v.Data != nil {
 			return v, s.schema.Kind == query.Sparse && v.Indices != nil || s.schema.Kind == query.Multi && v.Count > 0
 		}
 	}

@@ -3,7 +3,6 @@
 package vector
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -17,8 +16,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part/arena"
 )
 
-// NewStore makes the store of a tail.
-func NewStore(v query.VectorSchema) (part.Store, error) {
+// NewStore makes the store of a tail, a part.Store.
+func NewStore(v query.VectorSchema) (part.Vectors, error) {
 	switch v.Kind {
 	case query.Sparse:
 		return &sparseStore{v.Name, sparse.NewTail(v.Datatype), map[uint32]op.Vector{}}, nil
@@ -141,6 +140,3 @@ func (m *multiStore) Search(ctx context.Context, qs []part.Query, _ uint64) ([][
 	}
 	return m.tail.SearchBatch(ctx, in)
 }
-
-// ByName sorts vectors.
-func ByName(a, b query.VectorSchema) int { return cmp.Compare(a.Name, b.Name) }

@@ -18,7 +18,7 @@ import (
 // Want is an artefact that a vector of a segment should have.
 type Want struct {
 	Kind segment.Kind
-	Name string
+	Name string // the key of the vector
 	// Of tells from what it is made; two that differ in it are not the same.
 	Of string
 	// Threads are the most that it is worth; 0: any number.
@@ -34,10 +34,10 @@ func (s *Sealed) Basic() (Want, bool) {
 	switch s.schema.Kind {
 	case query.Sparse:
 		of := fmt.Sprintf("sparse %d", s.schema.Datatype)
-		return Want{segment.KindPostings, s.schema.Name, of, 1, s.makePostings}, true
+		return Want{segment.KindPostings, s.key, of, 1, s.makePostings}, true
 	case query.Multi:
 		of := fmt.Sprintf("multi %d %d %d", s.schema.Size, s.schema.Distance, s.schema.Datatype)
-		return Want{segment.KindMulti, s.schema.Name, of, 1, s.makeMulti}, true
+		return Want{segment.KindMulti, s.key, of, 1, s.makeMulti}, true
 	}
 	return Want{}, false
 }
@@ -104,7 +104,7 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 	}
 	if q := v.Quantization; q.Kind != query.NoQuantization {
 		q.AlwaysRAM = false // not about the codes
-		out = append(out, Want{segment.KindCodes, s.schema.Name, fmt.Sprintf("codes %+v", q), v.HNSW.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
+		out = append(out, Want{segment.KindCodes, s.key, fmt.Sprintf("codes %+v", q), v.HNSW.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
 			c, err := quant.Build(ctx, s.floats(), s.schema.Distance, q, threads)
 			return writing(c), err
 		}})
@@ -117,7 +117,7 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 		if h.PayloadM > 0 && groups.Of != "" {
 			of += fmt.Sprintf(" payload_m=%d %s", h.PayloadM, groups.Of)
 		}
-		out = append(out, Want{segment.KindGraph, s.schema.Name, of, h.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
+		out = append(out, Want{segment.KindGraph, s.key, of, h.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
 			o := hnsw.BuildOptions{Threads: threads, Seed: seed}
 			p := hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}
 			if h.PayloadM > 0 && groups.Of != "" {

@@ -18,6 +18,7 @@ import (
 // sealed it sees as it was then.
 type reader struct {
 	of     *Reads
+	seen   part.Part // the tail's; its vectors may be others once the read has left it
 	tail   part.View
 	sealed []part.View
 	parts  *sealed.Parts
@@ -31,7 +32,8 @@ type reader struct {
 func (s *Reads) read() *reader {
 	st := s.state
 	st.RLock()
-	r := &reader{of: s, tail: st.Tail.At(mask.Now), parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
+	r := &reader{of: s, seen: st.Tail.Part, parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
+	r.tail = r.seen.At(mask.Now)
 	r.sealed = make([]part.View, len(r.parts.List))
 	for i, p := range r.parts.List {
 		r.sealed[i] = p.At(uint64(st.Meta.Seq))

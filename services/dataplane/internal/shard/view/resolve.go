@@ -175,8 +175,8 @@ func overlay(a, b []op.Vector) []op.Vector {
 
 func byName(a, b op.Vector) int { return strings.Compare(a.Name, b.Name) }
 
-// stored checks vectors and brings them into stored form, in memory of its own
-// where that changes them.
+// stored checks vectors and brings them into stored form under their keys, in memory
+// of its own where that changes them.
 func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 	out := slices.Clone(vs)
 	slices.SortFunc(out, byName)
@@ -185,7 +185,7 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 		if f == nil {
 			return nil, &part.VectorNameError{Name: out[i].Name}
 		}
-		if i > 0 && out[i-1].Name == out[i].Name {
+		if i+1 < len(out) && out[i+1].Name == out[i].Name {
 			return nil, fmt.Errorf("%w: vector %q occurs twice", ErrWrite, out[i].Name)
 		}
 		if f.Kind == query.Dense {
@@ -197,6 +197,7 @@ func (v *resolver) stored(vs []op.Vector) ([]op.Vector, error) {
 		if out[i], err = f.Stored(out[i]); err != nil {
 			return nil, err
 		}
+		out[i].Name = f.Key()
 	}
 	return out, nil
 }
@@ -339,10 +340,12 @@ func (v *resolver) deleteVectors(ids []topology.PointID) ([]op.Op, error) {
 	names := slices.Clone(v.w.Keys)
 	slices.Sort(names)
 	names = slices.Compact(names)
-	for _, n := range names {
-		if v.tail.Field(n) == nil {
+	for i, n := range names {
+		f := v.tail.Field(n)
+		if f == nil {
 			return nil, &part.VectorNameError{Name: n}
 		}
+		names[i] = f.Key()
 	}
 	if len(names) == 0 {
 		return nil, nil
