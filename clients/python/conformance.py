@@ -563,6 +563,14 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
         self.check("drop a vector", c.delete_vector_name(name, vector_name="late", wait=True).status, m.UpdateStatus.COMPLETED)
         self.refused("a dropped vector", 400, grpc.StatusCode.INVALID_ARGUMENT, late)
         ranks("after a dropped vector")
+        limits = lambda **kw: c.update_collection(name, strict_mode_config=m.StrictModeConfig(**kw))
+        self.check("strict mode on", limits(enabled=True, max_query_limit=5, upsert_max_batchsize=1), True)
+        self.refused("a limit beyond strict mode", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.scroll(name, limit=6))
+        self.refused("a batch beyond strict mode", 400, grpc.StatusCode.INVALID_ARGUMENT, lambda: c.upsert(name, points=rows[:2]))
+        self.check("a limit within strict mode", len(c.scroll(name, limit=5)[0]), 5)
+        self.check("strict mode off", limits(enabled=False), True)
+        self.check("its limits stay", c.get_collection(name).config.strict_mode_config.max_query_limit, 5)
+        ranks("after strict mode")
 
     def aliases(self):
         c, a, b = self.client, self.name + "_alias", self.name + "_alias2"

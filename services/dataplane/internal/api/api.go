@@ -59,6 +59,7 @@ type API struct {
 	points      *points.Service
 	snapshots   *snapshots.Service
 	cluster     *cluster.Service
+	guard       *guard
 }
 
 // New makes the services; it starts nothing.
@@ -75,6 +76,7 @@ func New(d Deps) *API {
 		collections: c,
 		points:      p,
 		snapshots:   snapshots.New(),
+		guard:       newGuard(v, d.Coordinator),
 		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Unreachable: d.Unreachable,
 			Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
@@ -82,7 +84,7 @@ func New(d Deps) *API {
 
 // Register offers all services to a server.
 func (a *API) Register(to grpc.ServiceRegistrar) {
-	r := expose.Registrar(to)
+	r := expose.Registrar(to, a.guard.check)
 	qdrant.RegisterQdrantServer(r, a.root)
 	qdrant.RegisterCollectionsServer(r, a.collections)
 	qdrant.RegisterPointsServer(r, a.points)

@@ -257,6 +257,15 @@ func TestUpdateForwardsWhatWasSent(t *testing.T) {
 }
 
 // TestStatusFollowsTheShards: what they say of their segments is what is shown.
+func TestUpdateQueue(t *testing.T) {
+	c := start(t, true).with(t, "c", four())
+	c.shards.info.Unapplied = 7
+	info, err := c.CollectionsClient.Get(t.Context(), &qdrant.GetCollectionInfoRequest{CollectionName: "c"})
+	if q := info.GetResult().GetUpdateQueue(); err != nil || q.GetLength() != 7 || q.DeferredPoints != nil {
+		t.Errorf("%v, %v", q, err)
+	}
+}
+
 func TestStatusFollowsTheShards(t *testing.T) {
 	c := start(t, true).with(t, "c", four())
 	for _, s := range []struct {

@@ -85,10 +85,11 @@ func TestInfo(t *testing.T) {
 			return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Info{Info: i}}, nil
 		}
 	}
-	say(1, &shardv1.Info{Segments: 4, Indexed: map[string]uint64{"a": 1, "b": 2}, Pending: 3, Paused: true})
-	say(2, &shardv1.Info{Segments: 2, Indexed: map[string]uint64{"a": 10}, Pending: 5, Failure: "no room"})
+	say(1, &shardv1.Info{Segments: 4, Indexed: map[string]uint64{"a": 1, "b": 2}, Pending: 3, Paused: true, Points: 7, VectorBytes: 1, PayloadBytes: 2})
+	say(2, &shardv1.Info{Segments: 2, Indexed: map[string]uint64{"a": 10}, Pending: 5, Failure: "no room", Points: 1, VectorBytes: 10, PayloadBytes: 20, Unapplied: 4})
 	got, err := w.coordinator(1).Info(t.Context(), Read{Target: w.target()})
-	if want := (Info{Segments: 7, Indexed: 13, Working: 5, Waiting: 3, Failure: "shard 1: no room"}); err != nil || got != want {
+	if want := (Info{Segments: 7, Indexed: 13, Working: 5, Waiting: 3, Failure: "shard 1: no room", Points: 8, VectorBytes: 11, PayloadBytes: 22,
+		Unapplied: 4}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

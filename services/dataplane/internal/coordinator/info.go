@@ -16,6 +16,10 @@ type Info struct {
 	// Working is how many acts of optimization are to be done or being done; Waiting
 	// is how many more nothing is at work on.
 	Working, Waiting uint64
+	// Points, and about what their vectors and payloads take in one replica of each.
+	Points, VectorBytes, PayloadBytes uint64
+	// Unapplied is how many entries of their logs are not applied yet.
+	Unapplied uint64
 	// Failure is why some of them cannot be done; empty: all is well.
 	Failure string
 }
@@ -33,6 +37,10 @@ func (c *Coordinator) Info(ctx context.Context, r Read) (Info, error) {
 	for i, s := range r.Target.shards() {
 		one := res[i].GetInfo()
 		out.Segments += max(one.GetSegments(), 1)
+		out.Points += one.GetPoints()
+		out.VectorBytes += one.GetVectorBytes()
+		out.PayloadBytes += one.GetPayloadBytes()
+		out.Unapplied += one.GetUnapplied()
 		for _, n := range one.GetIndexed() {
 			out.Indexed += n
 		}

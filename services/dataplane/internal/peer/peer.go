@@ -142,7 +142,11 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 	if err != nil {
 		return nil, behind(rep, r.GetSchemaRevision(), err)
 	}
-	res.AppliedSeq = uint64(rep.Status().Applied)
+	st := rep.Status()
+	res.AppliedSeq = uint64(st.Applied)
+	if i := res.GetInfo(); i != nil {
+		i.Unapplied = uint64(st.Last.Seq - min(st.Last.Seq, st.Applied))
+	}
 	return res, nil
 }
 

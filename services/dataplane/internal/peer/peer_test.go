@@ -80,7 +80,7 @@ func (f *fake) Adopt(_ context.Context, p topology.Placement) (topology.Placemen
 
 func (f *fake) Status() replica.Status {
 	var s replica.Status
-	s.Placement.Epoch, s.Applied = f.epoch, 9
+	s.Placement.Epoch, s.Applied, s.Last.Seq = f.epoch, 9, 11
 	return s
 }
 
@@ -109,7 +109,7 @@ func (f *fake) Facet(_ context.Context, q query.Facet) ([]query.FacetHit, error)
 }
 
 func (f *fake) Info() query.Info {
-	return query.Info{Segments: 3, Indexed: map[string]uint64{"v": 4}, Pending: 2, Paused: true, Failure: "no room"}
+	return query.Info{Segments: 3, Indexed: map[string]uint64{"v": 4}, Pending: 2, Paused: true, Failure: "no room", Points: 5, VectorBytes: 6, PayloadBytes: 7}
 }
 
 func (f *fake) Frequencies(_ context.Context, q query.Frequencies) (uint64, []uint64, error) {

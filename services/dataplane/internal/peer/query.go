@@ -82,5 +82,6 @@ func frequencies(ctx context.Context, e Engine, r *shardv1.ReadFrequencies) (*sh
 func info(e Engine) *shardv1.ShardReadResult {
 	i := e.Info()
 	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Info{Info: &shardv1.Info{
-		Segments: i.Segments, Indexed: i.Indexed, Pending: i.Pending, Paused: i.Paused, Failure: i.Failure}}}
+		Segments: i.Segments, Indexed: i.Indexed, Pending: i.Pending, Paused: i.Paused, Failure: i.Failure,
+		Points: i.Points, VectorBytes: i.VectorBytes, PayloadBytes: i.PayloadBytes}}}
 }

@@ -139,7 +139,8 @@ func TestStatistics(t *testing.T) {
 		return out.GetResults()[0]
 	}
 	got := read(&shardv1.ShardRead{Read: &shardv1.ShardRead_Info{Info: &shardv1.ReadInfo{}}}).GetInfo()
-	if want := (&shardv1.Info{Segments: 3, Indexed: map[string]uint64{"v": 4}, Pending: 2, Paused: true, Failure: "no room"}); !proto.Equal(got, want) {
+	if want := (&shardv1.Info{Segments: 3, Indexed: map[string]uint64{"v": 4}, Pending: 2, Paused: true, Failure: "no room",
+		Points: 5, VectorBytes: 6, PayloadBytes: 7, Unapplied: 2}); !proto.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
 	corpus := &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_IsNull{IsNull: &qdrant.IsNullCondition{Key: "k"}}}}}

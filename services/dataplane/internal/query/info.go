@@ -18,6 +18,8 @@ type Info struct {
 	Paused  bool
 	// Failure is why some of that work cannot be done; empty: all is well.
 	Failure string
+	// Points, and about what their vectors and payloads take.
+	Points, VectorBytes, PayloadBytes uint64
 }
 
 // Frequencies asks how many points of Corpus, nil: of all, have a sparse vector

@@ -14,6 +14,8 @@ func (s *Shard) Info() query.Info {
 	jobs, settings := len(a.jobs), a.settings
 	list := s.state.Sealed.Hold()
 	parts, tail, all := s.weights(), s.state.Tail.Bytes(), settings.Optimizers
+	vectors, payloads := s.state.Tail.Sizes()
+	points := s.state.Points
 	a.Unlock()
 	defer func() {
 		if err := list.Release(); err != nil {
@@ -25,7 +27,10 @@ func (s *Shard) Info() query.Info {
 	all.Threads = 0
 	_, due := optimize.Next(all, tail, parts, wanted(), true)
 	i := query.Info{Segments: uint64(1 + len(list.List)), Indexed: map[string]uint64{}, Pending: uint64(jobs + count(due)), Paused: !atWork}
+	i.Points, i.VectorBytes, i.PayloadBytes = uint64(points), uint64(vectors), uint64(payloads)
 	for _, p := range list.List {
+		v, d := p.Sizes(settings)
+		i.VectorBytes, i.PayloadBytes = i.VectorBytes+uint64(v), i.PayloadBytes+uint64(d)
 		i.Pending += uint64(len(p.Lacks(settings)))
 		for _, f := range p.Fields() {
 			if x, ok := f.Vectors.(*vector.Sealed); ok {

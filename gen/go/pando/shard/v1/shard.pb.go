@@ -1849,7 +1849,15 @@ type Info struct {
 	// Nothing is at work on them.
 	Paused bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
 	// Why some of that work cannot be done; empty = all is well.
-	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	// Points.
+	Points uint64 `protobuf:"varint,6,opt,name=points,proto3" json:"points,omitempty"`
+	// About what vectors take, dropped ones left out.
+	VectorBytes uint64 `protobuf:"varint,7,opt,name=vector_bytes,json=vectorBytes,proto3" json:"vector_bytes,omitempty"`
+	// About what payloads take.
+	PayloadBytes uint64 `protobuf:"varint,8,opt,name=payload_bytes,json=payloadBytes,proto3" json:"payload_bytes,omitempty"`
+	// Entries of the log that are not applied yet.
+	Unapplied     uint64 `protobuf:"varint,9,opt,name=unapplied,proto3" json:"unapplied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1917,6 +1925,34 @@ func (x *Info) GetFailure() string {
 		return x.Failure
 	}
 	return ""
+}
+
+func (x *Info) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *Info) GetVectorBytes() uint64 {
+	if x != nil {
+		return x.VectorBytes
+	}
+	return 0
+}
+
+func (x *Info) GetPayloadBytes() uint64 {
+	if x != nil {
+		return x.PayloadBytes
+	}
+	return 0
+}
+
+func (x *Info) GetUnapplied() uint64 {
+	if x != nil {
+		return x.Unapplied
+	}
+	return 0
 }
 
 // Operations for several shards on one peer.
@@ -2985,13 +3021,17 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\tFrequency\x12\x16\n" +
 	"\x06points\x18\x01 \x01(\x04R\x06points\x12\x1d\n" +
 	"\n" +
-	"with_index\x18\x02 \x03(\x04R\twithIndex\"\xe7\x01\n" +
+	"with_index\x18\x02 \x03(\x04R\twithIndex\"\xe5\x02\n" +
 	"\x04Info\x12\x1a\n" +
 	"\bsegments\x18\x01 \x01(\x04R\bsegments\x12;\n" +
 	"\aindexed\x18\x02 \x03(\v2!.pando.shard.v1.Info.IndexedEntryR\aindexed\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\x12\x16\n" +
 	"\x06paused\x18\x04 \x01(\bR\x06paused\x12\x18\n" +
-	"\afailure\x18\x05 \x01(\tR\afailure\x1a:\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\x12\x16\n" +
+	"\x06points\x18\x06 \x01(\x04R\x06points\x12!\n" +
+	"\fvector_bytes\x18\a \x01(\x04R\vvectorBytes\x12#\n" +
+	"\rpayload_bytes\x18\b \x01(\x04R\fpayloadBytes\x12\x1c\n" +
+	"\tunapplied\x18\t \x01(\x04R\tunapplied\x1a:\n" +
 	"\fIndexedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"B\n" +

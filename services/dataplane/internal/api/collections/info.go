@@ -76,6 +76,7 @@ func (s *Service) measure(ctx context.Context, c *view.Collection, info *qdrant.
 		return err
 	}
 	info.PointsCount, info.SegmentsCount, info.IndexedVectorsCount = &n, now.Segments, &now.Indexed
+	info.UpdateQueue.Length = now.Unapplied
 	switch {
 	case now.Failure != "":
 		info.Status, info.OptimizerStatus = qdrant.CollectionStatus_Red, &qdrant.OptimizerStatus{Error: now.Failure}

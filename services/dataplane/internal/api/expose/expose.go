@@ -1,7 +1,7 @@
 // Package expose registers the services of the public API and gives all of
-// their methods what is the same everywhere: the seconds spent, an honest answer
-// of methods that are not built, and a second look at a name whose collection was
-// dropped under the request.
+// their methods what is the same everywhere: the limits of a collection, the seconds
+// spent, an honest answer of methods that are not built, and a second look at a name
+// whose collection was dropped under the request.
 //
 // Implementations embed the generated Unimplemented types, so that a method of
 // a newer definition compiles; what those types answer is turned into NOT_BUILT
@@ -23,28 +23,44 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Registrar wraps r: services registered with it get their unary methods
-// surrounded as the package says.
-func Registrar(r grpc.ServiceRegistrar) grpc.ServiceRegistrar { return registrar{r} }
+// Guard refuses requests before anything is done about them.
+type Guard func(ctx context.Context, method string, req any) error
 
-type registrar struct{ to grpc.ServiceRegistrar }
+// Registrar wraps r: services registered with it get their unary methods
+// surrounded as the package says. A nil guard refuses nothing.
+func Registrar(r grpc.ServiceRegistrar, guard Guard) grpc.ServiceRegistrar {
+	if guard == nil {
+		guard = func(context.Context, string, any) error { return nil }
+	}
+	return registrar{r, guard}
+}
+
+type registrar struct {
+	to    grpc.ServiceRegistrar
+	guard Guard
+}
 
 // RegisterService is what generated RegisterXServer functions call.
 func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
 	own := *d
 	own.Methods = make([]grpc.MethodDesc, len(d.Methods))
 	for i, m := range d.Methods {
-		own.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: around(m.Handler)}
+		own.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: around(m.Handler, r.guard)}
 	}
 	r.to.RegisterService(&own, impl)
 }
 
 // around puts the common part inside of the server's interceptors, next to the
 // method.
-func around(inner grpc.MethodHandler) grpc.MethodHandler {
+func around(inner grpc.MethodHandler, guard Guard) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, dec func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
 		return inner(srv, ctx, dec, func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-			inside := func(ctx context.Context, req any) (any, error) { return answer(ctx, req, info.FullMethod, h) }
+			inside := func(ctx context.Context, req any) (any, error) {
+				if err := guard(ctx, info.FullMethod, req); err != nil {
+					return nil, named(err, info.FullMethod)
+				}
+				return answer(ctx, req, info.FullMethod, h)
+			}
 			if outer == nil {
 				return inside(ctx, req)
 			}

@@ -52,7 +52,7 @@ func TestBareStatusesGetAReason(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			qdrant.RegisterSnapshotsServer(Registrar(l), &answers{err: c.err})
+			qdrant.RegisterSnapshotsServer(Registrar(l, nil), &answers{err: c.err})
 			_, err = qdrant.NewSnapshotsClient(l).Create(t.Context(), &qdrant.CreateSnapshotRequest{})
 			if f := fault.From(err); f == nil || f.Reason != c.want || f.Code != c.code || f.Msg != c.text {
 				t.Errorf("got %v (%v), want %s (%v)", err, fault.ReasonOf(err), c.text, c.want)
@@ -63,7 +63,7 @@ func TestBareStatusesGetAReason(t *testing.T) {
 
 func TestTimeIsFilledInAndInterceptorsStayOutside(t *testing.T) {
 	var methods []*grpc.ServiceDesc
-	r := Registrar(catch(func(d *grpc.ServiceDesc, _ any) { methods = append(methods, d) }))
+	r := Registrar(catch(func(d *grpc.ServiceDesc, _ any) { methods = append(methods, d) }), nil)
 	qdrant.RegisterSnapshotsServer(r, &answers{})
 	h := methods[0].Methods[0].Handler
 	dec := func(any) error { return nil }
@@ -99,7 +99,7 @@ func TestDroppedIsLookedUpAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		qdrant.RegisterSnapshotsServer(Registrar(l), &c.impl)
+		qdrant.RegisterSnapshotsServer(Registrar(l, nil), &c.impl)
 		_, err = qdrant.NewSnapshotsClient(l).Create(t.Context(), &qdrant.CreateSnapshotRequest{})
 		if fault.ReasonOf(err) != c.want || (err == nil) != (c.want == fault.Unspecified) || c.impl.calls != c.calls {
 			t.Errorf("%v after %d calls", err, c.impl.calls)

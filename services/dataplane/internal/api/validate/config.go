@@ -1,6 +1,9 @@
 package validate
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
 	"google.golang.org/protobuf/proto"
@@ -89,10 +92,33 @@ func (c *Check) unpinned(field string, m kept) {
 	}
 }
 
-// strict refuses limits that nobody would enforce.
+// strict checks limits: those of numbers that a request needs at least one of are at
+// least 1.
 func (c *Check) strict(s *qdrant.StrictModeConfig) {
-	if s.GetEnabled() {
-		c.refuse(fault.Missing("strict_mode_config"))
+	if s == nil {
+		return
+	}
+	optAtLeast(c, "strict_mode_config.max_query_limit", s.MaxQueryLimit, 1)
+	optAtLeast(c, "strict_mode_config.max_timeout", s.MaxTimeout, 1)
+	optAtLeast(c, "strict_mode_config.search_max_hnsw_ef", s.SearchMaxHnswEf, 1)
+	optAtLeast(c, "strict_mode_config.search_max_oversampling", s.SearchMaxOversampling, 1)
+	optAtLeast(c, "strict_mode_config.upsert_max_batchsize", s.UpsertMaxBatchsize, 1)
+	optAtLeast(c, "strict_mode_config.search_max_batchsize", s.SearchMaxBatchsize, 1)
+	optAtLeast(c, "strict_mode_config.max_collection_vector_size_bytes", s.MaxCollectionVectorSizeBytes, 1)
+	optAtLeast(c, "strict_mode_config.max_collection_payload_size_bytes", s.MaxCollectionPayloadSizeBytes, 1)
+	optAtLeast(c, "strict_mode_config.max_points_count", s.MaxPointsCount, 1)
+	optAtLeast(c, "strict_mode_config.read_rate_limit", s.ReadRateLimit, 1)
+	optAtLeast(c, "strict_mode_config.write_rate_limit", s.WriteRateLimit, 1)
+	optAtLeast(c, "strict_mode_config.condition_max_size", s.ConditionMaxSize, 1)
+	multi, sparse := s.GetMultivectorConfig().GetMultivectorConfig(), s.GetSparseConfig().GetSparseConfig()
+	for _, name := range slices.Sorted(maps.Keys(multi)) {
+		optAtLeast(c, "strict_mode_config.multivector_config."+name+".max_vectors", multi[name].MaxVectors, 1)
+	}
+	for _, name := range slices.Sorted(maps.Keys(sparse)) {
+		optAtLeast(c, "strict_mode_config.sparse_config."+name+".max_length", sparse[name].MaxLength, 1)
+	}
+	if r := s.ProtoReflect(); r.Has(r.Descriptor().Fields().ByName("max_resident_memory_percent")) { // deprecated: a matter of quotas
+		c.refuse(fault.Missing("strict_mode_config.max_resident_memory_percent"))
 	}
 }
 

@@ -179,8 +179,12 @@ func TestCreate(t *testing.T) {
 		{"pinned vectors", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Memory = qdrant.Memory_Pinned.Enum() }, fault.InvalidArgument,
 			"Wrong input: vectors.memory cannot be pinned, it must be cold or cached"},
 		{"strict mode off", func(r *qdrant.CreateCollection) { r.StrictModeConfig = &qdrant.StrictModeConfig{Enabled: new(false)} }, 0, ""},
-		{"strict mode", func(r *qdrant.CreateCollection) { r.StrictModeConfig = &qdrant.StrictModeConfig{Enabled: new(true)} }, fault.NotBuilt,
-			"strict_mode_config is not built yet"},
+		{"strict mode", func(r *qdrant.CreateCollection) { r.StrictModeConfig = &qdrant.StrictModeConfig{Enabled: new(true)} }, 0, ""},
+		{"strict mode out of range", func(r *qdrant.CreateCollection) {
+			r.StrictModeConfig = &qdrant.StrictModeConfig{MaxQueryLimit: new(uint32(0)), SearchMaxOversampling: new(float32(0.5)),
+				SparseConfig: &qdrant.StrictModeSparseConfig{SparseConfig: map[string]*qdrant.StrictModeSparse{"s": {MaxLength: new(uint64(0))}}}}
+		}, fault.Validation, body("strict_mode_config.max_query_limit: value 0 invalid, must be 1 or larger; " +
+			"strict_mode_config.search_max_oversampling: value 0.5 invalid, must be 1.0 or larger; strict_mode_config.sparse_config.s.max_length: value 0 invalid, must be 1 or larger")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &qdrant.CreateCollection{CollectionName: "c", VectorsConfig: single(4)}

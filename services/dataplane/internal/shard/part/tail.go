@@ -84,6 +84,14 @@ func (t *Tail) Bytes() int {
 // rowBytes is about what else a row takes.
 const rowBytes = 64
 
+// Sizes are about what vectors and payloads take.
+func (t *Tail) Sizes() (vectors, payloads int) {
+	if t.Points() == 0 {
+		return 0, 0
+	}
+	return t.bytes, t.columns.payloads.Bytes()
+}
+
 // Seal is the part that t becomes; t must not be changed any more.
 func (t *Tail) Seal(number topology.Seq) *Part {
 	p := t.Part

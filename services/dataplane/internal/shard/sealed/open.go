@@ -231,6 +231,29 @@ func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, 
 	return Artefact{Artefact: a, place: at, file: &file{Closer: open}, bytes: open.Bytes()}, nil
 }
 
+// Sizes are about what the vectors that the settings have and payloads take; a part
+// that waits for its segment does not say.
+func (p *Part) Sizes(settings query.Settings) (vectors, payloads int64) {
+	if p.seg == nil {
+		return 0, 0
+	}
+	files := p.seg.Description().Files
+	for _, a := range p.artefacts {
+		files = append(slices.Clip(files), a.File)
+	}
+	for _, x := range files {
+		switch _, named := settings.Named(x.Name); x.Kind {
+		case segment.KindVectors, segment.KindPostings, segment.KindMulti:
+			if named {
+				vectors += x.Size
+			}
+		case segment.KindPayload:
+			payloads += x.Size
+		}
+	}
+	return vectors, payloads
+}
+
 // Takes tells whether p can be given an artefact: its vector may be dropped meanwhile.
 func (p *Part) Takes(a *Artefact) bool {
 	return a.Kind == segment.KindFields || p.Keyed(a.Name) != nil
