@@ -31,6 +31,9 @@ type Write struct {
 type Outcome struct {
 	Seq    uint64 // the highest place in a log; 0 if no shard was concerned
 	Status qdrant.UpdateStatus
+	// Parts is the most log entries that it took in one shard: above 1 it is not atomic
+	// there.
+	Parts uint32
 }
 
 // part is the share of one shard in a write.
@@ -236,7 +239,7 @@ func outcome(parts []*part, wait bool) Outcome {
 		o.Status = qdrant.UpdateStatus_Completed
 	}
 	for _, p := range parts {
-		o.Seq = max(o.Seq, p.result.GetSeq())
+		o.Seq, o.Parts = max(o.Seq, p.result.GetSeq()), max(o.Parts, p.result.GetParts())
 		if wait && p.result.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_COMMITTED {
 			o.Status = qdrant.UpdateStatus_WaitTimeout
 		}

@@ -19,7 +19,7 @@ func Decode(body []byte) (Op, error) {
 	if len(body) < 2 || len(body) > MaxBody {
 		return Op{}, fmt.Errorf("%w: body of %d bytes", ErrCorrupt, len(body))
 	}
-	if (body[0] != bodyVersion && body[0] != kindsVersion) || Kind(body[1]) > Merge {
+	if (body[0] != bodyVersion && body[0] != kindsVersion) || Kind(body[1]) > EditPayload {
 		return Op{}, fmt.Errorf("%w: body version %d, kind %d", ErrVersion, body[0], body[1])
 	}
 	o := Op{Kind: Kind(body[1])}
@@ -38,21 +38,13 @@ func Decode(body []byte) (Op, error) {
 			}
 		}
 	case SetPayload, OverwritePayload:
-		o.Groups = make([]Group, r.Count(2))
-		for i := range o.Groups {
-			o.Groups[i] = Group{IDs: r.ids(), Payload: r.Doc()}
-			if r.err != nil {
-				break
-			}
-		}
+		o.Groups = r.groups()
+	case EditPayload:
+		o.Groups, o.Names = r.groups(), r.names()
 	case Delete, ClearPayload:
 		o.IDs = r.ids()
 	case DeletePayload, DeleteVectors:
-		o.IDs = r.ids()
-		o.Names = make([]string, r.Count(1))
-		for i := range o.Names {
-			o.Names[i] = r.Text()
-		}
+		o.IDs, o.Names = r.ids(), r.names()
 	case Config:
 		o.Revision, o.Settings = r.Uvarint(), r.Bytes()
 	case Floor:
@@ -182,6 +174,25 @@ func (r *Reader) PointID() topology.PointID {
 		r.Fail("point id")
 	}
 	return id
+}
+
+func (r *Reader) groups() []Group {
+	out := make([]Group, r.Count(2))
+	for i := range out {
+		out[i] = Group{IDs: r.ids(), Payload: r.Doc()}
+		if r.err != nil {
+			break
+		}
+	}
+	return out
+}
+
+func (r *Reader) names() []string {
+	out := make([]string, r.Count(1))
+	for i := range out {
+		out[i] = r.Text()
+	}
+	return out
 }
 
 func (r *Reader) ids() []topology.PointID {

@@ -48,18 +48,13 @@ func (o Op) Append(dst []byte) []byte {
 			}
 		}
 	case SetPayload, OverwritePayload:
-		dst = binary.AppendUvarint(dst, uint64(len(o.Groups)))
-		for _, g := range o.Groups {
-			dst = appendBytes(appendIDs(dst, g.IDs), g.Payload)
-		}
+		dst = appendGroups(dst, o.Groups)
+	case EditPayload:
+		dst = appendNames(appendGroups(dst, o.Groups), o.Names)
 	case Delete, ClearPayload:
 		dst = appendIDs(dst, o.IDs)
 	case DeletePayload, DeleteVectors:
-		dst = appendIDs(dst, o.IDs)
-		dst = binary.AppendUvarint(dst, uint64(len(o.Names)))
-		for _, n := range o.Names {
-			dst = appendBytes(dst, n)
-		}
+		dst = appendNames(appendIDs(dst, o.IDs), o.Names)
 	case Config:
 		dst = appendBytes(binary.AppendUvarint(dst, o.Revision), o.Settings)
 	case Floor:
@@ -76,6 +71,22 @@ func (o Op) Append(dst []byte) []byte {
 
 func appendBytes[T ~[]byte | ~string](dst []byte, b T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+func appendGroups(dst []byte, groups []Group) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(groups)))
+	for _, g := range groups {
+		dst = appendBytes(appendIDs(dst, g.IDs), g.Payload)
+	}
+	return dst
+}
+
+func appendNames(dst []byte, names []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(names)))
+	for _, n := range names {
+		dst = appendBytes(dst, n)
+	}
+	return dst
 }
 
 func appendIDs(dst []byte, ids []topology.PointID) []byte {
@@ -193,8 +204,8 @@ func Split(o Op, max int) ([]Op, error) {
 	case Upsert, UpdateVectors:
 		runs, err := cut(len(o.Points), max-fixed, func(i int) int { return pointSize(o.Points[i]) })
 		return spread(runs, err, func(from, to int) Op { return Op{Kind: o.Kind, Points: o.Points[from:to]} })
-	case SetPayload, OverwritePayload:
-		return splitGroups(o, max-fixed)
+	case SetPayload, OverwritePayload, EditPayload:
+		return splitGroups(o, max-fixed-namesSize(o.Names))
 	case Delete, ClearPayload, DeletePayload, DeleteVectors:
 		room := max - fixed - namesSize(o.Names)
 		runs, err := cut(len(o.IDs), room, func(int) int { return topology.PointIDSize })
@@ -223,7 +234,7 @@ func splitGroups(o Op, room int) ([]Op, error) {
 	runs, err := cut(len(pieces), room, func(i int) int {
 		return binary.MaxVarintLen32 + topology.PointIDSize*len(pieces[i].IDs) + bytesSize(len(pieces[i].Payload))
 	})
-	return spread(runs, err, func(from, to int) Op { return Op{Kind: o.Kind, Groups: pieces[from:to]} })
+	return spread(runs, err, func(from, to int) Op { return Op{Kind: o.Kind, Groups: pieces[from:to], Names: o.Names} })
 }
 
 // cut groups n items greedily into runs of at most room bytes; it gives the

@@ -77,7 +77,12 @@ const (
 	Seal
 	// Merge makes one part, named by the entry's seq, of the living rows of others.
 	Merge
+	// EditPayload is SetPayload and DeletePayload in one.
+	EditPayload
 )
+
+// Alone tells whether an entry of this kind is about more than the points that it names.
+func (k Kind) Alone() bool { return k >= Config && k != EditPayload }
 
 // Op is a decoded body. Which fields count is said by Kind:
 //
@@ -85,6 +90,7 @@ const (
 //	UpdateVectors     Points (ID, Vectors)
 //	SetPayload,
 //	OverwritePayload  Groups (IDs get Payload)
+//	EditPayload       Groups (IDs get Payload and lose Names, which it does not hold)
 //	Delete, ClearPayload            IDs
 //	DeletePayload                   IDs, Names (top-level keys)
 //	DeleteVectors                   IDs, Names (vector names)

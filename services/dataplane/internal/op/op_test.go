@@ -90,7 +90,7 @@ var valueGen = rapid.Custom(func(t *rapid.T) Vector {
 
 var opGen = rapid.Custom(func(t *rapid.T) Op {
 	o := Op{Kind: rapid.SampledFrom([]Kind{EpochStart, Upsert, Delete, SetPayload, OverwritePayload, DeletePayload,
-		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor, Mark, Seal, Merge}).Draw(t, "kind")}
+		ClearPayload, UpdateVectors, DeleteVectors, Config, Floor, Mark, Seal, Merge, EditPayload}).Draw(t, "kind")}
 	ids := rapid.SliceOfN(idGen, 0, 20)
 	switch o.Kind {
 	case Upsert, UpdateVectors:
@@ -101,10 +101,13 @@ var opGen = rapid.Custom(func(t *rapid.T) Op {
 				o.Points[i].Payload = docGen.Draw(t, "payload")
 			}
 		}
-	case SetPayload, OverwritePayload:
+	case SetPayload, OverwritePayload, EditPayload:
 		o.Groups = make([]Group, rapid.IntRange(0, 4).Draw(t, "groups"))
 		for i := range o.Groups {
 			o.Groups[i] = Group{IDs: ids.Draw(t, "ids"), Payload: docGen.Draw(t, "payload")}
+		}
+		if o.Kind == EditPayload {
+			o.Names = rapid.SliceOfN(rapid.SampledFrom([]string{"", "a", "ü"}), 0, 3).Draw(t, "names")
 		}
 	case Delete, ClearPayload:
 		o.IDs = ids.Draw(t, "ids")
@@ -224,7 +227,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"multi without elements", kinds(multiValue, 1, 0), ErrCorrupt},
 		{"multi of unequal rows", kinds(multiValue, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), ErrCorrupt},
 		{"row of a multi too long", Op{Kind: UpdateVectors, Points: []Point{{Vectors: []Vector{{Count: 1, Data: make([]float32, MaxVectorSize+1)}}}}}.Append(nil), ErrCorrupt},
-		{"kind", []byte{1, byte(Merge) + 1}, ErrVersion},
+		{"kind", []byte{1, byte(EditPayload) + 1}, ErrVersion},
 		{"kind 0", []byte{1, 0}, ErrCorrupt},
 		{"tail", []byte{1, byte(EpochStart), 0}, ErrCorrupt},
 		{"tail of a mark", []byte{1, byte(Mark), 0}, ErrCorrupt},
@@ -328,6 +331,7 @@ func golden() (lines []string) {
 		{Kind: Mark},
 		{Kind: Seal},
 		{Kind: Merge, Parts: []topology.Seq{7, 300}},
+		{Kind: EditPayload, Groups: []Group{{[]topology.PointID{one}, doc}, {[]topology.PointID{two}, nil}}, Names: []string{"m"}},
 	} {
 		lines = append(lines, fmt.Sprintf("%d %s", o.Kind, hex.EncodeToString(o.Append(nil))))
 	}

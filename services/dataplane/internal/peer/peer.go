@@ -284,7 +284,7 @@ func (s *Server) Write(ctx context.Context, r *shardv1.WriteRequest) (*shardv1.W
 func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.ShardWriteResult {
 	res, err := s.propose(ctx, w)
 	if err == nil {
-		out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_COMMITTED, Seq: uint64(res.Seq)}
+		out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_COMMITTED, Seq: uint64(res.Seq), Parts: uint32(res.Parts)}
 		if res.Applied {
 			out.Status = shardv1.WriteStatus_WRITE_STATUS_APPLIED
 		}

@@ -114,7 +114,7 @@ func Changes(o *op.Op, do func(topology.PointID, Change) bool) {
 	}
 	for i := range o.Groups {
 		for _, id := range o.Groups[i].IDs {
-			if !do(id, Change{Kind: o.Kind, Payload: o.Groups[i].Payload}) {
+			if !do(id, Change{Kind: o.Kind, Payload: o.Groups[i].Payload, Names: o.Names}) {
 				return
 			}
 		}
@@ -159,10 +159,8 @@ func (p *Point) Apply(s Stamp, c Change) Effect {
 		return p.rebasePayload(s, c.Payload)
 	case op.ClearPayload:
 		return p.rebasePayload(s, nil)
-	case op.SetPayload:
-		return p.setPayload(s, c.Payload)
-	case op.DeletePayload:
-		return p.deletePayload(s, c.Names)
+	case op.SetPayload, op.DeletePayload, op.EditPayload:
+		return p.editPayload(s, c.Payload, c.Names)
 	case op.UpdateVectors:
 		return p.setVectors(s, c.Vectors)
 	case op.DeleteVectors:
@@ -272,14 +270,15 @@ func (p *Point) replacePayload(s Stamp, doc payload.Doc) (lost int) {
 	return lost
 }
 
-// setPayload sets the fields of doc that have no later stamp.
-func (p *Point) setPayload(s Stamp, doc payload.Doc) Effect {
+// editPayload sets the fields of doc, and removes those of names, that have no later
+// stamp.
+func (p *Point) editPayload(s Stamp, doc payload.Doc, names []string) Effect {
 	if !s.After(p.payloadBase()) {
 		return Lost
 	}
 	won, lost := 0, 0
 	e := newEdit(p.Payload)
-	for name, v := range doc.All() {
+	put := func(name string, v payload.Value) {
 		if p.stampKey(name, s) {
 			won++
 			e.put(name, v)
@@ -287,25 +286,11 @@ func (p *Point) setPayload(s Stamp, doc payload.Doc) Effect {
 			lost++
 		}
 	}
-	if won > 0 {
-		p.Payload = e.doc()
+	for name, v := range doc.All() {
+		put(name, v)
 	}
-	return effect(won, lost)
-}
-
-func (p *Point) deletePayload(s Stamp, names []string) Effect {
-	if !s.After(p.payloadBase()) {
-		return Lost
-	}
-	won, lost := 0, 0
-	e := newEdit(p.Payload)
 	for _, name := range names {
-		if p.stampKey(name, s) {
-			won++
-			e.put(name, nil)
-		} else {
-			lost++
-		}
+		put(name, nil)
 	}
 	if won > 0 {
 		p.Payload = e.doc()

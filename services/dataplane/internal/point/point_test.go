@@ -51,7 +51,7 @@ var (
 	})
 	changeGen = rapid.Custom(func(t *rapid.T) Change {
 		c := Change{Kind: rapid.SampledFrom([]op.Kind{op.Upsert, op.Delete, op.SetPayload, op.OverwritePayload,
-			op.DeletePayload, op.ClearPayload, op.UpdateVectors, op.DeleteVectors}).Draw(t, "kind")}
+			op.DeletePayload, op.EditPayload, op.ClearPayload, op.UpdateVectors, op.DeleteVectors}).Draw(t, "kind")}
 		switch c.Kind {
 		case op.Upsert:
 			c.Vectors, c.Payload = vectorGen.Draw(t, "vectors"), docGen.Draw(t, "payload")
@@ -61,6 +61,9 @@ var (
 			c.Payload = docGen.Draw(t, "payload")
 		case op.DeletePayload, op.DeleteVectors:
 			c.Names = namesGen.Draw(t, "names")
+		case op.EditPayload: // a key is set or removed, not both
+			c.Payload = docGen.Draw(t, "payload")
+			c.Names = slices.DeleteFunc(namesGen.Draw(t, "names"), func(n string) bool { _, set := c.Payload.Get(n); return set })
 		}
 		return c
 	})
@@ -116,11 +119,10 @@ func naive(id topology.PointID, es []event) Point {
 			for _, n := range c.Names {
 				vectors[n] = Vector{Name: n, Stamp: e.stamp}
 			}
-		} else if e.stamp.After(bottom.stamp) && c.Kind == op.SetPayload {
+		} else if e.stamp.After(bottom.stamp) && (c.Kind == op.SetPayload || c.Kind == op.DeletePayload || c.Kind == op.EditPayload) {
 			for k, v := range c.Payload.All() {
 				values[k], keys[k] = v, Key{k, e.stamp}
 			}
-		} else if e.stamp.After(bottom.stamp) && c.Kind == op.DeletePayload {
 			for _, k := range c.Names {
 				delete(values, k)
 				keys[k] = Key{k, e.stamp}

@@ -296,6 +296,7 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 			return p, false
 		}
 		p.Bodies = q.bodies
+		q.parts.Store(int64(len(q.bodies)))
 	}
 	if !q.take() {
 		return p, false

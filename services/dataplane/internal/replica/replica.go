@@ -225,6 +225,9 @@ type Result struct {
 	// Applied: every required replica shows it. False is no failure: the caller
 	// asked for the commit only, or its time ended between the two.
 	Applied bool
+	// Parts is how many entries the operation took; more than one: it is not atomic. 0: a
+	// repetition, of which that is not known.
+	Parts int
 }
 
 // Phase says what a replica can do.
@@ -427,6 +430,7 @@ type request struct {
 	revision uint64
 
 	state atomic.Uint32
+	parts atomic.Int64
 	seq   atomic.Uint64 // its place, once it waits in the log
 	done  chan answer   // cap 1
 }
@@ -444,7 +448,10 @@ const (
 
 func (q *request) take() bool { return q.state.CompareAndSwap(queued, taken) }
 
-func (q *request) finish(res Result, err error) { q.done <- answer{res, err} }
+func (q *request) finish(res Result, err error) {
+	res.Parts = int(q.parts.Load())
+	q.done <- answer{res, err}
+}
 
 // Propose writes through the log. id is the operation's (W1; Part is ignored), w
 // is not yet evaluated. It returns when wait is fulfilled (W8), with the place of
@@ -528,7 +535,7 @@ func (r *Replica) leave(q *request, why error) (Result, error) {
 	default:
 	}
 	if s := q.seq.Load(); s != 0 && s <= r.commit.Load() {
-		return Result{Seq: topology.Seq(s)}, nil
+		return Result{Seq: topology.Seq(s), Parts: int(q.parts.Load())}, nil
 	}
 	return Result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, why)
 }

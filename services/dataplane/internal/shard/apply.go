@@ -106,7 +106,7 @@ func (s *Shard) stage(e *op.Entry) error {
 	// A Floor looks at everything stored and forgets points, a Mark takes the digest
 	// of what is stored, a Config indexes what is shown, the others change where it
 	// is: each a step of its own.
-	alone := o.Kind >= op.Config
+	alone := o.Kind.Alone()
 	if alone {
 		if err := s.commit(); err != nil {
 			return err

@@ -233,6 +233,13 @@ func TestLifeOfAPoint(t *testing.T) {
 		}
 		l.check(t, s)
 	}
+	atOnce := func(w Write) {
+		t.Helper()
+		if ops, err := s.Resolve(ctx, &w); err != nil || len(ops) > 1 {
+			t.Errorf("%d operations, %v: somebody could see half of it", len(ops), err)
+		}
+		write(w)
+	}
 	get := func(id uint64) string {
 		t.Helper()
 		rs, err := s.Get(ctx, query.Get{IDs: []topology.PointID{num(id)}, Want: query.Want{Payload: query.PayloadWant{All: true}, Vectors: true}})
@@ -270,6 +277,8 @@ func TestLifeOfAPoint(t *testing.T) {
 		{"insert where", Write{Kind: op.Upsert, Mode: InsertOnly, Filter: having(""), Points: []op.Point{{ID: num(1), Vectors: vec(5)}, {ID: num(5), Vectors: vec(5)}}}, "[6 1] "},
 		{"update where", Write{Kind: op.Upsert, Mode: UpdateOnly, Filter: having(""), Points: []op.Point{{ID: num(1), Vectors: vec(9)}, {ID: num(3), Vectors: vec(9)}}}, "[9 1] "},
 		{"set", Write{Kind: op.SetPayload, IDs: append(one, num(1)), Payload: fields("a", 1, "l", []any{1, 2})}, "[9 1] a=10 l=02 "},
+		{"nulls and values", Write{Kind: op.SetPayload, IDs: one, Payload: fields("a", nil, "q", 4, "zz", nil)}, "[9 1] l=02 q=40 "},
+		{"and back", Write{Kind: op.SetPayload, IDs: one, Payload: fields("a", 1, "q", nil)}, "[9 1] a=10 l=02 "},
 		{"null removes", Write{Kind: op.SetPayload, IDs: one, Payload: fields("l", nil, "c", 3)}, "[9 1] a=10 c=30 "},
 		{"set under a path", Write{Kind: op.SetPayload, IDs: one, Path: "n.m", Payload: fields("x", 1, "y", 2)}, "[9 1] a=10 c=30 n=01 "},
 		{"delete keys", Write{Kind: op.DeletePayload, IDs: one, Keys: []string{"a", "n.m.x", "zz", "zz.y"}}, "[9 1] c=30 n=01 "},
@@ -281,7 +290,7 @@ func TestLifeOfAPoint(t *testing.T) {
 		{"delete", Write{Kind: op.Delete, IDs: []topology.PointID{num(1), num(77)}}, "none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if write(c.w); get(1) != c.want {
+			if atOnce(c.w); get(1) != c.want {
 				t.Fatalf("got %q, want %q", get(1), c.want)
 			}
 		})
@@ -625,7 +634,9 @@ func randomOp(rng *rand.Rand, l *ledger) op.Op {
 		}
 		return out
 	}
-	switch rng.IntN(17) {
+	switch rng.IntN(18) {
+	case 17:
+		return op.Op{Kind: op.EditPayload, Groups: []op.Group{{IDs: ids(), Payload: doc()}, {IDs: ids()}}, Names: []string{"y", "z"}}
 	case 14, 15:
 		return op.Op{Kind: op.Seal}
 	case 16:

@@ -29,6 +29,11 @@ import (
 // so that a repetition has no second effect. Its value is a UUID.
 const HeaderOperationID = "pando-op-id"
 
+// HeaderParts is the metadata key by which an answer says that an operation was too
+// large for one entry of a shard's log, and how many it took there: a crash may leave
+// the first of them alone until the operation is repeated.
+const HeaderParts = "pando-parts"
+
 // HeaderRead is the metadata key by which a client asks that a read shows
 // everything that was acknowledged before it: with the value "linearizable".
 const HeaderRead = "pando-read"

@@ -2,6 +2,7 @@ package points
 
 import (
 	"context"
+	"strconv"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
@@ -9,6 +10,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/internal/fault"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -49,7 +52,8 @@ func (s *Service) one(ctx context.Context, f frame, op operation) (*qdrant.Point
 
 // write checks all operations before the first of them is sent, then carries
 // them out in order, each after the one before is answered. It stops at the
-// first error; what came before stays.
+// first error; what came before stays. In each shard an operation is atomic, up to
+// op.MaxBody; HeaderParts tells of one that was not.
 func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdrant.UpdateResult, error) {
 	var c validate.Check
 	c.Name("collection_name", f.collection)
@@ -76,6 +80,7 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 		return nil, err
 	}
 	out := make([]*qdrant.UpdateResult, 0, len(writes))
+	parts := uint32(0)
 	for i, w := range writes {
 		w.ID, w.Index = id, uint32(i)
 		o, err := s.d.Coordinator.Write(ctx, w)
@@ -83,6 +88,10 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 			return nil, err
 		}
 		out = append(out, &qdrant.UpdateResult{OperationId: proto.Uint64(o.Seq), Status: o.Status})
+		parts = max(parts, o.Parts)
+	}
+	if parts > 1 {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(HeaderParts, strconv.FormatUint(uint64(parts), 10))) // fails without a call only
 	}
 	return out, nil
 }

@@ -220,13 +220,14 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 			return nil, err
 		}
 		top := payload.KeyPath(path.Top())
-		return v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
+		groups, err := v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
 			set, err := payload.SetAt(payload.Project(d, []payload.Path{top}, nil), path, v.w.Payload)
 			if err == nil {
 				err = fits(d, set)
 			}
 			return set, err
 		})
+		return edit(groups, nil), err
 	}
 	for _, id := range ids {
 		if err := fits(v.payload(id), v.w.Payload); err != nil {
@@ -242,14 +243,24 @@ func (v *resolver) setPayload(ids []topology.PointID) ([]op.Op, error) {
 			set.Field(key, value)
 		}
 	}
-	var ops []op.Op
-	if d := set.Doc(); len(d) > 0 {
-		ops = append(ops, op.Op{Kind: op.SetPayload, Groups: []op.Group{{IDs: ids, Payload: d}}})
+	return edit([]op.Group{{IDs: ids, Payload: set.Doc()}}, names), nil
+}
+
+// edit is one operation that sets payloads and removes keys, of all ids in groups, so
+// that nobody ever sees half of it. Groups without payload come last, if at all.
+func edit(groups []op.Group, names []string) []op.Op {
+	last := len(groups) - 1
+	switch {
+	case last < 0:
+		return nil
+	case len(names) == 0 && len(groups[last].Payload) > 0:
+		return []op.Op{{Kind: op.SetPayload, Groups: groups}}
+	case len(names) == 0:
+		return edit(groups[:last], nil)
+	case last == 0 && len(groups[0].Payload) == 0:
+		return []op.Op{{Kind: op.DeletePayload, IDs: groups[0].IDs, Names: names}}
 	}
-	if len(names) > 0 {
-		ops = append(ops, op.Op{Kind: op.DeletePayload, IDs: ids, Names: names})
-	}
-	return ops, nil
+	return []op.Op{{Kind: op.EditPayload, Groups: groups, Names: names}}
 }
 
 // fits is payload.ErrTooLarge where d, with set merged into it, outgrows the
@@ -280,22 +291,18 @@ func (v *resolver) deletePayload(ids []topology.PointID) ([]op.Op, error) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	var ops []op.Op
-	if len(names) > 0 {
-		ops = append(ops, op.Op{Kind: op.DeletePayload, IDs: ids, Names: names})
-	}
 	if len(deeper) == 0 {
-		return ops, nil
+		return edit([]op.Group{{IDs: ids}}, names), nil
 	}
 	gone := make([]payload.Path, len(names))
 	for i, n := range names {
 		gone[i] = payload.KeyPath(n)
 	}
-	more, err := v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
+	groups, err := v.rewrite(ids, func(d payload.Doc) (payload.Doc, error) {
 		old := payload.Project(d, tops, gone)
 		return changed(old, payload.DeleteAt(old, deeper)), nil
 	})
-	return append(ops, more...), err
+	return edit(groups, names), err
 }
 
 // changed keeps the fields of d whose values differ from those in old.
@@ -309,17 +316,19 @@ func changed(old, d payload.Doc) payload.Doc {
 	return w.Doc()
 }
 
-// rewrite makes one SetPayload of what edit answers for each point; points with
-// equal answers share a group, an empty answer leaves the point alone.
-func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (payload.Doc, error)) ([]op.Op, error) {
-	groups := []op.Group(nil)
+// rewrite asks change for the payload of each point; points with equal answers share a
+// group, those with an empty one the last.
+func (v *resolver) rewrite(ids []topology.PointID, change func(payload.Doc) (payload.Doc, error)) ([]op.Group, error) {
+	var groups []op.Group
+	var same op.Group
 	place := map[string]int{}
 	for _, id := range ids {
-		d, err := edit(v.payload(id))
+		d, err := change(v.payload(id))
 		if err != nil {
 			return nil, fmt.Errorf("point %s: %w", id, err)
 		}
 		if len(d) == 0 {
+			same.IDs = append(same.IDs, id)
 			continue
 		}
 		at, ok := place[string(d)]
@@ -330,10 +339,10 @@ func (v *resolver) rewrite(ids []topology.PointID, edit func(payload.Doc) (paylo
 		}
 		groups[at].IDs = append(groups[at].IDs, id)
 	}
-	if len(groups) == 0 {
-		return nil, nil
+	if len(same.IDs) > 0 {
+		groups = append(groups, same)
 	}
-	return []op.Op{{Kind: op.SetPayload, Groups: groups}}, nil
+	return groups, nil
 }
 
 func (v *resolver) deleteVectors(ids []topology.PointID) ([]op.Op, error) {
