@@ -113,7 +113,9 @@ func DefaultOptimizers() Optimizers {
 // segments and the indexes over them. It takes effect at an entry of the log (W11).
 type Settings struct {
 	// Schema are the vectors, sorted by name; nil: those that the shard was made with.
-	Schema     []VectorSchema
+	Schema []VectorSchema
+	// Assumed: the log has not named the vectors yet, so that none counts as dropped.
+	Assumed    bool
 	Vectors    []VectorSettings // sorted by name
 	Fields     []FieldIndex     // sorted by key
 	Optimizers Optimizers

@@ -315,10 +315,10 @@ func (s *Shard) put(p *staged) error {
 }
 
 // trim takes out what a point has of vectors that were dropped. It follows from the
-// log alone: without a Config entry nothing was dropped.
+// log alone.
 func (s *Shard) trim(p *staged) {
 	dropped := func(v point.Vector) bool { _, ok := s.apply.settings.Named(v.Name); return !ok }
-	if s.apply.meta.Revision > 0 && slices.ContainsFunc(p.Vectors, dropped) {
+	if !s.apply.settings.Assumed && slices.ContainsFunc(p.Vectors, dropped) {
 		p.Vectors = slices.DeleteFunc(slices.Clone(p.Vectors), dropped)
 	}
 }

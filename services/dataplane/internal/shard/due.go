@@ -40,7 +40,7 @@ func (s *Shard) weights() (out []optimize.Part) {
 			w.Rows, w.Alive = p.Rows(), p.Alive()
 			for _, f := range e.Origin.Segment.Files {
 				w.Bytes += f.Size
-				if _, named := s.apply.settings.Named(f.Name); f.Kind == segment.KindVectors && !named && s.apply.meta.Revision > 0 {
+				if _, named := s.apply.settings.Named(f.Name); f.Kind == segment.KindVectors && !named && !s.apply.settings.Assumed {
 					w.Dropped += f.Size
 				}
 			}

@@ -91,7 +91,7 @@ func (l *loader) entry(e *manifest.Entry) error {
 		_, err := l.origin(&e.Origin)
 		return err
 	}
-	j := &job{number: e.Number, schema: l.apply.settings.Schema, trim: l.apply.meta.Revision > 0}
+	j := &job{number: e.Number, schema: l.apply.settings.Schema, trim: !l.apply.settings.Assumed}
 	for i := range e.Sources {
 		src := &e.Sources[i]
 		p, err := l.origin(&src.Origin)

@@ -34,7 +34,7 @@ type change struct {
 // begin is a change that changes nothing yet.
 func (s *Shard) begin() *change {
 	a := &s.apply
-	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.Texts, jobs: a.jobs, trim: a.meta.Revision > 0}
+	c := &change{manifest: a.manifest, settings: a.settings, texts: s.state.Texts, jobs: a.jobs, trim: !a.settings.Assumed}
 	c.manifest.Parts = slices.Clone(a.manifest.Parts)
 	return c
 }

@@ -95,7 +95,7 @@ func (o *Options) settings(b []byte) (s query.Settings, err error) {
 		s, err = o.Settings(b)
 	}
 	if s.Schema == nil {
-		s.Schema = slices.Clone(o.Schema.Vectors)
+		s.Schema, s.Assumed = slices.Clone(o.Schema.Vectors), true
 		slices.SortFunc(s.Schema, func(a, b query.VectorSchema) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return s, err

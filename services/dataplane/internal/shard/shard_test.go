@@ -105,7 +105,7 @@ type ledger struct {
 
 // trim leaves dropped vectors out of a point that is written.
 func (l *ledger) trim(p *point.Point) {
-	if l.keys != nil && l.config.Revision > 0 {
+	if l.keys != nil && l.config.Revision > 0 { // the settings name the vectors
 		p.Vectors = slices.DeleteFunc(p.Vectors, func(v point.Vector) bool { return !slices.Contains(l.keys(), v.Name) })
 	}
 }
