@@ -87,4 +87,16 @@ func TestVectorMadeElsewhere(t *testing.T) {
 	if len(c.shards.writes) != 1 {
 		t.Errorf("%d writes were sent", len(c.shards.writes))
 	}
+	if _, err := c.world.ChangeVectorName(t.Context(), &placementv1.ChangeVectorNameRequest{CollectionName: "c", VectorName: "x",
+		Change: &placementv1.ChangeVectorNameRequest_Dense{Dense: &qdrant.DenseVectorCreationConfig{Size: 1, Distance: qdrant.Distance_Dot}}}); err != nil {
+		t.Fatal(err)
+	}
+	update := &qdrant.UpdateCollection{CollectionName: "c", VectorsConfig: &qdrant.VectorsConfigDiff{Config: &qdrant.VectorsConfigDiff_ParamsMap{
+		ParamsMap: &qdrant.VectorParamsDiffMap{Map: map[string]*qdrant.VectorParamsDiff{"x": {OnDisk: new(true)}}}}}}
+	if _, err := c.Update(t.Context(), update); err != nil {
+		t.Error(err)
+	}
+	update.GetVectorsConfig().GetParamsMap().Map["y"] = &qdrant.VectorParamsDiff{}
+	_, err := c.Update(t.Context(), update)
+	wants(t, err, fault.VectorNameUnknown, "Wrong input: Not existing vector name error: y")
 }

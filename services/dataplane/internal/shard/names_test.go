@@ -1,10 +1,12 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
@@ -321,4 +323,69 @@ func TestDroppedVectorIsFreed(t *testing.T) {
 	if digestOf(again) != digestOf(s) {
 		t.Errorf("after a restart the digest is %s, not %s", digestOf(again), digestOf(s))
 	}
+}
+
+// TestVectorNamesBesideReads: whoever reads while vectors come and go gets an answer of
+// one state, or is told that there is no such vector.
+func TestVectorNamesBesideReads(t *testing.T) {
+	s := open(t, naming(memfs.New()))
+	l := named()
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for _, using := range []string{"", "d", "m", "s"} {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				q := query.Nearest{Using: using, Vector: []float32{1, 1}, Limit: 5, Want: query.Want{Vectors: true}}
+				switch using {
+				case "m":
+					q.Count = 1
+				case "s":
+					q.Indices = []uint32{1, 9}
+				}
+				_, err := s.Nearest(ctx, []query.Nearest{q})
+				if err == nil {
+					_, err = s.Get(ctx, query.Get{IDs: []topology.PointID{num(1), num(2)}, Want: query.Want{VecNames: []string{using}}})
+				}
+				if err == nil {
+					_, _, err = s.Frequencies(ctx, query.Frequencies{Using: "s", Indices: []uint32{1}})
+				}
+				s.Info()
+				if err != nil && !errors.Is(err, ErrVectorName) && !errors.Is(err, query.ErrVector) { // none, or of another size
+					t.Errorf("%q: %v", using, err)
+					return
+				}
+			}
+		})
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	m, settings := shown{}, []byte{0, 0, 0}
+	for i := range 300 {
+		switch i % 6 {
+		case 3:
+			l.add(op.Op{Kind: op.Seal})
+		case 4:
+			settings = slices.Clone(settings)
+			if which := rng.IntN(3); settings[which] > 0 {
+				settings[which] = 0
+			} else {
+				settings[which] = byte(1 + i/2)
+			}
+			l.add(op.Op{Kind: op.Config, Revision: uint64(len(l.entries)) + 1, Settings: settings})
+		case 5:
+			if o, due := s.Due(); due {
+				l.add(o)
+			}
+		default:
+			m.step(t, rng, l, s, settings)
+		}
+		follow(t, l, s)
+	}
+	close(stop)
+	readers.Wait()
+	ok(t, s.Settle(ctx))
 }

@@ -116,7 +116,11 @@ func (s *Service) Update(ctx context.Context, r *qdrant.UpdateCollection) (*qdra
 	if err := validate.Update(r); err != nil {
 		return nil, err
 	}
-	if c, err := s.d.View.Resolve(ctx, r.GetCollectionName()); err == nil {
+	if c, err := s.d.View.Resolve(ctx, r.GetCollectionName()); err == nil && c.Schema.Changes(r) != nil {
+		// Another peer may have added the vector a moment ago.
+		if c, err = s.d.View.Newest(ctx, r.GetCollectionName()); err != nil {
+			return nil, err
+		}
 		if err := c.Schema.Changes(r); err != nil {
 			return nil, err
 		}
