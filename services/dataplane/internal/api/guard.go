@@ -55,9 +55,9 @@ func (g *guard) check(ctx context.Context, method string, req any) error {
 	if !ok || !strings.HasPrefix(method, "/"+qdrant.Points_ServiceDesc.ServiceName+"/") && method != clusterv1.Cluster_GetPoint_FullMethodName {
 		return nil
 	}
-	col := g.view.Known(r.GetCollectionName())
-	if col == nil || !col.Config.GetStrictModeConfig().GetEnabled() {
-		return nil
+	col, err := g.view.Resolve(ctx, r.GetCollectionName())
+	if err != nil || !col.Config.GetStrictModeConfig().GetEnabled() {
+		return nil // whoever answers finds the same error
 	}
 	limits := strict.Limits{StrictModeConfig: col.Config.GetStrictModeConfig(), Indexes: col.Indexes}
 	if err := limits.Check(r); err != nil {

@@ -317,7 +317,7 @@ func (s *Shard) put(p *staged) error {
 // trim takes out what a point has of vectors that were dropped. It follows from the
 // log alone.
 func (s *Shard) trim(p *staged) {
-	dropped := func(v point.Vector) bool { _, ok := s.apply.settings.Named(v.Name); return !ok }
+	dropped := func(v point.Vector) bool { return s.state.Tail.Keyed(v.Name) == nil }
 	if !s.apply.settings.Assumed && slices.ContainsFunc(p.Vectors, dropped) {
 		p.Vectors = slices.DeleteFunc(slices.Clone(p.Vectors), dropped)
 	}

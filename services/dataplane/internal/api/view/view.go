@@ -96,20 +96,6 @@ func (c *Cluster) Resolve(ctx context.Context, name string) (*Collection, error)
 	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema, from: m}, nil
 }
 
-// Known is Resolve by the present map alone; nil: it has no such collection.
-func (c *Cluster) Known(name string) *Collection {
-	m := c.from.Map()
-	tc, ok := m.Resolve(name)
-	if !ok {
-		return nil
-	}
-	d, err := c.decode(m, tc)
-	if err != nil {
-		return nil
-	}
-	return &Collection{Collection: tc, Config: d.config, Indexes: d.indexes, Schema: d.schema}
-}
-
 // Newest is Resolve by a map that has what was changed through other peers and answered
 // there, for those who would refuse a request by what is not in the present one.
 func (c *Cluster) Newest(ctx context.Context, name string) (*Collection, error) {

@@ -66,6 +66,9 @@ type Field struct {
 	key string // of the schema
 }
 
+// Key is the schema's, which is made once.
+func (f *Field) Key() string { return f.key }
+
 // Fit gives the fields of a schema, sorted by name: those of have that are in it, and
 // others as fresh makes them.
 func Fit(have []Field, schema []query.VectorSchema, fresh func(query.VectorSchema) (Vectors, error)) ([]Field, error) {
