@@ -60,10 +60,10 @@ func (g *guard) check(ctx context.Context, method string, req any) error {
 		return nil // whoever answers finds the same error
 	}
 	limits := strict.Limits{StrictModeConfig: col.Config.GetStrictModeConfig(), Indexes: col.Indexes}
-	if err := limits.Check(r); err != nil {
+	op := strict.Of(r)
+	if err := limits.Check(r, op); err != nil {
 		return err
 	}
-	op := strict.Of(r)
 	if err := g.take(col, &limits, op); err != nil {
 		return err
 	}

@@ -80,10 +80,10 @@ func batch(req proto.Message) (field string, n int) {
 	return "", 0
 }
 
-// Check holds a request of the service qdrant.Points against all limits that the
-// request alone decides about. INVALID_ARGUMENT.
-func (l *Limits) Check(req proto.Message) error {
-	c := checker{Limits: l, write: Of(req).Write}
+// Check holds a request of the service qdrant.Points, which does op, against all limits
+// that the request alone decides about. INVALID_ARGUMENT.
+func (l *Limits) Check(req proto.Message, op Op) error {
+	c := checker{Limits: l, write: op.Write}
 	if field, n := batch(req); field != "" {
 		c.most(field, uint64(n), l.SearchMaxBatchsize, "search_max_batchsize")
 	}
@@ -121,7 +121,7 @@ func wide(n *uint32) *uint64 {
 	return new(uint64(*n))
 }
 
-// walk looks at a message and at all in it, but for the contents of points.
+// walk looks at a message and at all in it, but for the contents of points and queries.
 func (c *checker) walk(m protoreflect.Message) {
 	if c.err != nil || !m.IsValid() {
 		return
@@ -138,7 +138,7 @@ func (c *checker) walk(m protoreflect.Message) {
 	case *qdrant.PointVectors:
 		c.vectors(r.GetVectors())
 		return
-	case *qdrant.Value:
+	case *qdrant.Value, *qdrant.PointId, *qdrant.Vector, *qdrant.DenseVector, *qdrant.VectorInput:
 		return
 	case *qdrant.UpsertPoints:
 		c.most("points", uint64(len(r.GetPoints())), c.UpsertMaxBatchsize, "upsert_max_batchsize")

@@ -151,11 +151,11 @@ func TestCheck(t *testing.T) {
 		"an index may be dropped":  {&qdrant.DeleteFieldIndexCollection{FieldName: "k"}, ""},
 		"points by id need no key": {&qdrant.GetPoints{Ids: make([]*qdrant.PointId, 99)}, ""},
 	} {
-		err := limits().Check(c.req)
+		err := limits().Check(c.req, Of(c.req))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || fault.From(err).Msg != c.want || fault.ReasonOf(err) != fault.InvalidArgument) {
 			t.Errorf("%s:\ngot  %v\nwant %s", name, err, c.want)
 		}
-		if err := (&Limits{StrictModeConfig: &qdrant.StrictModeConfig{}}).Check(c.req); err != nil {
+		if err := (&Limits{StrictModeConfig: &qdrant.StrictModeConfig{}}).Check(c.req, Of(c.req)); err != nil {
 			t.Errorf("%s: refused without limits: %v", name, err)
 		}
 	}
