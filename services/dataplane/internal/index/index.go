@@ -10,6 +10,8 @@ package index
 import (
 	"context"
 	"errors"
+
+	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
 // ErrDim reports a vector whose length is not the index's.
@@ -54,6 +56,9 @@ type Index interface {
 type Query struct {
 	// Vector to be near to. Cosine: need not be normalised.
 	Vector []float32
+	// Rank, if not nil, says what to rank by in the place of Vector. Larger scores are
+	// better then, whatever the distance.
+	Rank *query.Rank
 	// K is how many hits are wanted; 0 or less gives none.
 	K int
 	// Threshold drops worse scores if not nil; an equal score stays.
@@ -72,7 +77,7 @@ type Query struct {
 	Before func(a, b uint32) bool
 }
 
-// Hit is a row and its score in the public convention: Cosine and Dot the inner
+// Hit is a row and its score in the public convention: that of the Rank; Cosine and Dot the inner
 // product (larger is better), Euclid the distance (not squared), Manhattan the
 // sum of absolute differences (smaller is better).
 type Hit struct {

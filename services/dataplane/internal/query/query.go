@@ -87,9 +87,10 @@ type Count struct {
 	Approx bool
 }
 
-// Nearest asks for the Limit best points of a vector.
+// Nearest asks for the Limit best points of a vector, or of a ranking.
 type Nearest struct {
 	Using          string
+	Rank           *Rank // nil: the nearest to what follows
 	Vector         []float32
 	Indices        []uint32 // Sparse: of the weights in Vector, ascending
 	Count          int      // Multi: how many vectors of equal length Vector holds

@@ -10,7 +10,6 @@ package flat
 import (
 	"fmt"
 	"math/bits"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -202,17 +201,10 @@ func (x *Index) Vector(row uint32, dst []float32) ([]float32, bool) {
 	return append(dst, c.vecs[r*x.dim:(r+1)*x.dim]...), true
 }
 
-// probe is a query vector in the form that rows have.
-type probe struct {
-	floats  []float32
-	bytes   []uint8
-	inverse float32 // of bytes, for Cosine: 1 / length
-}
-
 // score compares p with rows from.. of the chunk, at most most, into s.raws and
 // copies their live bits into s.live. It gives the number of rows scored; from must
 // be a multiple of 64.
-func (x *Index) score(c *chunk, p *probe, from, most int, s *scratch) int {
+func (x *Index) score(c *chunk, p *rank.Probe, from, most int, s *scratch) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	n := min(most, (len(c.vecs)+len(c.bytes))/x.dim-from)
@@ -225,7 +217,7 @@ func (x *Index) score(c *chunk, p *probe, from, most int, s *scratch) int {
 }
 
 // scoreOne compares p with one row; false if it holds no vector.
-func (x *Index) scoreOne(c *chunk, p *probe, r int, s *scratch) (float32, bool) {
+func (x *Index) scoreOne(c *chunk, p *rank.Probe, r int, s *scratch) (float32, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if !c.has(r) {
@@ -236,43 +228,7 @@ func (x *Index) scoreOne(c *chunk, p *probe, r int, s *scratch) (float32, bool) 
 }
 
 // raws sets s.raws to the raw values of p and n rows; the chunk's lock is held.
-func (x *Index) raws(c *chunk, p *probe, from, n int, s *scratch) {
-	if !x.bytes {
-		x.metric.Raw.Float32(p.floats, kernel.Rows[float32]{Data: c.vecs[from*x.dim:], Stride: x.dim}, s.raws[:n])
-		return
-	}
-	if len(s.ints) < n {
-		s.ints = make([]int64, n)
-	}
-	x.metric.Raw.Uint8(p.bytes, kernel.Rows[uint8]{Data: c.bytes[from*x.dim:], Stride: x.dim}, s.ints[:n])
-	for i, raw := range s.ints[:n] {
-		s.raws[i] = float32(raw)
-	}
-	if c.inverse != nil {
-		for i, inverse := range c.inverse[from:][:n] {
-			s.raws[i] *= p.inverse * inverse
-		}
-	}
-}
-
-// prepare makes p the vector of a query.
-func (x *Index) prepare(q *index.Query, p *probe) error {
-	if len(q.Vector) != x.dim {
-		return fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.dim)
-	}
-	if len(q.Rows) > 0 {
-		if top := slices.Max(q.Rows); top > index.MaxRow {
-			return fmt.Errorf("search: %w: %d", index.ErrRow, top)
-		}
-	}
-	if x.bytes {
-		p.bytes = rank.AppendBytes(p.bytes[:0], q.Vector)
-		p.inverse = rank.Inverse(p.bytes)
-		return nil
-	}
-	p.floats = append(p.floats[:0], q.Vector...)
-	if x.metric.Normalize {
-		kernel.Normalize(p.floats)
-	}
-	return nil
+func (x *Index) raws(c *chunk, p *rank.Probe, from, n int, s *scratch) {
+	rows := rank.Rows{Float32: c.vecs, Uint8: c.bytes, Stride: x.dim, Inverse: c.inverse}
+	rows.Range(&x.metric, p, from, s.raws[:n])
 }

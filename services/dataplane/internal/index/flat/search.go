@@ -19,18 +19,17 @@ const share = 1 << 20
 // scratch is what a goroutine needs to scan: reused, so that a search allocates
 // nothing per row.
 type scratch struct {
-	vecs []probe
+	vecs []rank.Probe
 	tops []rank.Top
 	raws [blockRows]float32
 	live [blockRows / 64]uint64
-	ints []int64 // of bytes: what the kernel gives
 	one  [1]index.Query
 }
 
 // size makes room for n queries, keeping the buffers inside.
 func (s *scratch) size(n int) {
 	for len(s.vecs) < n {
-		s.vecs = append(s.vecs, probe{})
+		s.vecs = append(s.vecs, rank.Probe{})
 		s.tops = append(s.tops, rank.Top{})
 	}
 }
@@ -39,6 +38,7 @@ func (s *scratch) size(n int) {
 func (x *Index) putBack(s *scratch, n int) {
 	for i := range min(n, len(s.tops)) {
 		s.tops[i].Release()
+		s.vecs[i].Release()
 	}
 	s.one[0] = index.Query{}
 	x.scratch.Put(s)
@@ -75,9 +75,10 @@ func (x *Index) search(ctx context.Context, s *scratch, qs []index.Query) (err e
 	live := x.Len()
 	for i := range qs {
 		q := &qs[i]
-		if err = x.prepare(q, &s.vecs[i]); err != nil {
+		if err = rank.Check(q, x.dim); err != nil {
 			return err
 		}
+		s.vecs[i].Take(&x.metric, x.bytes, q)
 		n := live
 		if q.Rows != nil {
 			n = len(q.Rows)
@@ -95,7 +96,7 @@ func (x *Index) search(ctx context.Context, s *scratch, qs []index.Query) (err e
 	if n := min(x.workers, live/max(1, share/x.dim), len(chunks)); n > 1 {
 		return x.spread(ctx, s, qs, chunks, n)
 	}
-	return x.scan(ctx, s, s.vecs, qs, chunks, 0)
+	return x.scan(ctx, s, qs, chunks, 0)
 }
 
 // spread scans in n goroutines, all of which end before it does, and gathers
@@ -109,6 +110,7 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 		part := x.scratch.Get().(*scratch)
 		part.size(len(qs))
 		for i := range qs {
+			part.vecs[i].Take(&x.metric, x.bytes, &qs[i])
 			t := &part.tops[i]
 			t.Reset(&x.metric, &qs[i], s.tops[i].K)
 			if accept := qs[i].Accept; accept != nil {
@@ -121,7 +123,7 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 		}
 		parts[w] = part
 		from, to := w*len(chunks)/n, (w+1)*len(chunks)/n
-		group.Go(func() { errs[w] = x.scan(ctx, part, s.vecs, qs, chunks[from:to], from) })
+		group.Go(func() { errs[w] = x.scan(ctx, part, qs, chunks[from:to], from) })
 	}
 	group.Wait()
 	for _, part := range parts {
@@ -154,8 +156,8 @@ func (x *Index) pick(ctx context.Context, s *scratch, i int, rows []uint32) erro
 }
 
 // scan offers the rows of chunks, the first of which has number first, to those
-// of qs that have no rows of their own; vecs are their prepared vectors.
-func (x *Index) scan(ctx context.Context, s *scratch, vecs []probe, qs []index.Query, chunks []*chunk, first int) error {
+// of qs that have no rows of their own.
+func (x *Index) scan(ctx context.Context, s *scratch, qs []index.Query, chunks []*chunk, first int) error {
 	rows := min(blockRows, 1<<x.shift)
 	for ci, c := range chunks {
 		if err := ctx.Err(); err != nil {
@@ -168,7 +170,7 @@ func (x *Index) scan(ctx context.Context, s *scratch, vecs []probe, qs []index.Q
 				if qs[i].Rows != nil || s.tops[i].K == 0 {
 					continue
 				}
-				n := x.score(c, &vecs[i], from, rows, s)
+				n := x.score(c, &s.vecs[i], from, rows, s)
 				s.tops[i].Block(base+uint32(from), s.raws[:n], s.live[:])
 				more = more || n == rows
 			}

@@ -35,7 +35,7 @@ func BenchmarkBuild(b *testing.B) {
 
 // graph builds, or reads from the folder that PANDO_GRAPHS names what an earlier
 // run has built.
-func graph(b *testing.B, d *dataset) *Index {
+func graph(b testing.TB, d *dataset) *Index {
 	b.Helper()
 	dir := os.Getenv("PANDO_GRAPHS")
 	if dir == "" {

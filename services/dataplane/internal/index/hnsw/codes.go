@@ -1,6 +1,10 @@
 package hnsw
 
-import "math"
+import (
+	"math"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+)
 
 // Codes estimate how near rows are, for less than the vectors do. A search walks and
 // scans by them.
@@ -14,9 +18,9 @@ type Codes interface {
 // Scorer estimates the raw values (those of rank.Metric) of rows. It should not
 // allocate.
 type Scorer interface {
-	// Prepare takes the vector of a query, for Cosine of any length, and keeps
-	// nothing of it.
-	Prepare(q []float32)
+	// Prepare takes the vector of a query, for Cosine of any length, or its Rank, of
+	// which it gives what rank.Blend does.
+	Prepare(q *index.Query)
 	// Gather sets raws[i] to the estimate for rows[i].
 	Gather(rows []uint32, raws []float32)
 	// Range sets raws[i] to the estimate for row from+i.
@@ -39,15 +43,26 @@ func (s *searcher) steer() {
 		s.own = x.codes.Scorer()
 	}
 	s.scorer = s.own
-	s.scorer.Prepare(q.Vector)
 	if !q.Rescore {
 		return
 	}
+	more := spare
+	if q.Rank != nil { // several estimates err more than one
+		more *= wider
+	}
 	// K is not more than there are rows.
-	if s.finer = max(s.top.K, min(s.ef, spare*s.top.K)); q.Oversampling >= 1 {
+	if s.finer = max(s.top.K, min(s.ef, more*s.top.K)); q.Oversampling >= 1 {
 		s.finer = int(min(math.Ceil(q.Oversampling*float64(s.top.K)), float64(x.v.rows)))
 	}
 	s.ef = max(s.ef, s.finer)
+}
+
+// aim makes s ready to compare with what a query asks for.
+func (s *searcher) aim(q *index.Query) {
+	s.q.Take(&s.x.v.metric, s.x.v.Uint8 != nil, q)
+	if s.scorer != nil {
+		s.scorer.Prepare(q)
+	}
 }
 
 // batch sets s.raws for rows first..first+n-1.
@@ -55,7 +70,7 @@ func (s *searcher) batch(first, n int) {
 	if s.scorer != nil {
 		s.scorer.Range(uint32(first), s.raws[:n])
 	} else {
-		s.x.v.batch(&s.q, first, s.raws[:n])
+		s.x.v.stored.Range(&s.x.v.metric, &s.q.Probe, first, s.raws[:n])
 	}
 }
 

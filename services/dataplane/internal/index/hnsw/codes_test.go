@@ -62,8 +62,8 @@ type byteScorer struct {
 	ints []int64
 }
 
-func (s *byteScorer) Prepare(q []float32) {
-	copy(s.unit, q)
+func (s *byteScorer) Prepare(q *index.Query) {
+	copy(s.unit, q.Vector)
 	if s.c.v.metric.Normalize {
 		kernel.Normalize(s.unit)
 	}

@@ -74,6 +74,9 @@ func (s *searcher) choose(passing int) way {
 	if passing <= even || !s.grouped && share*degree*degree < least {
 		return scan
 	}
+	if s.query.Rank != nil && s.query.Rank.Leads() == 0 {
+		return filtered
+	}
 	return w
 }
 
@@ -191,7 +194,6 @@ func (s *searcher) filtered(ctx context.Context) error {
 		for cur = min(cur, first); cur < len(s.pool) && s.pool[cur]&flag != 0; cur++ {
 		}
 	}
-	s.finish(true)
 	return nil
 }
 

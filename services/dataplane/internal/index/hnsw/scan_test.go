@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -14,8 +15,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -132,6 +135,9 @@ func anyQuery(rt *rapid.T, rng *rand.Rand, v *Vectors, n int) Query {
 	for range v.Dim {
 		q.Vector = append(q.Vector, float32(rng.IntN(6)))
 	}
+	if v.Dim > 2 && rapid.Bool().Draw(rt, "ranked") {
+		q.Rank = anyRank(rt, rng, v)
+	}
 	switch rapid.SampledFrom([]string{"all", "accepted", "few", "listed", "bits", "few bits", "bits and accepted"}).Draw(rt, "filter") {
 	case "accepted":
 		q.Accept = func(r uint32) bool { return r%3 > 0 }
@@ -153,6 +159,39 @@ func anyQuery(rt *rapid.T, rng *rand.Rand, v *Vectors, n int) Query {
 		}
 	}
 	return q
+}
+
+// anyRank is by whole numbers, of which inner products and distances are exact. Equal
+// cosines are not equal to the last bit, so no kind is drawn then that depends on it.
+func anyRank(rt *rapid.T, rng *rand.Rand, v *Vectors) *query.Rank {
+	all := indextest.Rankings(rt, func() op.Vector {
+		e := op.Vector{Data: make([]float32, v.Dim)}
+		for i := range e.Data {
+			e.Data[i] = float32(rng.IntN(6))
+		}
+		return e
+	})
+	if v.Distance == query.Cosine {
+		all = slices.DeleteFunc(all, func(r indextest.Ranking) bool { return r.Leads() > 0 || strings.HasPrefix(r.Name, "best") })
+	}
+	return rapid.SampledFrom(all).Draw(rt, "rank").Rank
+}
+
+// score is that of a row for a query, in float64.
+func (v *Vectors) score(q *Query, r uint32) float64 {
+	if q.Rank == nil {
+		return v.scored(q.Vector, r)
+	}
+	return float64(indextest.RankScore(q.Rank, func(e op.Vector) float32 {
+		switch s := v.scored(e.Data, r); v.Distance {
+		case query.Euclid:
+			return float32(-s * s)
+		case query.Manhattan:
+			return float32(-s)
+		default:
+			return float32(s)
+		}
+	}))
 }
 
 // bitsOf are the bits of those of n rows that pass, and, as it may be, of rows behind.
@@ -181,11 +220,11 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 	var scores []float64
 	for r := range uint32(x.v.rows) {
 		if x.v.has(r) && !x.dead.Dead(r, at) && wanted(q, r) {
-			scores = append(scores, x.v.scored(q.Vector, r))
+			scores = append(scores, x.v.score(q, r))
 		}
 	}
 	slices.Sort(scores)
-	if x.v.metric.Sign > 0 {
+	if x.v.metric.Sign > 0 || q.Rank != nil {
 		slices.Reverse(scores)
 	}
 	if len(hits) != min(len(scores), q.K) {
@@ -199,7 +238,10 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 			t.Fatalf("row %d twice", h.Row)
 		}
 		bound := 1e-5 * max(1, math.Abs(scores[i]))
-		if own := x.v.scored(q.Vector, h.Row); math.Abs(own-float64(h.Score)) > bound || math.Abs(own-scores[i]) > bound {
+		if q.Rank != nil {
+			bound = max(bound, 3e-4) // of weights and sums that are no whole numbers
+		}
+		if own := x.v.score(q, h.Row); math.Abs(own-float64(h.Score)) > bound || math.Abs(own-scores[i]) > bound {
 			t.Fatalf("hit %d: row %d with %v, not %v; place %d has %v", i, h.Row, h.Score, own, i, scores[i])
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
@@ -130,6 +129,8 @@ type searcher struct {
 	// offered counts the rows that pass and that a walk has found.
 	offered int
 	one     [1]*searcher
+	example index.Query // a walk by an example of a Rank
+	near    []uint32    // rows that it met
 	// Of searches by codes:
 	own    Scorer
 	finer  int      // so many rows are compared by their vectors; 0: none
@@ -200,13 +201,8 @@ func (x *Index) SearchBatch(ctx context.Context, qs []Query) ([][]index.Hit, err
 }
 
 func (x *Index) check(ctx context.Context, q *Query) error {
-	if len(q.Vector) != x.v.Dim {
-		return fmt.Errorf("search: %w: %d, not %d", index.ErrDim, len(q.Vector), x.v.Dim)
-	}
-	if len(q.Rows) > 0 {
-		if most := slices.Max(q.Rows); most > index.MaxRow {
-			return fmt.Errorf("search: %w: %d", index.ErrRow, most)
-		}
+	if err := rank.Check(&q.Query, x.v.Dim); err != nil {
+		return err
 	}
 	if q.Bits != nil && len(q.Bits) < (x.v.rows+63)/64 {
 		return fmt.Errorf("search: %w: %d words are not a bit for each of %d rows", index.ErrRow, len(q.Bits), x.v.rows)
@@ -224,7 +220,6 @@ func (s *searcher) begin(x *Index, q *Query) {
 		width, ef = 2*x.g.params.M, x.g.params.defaultEf()
 	}
 	s.fit(x.v.rows, block+together*budget(width))
-	s.q.aim(&x.v, q.Vector)
 	if words := (x.v.rows + 63) / 64; q.Accept != nil && len(s.failed.bits) < words {
 		s.failed.bits = make([]uint64, words)
 	}
@@ -234,10 +229,13 @@ func (s *searcher) begin(x *Index, q *Query) {
 	}
 	s.top.Reset(&x.v.metric, &q.Query, n)
 	if s.ef = q.Ef; s.ef <= 0 {
-		s.ef = ef
+		if s.ef = ef; q.Rank != nil && (q.Rank.Leads() == 0 || q.Rank.Steps() > 0) {
+			s.ef *= wider
+		}
 	}
 	s.ef = min(max(s.ef, s.top.K), max(1, x.v.rows))
 	s.steer()
+	s.aim(&s.query.Query)
 	s.ties = max(s.top.K, s.ef/4)
 }
 
@@ -254,6 +252,8 @@ func (s *searcher) release() {
 	s.failed.clear()
 	s.top.Release()
 	s.coarse.Release()
+	s.q.Release()
+	s.example.Vector = nil
 	s.x, s.query, s.marked, s.grouped, s.few, s.fill, s.one[0] = nil, Query{}, false, false, false, 0, nil
 	x.searchers.Put(s)
 }
@@ -263,15 +263,28 @@ func (s *searcher) run(ctx context.Context, p plan) error {
 	switch p.way {
 	case scan:
 		return s.scan(ctx, p.passing)
-	case plain:
-		if err := s.plain(ctx, p.passing); err != nil {
+	case plain, filtered:
+		if s.query.Rank.Leads() > 0 {
+			return s.led(ctx, p)
+		}
+		if err := s.walk(ctx, p); err != nil {
 			return err
 		}
-	case filtered:
-		if err := s.filtered(ctx); err != nil {
-			return err
-		}
+		s.finish(p.way == filtered)
 	}
+	return s.complete(ctx, p)
+}
+
+// walk fills the pool.
+func (s *searcher) walk(ctx context.Context, p plan) error {
+	if p.way == filtered {
+		return s.filtered(ctx)
+	}
+	return s.plain(ctx, p.passing)
+}
+
+// complete scans if a walk has not found enough.
+func (s *searcher) complete(ctx context.Context, p plan) error {
 	// The walk may have ended on an island, or among rows that do not pass. What a
 	// threshold drops was found.
 	if s.offered < s.top.K && (!p.known || s.offered < p.passing) {
@@ -289,11 +302,7 @@ func (s *searcher) plain(ctx context.Context, passing int) error {
 	}
 	s.reserve(ef)
 	v, g := &s.x.v, s.x.g
-	if err := s.beam(ctx, v, g, 0, ef, g.asNode(0, s.descend(v, g, 0))); err != nil {
-		return err
-	}
-	s.finish(false)
-	return nil
+	return s.beam(ctx, v, g, 0, ef, g.asNode(0, s.descend(v, g, 0)))
 }
 
 // alive tells whether row has a vector and may be answered.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
-	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -29,10 +28,10 @@ type Vectors struct {
 // space is Vectors that have been checked.
 type space struct {
 	Vectors
-	metric  rank.Metric
-	rows    int
-	held    int       // rows that have a vector
-	inverse []float32 // Uint8 and Cosine: 1 / length of each row
+	metric rank.Metric
+	rows   int
+	held   int // rows that have a vector
+	stored rank.Rows
 }
 
 func newSpace(v Vectors) (space, error) {
@@ -53,6 +52,7 @@ func newSpace(v Vectors) (space, error) {
 		return space{}, fmt.Errorf("hnsw: %d words do not have a bit for each of %d rows", len(v.Has), n/v.Stride)
 	}
 	s := space{Vectors: v, metric: m, rows: n / v.Stride, held: n / v.Stride}
+	s.stored = rank.Rows{Float32: v.Float32, Float16: v.Float16, Uint8: v.Uint8, Stride: v.Stride}
 	if v.Has != nil {
 		s.held = 0
 		for r := range uint32(s.rows) {
@@ -62,9 +62,9 @@ func newSpace(v Vectors) (space, error) {
 		}
 	}
 	if len(v.Uint8) > 0 && v.Distance == query.Cosine {
-		s.inverse = make([]float32, s.rows)
-		for r := range s.inverse {
-			s.inverse[r] = rank.Inverse(v.Uint8[r*v.Stride:][:v.Dim])
+		s.stored.Inverse = make([]float32, s.rows)
+		for r := range s.stored.Inverse {
+			s.stored.Inverse[r] = rank.Inverse(v.Uint8[r*v.Stride:][:v.Dim])
 		}
 	}
 	return s, nil
@@ -85,101 +85,18 @@ func (v *space) size() int {
 	}
 }
 
-// probe is a vector in the form in which rows are compared with it.
-type probe struct {
-	floats  []float32
-	bytes   []uint8 // for Uint8
-	inverse float32 // for Uint8 and Cosine: 1 / length
-	ints    []int64 // for Uint8: what the kernel gives
-	own     []float32
-	codes   []uint8
-}
-
-// aim makes p the vector of a query.
-func (p *probe) aim(v *space, q []float32) {
-	p.own = append(p.own[:0], q...)
-	p.floats = p.own
-	if v.Uint8 == nil {
-		if v.metric.Normalize {
-			kernel.Normalize(p.own)
-		}
-		return
-	}
-	p.codes = rank.AppendBytes(p.codes[:0], q)
-	p.bytes, p.inverse = p.codes, rank.Inverse(p.codes)
-}
+// probe is what rows are compared with.
+type probe struct{ rank.Probe }
 
 // stand makes p the vector of row r.
-func (p *probe) stand(v *space, r uint32) {
-	at := int(r) * v.Stride
-	switch {
-	case v.Float32 != nil:
-		p.floats = v.Float32[at : at+v.Dim : at+v.Dim]
-	case v.Float16 != nil:
-		if len(p.own) != v.Dim {
-			p.own = make([]float32, v.Dim)
-		}
-		kernel.Widen(p.own, v.Float16[at:at+v.Dim])
-		p.floats = p.own
-	default:
-		p.bytes = v.Uint8[at : at+v.Dim : at+v.Dim]
-		if v.inverse != nil {
-			p.inverse = v.inverse[r]
-		}
-	}
-}
+func (p *probe) stand(v *space, r uint32) { p.Stand(&v.stored, v.Dim, r) }
 
 // line is how many float32 a cache line holds.
 const line = 16
 
 // gather sets raws[i] to the raw value of p and row rows[i].
 func (v *space) gather(p *probe, rows []uint32, raws []float32) {
-	switch {
-	case v.Float32 != nil:
-		v.metric.Raw.GatherFloat32(p.floats, kernel.Rows[float32]{Data: v.Float32, Stride: v.Stride}, rows, raws)
-	case v.Float16 != nil:
-		v.metric.Raw.GatherFloat16(p.floats, kernel.Rows[uint16]{Data: v.Float16, Stride: v.Stride}, rows, raws)
-	default:
-		ints := p.room(len(raws))
-		v.metric.Raw.GatherUint8(p.bytes, kernel.Rows[uint8]{Data: v.Uint8, Stride: v.Stride}, rows, ints)
-		for i, n := range ints {
-			raws[i] = float32(n)
-		}
-		if v.inverse != nil {
-			for i, r := range rows {
-				raws[i] *= p.inverse * v.inverse[r]
-			}
-		}
-	}
-}
-
-// batch sets raws[i] to the raw value of p and row first+i.
-func (v *space) batch(p *probe, first int, raws []float32) {
-	at := first * v.Stride
-	switch {
-	case v.Float32 != nil:
-		v.metric.Raw.Float32(p.floats, kernel.Rows[float32]{Data: v.Float32[at:], Stride: v.Stride}, raws)
-	case v.Float16 != nil:
-		v.metric.Raw.Float16(p.floats, kernel.Rows[uint16]{Data: v.Float16[at:], Stride: v.Stride}, raws)
-	default:
-		ints := p.room(len(raws))
-		v.metric.Raw.Uint8(p.bytes, kernel.Rows[uint8]{Data: v.Uint8[at:], Stride: v.Stride}, ints)
-		for i, n := range ints {
-			raws[i] = float32(n)
-		}
-		if v.inverse != nil {
-			for i, inv := range v.inverse[first:][:len(raws)] {
-				raws[i] *= p.inverse * inv
-			}
-		}
-	}
-}
-
-func (p *probe) room(n int) []int64 {
-	if len(p.ints) < n {
-		p.ints = make([]int64, max(n, block))
-	}
-	return p.ints[:n]
+	v.stored.Gather(&v.metric, &p.Probe, rows, raws)
 }
 
 // order maps raw values to integers that grow with the distance. NaN is farthest.

@@ -37,6 +37,7 @@ func (s Suite) Run(t *testing.T) {
 			t.Run("search", func(t *testing.T) { s.search(t, d) })
 			t.Run("model", func(t *testing.T) { s.model(t, d) })
 			t.Run("ties", func(t *testing.T) { s.ties(t, d) })
+			t.Run("ranks", func(t *testing.T) { s.ranks(t, d) })
 			t.Run("concurrent", func(t *testing.T) { s.concurrent(t, d) })
 		})
 	}

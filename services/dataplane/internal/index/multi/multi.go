@@ -126,11 +126,16 @@ type rows interface {
 
 // asking is a query as the kernel takes it.
 type asking struct {
-	q      *Query
+	q    *Query
+	each []example // of its Rank; without one, the query itself
+	top  rank.Top
+}
+
+// example is vectors that rows are compared with.
+type example struct {
 	floats []float32
 	codes  []uint8
 	norms  []float64 // squared lengths of codes, for Cosine
-	top    rank.Top
 }
 
 // searcher is what searches need: reused, so that they allocate nothing per row.
@@ -142,6 +147,8 @@ type searcher struct {
 	raws    []float32
 	sums    []int64
 	norms   []float64 // squared lengths of a row's codes, for Cosine
+	blend   rank.Blend
+	blended [1]float32
 }
 
 func newSearcher(space Space) *searcher {
@@ -159,13 +166,10 @@ func (s *searcher) release() {
 }
 
 func (s *searcher) add(q *Query, n int) error {
-	if _, err := s.space.count(q.Vector); err != nil {
-		return fmt.Errorf("search: %w", err)
+	if err := rank.CheckRows(&q.Query); err != nil {
+		return err
 	}
-	if len(q.Rows) > 0 {
-		if top := slices.Max(q.Rows); top > index.MaxRow {
-			return fmt.Errorf("search: %w: %d", index.ErrRow, top)
-		}
+	if q.Rows != nil {
 		n = len(q.Rows)
 	}
 	if len(s.queries) == cap(s.queries) {
@@ -176,16 +180,36 @@ func (s *searcher) add(q *Query, n int) error {
 	a := &s.queries[len(s.queries)-1]
 	a.q = q
 	a.top.Reset(&s.metric, &q.Query, n)
-	a.floats, a.codes, a.norms = append(a.floats[:0], q.Vector...), a.codes[:0], a.norms[:0]
-	if s.space.Datatype == query.Uint8 {
-		for _, x := range q.Vector {
-			a.codes = append(a.codes, whole(x))
+	examples := q.Rank.Examples()
+	for len(a.each) < max(1, len(examples)) {
+		a.each = append(a.each, example{})
+	}
+	if q.Rank == nil {
+		return s.aim(&a.each[0], q.Vector)
+	}
+	for i, e := range examples {
+		if err := s.aim(&a.each[i], e.Data); err != nil {
+			return err
 		}
-		a.norms = s.lengths(a.norms, a.codes)
+	}
+	return nil
+}
+
+// aim makes e the vectors in v.
+func (s *searcher) aim(e *example, v []float32) error {
+	if _, err := s.space.count(v); err != nil {
+		return fmt.Errorf("search: %w", err)
+	}
+	e.floats, e.codes, e.norms = append(e.floats[:0], v...), e.codes[:0], e.norms[:0]
+	if s.space.Datatype == query.Uint8 {
+		for _, x := range v {
+			e.codes = append(e.codes, whole(x))
+		}
+		e.norms = s.lengths(e.norms, e.codes)
 		return nil
 	}
 	if s.metric.Normalize {
-		for v := range slices.Chunk(a.floats, s.space.Dim) {
+		for v := range slices.Chunk(e.floats, s.space.Dim) {
 			kernel.Normalize(v)
 		}
 	}
@@ -251,34 +275,42 @@ func (s *searcher) offer(a *asking, row uint32, raw []byte, n int) {
 	if a.top.K == 0 || a.q.Dead != nil && a.q.Dead(row) {
 		return
 	}
-	var v float32
-	var ok bool
-	if s.space.Datatype == query.Uint8 {
-		v, ok = s.codes(a, raw, n)
-	} else {
-		v, ok = s.floats(a, raw, n)
+	if r := a.q.Rank; r != nil {
+		s.blend.Raws(&s.metric, r, s.blended[:], func(i, _ int, raws []float32) {
+			raws[0], _ = s.compare(&a.each[i], raw, n, float32(math.Inf(-1)))
+		})
+		a.top.Offer(row, s.blended[0])
+		return
 	}
-	if ok {
+	if v, ok := s.compare(&a.each[0], raw, n, a.top.Floor()); ok {
 		a.top.Offer(row, v)
 	}
 }
 
-// late tells whether a sum of distances is too large already: it only grows.
-func (s *searcher) late(a *asking, sum float64) bool {
-	return s.metric.Sign < 0 && -float32(sum) < a.top.Floor()
+// compare gives the raw value of a row; false if it is below floor, times the sign.
+func (s *searcher) compare(e *example, raw []byte, n int, floor float32) (float32, bool) {
+	if s.space.Datatype == query.Uint8 {
+		return s.codes(e, raw, n, floor)
+	}
+	return s.floats(e, raw, n, floor)
 }
 
-func (s *searcher) floats(a *asking, raw []byte, n int) (float32, bool) {
+// late tells whether a sum of distances is too large already: it only grows.
+func (s *searcher) late(sum float64, floor float32) bool {
+	return s.metric.Sign < 0 && -float32(sum) < floor
+}
+
+func (s *searcher) floats(e *example, raw []byte, n int, floor float32) (float32, bool) {
 	dim, sum := s.space.Dim, 0.0
 	s.raws = slices.Grow(s.raws[:0], n)[:n]
-	for q := a.floats; len(q) > 0; q = q[dim:] {
+	for q := e.floats; len(q) > 0; q = q[dim:] {
 		if s.space.Datatype == query.Float16 {
 			s.metric.Raw.Float16(q[:dim], kernel.Rows[uint16]{Data: as[uint16](raw), Stride: dim}, s.raws)
 		} else {
 			s.metric.Raw.Float32(q[:dim], kernel.Rows[float32]{Data: as[float32](raw), Stride: dim}, s.raws)
 		}
 		sum += float64(best(s.raws, s.metric.Sign < 0))
-		if s.late(a, sum) {
+		if s.late(sum, floor) {
 			return 0, false
 		}
 	}
@@ -305,23 +337,23 @@ func best(vs []float32, least bool) float32 {
 	return b
 }
 
-func (s *searcher) codes(a *asking, raw []byte, n int) (float32, bool) {
+func (s *searcher) codes(e *example, raw []byte, n int, floor float32) (float32, bool) {
 	dim, sum := s.space.Dim, 0.0
 	s.sums = slices.Grow(s.sums[:0], n)[:n]
 	if len(s.norms) == 0 {
 		s.norms = s.lengths(s.norms, raw)
 	}
-	for i, q := 0, a.codes; len(q) > 0; i, q = i+1, q[dim:] {
+	for i, q := 0, e.codes; len(q) > 0; i, q = i+1, q[dim:] {
 		s.metric.Raw.Uint8(q[:dim], kernel.Rows[uint8]{Data: raw, Stride: dim}, s.sums)
 		switch {
 		case s.metric.Normalize:
-			sum += bestCosine(s.sums, s.norms, a.norms[i])
+			sum += bestCosine(s.sums, s.norms, e.norms[i])
 		case s.metric.Sign < 0:
 			sum += float64(slices.Min(s.sums))
 		default:
 			sum += float64(slices.Max(s.sums))
 		}
-		if s.late(a, sum) {
+		if s.late(sum, floor) {
 			return 0, false
 		}
 	}

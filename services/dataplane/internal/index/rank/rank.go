@@ -20,7 +20,8 @@ type Metric struct {
 	Sign      float32 // +1 or -1: raw*Sign grows with nearness
 	Normalize bool    // queries are scaled to length 1
 
-	root bool // the score is the root of raw
+	root   bool    // the score is the root of raw
+	public float32 // the score of a key of 1
 }
 
 // MetricOf is false for a distance that is none.
@@ -38,7 +39,14 @@ func MetricOf(d query.Distance) (Metric, bool) {
 	default:
 		return m, false
 	}
+	m.public = m.Sign
 	return m, true
+}
+
+// blended is the metric of what Blend gives.
+func (m Metric) blended() Metric {
+	m.root, m.public = false, 1
+	return m
 }
 
 // Key of a raw value. NaN, the outcome of overflow, ranks last.
@@ -83,6 +91,7 @@ type Top struct {
 
 	before func(a, b uint32) bool
 	m      *Metric
+	own    Metric  // of a query by a Rank
 	least  float32 // keys below are out because of the threshold
 	floor  float32 // rows with a lower raw*sign cannot enter
 	heap   []item
@@ -92,11 +101,15 @@ type Top struct {
 func (t *Top) Reset(m *Metric, q *index.Query, n int) {
 	t.before, t.Accept, t.m, t.K = q.Before, q.Accept, m, max(0, min(q.K, n))
 	t.heap = slices.Grow(t.heap[:0], min(t.K, 1024))
+	if q.Rank != nil {
+		t.own = m.blended()
+		t.m = &t.own
+	}
 	t.least = float32(math.Inf(-1))
 	if q.Threshold != nil {
-		t.least = m.Sign * *q.Threshold
+		t.least = t.m.public * *q.Threshold
 	}
-	t.floor = m.floor(t.least)
+	t.floor = t.m.floor(t.least)
 	if t.K == 0 {
 		t.floor = float32(math.Inf(1))
 	}
@@ -222,7 +235,7 @@ func (t *Top) Drain(dst []index.Hit) []index.Hit {
 		t.down(n)
 	}
 	for _, it := range t.heap {
-		dst = append(dst, index.Hit{Row: it.row, Score: t.m.Sign * it.key})
+		dst = append(dst, index.Hit{Row: it.row, Score: t.m.public * it.key})
 	}
 	return dst
 }

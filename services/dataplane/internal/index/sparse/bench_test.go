@@ -191,7 +191,7 @@ func (p *plain) merged(q *Query, dst []index.Hit) []index.Hit {
 	p.s.top.Reset(&p.s.metric, &q.Query, len(p.starts)-1)
 	for row := range len(p.starts) - 1 {
 		from, to := p.starts[row], p.starts[row+1]
-		if sum, ok := p.s.inner(Vector{p.dims[from:to], p.weights[from:to]}); ok {
+		if sum, ok := p.s.score(Vector{p.dims[from:to], p.weights[from:to]}); ok {
 			p.s.top.Offer(uint32(row), sum)
 		}
 	}

@@ -47,43 +47,64 @@ func (s *searcher) pickTerm(t *term) error {
 	return nil
 }
 
-// scan scores rows by their own vectors.
+// scan scores rows by their own vectors: those of the query, or all.
 func (s *searcher) scan(ctx context.Context) error {
-	last := none
-	for i, row := range s.q.Rows {
+	last, n := none, s.n
+	if s.q.Rows != nil {
+		n = len(s.q.Rows)
+	}
+	for i := range n {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if row == last {
+		row := uint32(i)
+		switch {
+		case s.q.Rows != nil:
+			row = s.q.Rows[i]
+		case s.rows != nil:
+			row = s.rows[i]
+		}
+		if row == none || row == last || s.q.Dead != nil && s.q.Dead(row) {
 			continue
 		}
 		last = row
-		if s.q.Dead != nil && s.q.Dead(row) {
-			continue
-		}
-		v, ok := s.q.Stored(row)
+		v, ok := s.stored(row)
 		if !ok {
 			continue
 		}
 		if err := v.check(); err != nil {
 			return err
 		}
-		if sum, ok := s.inner(v); ok {
-			s.top.Offer(row, sum)
+		if score, ok := s.score(v); ok {
+			s.top.Offer(row, score)
 		}
 	}
 	return ctx.Err()
 }
 
-// inner is the score of a row's own vector; false if it shares no dimension.
-func (s *searcher) inner(v Vector) (score float32, ok bool) {
+// score is that of a row's own vector. Whoever shares no dimension with the query has
+// none, but similarities of 0 to examples.
+func (s *searcher) score(v Vector) (score float32, ok bool) {
+	r := s.q.Rank
+	if r == nil {
+		return s.inner(Vector{s.q.Indices, s.q.Vector}, v)
+	}
+	s.blend.Raws(&s.metric, r, s.blended[:], func(i, _ int, raws []float32) {
+		e := &r.Examples()[i]
+		raws[0], _ = s.inner(Vector{e.Indices, e.Data}, v)
+	})
+	return s.blended[0], true
+}
+
+// inner is the inner product of a query and a row; false if they share no dimension.
+func (s *searcher) inner(q, v Vector) (score float32, ok bool) {
 	sum, j := 0.0, 0
-	for i, dim := range s.q.Indices {
+	for i, dim := range q.Indices {
 		for j < len(v.Indices) && v.Indices[j] < dim {
 			j++
 		}
 		if j < len(v.Indices) && v.Indices[j] == dim {
-			sum += float64(Round(query.Float32, s.q.Vector[i])) * float64(Round(s.datatype, v.Weights[j]))
+			sum += float64(Round(query.Float32, q.Weights[i])) * float64(Round(s.datatype, v.Weights[j]))
 			ok = true
 		}
 	}

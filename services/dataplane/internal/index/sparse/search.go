@@ -67,6 +67,10 @@ type searcher struct {
 	bits      []uint64
 	picks     []float64
 	hit       []bool
+
+	stored  func(row uint32) (Vector, bool) // for scans
+	blend   rank.Blend
+	blended [1]float32
 }
 
 func newSearcher() any {
@@ -80,11 +84,11 @@ func (s *searcher) release() {
 		s.terms[i] = term{}
 	}
 	clear(s.views)
-	s.q, s.rows, s.terms, s.views, s.among = nil, nil, s.terms[:0], s.views[:0], nil
+	s.q, s.rows, s.terms, s.views, s.among, s.stored = nil, nil, s.terms[:0], s.views[:0], nil, nil
 }
 
 func (s *searcher) begin(q *Query, t query.Datatype, n int, rows []uint32) {
-	s.q, s.datatype, s.n, s.rows, s.extreme = q, t, n, rows, 0
+	s.q, s.datatype, s.n, s.rows, s.extreme, s.stored = q, t, n, rows, 0, q.Stored
 	s.firsts, s.bounds, s.terms = s.firsts[:0], s.bounds[:0], s.terms[:0]
 	offered := n
 	if q.Rows != nil {
@@ -95,7 +99,7 @@ func (s *searcher) begin(q *Query, t query.Datatype, n int, rows []uint32) {
 
 // scans tells whether rows are scored by their own vectors.
 func (s *searcher) scans() bool {
-	return s.q.Rows != nil && s.q.Stored != nil && len(s.q.Rows) <= s.q.FullScan
+	return s.q.Rank != nil || s.q.Rows != nil && s.stored != nil && len(s.q.Rows) <= s.q.FullScan
 }
 
 // term adds one; dimensions ascend.

@@ -20,9 +20,9 @@ package sparse
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 )
 
 // ErrVector reports indices that do not ascend, or that are not as many as weights.
@@ -60,7 +60,8 @@ type Query struct {
 	// is not nil; more are looked up in the lists. Their scores are equal.
 	FullScan int
 	// Stored gives a row's vector, false if it has none. What it gives is used until
-	// the next call.
+	// the next call. An Index needs it for a Rank: all rows are scored by their own
+	// vectors then, those that share no dimension with an example too.
 	Stored func(row uint32) (Vector, bool)
 }
 
@@ -68,10 +69,10 @@ func (q *Query) check() error {
 	if err := (Vector{q.Indices, q.Vector}).check(); err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
-	if len(q.Rows) > 0 {
-		if top := slices.Max(q.Rows); top > index.MaxRow {
-			return fmt.Errorf("search: %w: %d", index.ErrRow, top)
+	for i, e := range q.Rank.Examples() {
+		if err := (Vector{e.Indices, e.Data}).check(); err != nil {
+			return fmt.Errorf("search: example %d: %w", i, err)
 		}
 	}
-	return nil
+	return rank.CheckRows(&q.Query)
 }

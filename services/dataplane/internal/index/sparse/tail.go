@@ -125,6 +125,9 @@ func (x *Tail) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.H
 	s := x.scratch.Get().(*searcher)
 	defer func() { s.release(); x.scratch.Put(s) }()
 	s.begin(q, x.datatype, len(x.rows), x.rows)
+	if q.Rank != nil {
+		s.stored = x.Vector
+	}
 	if q.Rows != nil && !s.scans() {
 		s.only = s.only[:0]
 		for _, row := range q.Rows {
