@@ -98,7 +98,7 @@ func refusal(err error) (string, fault.Reason, bool) {
 		return fmt.Sprintf("Wrong input: Not existing vector name error: %s", name.Name), fault.VectorNameUnknown, true
 	case errors.As(err, &point):
 		return fmt.Sprintf("Not found: No point with id %s found", point.ID), fault.PointNotFound, true
-	case errors.Is(err, shard.ErrNotFinite), errors.Is(err, query.ErrNotFinite), errors.Is(err, query.ErrVector), errors.Is(err, shard.ErrWrite):
+	case errors.Is(err, shard.ErrNotFinite), errors.Is(err, query.ErrNotFinite), errors.Is(err, query.ErrVector), errors.Is(err, query.ErrRank), errors.Is(err, shard.ErrWrite):
 		return fmt.Sprintf("Wrong input: %v", err), fault.InvalidArgument, true
 	}
 	for _, bad := range [...]error{filter.ErrFilter, payload.ErrPath, payload.ErrDepth, payload.ErrTooLarge, payload.ErrNotFinite, payload.ErrUTF8} {

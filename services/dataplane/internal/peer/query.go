@@ -5,6 +5,7 @@ import (
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/fault"
 )
@@ -22,25 +23,28 @@ func nearestOf(q *shardv1.ShardQuery) (query.Nearest, error) {
 	}
 	out := query.Nearest{Using: q.GetUsing(), Filter: f, ScoreThreshold: q.ScoreThreshold, Limit: bounded(q.GetLimit()),
 		Params: paramsOf(q.GetParams()), Want: wantOf(q.GetWithPayload(), q.GetWithVectors())}
-	switch o := q.GetQuery().GetNearest().GetVariant().(type) {
-	case *qdrant.VectorInput_Dense:
-		out.Vector = o.Dense.GetData()
-	case *qdrant.VectorInput_Sparse:
-		v, err := query.VectorSchema{Kind: query.Sparse}.Stored(sparseOf(q.GetUsing(), o.Sparse))
-		if err != nil {
-			return out, err
-		}
-		out.Vector, out.Indices = v.Data, v.Indices
-	case *qdrant.VectorInput_MultiDense:
-		v, err := multiOf(q.GetUsing(), o.MultiDense)
-		if err != nil {
-			return out, err
-		}
-		out.Vector, out.Count = v.Data, v.Count
-	default:
-		return out, fault.Missing("this kind of query")
+	if v := q.GetQuery().GetNearest(); v != nil {
+		one, err := inputOf(q.GetUsing(), v)
+		out.Vector, out.Indices, out.Count = one.Data, one.Indices, one.Count
+		return out, err
 	}
-	return out, nil
+	out.Rank, err = rankOf(q.GetUsing(), q.GetQuery())
+	return out, err
+}
+
+// inputOf reads a vector of a query. Ids and texts have become vectors before.
+func inputOf(name string, v *qdrant.VectorInput) (op.Vector, error) {
+	switch o := v.GetVariant().(type) {
+	case *qdrant.VectorInput_Dense:
+		return op.Vector{Name: name, Data: o.Dense.GetData()}, nil
+	case *qdrant.VectorInput_Sparse:
+		return query.VectorSchema{Kind: query.Sparse}.Stored(sparseOf(name, o.Sparse))
+	case *qdrant.VectorInput_MultiDense:
+		return multiOf(name, o.MultiDense)
+	case nil:
+		return op.Vector{}, fault.BadInput("a vector of the query is missing")
+	}
+	return op.Vector{}, fault.Missing("this kind of query vector")
 }
 
 // acornShare is the greatest share of rows for which acorn applies by default.

@@ -55,7 +55,7 @@ func TestNearest(t *testing.T) {
 	if fault.ReasonOf(err) != fault.DimensionMismatch {
 		t.Errorf("rows of two lengths: %v", err)
 	}
-	if _, err := nearestOf(asked(&qdrant.VectorInput{}, nil)); fault.ReasonOf(err) != fault.NotBuilt {
+	if _, err := nearestOf(asked(&qdrant.VectorInput{}, nil)); fault.ReasonOf(err) != fault.InvalidArgument {
 		t.Errorf("no vector: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
+	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -82,15 +83,35 @@ func everything(t testing.TB, s *Shard) (out []any) {
 			{Using: "multi", Vector: []float32{1, 0, 0, 1}, Count: 2}, {Using: "sparse", Vector: []float32{1, -2, 0.5}, Indices: []uint32{0, 4, 25}},
 		} {
 			q.Filter, q.Limit, q.Want = f, 10, query.Want{Vectors: true, Payload: query.PayloadWant{All: true}}
-			got, err := s.Nearest(ctx, []query.Nearest{q})
+			qs := []query.Nearest{q}
+			for _, r := range indextest.Rankings(t, examplesOf(q)) {
+				ranked := q
+				ranked.Rank = r.Rank
+				qs = append(qs, ranked)
+			}
+			got, err := s.Nearest(ctx, qs)
 			ok(t, err)
-			out = append(out, got[0])
+			for _, hits := range got {
+				out = append(out, hits)
+			}
 		}
 		n, each, err := s.Frequencies(ctx, query.Frequencies{Using: "sparse", Indices: []uint32{0, 1, 4, 99}, Corpus: &filter.Filter{Must: []filter.Condition{filter.HasVector{Name: "sparse"}}}})
 		ok(t, err)
 		out = append(out, n, each)
 	}
 	return out
+}
+
+// examplesOf makes examples like the vector of a query.
+func examplesOf(q query.Nearest) func() op.Vector {
+	rng := rand.New(rand.NewPCG(7, uint64(len(q.Vector))))
+	return func() op.Vector {
+		v := op.Vector{Data: slices.Clone(q.Vector), Indices: q.Indices, Count: q.Count}
+		for i := range v.Data {
+			v.Data[i] *= float32(rng.IntN(4))
+		}
+		return v
+	}
 }
 
 // TestKinds: vectors of all kinds give the same answers from a tail, from what waits to

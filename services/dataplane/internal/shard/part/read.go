@@ -42,7 +42,7 @@ const listShare = 128
 
 // Prepare puts a query that was checked in a part's terms.
 func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
-	out := Query{Query: index.Query{Vector: q.Vector, K: q.Limit, Threshold: q.ScoreThreshold}, Params: q.Params, Indices: q.Indices, Count: q.Count}
+	out := Query{Query: index.Query{Vector: q.Vector, Rank: q.Rank, K: q.Limit, Threshold: q.ScoreThreshold}, Params: q.Params, Indices: q.Indices, Count: q.Count}
 	if !v.sorted {
 		out.Before = func(a, b uint32) bool { return v.ID(a).Compare(v.ID(b)) < 0 }
 	}
@@ -336,10 +336,22 @@ func (p *Part) CheckQuery(q *query.Nearest) error {
 	if f == nil {
 		return &VectorNameError{Name: q.Using}
 	}
-	if f.Kind == query.Dense {
-		return f.Check(q.Vector)
+	if q.Rank == nil {
+		return f.checkQuery(op.Vector{Data: q.Vector, Indices: q.Indices, Count: q.Count})
 	}
-	_, err := f.Stored(op.Vector{Name: q.Using, Data: q.Vector, Indices: q.Indices, Count: q.Count})
+	for _, e := range q.Rank.Examples() {
+		if err := f.checkQuery(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Field) checkQuery(v op.Vector) error {
+	if v.Name = f.Name; f.Kind == query.Dense && v.Indices == nil && v.Count == 0 {
+		return f.Check(v.Data)
+	}
+	_, err := f.Stored(v)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/index/multi"
 	"github.com/pandodb/pando/services/dataplane/internal/index/quant"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/index/sparse"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -86,23 +87,76 @@ func (s *Sealed) openDense() error {
 // coder is codes as an index asks them.
 type coder struct{ *quant.Codes }
 
-func (c coder) Scorer() hnsw.Scorer { return &scorer{codes: c.Codes} }
+func (c coder) Scorer() hnsw.Scorer {
+	m, _ := rank.MetricOf(c.Distance())
+	return &scorer{codes: c.Codes, metric: m, each: make([]estimate, 1)}
+}
 
+// scorer estimates the raw values of a query.
 type scorer struct {
-	codes   *quant.Codes
-	query   []float32
+	codes  *quant.Codes
+	metric rank.Metric
+	rank   *query.Rank
+	each   []estimate // of its examples; without one, of the vector
+	sum    []float32
+	blend  rank.Blend
+}
+
+// estimate is that of one vector.
+type estimate struct {
+	unit    []float32
 	scratch quant.Scratch
 	quant.Scorer
 }
 
-// Prepare takes a query of any length, as a search by the vectors does.
-func (s *scorer) Prepare(q []float32) {
-	if s.codes.Distance() == query.Cosine {
-		s.query = append(s.query[:0], q...)
-		kernel.Normalize(s.query)
-		q = s.query
+// Prepare implements hnsw.Scorer.
+func (s *scorer) Prepare(q *index.Query) {
+	s.rank = nil
+	if q.Rank == nil {
+		s.aim(0, q.Vector)
+		return
 	}
-	s.Scorer = s.codes.Prepare(q, &s.scratch)
+	var ok bool
+	if s.sum, ok = s.metric.Sum(q.Rank, s.sum); ok {
+		s.each[0].Scorer = s.codes.Prepare(s.sum, &s.each[0].scratch)
+		return
+	}
+	s.rank = q.Rank
+	for i, e := range s.rank.Examples() {
+		if i == len(s.each) {
+			s.each = append(s.each, estimate{})
+		}
+		s.aim(i, e.Data)
+	}
+}
+
+// aim takes a vector of any length, as a search by the vectors does.
+func (s *scorer) aim(i int, v []float32) {
+	e := &s.each[i]
+	if s.metric.Normalize {
+		e.unit = append(e.unit[:0], v...)
+		kernel.Normalize(e.unit)
+		v = e.unit
+	}
+	e.Scorer = s.codes.Prepare(v, &e.scratch)
+}
+
+// Gather implements hnsw.Scorer.
+func (s *scorer) Gather(rows []uint32, raws []float32) {
+	if s.rank == nil {
+		s.each[0].Gather(rows, raws)
+		return
+	}
+	s.blend.Raws(&s.metric, s.rank, raws, func(i, from int, raws []float32) { s.each[i].Gather(rows[from:from+len(raws)], raws) })
+}
+
+// Range implements hnsw.Scorer.
+func (s *scorer) Range(from uint32, raws []float32) {
+	if s.rank == nil {
+		s.each[0].Range(from, raws)
+		return
+	}
+	s.blend.Raws(&s.metric, s.rank, raws, func(i, at int, raws []float32) { s.each[i].Range(from+uint32(at), raws) })
 }
 
 // space is the rows as graphs see them.

@@ -230,7 +230,7 @@ func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 	out := make([][]query.Scored, len(qs))
 	err := r.guarded(func() error {
 		for i := range qs {
-			out[i] = search.asked[i].best(r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
+			out[i] = search.asked[i].best(qs[i].Rank == nil && r.tail.Field(qs[i].Using).Distance.SmallerIsBetter())
 		}
 		return nil
 	})
