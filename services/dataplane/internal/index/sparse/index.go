@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"sync"
 
@@ -173,7 +174,10 @@ func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.
 	s := x.scratch.Get().(*searcher)
 	defer func() { s.release(); x.scratch.Put(s) }()
 	s.begin(q, x.datatype, x.rows, nil)
-	if q.Rows != nil && !s.scans() {
+	if s.scans() {
+		return s.run(ctx, dst)
+	}
+	if q.Rows != nil {
 		s.only = s.only[:0]
 		for _, row := range q.Rows {
 			if int(row) < x.rows {
@@ -181,12 +185,12 @@ func (x *Index) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.
 			}
 		}
 	}
-	s.views = append(s.views[:0], make([]view, len(q.Indices))...)
-	for i, dim := range q.Indices {
+	s.views = slices.Grow(s.views[:0], q.dims()) // terms point into it
+	s.look(func(dim uint32, weight float32) {
 		if from, to := x.find(dim); from < to {
-			s.views[i] = view{x, from, to}
-			s.term(q.Vector[i], &s.views[i])
+			s.views = append(s.views, view{x, from, to})
+			s.term(weight, &s.views[len(s.views)-1])
 		}
-	}
+	})
 	return s.run(ctx, dst)
 }

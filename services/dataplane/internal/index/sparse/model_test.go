@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -19,6 +21,14 @@ type model struct {
 }
 
 func (m *model) score(q *Query, v Vector) (float32, bool) {
+	if q.Rank != nil {
+		return indextest.RankScore(q.Rank, func(e op.Vector) float32 {
+			one := Query{Indices: e.Indices}
+			one.Vector = e.Data
+			s, _ := m.score(&one, v)
+			return s
+		}), true
+	}
 	weights := map[uint32]float32{}
 	for i, dim := range v.Indices {
 		weights[dim] = Round(m.t, v.Weights[i])

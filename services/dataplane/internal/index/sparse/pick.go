@@ -89,11 +89,11 @@ func (s *searcher) score(v Vector) (score float32, ok bool) {
 	if r == nil {
 		return s.inner(Vector{s.q.Indices, s.q.Vector}, v)
 	}
-	s.blend.Raws(&s.metric, r, s.blended[:], func(i, _ int, raws []float32) {
+	s.ranking.blend.Raws(&s.metric, r, s.ranking.one[:], func(i, _ int, raws []float32) {
 		e := &r.Examples()[i]
 		raws[0], _ = s.inner(Vector{e.Indices, e.Data}, v)
 	})
-	return s.blended[0], true
+	return s.ranking.one[0], true
 }
 
 // inner is the inner product of a query and a row; false if they share no dimension.

@@ -68,14 +68,15 @@ type searcher struct {
 	picks     []float64
 	hit       []bool
 
-	stored  func(row uint32) (Vector, bool) // for scans
-	blend   rank.Blend
-	blended [1]float32
+	stored  func(row uint32) (Vector, bool)
+	ranking ranking
 }
 
 func newSearcher() any {
 	m, _ := rank.MetricOf(query.Dot)
-	return &searcher{metric: m}
+	s := &searcher{metric: m}
+	s.ranking.accept = s.accept
+	return s
 }
 
 func (s *searcher) release() {
@@ -99,7 +100,25 @@ func (s *searcher) begin(q *Query, t query.Datatype, n int, rows []uint32) {
 
 // scans tells whether rows are scored by their own vectors.
 func (s *searcher) scans() bool {
-	return s.q.Rank != nil || s.q.Rows != nil && s.stored != nil && len(s.q.Rows) <= s.q.FullScan
+	few := s.q.Rows != nil && s.stored != nil && len(s.q.Rows) <= s.q.FullScan
+	return few || s.q.Rank != nil && (s.q.dims() > mostTerms || s.q.Rows != nil && s.rows != nil)
+}
+
+// look gives find the dimensions of the query, or of one example after the other, which
+// makes terms of those that there are.
+func (s *searcher) look(find func(dim uint32, weight float32)) {
+	if s.q.Rank == nil {
+		for i, dim := range s.q.Indices {
+			find(dim, s.q.Vector[i])
+		}
+	}
+	s.ranking.ends = s.ranking.ends[:0]
+	for _, e := range s.q.Rank.Examples() {
+		for i, dim := range e.Indices {
+			find(dim, e.Data[i])
+		}
+		s.ranking.ends = append(s.ranking.ends, len(s.terms))
+	}
 }
 
 // term adds one; dimensions ascend.
@@ -141,14 +160,18 @@ func (s *searcher) run(ctx context.Context, dst []index.Hit) ([]index.Hit, error
 		err = s.scan(ctx)
 	default:
 		s.measure()
-		if s.q.Rows != nil && len(s.only) < s.n/16 {
+		if s.q.Rank == nil && s.q.Rows != nil && len(s.only) < s.n/16 {
 			err = s.pick(ctx)
 			break
 		}
 		if s.q.Rows != nil {
 			s.choose()
 		}
-		err = s.walk(ctx)
+		if s.q.Rank != nil {
+			err = s.rankAll(ctx)
+		} else {
+			err = s.walk(ctx)
+		}
 	}
 	if err != nil {
 		return dst, err
@@ -357,7 +380,7 @@ func (s *searcher) complete(skip int) error {
 		t := &s.terms[s.order[i]]
 		blocks := t.within(s.end)
 		if len(s.slots) < blocks*dense {
-			if err := s.look(t); err != nil {
+			if err := s.lookUp(t); err != nil {
 				return err
 			}
 			continue
@@ -399,8 +422,8 @@ func (s *searcher) keepAbove(bound float64) {
 	s.slots = s.slots[:n]
 }
 
-// look adds a term's contributions to the slots.
-func (s *searcher) look(t *term) error {
+// lookUp adds a term's contributions to the slots.
+func (s *searcher) lookUp(t *term) error {
 	for _, at := range s.slots {
 		w, ok, err := t.find(s.base + at)
 		if err != nil {

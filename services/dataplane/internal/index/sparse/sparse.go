@@ -60,8 +60,8 @@ type Query struct {
 	// is not nil; more are looked up in the lists. Their scores are equal.
 	FullScan int
 	// Stored gives a row's vector, false if it has none. What it gives is used until
-	// the next call. An Index needs it for a Rank: all rows are scored by their own
-	// vectors then, those that share no dimension with an example too.
+	// the next call. An Index needs it for a Rank, by which rows are scored that share
+	// no dimension with an example, too.
 	Stored func(row uint32) (Vector, bool)
 }
 
@@ -75,4 +75,13 @@ func (q *Query) check() error {
 		}
 	}
 	return rank.CheckRows(&q.Query)
+}
+
+// dims counts the dimensions of all vectors of the query.
+func (q *Query) dims() int {
+	n := len(q.Indices)
+	for _, e := range q.Rank.Examples() {
+		n += len(e.Indices)
+	}
+	return n
 }

@@ -22,6 +22,7 @@ type Tail struct {
 	rows     []uint32          // of slots; gone: none
 	vectors  []Vector          // of slots; weights are rounded, gone: empty
 	scratch  sync.Pool         // *searcher
+	stored   func(row uint32) (Vector, bool)
 }
 
 // none is the row of a slot that is gone.
@@ -33,7 +34,7 @@ const slack = 1024
 // NewTail makes an empty one whose weights have a datatype.
 func NewTail(t query.Datatype) *Tail {
 	x := &Tail{datatype: t}
-	x.scratch.New = newSearcher
+	x.scratch.New, x.stored = newSearcher, x.Vector
 	x.reset(0)
 	return x
 }
@@ -126,9 +127,12 @@ func (x *Tail) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.H
 	defer func() { s.release(); x.scratch.Put(s) }()
 	s.begin(q, x.datatype, len(x.rows), x.rows)
 	if q.Rank != nil {
-		s.stored = x.Vector
+		s.stored = x.stored
 	}
-	if q.Rows != nil && !s.scans() {
+	if s.scans() {
+		return s.run(ctx, dst)
+	}
+	if q.Rows != nil {
 		s.only = s.only[:0]
 		for _, row := range q.Rows {
 			if slot, ok := x.slots[row]; ok {
@@ -136,10 +140,10 @@ func (x *Tail) Search(ctx context.Context, q *Query, dst []index.Hit) ([]index.H
 			}
 		}
 	}
-	for i, dim := range q.Indices {
+	s.look(func(dim uint32, weight float32) {
 		if p := x.lists[dim]; p != nil {
-			s.term(q.Vector[i], p)
+			s.term(weight, p)
 		}
-	}
+	})
 	return s.run(ctx, dst)
 }
