@@ -3,9 +3,13 @@
 package hnsw
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -20,7 +24,17 @@ func TestAllocations(t *testing.T) {
 	for r := uint32(0); r < 5000; r += 3 {
 		rows = append(rows, r)
 	}
+	ranks := indextest.Rankings(t, func() op.Vector { return op.Vector{Data: v.Float32[20:40]} })
+	ranked := func(name string, q Query) Query {
+		at := slices.IndexFunc(ranks, func(r indextest.Ranking) bool { return strings.HasPrefix(r.Name, name) })
+		q.Rank = ranks[at].Rank
+		return q
+	}
 	for name, q := range map[string]Query{
+		"best score":      ranked("best", Query{ScanBelow: 1}),
+		"sum of scores":   ranked("sum", Query{ScanBelow: 1}),
+		"discovery":       ranked("discovery", Query{Query: index.Query{Accept: third}, ScanBelow: 1}),
+		"scan by context": ranked("context", Query{Exact: true}),
 		"plain":           {ScanBelow: 1},
 		"filtered":        {Query: index.Query{Accept: third}, ScanBelow: 1},
 		"filtered by row": {Query: index.Query{Rows: rows}, ScanBelow: 1},
