@@ -3,12 +3,15 @@ package hnsw
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 )
 
 // The parameters of all figures.
@@ -104,4 +107,34 @@ func searches(b *testing.B, name string, x *Index, queries, truth [][]float32, m
 		b.ReportMetric(float64(b.N)/(cpu()-from).Seconds(), "cpu-qps")
 		b.ReportMetric(recall, "recall@10")
 	})
+}
+
+// BenchmarkRanks looks for ten rows by each kind of ranking, by one thread, at the
+// default ef. cpu-qps is searches in a second of CPU time.
+func BenchmarkRanks(b *testing.B) {
+	for _, dir := range folders(b) {
+		d := load(b, dir)
+		x := graph(b, d)
+		rng := rand.New(rand.NewPCG(2, 2))
+		var rounds [][]indextest.Ranking
+		for range 20 {
+			rounds = append(rounds, indextest.Rankings(b, func() op.Vector { return op.Vector{Data: d.queries[rng.IntN(len(d.queries))]} }))
+		}
+		for kind, r := range rounds[0] {
+			b.Run(d.name+"/"+r.Name, func(b *testing.B) {
+				var hits []index.Hit
+				b.ReportAllocs()
+				from, i := cpu(), 0
+				for b.Loop() {
+					q := Query{Query: index.Query{Rank: rounds[i%len(rounds)][kind].Rank, K: 10}}
+					var err error
+					if hits, err = x.Search(context.Background(), &q, hits[:0]); err != nil {
+						b.Fatal(err)
+					}
+					i++
+				}
+				b.ReportMetric(float64(b.N)/(cpu()-from).Seconds(), "cpu-qps")
+			})
+		}
+	}
 }

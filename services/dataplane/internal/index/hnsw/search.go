@@ -94,8 +94,8 @@ type Query struct {
 	Rescore      bool
 	Oversampling float64
 	// Ef is how many near rows are kept while walking; more finds more of the
-	// nearest and takes longer. 0: one and a half times EfConstruct. It is never
-	// less than K.
+	// nearest and takes longer. 0: one and a half times EfConstruct, more for some
+	// Ranks. It is never less than K.
 	Ef int
 	// Estimate is how many live rows Accept lets through, if known; an estimate is
 	// enough. 0: not known, and a sample of rows is asked.
