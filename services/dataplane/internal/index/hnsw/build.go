@@ -4,17 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw/levels"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
-
-// maxLayers bounds what chance can make of levels: with m = 2 a node passes it
-// once in 2^31.
-const maxLayers = 32
 
 // round is how many rows are inserted at once at most. Those of a round do not meet
 // on their walks, but are compared with each other.
@@ -23,9 +19,18 @@ const round = 64
 // BuildOptions tune a build.
 type BuildOptions struct {
 	// Threads is the number of goroutines; less than 1 counts as 1. The graph follows
-	// from vectors, Params, Seed and Skip to the byte, whatever it is.
+	// from vectors, Params, seeds, stages and Skip to the byte, whatever it is.
 	Threads int
 	Seed    uint64
+	// Earlier are the seeds of the stages before the last, and Stage has a number for
+	// each row: its place there, or len(Earlier). Rows of a stage are added to the graph
+	// of those before. nil: all rows are of one stage.
+	Earlier []uint64
+	Stage   []uint8
+	// Base, if not nil, is the graph of the rows of the first stages, built with their
+	// seeds over equal vectors. If M and EfConstruct are the same, it need not be built
+	// again: the result is the same to the byte.
+	Base *Graph
 	// Skip are rows that get no links, beside those without a vector; nil: none.
 	Skip *mask.Mask
 	// Groups are sets of rows, each ascending, that filters will ask for: those with
@@ -40,14 +45,18 @@ func (o *BuildOptions) takes(v *space, row uint32) bool {
 	return v.has(row) && !o.Skip.Dead(row, mask.Now)
 }
 
-// builder links the rows of order, which has the highest levels first. So the
-// entry point never changes, and layer l consists of the first rows of order.
+// builder links the rows of order, of which the first are linked already. Those of a
+// stage have the highest levels first, so the entry point never changes.
 type builder struct {
 	v       *space
 	g       *Graph
 	order   []uint32
-	base    int      // the lowest layer: 0, or 1 in a graph of a group
-	grown   []growth // per layer
+	known   int           // rows of order that were linked before this stage
+	tops    int           // rows of order behind which there are none above layer 0
+	step    *levels.Order // order from known on
+	places  []uint32      // in tops, of the rows of order from known on
+	base    int           // the lowest layer: 0, or 1 in a graph of a group
+	grown   []growth      // per layer
 	linkers []*linker
 	drafts  [round]draft
 	// starts are the keys of the places in tops that the rows of order behind tops
@@ -79,9 +88,7 @@ func Build(ctx context.Context, vectors Vectors, p Params, o BuildOptions) (*Gra
 		return nil, err
 	}
 	b := &builder{v: &v, g: &Graph{params: p, distance: v.Distance, dim: v.Dim, rows: v.rows}}
-	b.plan(o)
-	b.employ(o.Threads)
-	if err := b.run(ctx); err != nil {
+	if err := b.run(ctx, o); err != nil {
 		return nil, fmt.Errorf("build of a graph: %w", err)
 	}
 	if err := b.linkGroups(ctx, o); err != nil {
@@ -97,18 +104,43 @@ func (b *builder) employ(threads int) {
 	}
 }
 
-func (b *builder) run(ctx context.Context) error {
-	if b.g.layers == nil {
-		return ctx.Err()
+// run builds step by step.
+func (b *builder) run(ctx context.Context, o BuildOptions) error {
+	steps, rows, err := b.plan(o)
+	old := &Graph{}
+	if rows != nil {
+		old = o.Base
 	}
-	tops := len(b.g.tops)
-	if err := b.insertAll(ctx, 1, tops); err != nil { // order[0] is the entry point: it has nobody to link to yet
+	for i := 0; err == nil && i < len(steps); i++ {
+		b.lay(old, rows, &steps[i])
+		if b.linkers == nil {
+			b.employ(o.Threads)
+		}
+		err = b.grow(ctx)
+		old, rows = b.g, nil
+	}
+	if b.linkers == nil {
+		b.employ(o.Threads)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// grow links the rows of a step.
+func (b *builder) grow(ctx context.Context) error {
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	// The entry point has nobody to link to yet.
+	if err := b.insertAll(ctx, max(1, b.known), b.tops); err != nil {
 		return err
 	}
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	if err := b.insertAll(ctx, tops, len(b.order)); err != nil {
+	if err := b.insertAll(ctx, b.tops, len(b.order)); err != nil {
 		return err
 	}
 	return b.repair(ctx)
@@ -122,6 +154,18 @@ func (b *builder) each(n int, f func(w *linker, i int)) {
 			f(w, i)
 		}
 	})
+}
+
+// eachOf is each for more than would pass between two looks at the context.
+func (b *builder) eachOf(ctx context.Context, n int, f func(w *linker, i int)) error {
+	const part = 1024
+	for from := 0; from < n; from += part {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b.each(min(part, n-from), func(w *linker, i int) { f(w, from+i) })
+	}
+	return nil
 }
 
 // all calls f by each goroutine, or by one if n things to do are too few.
@@ -152,75 +196,16 @@ func (b *builder) insertAll(ctx context.Context, from, to int) error {
 	return nil
 }
 
-// plan draws the levels and the order of rows, and makes the layers.
-func (b *builder) plan(o BuildOptions) {
-	m := b.g.params.M
-	if m == 0 {
-		return
-	}
-	rng := rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))
-	for r := range uint32(b.v.rows) {
-		if o.takes(b.v, r) {
-			b.order = append(b.order, r)
-		}
-	}
-	if len(b.order) == 0 {
-		return
-	}
-	rng.Shuffle(len(b.order), func(i, j int) { b.order[i], b.order[j] = b.order[j], b.order[i] })
-	counts := make([]int, 1, maxLayers) // rows of each layer
-	var high [maxLayers][]uint32
-	var rest []uint32
-	for _, r := range b.order {
-		level := 0 // at least l with probability m^-l
-		for u, p := rng.Float64(), 1/float64(m); u < p && level < maxLayers-1; p /= float64(m) {
-			level++
-		}
-		if level == 0 {
-			rest = append(rest, r)
-			continue
-		}
-		high[level] = append(high[level], r)
-	}
-	b.order = b.order[:0]
-	for level, rows := range slices.Backward(high[:]) {
-		b.order = append(b.order, rows...)
-		if len(b.order) > 0 && level > 0 {
-			counts = append(counts, len(b.order))
-		}
-	}
-	slices.Reverse(counts[1:])
-	b.g.tops = slices.Clone(b.order)
-	b.order = append(b.order, rest...)
-	if len(b.g.tops) == 0 {
-		b.g.tops = []uint32{b.order[0]}
-	}
-	counts[0] = b.v.rows
-	for l, n := range counts {
-		width := m
-		if l == 0 {
-			width = 2 * m
-		}
-		b.g.layers = append(b.g.layers, newLayer(n, width))
-		b.grown = append(b.grown, newGrowth(n, width))
-	}
-}
-
 // settle puts the rows behind tops into an order in which those that follow each
 // other are near, so that what one walk has read is in the cache for the next.
 func (b *builder) settle(ctx context.Context) error {
-	tops, g := len(b.g.tops), b.g
-	rest := b.order[tops:]
+	rest := b.order[b.tops:]
 	b.starts = make([]uint64, len(rest))
-	const part = 1024
-	for from := 0; from < len(rest); from += part {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b.each(min(part, len(rest)-from), func(w *linker, i int) {
-			w.q.stand(b.v, rest[from+i])
-			b.starts[from+i] = w.descend(b.v, g, 0)
-		})
+	if err := b.eachOf(ctx, len(rest), func(w *linker, i int) {
+		w.q.stand(b.v, rest[i])
+		b.starts[i] = w.descend(b.v, b.g, 0)
+	}); err != nil {
+		return err
 	}
 	rank := b.tour()
 	type arrival struct {
@@ -232,7 +217,7 @@ func (b *builder) settle(ctx context.Context) error {
 		list[i] = arrival{r, b.starts[i]}
 	}
 	// The rows are still random, so each part has rows of all regions.
-	for from, n := 0, 2*tops; from < len(list); from, n = from+n, 2*n {
+	for from, n := 0, 2*len(b.g.tops); from < len(list); from, n = from+n, 2*n {
 		slices.SortStableFunc(list[from:min(len(list), from+n)], func(x, y arrival) int {
 			return cmp.Compare(rank[nodeOf(x.start)], rank[nodeOf(y.start)])
 		})
@@ -309,13 +294,10 @@ func (w *linker) draft(first, i int) {
 	b, g := w.b, w.b.g
 	d := &b.drafts[i-first]
 	*d = (*d)[:0]
-	level := 0
-	for level+1 < len(g.layers) && i < g.layers[level+1].nodes() {
-		level++
-	}
+	level := b.step.Of(i - b.known)
 	w.q.stand(b.v, b.order[i])
 	var from uint64
-	if at := i - len(g.tops); at >= 0 {
+	if at := i - b.tops; at >= 0 {
 		from = b.starts[at]
 	} else {
 		from = w.descend(b.v, g, level)
@@ -341,10 +323,7 @@ func (w *linker) meet(l, first, i int) {
 	b, g := w.b, w.b.g
 	n := 0
 	for j := first; j < i; j++ {
-		w.nodes[n] = b.order[j]
-		if l > 0 {
-			w.nodes[n] = uint32(j)
-		}
+		w.nodes[n] = b.node(l, j)
 		n++
 	}
 	w.score(b.v, g, l, n)
@@ -356,10 +335,7 @@ func (w *linker) meet(l, first, i int) {
 func (w *linker) link(first, n, part, parts int) {
 	for i, d := range w.b.drafts[:n] {
 		for l := w.b.base; l < len(d); l++ {
-			chosen, node := d[l], uint32(first+i)
-			if l == 0 {
-				node = w.b.order[node]
-			}
+			chosen, node := d[l], w.b.node(l, first+i)
 			if int(node)%parts == part {
 				w.set(l, node, chosen)
 			}

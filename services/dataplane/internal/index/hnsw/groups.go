@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw/levels"
 )
 
 // extra is links beside those of layer 0, between rows of groups: those of row r lie
@@ -96,7 +98,11 @@ func (b *builder) members(group []uint32, o BuildOptions) (rows []uint32) {
 func (b *builder) linkGroup(ctx context.Context, rows []uint32, threads int, lists [][]uint32) error {
 	p := Params{M: b.g.params.PayloadM, EfConstruct: b.g.params.EfConstruct}
 	g := &Graph{params: p, rows: b.v.rows, tops: rows, layers: []layer{{}, newLayer(len(rows), 2*p.M)}}
-	in := &builder{v: b.v, g: g, order: rows, base: 1, grown: []growth{{}, newGrowth(len(rows), 2*p.M)}}
+	in := &builder{v: b.v, g: g, order: rows, tops: len(rows), base: 1, grown: []growth{{}, newGrowth(len(rows), 2*p.M)}}
+	in.step = &levels.Order{Rows: rows, Heights: []int{len(rows), len(rows)}}
+	for place := range rows {
+		in.places = append(in.places, uint32(place))
+	}
 	in.employ(threads)
 	if err := in.insertAll(ctx, 1, len(rows)); err != nil {
 		return err

@@ -14,18 +14,24 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pandodb/pando/services/dataplane/internal/index"
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw/codec"
+	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
 // Limits of vectors and Params.
 const (
 	MaxDim         = 1 << 16
-	MaxM           = 256
+	MaxM           = codec.MaxM
 	MaxEfConstruct = 1 << 16
 )
 
 // ErrParams is wrapped by errors about parameters out of their limits.
 var ErrParams = errors.New("hnsw parameters out of range")
+
+// ErrCorrupt is wrapped by errors about bytes that are no graph, or damaged.
+var ErrCorrupt = codec.ErrCorrupt
 
 // ErrMismatch reports a graph that was built over other vectors.
 var ErrMismatch = errors.New("graph and vectors do not belong together")
@@ -55,7 +61,7 @@ func (p Params) validate() error {
 }
 
 // none fills a list of links behind its last one.
-const none = ^uint32(0)
+const none = codec.None
 
 // Graph is the links over the rows of one vector space.
 type Graph struct {
@@ -107,4 +113,41 @@ func (g *Graph) rowsOf(l int, nodes, buf []uint32) []uint32 {
 		buf[i] = g.tops[n]
 	}
 	return buf[:len(nodes)]
+}
+
+// Append encodes g behind dst. Equal graphs have equal bytes.
+func (g *Graph) Append(dst []byte) []byte {
+	c := codec.Graph{Rows: g.rows, Dim: g.dim, Distance: int(g.distance), M: g.params.M, EfConstruct: g.params.EfConstruct, PayloadM: g.params.PayloadM,
+		Tops: g.tops, Starts: g.extra.starts, Extra: g.extra.links}
+	for i := range g.layers {
+		c.Layers = append(c.Layers, g.layers[i].links)
+	}
+	return c.Append(dst)
+}
+
+// Decode reads what Append wrote, and copies what it keeps. It takes memory in
+// proportion to b only, and every link of what it returns leads to a node.
+// Errors: ErrCorrupt, with the offset.
+func Decode(b []byte) (*Graph, error) { return graphOf(codec.Decode(b)) }
+
+// View is Decode, but the links stay where they are in b, which must neither change
+// nor go away while the graph is used. b should begin at a multiple of 4, as a mapped
+// file does; otherwise they are copied.
+func View(b []byte) (*Graph, error) { return graphOf(codec.View(b)) }
+
+func graphOf(c *codec.Graph, err error) (*Graph, error) {
+	if err != nil {
+		return nil, err
+	}
+	g := &Graph{params: Params{c.M, c.EfConstruct, c.PayloadM}, distance: query.Distance(c.Distance), dim: c.Dim, rows: c.Rows, tops: c.Tops, extra: extra{c.Starts, c.Extra}}
+	if err := g.params.validate(); err != nil {
+		return nil, fmt.Errorf("%w: offset 28: %w", ErrCorrupt, err)
+	}
+	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != c.Distance || g.dim < 1 || g.dim > MaxDim || c.Rows > int(index.MaxRow)+1 {
+		return nil, fmt.Errorf("%w: offset 16: %d rows of dimension %d, distance %d", ErrCorrupt, c.Rows, c.Dim, c.Distance)
+	}
+	for l, links := range c.Layers {
+		g.layers = append(g.layers, layer{links, c.Width(l)})
+	}
+	return g, nil
 }

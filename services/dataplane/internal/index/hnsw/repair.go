@@ -37,12 +37,12 @@ func (t *tree) spread(node, parent uint32) {
 	}
 }
 
-// node is that of row i of the order in the lowest layer.
-func (b *builder) node(i int) uint32 {
-	if b.base == 0 {
+// node is that of row i of the order in layer l. Above layer 0 it must be of this step.
+func (b *builder) node(l, i int) uint32 {
+	if l == 0 {
 		return b.order[i]
 	}
-	return uint32(i)
+	return b.places[i-b.known]
 }
 
 // repair links to every node of the lowest layer that cannot be reached: choosing links
@@ -50,14 +50,14 @@ func (b *builder) node(i int) uint32 {
 // given up; as a tree has fewer edges than nodes, and a list has room for four links
 // or more, there is always a list with room.
 func (b *builder) repair(ctx context.Context) error {
-	t := b.g.layers[b.base].reach(b.node(0))
+	t := b.g.layers[b.base].reach(nodeOf(b.g.asNode(b.base, key(0, 0))))
 	w := b.linkers[0]
 	next := 0 // nodes of t.list before it have no room left
 	for i := range b.order {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		node := b.node(i)
+		node := b.node(b.base, i)
 		if t.has(node) {
 			continue
 		}
@@ -79,7 +79,7 @@ func (w *linker) rescuer(i int, t *tree) (from uint32, ok bool) {
 	// A build looks at its context between rows.
 	_ = w.beam(context.Background(), b.v, g, b.base, g.params.EfConstruct, g.asNode(b.base, w.descend(b.v, g, b.base)))
 	for _, k := range w.pool {
-		if from = nodeOf(k); t.has(from) && b.join(t, from, b.node(i)) {
+		if from = nodeOf(k); t.has(from) && b.join(t, from, b.node(b.base, i)) {
 			return from, true
 		}
 	}

@@ -1,4 +1,6 @@
-package hnsw
+// Package codec is the bytes of a graph (docs/format/hnsw.md). It checks that they are
+// whole and that links lead to nodes, and knows nothing of vectors and walks.
+package codec
 
 import (
 	"bytes"
@@ -8,12 +10,9 @@ import (
 	"hash/crc32"
 	"unsafe"
 
-	"github.com/pandodb/pando/services/dataplane/internal/index"
-	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
-	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/index/hnsw/levels"
 )
 
-// The bytes of a graph are drawn in docs/format/hnsw.md.
 const (
 	magic   = "pandohns"
 	format  = 1
@@ -22,6 +21,12 @@ const (
 	perPart = 8 // bytes of a section in the table
 )
 
+// MaxM is the greatest M and PayloadM that bytes can have.
+const MaxM = 256
+
+// None fills a list of links behind its last one.
+const None = ^uint32(0)
+
 // ErrCorrupt is wrapped by errors about bytes that are no graph, or damaged.
 var ErrCorrupt = errors.New("corrupt hnsw graph")
 
@@ -29,14 +34,28 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 func padded(n int) int { return (n + align - 1) &^ (align - 1) }
 
+// Graph is what the bytes say.
+type Graph struct {
+	Rows, Dim, Distance      int
+	M, EfConstruct, PayloadM int
+	Tops                     []uint32   // rows of the nodes above layer 0; the first is the entry point
+	Layers                   [][]uint32 // Width(l) links for each node
+	Starts, Extra            []uint32   // with PayloadM: where the extra links of each row begin, and those
+}
+
+// Width is how many links a node of a layer has room for.
+func (g *Graph) Width(l int) int {
+	if l == 0 {
+		return 2 * g.M
+	}
+	return g.M
+}
+
 // sections are the parts of a graph in the order of its bytes.
 func (g *Graph) sections() [][]uint32 {
-	s := [][]uint32{g.tops}
-	for i := range g.layers {
-		s = append(s, g.layers[i].links)
-	}
-	if g.params.PayloadM > 0 {
-		s = append(s, g.extra.starts, g.extra.links)
+	s := append([][]uint32{g.Tops}, g.Layers...)
+	if g.PayloadM > 0 {
+		s = append(s, g.Starts, g.Extra)
 	}
 	return s
 }
@@ -46,7 +65,7 @@ func (g *Graph) Append(dst []byte) []byte {
 	parts := g.sections()
 	begin := len(dst)
 	dst = append(dst, magic...)
-	for _, v := range []int{format, fixed + perPart*len(parts) + 4, g.rows, g.dim, int(g.distance), g.params.M, g.params.EfConstruct, len(g.layers), g.params.PayloadM, 0} {
+	for _, v := range []int{format, fixed + perPart*len(parts) + 4, g.Rows, g.Dim, g.Distance, g.M, g.EfConstruct, len(g.Layers), g.PayloadM, 0} {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
 	}
 	table := len(dst)
@@ -57,7 +76,7 @@ func (g *Graph) Append(dst []byte) []byte {
 		for _, v := range part {
 			dst = binary.LittleEndian.AppendUint32(dst, v)
 		}
-		nodes := len(part) / g.width(i-1, len(g.layers))
+		nodes := len(part) / g.width(i-1, len(g.Layers))
 		entry := dst[table+perPart*i:]
 		binary.LittleEndian.PutUint32(entry, uint32(nodes))
 		binary.LittleEndian.PutUint32(entry[4:], crc32.Checksum(dst[from:], castagnoli()))
@@ -114,15 +133,15 @@ func decode(b []byte, numbers func([]byte) []uint32) (*Graph, error) {
 		links := numbers(raw)
 		switch {
 		case i == 0:
-			g.tops, err = links, checkTops(at, links, g.rows)
+			g.Tops, err = links, checkTops(at, links, g.Rows)
 		case i <= layers:
-			g.layers = append(g.layers, layer{links, width})
-			err = checkLinks(at, &g.layers[i-1])
+			g.Layers = append(g.Layers, links)
+			err = checkLinks(at, links, width)
 		case i == layers+1:
-			g.extra.starts, err = links, checkStarts(at, links, nodes[i+1])
+			g.Starts, err = links, checkStarts(at, links, nodes[i+1])
 		default:
-			g.extra.links = links
-			err = checkExtra(at, &g.extra)
+			g.Extra = links
+			err = checkExtra(at, g.Starts, links)
 		}
 		if err != nil {
 			return nil, err
@@ -140,19 +159,15 @@ func decode(b []byte, numbers func([]byte) []uint32) (*Graph, error) {
 // width is how many numbers a node has in layer l of so many; one in the sections
 // before and behind them.
 func (g *Graph) width(l, layers int) int {
-	switch {
-	case l < 0 || l >= layers:
+	if l < 0 || l >= layers {
 		return 1
-	case l == 0:
-		return 2 * g.params.M
-	default:
-		return g.params.M
 	}
+	return g.Width(l)
 }
 
 // layersOf is how many of so many sections are layers.
 func (g *Graph) layersOf(sections int) int {
-	if g.params.PayloadM > 0 {
+	if g.PayloadM > 0 {
 		sections -= 2
 	}
 	return sections - 1
@@ -176,17 +191,14 @@ func decodeHeader(b []byte) (g *Graph, nodes []int, sums []uint32, err error) {
 	switch {
 	case f[0] != format:
 		return nil, nil, nil, corrupt(8, "format %d is not known, %d is", f[0], format)
-	case f[7] > maxLayers || f[1] != end+4 || len(b) < end+4:
+	case f[7] > levels.Max || f[1] != end+4 || len(b) < end+4:
 		return nil, nil, nil, corrupt(12, "%d bytes of header for %d layers in %d bytes", f[1], f[7], len(b))
 	case crc32.Checksum(b[:end], castagnoli()) != binary.LittleEndian.Uint32(b[end:]):
 		return nil, nil, nil, corrupt(end, "the checksum of the header does not match")
 	}
-	g = &Graph{rows: f[2], dim: f[3], distance: query.Distance(f[4]), params: Params{M: f[5], EfConstruct: f[6], PayloadM: f[8]}}
-	if _, ok := rank.MetricOf(g.distance); !ok || int(g.distance) != f[4] || g.dim < 1 || g.dim > MaxDim || f[9] != 0 {
-		return nil, nil, nil, corrupt(20, "dimension %d, distance %d", g.dim, f[4])
-	}
-	if err := g.params.validate(); err != nil || uint32(g.rows) > index.MaxRow+1 || g.params.M == 0 && f[7] > 0 {
-		return nil, nil, nil, corrupt(16, "%d rows, %d layers: %v", g.rows, f[7], err)
+	g = &Graph{Rows: f[2], Dim: f[3], Distance: f[4], M: f[5], EfConstruct: f[6], PayloadM: f[8]}
+	if g.M > MaxM || g.PayloadM > MaxM || g.M == 0 && f[7] > 0 || f[9] != 0 {
+		return nil, nil, nil, corrupt(28, "m is %d, payload_m is %d, %d layers", g.M, g.PayloadM, f[7])
 	}
 	at := padded(end + 4)
 	for i := range parts {
@@ -210,13 +222,13 @@ func (g *Graph) fits(layers int, nodes []int) bool {
 	n := nodes[i]
 	switch {
 	case i == 0:
-		return n <= g.rows && (n == 0) == (layers == 0)
+		return n <= g.Rows && (n == 0) == (layers == 0)
 	case i == layers+1:
-		return n == g.rows+1
+		return n == g.Rows+1
 	case i == layers+2:
 		return true
 	case i == 1:
-		return n == g.rows && nodes[0] > 0
+		return n == g.Rows && nodes[0] > 0
 	case i == 2:
 		return n == nodes[0]
 	default:
@@ -225,6 +237,9 @@ func (g *Graph) fits(layers int, nodes []int) bool {
 }
 
 func checkTops(at int, tops []uint32, rows int) error {
+	if len(tops) == 0 {
+		return nil // there is no layer 0, so the bytes do not bound the rows
+	}
 	seen := make([]uint64, (rows+63)/64)
 	for i, r := range tops {
 		if int(r) >= rows || seen[r>>6]>>(r&63)&1 != 0 {
@@ -237,12 +252,12 @@ func checkTops(at int, tops []uint32, rows int) error {
 
 // checkLinks: every list holds nodes, then none. A node twice in a list is found
 // by nobody and harms nobody.
-func checkLinks(at int, l *layer) error {
-	nodes := uint32(l.nodes())
-	for i, id := range l.links {
-		after := i%l.width > 0 && l.links[i-1] == none
-		if id != none && (id >= nodes || after || id == uint32(i/l.width)) {
-			return corrupt(at+4*i, "node %d links to %d of %d", i/l.width, id, nodes)
+func checkLinks(at int, links []uint32, width int) error {
+	nodes := uint32(len(links) / width)
+	for i, id := range links {
+		after := i%width > 0 && links[i-1] == None
+		if id != None && (id >= nodes || after || id == uint32(i/width)) {
+			return corrupt(at+4*i, "node %d links to %d of %d", i/width, id, nodes)
 		}
 	}
 	return nil
@@ -259,12 +274,12 @@ func checkStarts(at int, starts []uint32, links int) error {
 }
 
 // checkExtra: every list holds other rows, ascending.
-func checkExtra(at int, e *extra) error {
-	for row := range uint32(len(e.starts) - 1) {
-		list := e.of(row)
+func checkExtra(at int, starts, links []uint32) error {
+	for row := range uint32(len(starts) - 1) {
+		list := links[starts[row]:starts[row+1]]
 		for i, id := range list {
-			if int(id) >= len(e.starts)-1 || id == row || i > 0 && id <= list[i-1] {
-				return corrupt(at+4*(int(e.starts[row])+i), "row %d links to %d", row, id)
+			if int(id) >= len(starts)-1 || id == row || i > 0 && id <= list[i-1] {
+				return corrupt(at+4*(int(starts[row])+i), "row %d links to %d", row, id)
 			}
 		}
 	}
