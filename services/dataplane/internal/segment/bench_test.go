@@ -21,15 +21,15 @@ func benchSpec() Spec {
 }
 
 // flow makes n points with vectors and payloads. A point is good until the next.
-func flow(n int, id func(i int) topology.PointID) iter.Seq2[*point.Point, error] {
-	return func(yield func(*point.Point, error) bool) {
+func flow(n int, id func(i int) topology.PointID) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		data := make([]float32, benchSize)
 		p := point.Point{Alive: true, Vectors: []point.Vector{{Data: data}}}
 		for i := range n {
 			data[i%benchSize] = rng.Float32()
 			p.ID, p.Base, p.Payload = id(i), point.Stamp{HLC: 1 << 50, Origin: 9}, numbered(i)
-			if !yield(&p, nil) {
+			if !yield(Row{Point: &p}, nil) {
 				return
 			}
 		}

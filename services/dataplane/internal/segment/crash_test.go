@@ -56,19 +56,23 @@ func put(fsys vfs.FS) (File, error) {
 
 // both writes a segment and an artefact.
 func both(fsys vfs.FS, ps []point.Point) (d Description, f File, err error) {
-	if d, err = write(fsys, schema(), ps); err == nil {
+	if d, err = write(fsys, staged(), ps); err == nil {
 		f, err = put(fsys)
 	}
 	return d, f, err
 }
 
 func check(fsys vfs.FS, d Description, f File, ps []point.Point) error {
+	return checkAs(fsys, staged(), d, f, ps)
+}
+
+func checkAs(fsys vfs.FS, spec Spec, d Description, f File, ps []point.Point) error {
 	d.Files = append(d.Files[:len(d.Files):len(d.Files)], f)
 	s, err := Open(fsys, dir, schema(), d, nil)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(same(s, schema(), ps), s.Close()); err != nil {
+	if err := errors.Join(same(s, spec, ps), s.Close()); err != nil {
 		panic(err) // what opens is whole
 	}
 	a, err := OpenArtefact(fsys, dir, f, Pinned)
@@ -251,7 +255,7 @@ func TestMisplaced(t *testing.T) {
 	changed := sample(6000)
 	changed[10].Apply(point.Stamp{HLC: 1 << 50, Origin: 1}, point.Change{Kind: op.UpdateVectors, Vectors: []op.Vector{{Data: []float32{9, 9, 9}}}})
 	other := folder(t)
-	foreign, err := write(other, schema(), changed)
+	foreign, err := write(other, staged(), changed)
 	ok(t, err)
 	for i, f := range foreign.Files {
 		swap("file of another segment: "+f.Kind.String(), func(files map[string]string) {
@@ -262,7 +266,7 @@ func TestMisplaced(t *testing.T) {
 		swap("file of another kind or name", func(files map[string]string) { files[d.Files[i].FileName()] = files[f.FileName()] })
 		swap("missing file", func(files map[string]string) { delete(files, f.FileName()) })
 	}
-	for _, bad := range []Description{{}, {Files: d.Files[:3]}, {Files: d.Files[1:]}, {Rows: 5, Digest: d.Digest, Files: d.Files}, {Rows: d.Rows, Files: d.Files}} {
+	for _, bad := range []Description{{}, {Files: d.Files[:3]}, {Files: d.Files[1:]}, {Part: d.Part, Rows: d.Rows, Digest: d.Digest, Files: append(d.Files[:3:3], d.Files[len(d.Files)-1])}, {Rows: 5, Digest: d.Digest, Files: d.Files}, {Rows: d.Rows, Files: d.Files}} {
 		if _, err := Open(disk, dir, schema(), bad, nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%+v: %v", bad, err)
 		}
@@ -281,31 +285,36 @@ func TestRefusesPoints(t *testing.T) {
 		points []point.Point
 		err    error
 		want   error
+		stages int
 	}{
-		"too many":     {t.Context(), 599, ps, nil, ErrPoints},
-		"too few":      {t.Context(), 601, ps, nil, ErrPoints},
-		"negative":     {t.Context(), -1, nil, nil, ErrPoints},
-		"more rows":    {t.Context(), MaxRows + 1, nil, nil, ErrPoints},
-		"twice":        {t.Context(), 2, []point.Point{ps[1], ps[1]}, nil, ErrPoints},
-		"descending":   {t.Context(), 2, []point.Point{ps[599], ps[1]}, nil, ErrPoints},
-		"tombstone":    {t.Context(), 1, []point.Point{dead}, nil, ErrPoints},
-		"source fails": {t.Context(), 601, ps, stop, stop},
-		"cancelled":    {ctx, 600, ps, nil, stop},
+		"too many":      {t.Context(), 599, ps, nil, ErrPoints, 2},
+		"too few":       {t.Context(), 601, ps, nil, ErrPoints, 2},
+		"negative":      {t.Context(), -1, nil, nil, ErrPoints, 2},
+		"more rows":     {t.Context(), MaxRows + 1, nil, nil, ErrPoints, 2},
+		"twice":         {t.Context(), 2, []point.Point{ps[1], ps[1]}, nil, ErrPoints, 2},
+		"descending":    {t.Context(), 2, []point.Point{ps[599], ps[1]}, nil, ErrPoints, 2},
+		"tombstone":     {t.Context(), 1, []point.Point{dead}, nil, ErrPoints, 2},
+		"no such stage": {t.Context(), 600, ps, nil, ErrPoints, 4},
+		"source fails":  {t.Context(), 601, ps, stop, stop, 2},
+		"cancelled":     {ctx, 600, ps, nil, stop, 2},
 	} {
 		disk := folder(t)
-		_, err := Write(c.ctx, disk, dir, schema(), c.n, func(yield func(*point.Point, error) bool) {
-			for p := range each(c.points) {
+		_, err := Write(c.ctx, disk, dir, staged(), c.n, func(yield func(Row, error) bool) {
+			for p := range each(c.points, c.stages) {
 				if !yield(p, nil) {
 					return
 				}
 			}
 			if c.err != nil {
-				yield(nil, c.err)
+				yield(Row{}, c.err)
 			}
 		})
 		if left := contents(t, disk); !errors.Is(err, c.want) || len(left) > 0 {
 			t.Errorf("%s: %v, %d files", name, err, len(left))
 		}
+	}
+	if _, err := write(folder(t), Spec{Part: 1000, Earlier: make([]topology.Seq, MaxStages)}, ps); !errors.Is(err, ErrPoints) {
+		t.Errorf("too many stages: %v", err)
 	}
 }
 

@@ -34,10 +34,10 @@ func TestSourceFault(t *testing.T) {
 	f, err := vfs.OS().OpenReadWrite(filepath.Join(path, d.Files[KindVectors-1].FileName()))
 	ok(t, err)
 	ok(t, errors.Join(f.Truncate(1<<20), f.Close()))
-	_, err = Write(t.Context(), vfs.OS(), path, benchSpec(), n, func(yield func(*point.Point, error) bool) {
+	_, err = Write(t.Context(), vfs.OS(), path, benchSpec(), n, func(yield func(Row, error) bool) {
 		var p point.Point
 		for row := range uint32(n) {
-			if err := s.Point(row, &p); !yield(&p, err) {
+			if err := s.Point(row, &p); !yield(Row{Point: &p}, err) {
 				return
 			}
 		}

@@ -19,7 +19,8 @@ var (
 // Kind says what a file holds. Numbers are never reused.
 type Kind uint8
 
-// The kinds. Those up to KindVectors make a segment; the others are artefacts.
+// The kinds. Those up to KindVectors, and KindStages, make a segment; the others are
+// artefacts.
 const (
 	KindIDs      Kind = iota + 1 // ids, ascending, and versions
 	KindRows                     // where each row's payload and record end
@@ -31,12 +32,13 @@ const (
 	KindPostings                 // inverted lists of the sparse vectors of one name
 	KindMulti                    // the multi-vectors of one name
 	KindFields                   // an index on a payload field
+	KindStages                   // the stage of each row, if there is more than one
 	kinds
 )
 
 // String is the ending of such files' names.
 func (k Kind) String() string {
-	names := [kinds]string{"", "ids", "rows", "payload", "records", "vectors", "graph", "codes", "postings", "multi", "fields"}
+	names := [kinds]string{"", "ids", "rows", "payload", "records", "vectors", "graph", "codes", "postings", "multi", "fields", "stages"}
 	if k == 0 || k >= kinds {
 		return fmt.Sprintf("kind-%d", uint8(k))
 	}

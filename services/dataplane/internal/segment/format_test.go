@@ -39,12 +39,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestGolden: version 1 is written and read like this for ever.
+// TestGolden: version 1 is written and read like this for ever, of one stage and of more.
 func TestGolden(t *testing.T) {
-	const golden = "testdata/v1"
+	for golden, spec := range map[string]Spec{"testdata/v1": schema(), "testdata/v1-stages": staged()} {
+		t.Run(golden, func(t *testing.T) { checkGolden(t, golden, spec) })
+	}
+}
+
+func checkGolden(t *testing.T, golden string, spec Spec) {
 	ps := sample(9)
 	disk := folder(t)
-	d, _, err := both(disk, ps)
+	d, err := write(disk, spec, ps)
+	ok(t, err)
+	art, err := put(disk)
 	ok(t, err)
 	files := contents(t, disk)
 	files["description"] = string(d.AppendBinary(nil))
@@ -73,9 +80,7 @@ func TestGolden(t *testing.T) {
 	ok(t, err)
 	old, err := DecodeDescription(form)
 	ok(t, err)
-	_, art, err := both(folder(t), ps)
-	ok(t, err)
-	ok(t, check(kept, old, art, ps))
+	ok(t, checkAs(kept, spec, old, art, ps))
 }
 
 // TestNewer: files and descriptions of the future are told from damaged ones.
@@ -236,11 +241,12 @@ func FuzzFile(f *testing.F) {
 	f.Add(uint8(KindIDs), []byte("0123456701234567"), uint64(1), uint32(0), uint32(0))
 	f.Add(uint8(KindVectors), make([]byte, 72), uint64(1), uint32(3), uint32(16))
 	f.Add(uint8(KindRows), make([]byte, 16), uint64(0), uint32(0), uint32(0))
+	f.Add(uint8(KindVectors), []byte("\x03\x00\x00\x00\x00\x00\x00\x00\x01"), uint64(1), uint32(0), uint32(0)) // the stages
 	f.Add(uint8(KindRecords), []byte{2, 1, 1, 0}, uint64(0), uint32(0), uint32(0))
 	f.Fuzz(func(t *testing.T, k uint8, content []byte, extra uint64, size, stride uint32) {
 		disk := folder(t)
 		p := point.Point{ID: topology.NumberID(7), Alive: true, Base: point.Stamp{HLC: 1}, Vectors: []point.Vector{{Data: []float32{1, 2, 3}}}}
-		d, err := write(disk, schema(), []point.Point{p})
+		d, err := write(disk, staged(), []point.Point{p})
 		ok(t, err)
 		i := int(k) % len(d.Files)
 		w, err := create(disk, dir, d.Files[i].Name, header{d.Files[i].Kind, 1, size, stride, 0})
@@ -257,6 +263,10 @@ func FuzzFile(f *testing.F) {
 				t.Fatal(err)
 			}
 			return
+		}
+		stages := s.Stages()
+		if at := int(stages.At(0)); at > len(stages.Earlier) {
+			t.Fatalf("stage %d of %d", at, len(stages.Earlier))
 		}
 		_ = fmt.Sprint(s.ID(0), s.Version(0), s.Seek(p.ID), s.Payload(0), s.columns)
 		if err := s.Point(0, &p); err != nil && !errors.Is(err, ErrCorrupt) {

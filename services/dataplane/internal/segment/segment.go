@@ -26,7 +26,8 @@ type Spec struct {
 	Vectors []query.VectorSchema // sorted by name, which is the one that points have
 	// Trim (Write): vectors that are not among them are left out. The digest still
 	// counts the points as they came.
-	Trim bool
+	Trim    bool
+	Earlier []topology.Seq // of Stages; only Write needs it
 }
 
 // Segment is an open segment. Its methods may be called from several goroutines.
@@ -40,6 +41,7 @@ type Segment struct {
 	payload     []byte
 	records     []byte
 	columns     []column // by name
+	stages      Stages
 }
 
 // placeSize is the size of a row in KindRows: where its payload ends, and its record.
@@ -63,10 +65,10 @@ func Open(fsys vfs.FS, dir string, spec Spec, d Description, place func(k Kind, 
 
 func (s *Segment) open(fsys vfs.FS, dir string, spec Spec, place func(Kind, string) Placement) error {
 	for i, f := range s.description.Files {
-		if f.Kind > KindVectors {
+		if f.Kind > KindVectors && f.Kind != KindStages {
 			continue
 		}
-		if want := Kind(min(i+1, int(KindVectors))); f.Kind != want {
+		if want := Kind(min(i+1, int(KindVectors))); f.Kind != want && (want < KindVectors || f.Kind != KindStages) {
 			return fmt.Errorf("%w: the description lists %s where %s belongs", ErrCorrupt, f.Kind, want)
 		}
 		p := Cached
@@ -107,6 +109,8 @@ func (s *Segment) adopt(f File, m *mapped, spec Spec) (err error) {
 		var c column
 		c, err = openColumn(m, f.Name, spec)
 		s.columns = append(s.columns, c)
+	case KindStages:
+		err = s.openStages(m)
 	}
 	return err
 }

@@ -130,10 +130,20 @@ func genPoints(t *rapid.T) []point.Point {
 	return ps
 }
 
-func each(ps []point.Point) iter.Seq2[*point.Point, error] {
-	return func(yield func(*point.Point, error) bool) {
+// staged is schema with two earlier stages.
+func staged() Spec {
+	s := schema()
+	s.Earlier = []topology.Seq{2, 5}
+	return s
+}
+
+// stageOf is the stage that a row is written with, of so many before the last.
+func stageOf(row, earlier int) uint8 { return uint8((row*row + row/3) % (earlier + 1)) }
+
+func each(ps []point.Point, earlier int) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
 		for i := range ps {
-			if !yield(&ps[i], nil) {
+			if !yield(Row{&ps[i], stageOf(i, earlier)}, nil) {
 				return
 			}
 		}
@@ -141,7 +151,7 @@ func each(ps []point.Point) iter.Seq2[*point.Point, error] {
 }
 
 func write(fsys vfs.FS, spec Spec, ps []point.Point) (Description, error) {
-	return Write(context.Background(), fsys, dir, spec, len(ps), each(ps))
+	return Write(context.Background(), fsys, dir, spec, len(ps), each(ps, len(spec.Earlier)))
 }
 
 // same holds an open segment against the points that it was written from.
@@ -163,6 +173,9 @@ func same(s *Segment, spec Spec, ps []point.Point) error {
 		if s.Version(row) != want.Version() || !bytes.Equal(s.Payload(row), want.Payload) {
 			return fmt.Errorf("row %d: version %d, payload %x", row, s.Version(row), s.Payload(row))
 		}
+		if stages := s.Stages(); stages.At(row) != stageOf(i, len(spec.Earlier)) {
+			return fmt.Errorf("row %d: stage %d", row, stages.At(row))
+		}
 		if at, ok := s.Find(want.ID); !ok || at != row || s.Seek(want.ID) != row {
 			return fmt.Errorf("row %d: found at %d, %v", row, at, ok)
 		}
@@ -176,6 +189,9 @@ func same(s *Segment, spec Spec, ps []point.Point) error {
 		if vs, ok := s.Vectors(v.Name); ok != (count[v.Name] > 0) || vs.Len != count[v.Name] || ok && vs.VectorSchema != v {
 			return fmt.Errorf("vectors %q: %v, %d of %d rows", v.Name, ok, vs.Len, count[v.Name])
 		}
+	}
+	if got := s.Stages(); !slices.Equal(got.Earlier, spec.Earlier) || len(spec.Earlier) == 0 && got.Of != nil {
+		return fmt.Errorf("stages %v", got.Earlier)
 	}
 	if d := s.Description(); s.Rows() != len(ps) || d.Rows != len(ps) || d.Digest != digest || d.Part != spec.Part {
 		return fmt.Errorf("description %+v", d)
@@ -206,8 +222,8 @@ func fileNames(d Description) (names []string) {
 // TestRoundTrip: what is read is what was written, byte for byte in stored form, and
 // equal points make equal files.
 func TestRoundTrip(t *testing.T) {
-	spec := schema()
 	rapid.Check(t, func(rt *rapid.T) {
+		spec := rapid.SampledFrom([]Spec{schema(), staged()}).Draw(rt, "spec")
 		ps := genPoints(rt)
 		disk, other := folder(t), folder(t)
 		d, err := write(disk, spec, ps)

@@ -20,11 +20,14 @@ var ErrPoints = errors.New("segment: points cannot be written")
 
 // Write makes a segment of n points in strictly ascending order of their ids, all of
 // them alive, in one pass and in memory that does not grow with them but for a bit
-// for each. It is durable when the call returns. Equal points and vectors of the spec
-// make equal files. dir must exist. After an error (of points, ctx or fsys: see
+// for each. It is durable when the call returns. Equal rows and an equal spec make
+// equal files. dir must exist. After an error (of points, ctx or fsys: see
 // vfs.IsNoSpace; vfs.ErrFault if points come from a file that cannot be read) nothing
 // stays that Clean does not remove.
-func Write(ctx context.Context, fsys vfs.FS, dir string, spec Spec, n int, points iter.Seq2[*point.Point, error]) (Description, error) {
+func Write(ctx context.Context, fsys vfs.FS, dir string, spec Spec, n int, points iter.Seq2[Row, error]) (Description, error) {
+	if len(spec.Earlier) >= MaxStages {
+		return Description{}, fmt.Errorf("%w: %d stages, at most %d fit", ErrPoints, len(spec.Earlier)+1, MaxStages)
+	}
 	if n < 0 || n > MaxRows {
 		return Description{}, fmt.Errorf("%w: %d of them, at most %d fit", ErrPoints, n, MaxRows)
 	}
@@ -53,6 +56,8 @@ type builder struct {
 
 	base    []*writer // of KindIDs to KindRecords
 	columns []*columnWriter
+	earlier int     // stages before the last
+	stages  *writer // nil: there are none before
 
 	form, scratch, record []byte
 	rest                  []point.Vector
@@ -62,13 +67,20 @@ type builder struct {
 // checkEvery is how many points pass between looks at the context.
 const checkEvery = 256
 
-func (b *builder) build(ctx context.Context, points iter.Seq2[*point.Point, error]) (Description, error) {
+func (b *builder) build(ctx context.Context, points iter.Seq2[Row, error]) (Description, error) {
 	for k := KindIDs; k <= KindRecords; k++ {
 		w, err := create(b.fsys, b.dir, "", header{kind: k, rows: uint64(b.n)})
 		if err != nil {
 			return Description{}, err
 		}
 		b.base = append(b.base, w)
+	}
+	if b.earlier = len(b.spec.Earlier); b.earlier > 0 {
+		var err error
+		if b.stages, err = create(b.fsys, b.dir, "", header{kind: KindStages, rows: uint64(b.n)}); err != nil {
+			return Description{}, err
+		}
+		b.stages.Write(appendEarlier(nil, b.spec.Earlier))
 	}
 	for _, v := range b.spec.Vectors {
 		if v.Kind == query.Dense && v.Datatype.Size() > 0 {
@@ -95,12 +107,14 @@ func (b *builder) build(ctx context.Context, points iter.Seq2[*point.Point, erro
 	return b.finish()
 }
 
-func (b *builder) add(p *point.Point) error {
+func (b *builder) add(p Row) error {
 	switch {
 	case b.rows == b.n:
 		return fmt.Errorf("%w: more than %d came", ErrPoints, b.n)
 	case !p.Alive:
 		return fmt.Errorf("%w: point %s is deleted", ErrPoints, p.ID)
+	case int(p.Stage) > b.earlier:
+		return fmt.Errorf("%w: point %s is of stage %d of %d", ErrPoints, p.ID, p.Stage, b.earlier+1)
 	case b.rows > 0 && b.last.Compare(p.ID) >= 0:
 		return fmt.Errorf("%w: point %s comes after %s", ErrPoints, p.ID, b.last)
 	}
@@ -108,7 +122,7 @@ func (b *builder) add(p *point.Point) error {
 	b.form = p.AppendBinary(b.form[:0])
 	one, scratch := p.Digest(b.form, b.scratch)
 	b.digest, b.scratch = b.digest.Add(one), scratch
-	if err := b.split(p, &one); err != nil {
+	if err := b.split(p.Point, &one); err != nil {
 		return err
 	}
 	row := b.scratch[:0]
@@ -128,6 +142,12 @@ func (b *builder) add(p *point.Point) error {
 	row = binary.LittleEndian.AppendUint64(row, uint64(b.writer(KindRecords).length()))
 	b.writer(KindIDs).Write(row[:ids])
 	b.writer(KindRows).Write(row[ids:])
+	if b.stages != nil {
+		row = append(row, p.Stage)
+		if _, err := b.stages.Write(row[len(row)-1:]); err != nil {
+			return err
+		}
+	}
 	b.scratch = row
 	b.rows++
 	for _, w := range b.base {
@@ -199,6 +219,9 @@ func (b *builder) finish() (Description, error) {
 		}
 		writers, extras = append(writers, c.file), append(extras, uint64(c.count))
 	}
+	if b.stages != nil {
+		writers, extras = append(writers, b.stages), append(extras, uint64(b.earlier))
+	}
 	d := Description{Part: b.spec.Part, Rows: b.n, Digest: b.digest}
 	for i, w := range writers {
 		f, err := w.finish(extras[i], b.digest)
@@ -219,6 +242,9 @@ func (b *builder) abandon() error {
 		if c.file != nil {
 			err = errors.Join(err, c.file.abandon())
 		}
+	}
+	if b.stages != nil {
+		err = errors.Join(err, b.stages.abandon())
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
@@ -59,12 +60,22 @@ func (s *Shard) artefact(ctx context.Context, w vector.Want, settings query.Sett
 	return w.Make(ctx, n)
 }
 
-// complete gives what was merged all that it should have, before it takes the place of
+// completeMerge gives what was merged all that it should have, before it takes the place of
 // parts that have it: searches would compare every row until then. Whoever had hold of p
 // has hold of the result, also with an error.
-func (s *Shard) complete(ctx context.Context, p *sealed.Part, settings query.Settings) (*sealed.Part, error) {
+func (s *Shard) completeMerge(ctx context.Context, j *job, p *sealed.Part, settings query.Settings) (*sealed.Part, error) {
+	base := s.base(j)
+	if base == nil {
+		return s.complete(ctx, p, nil, settings)
+	}
+	p, err := s.complete(ctx, p, base, settings)
+	return p, errors.Join(err, base.Release())
+}
+
+// complete takes over what it can of base; nil: there is none.
+func (s *Shard) complete(ctx context.Context, p, base *sealed.Part, settings query.Settings) (*sealed.Part, error) {
 	for settings.Optimizers.Threads >= 0 {
-		lacks := p.Lacks(settings)
+		lacks := p.Lacks(settings, base)
 		if len(lacks) == 0 {
 			break
 		}
@@ -79,6 +90,21 @@ func (s *Shard) complete(ctx context.Context, p *sealed.Part, settings query.Set
 	return p, nil
 }
 
+// base is the source of a job that has the rows of the first stages, with the artefacts
+// that it has by now, held for the caller; nil: there is none.
+func (s *Shard) base(j *job) *sealed.Part {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	for i := range j.sources {
+		if at := s.state.Sealed.Index(j.sources[i].Number); at >= 0 && j.sources[i].stage == manifest.Keep {
+			p := s.state.Sealed.List[at]
+			p.Hold()
+			return p
+		}
+	}
+	return nil
+}
+
 // lacking is the part that lacks something, held for the caller, and what.
 func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	s.apply.Lock()
@@ -90,7 +116,7 @@ func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 		if slices.Contains(soon, p.Number) {
 			continue // it is about to be merged
 		}
-		if l := p.Lacks(settings); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
+		if l := p.Lacks(settings, nil); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
 		}
 	}

@@ -91,14 +91,17 @@ func (l *loader) entry(e *manifest.Entry) error {
 		_, err := l.origin(&e.Origin)
 		return err
 	}
-	j := &job{number: e.Number, schema: l.apply.settings.Schema, trim: !l.apply.settings.Assumed}
+	j := &job{number: e.Number, earlier: e.Earlier, schema: l.apply.settings.Schema, trim: !l.apply.settings.Assumed}
 	for i := range e.Sources {
 		src := &e.Sources[i]
 		p, err := l.origin(&src.Origin)
 		if err != nil {
 			return err
 		}
-		in := input{Part: p, dead: src.Rows}
+		in := input{Part: p, dead: src.Rows, stage: src.Stage}
+		if own := append(slices.Clone(p.Stages().Earlier), p.Number); in.stage == manifest.Keep && !slices.Equal(own, j.earlier[:min(len(own), len(j.earlier))]) {
+			return fmt.Errorf("%w: %s: manifest: part %d has stages %v, part %d is to have %v", ErrCorrupt, l.opts.Dir, p.Number, own, e.Number, e.Earlier)
+		}
 		if in.dead == nil {
 			in.dead = roaring.New()
 			for _, id := range src.IDs {

@@ -71,6 +71,14 @@ func parts(rounds int) *ledger {
 			l.add(op.Op{Kind: op.Mark})
 		}
 	}
+	// Points that nobody changes: graphs are grown.
+	var merged []topology.Seq
+	for i := range 3 {
+		clouds(l, rng, 1000+50*i, 50)
+		if merged = append(merged, l.add(op.Op{Kind: op.Seal}).Seq); len(merged) == 2 {
+			merged = []topology.Seq{l.add(op.Op{Kind: op.Merge, Parts: merged}).Seq}
+		}
+	}
 	return l
 }
 
@@ -93,7 +101,7 @@ func TestCrashesOfParts(t *testing.T) {
 	s := open(t, derived(calm))
 	l.catchUp(t, s)
 	want := settled(t, calm, s)
-	for _, kind := range []string{".graph", ".codes", ".postings", ".vectors"} {
+	for _, kind := range []string{".graph", ".codes", ".postings", ".vectors", ".stages"} {
 		if !slices.ContainsFunc(want, func(name string) bool { return strings.HasSuffix(name, kind) }) {
 			t.Fatalf("no %s in %v", kind, want)
 		}

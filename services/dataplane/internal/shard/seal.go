@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
@@ -137,7 +139,7 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 	p := sealed.Waiting(st.Tail.Seal(seq), a.manifest.Active)
 	c.tail, c.sealed = tail, append(slices.Clone(st.Sealed.List), p)
 	c.manifest.Active = seq
-	c.add(seq, []input{inputOf(p)})
+	c.add(&job{number: seq, sources: []input{inputOf(p)}})
 	a.change = c
 	return nil
 }
@@ -147,43 +149,75 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 // been made yet is not going to be: the merge takes its sources.
 func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 	c := s.begin()
-	var in []input
+	var parts []*job
 	for _, n := range numbers {
 		i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == n })
 		if i < 0 {
 			return nil
 		}
-		if sources := c.manifest.Parts[i].Sources; len(sources) == 0 {
-			in = append(in, inputOf(s.state.Sealed.Number(n)))
+		if len(c.manifest.Parts[i].Sources) == 0 {
+			p := s.state.Sealed.Number(n)
+			parts = append(parts, &job{number: n, earlier: p.Stages().Earlier, sources: []input{{Part: p, dead: roaring.New(), stage: manifest.Keep}}})
 		} else {
 			j := slices.IndexFunc(c.jobs, func(j *job) bool { return j.number == n })
-			for _, src := range c.jobs[j].sources {
-				in = append(in, inputOf(src.Part))
-			}
+			parts = append(parts, c.jobs[j])
 			c.jobs = slices.Delete(slices.Clone(c.jobs), j, j+1)
 		}
 		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
 	}
-	if len(in) > 0 {
-		c.add(seq, in)
+	if len(parts) > 0 {
+		c.add(merge(seq, parts))
 		s.apply.change = c
 	}
 	return nil
 }
 
+// merge is the job that makes one part of several, as they are or as they were going to
+// be made: its stages must not depend on which of them this replica has made.
+func merge(seq topology.Seq, parts []*job) *job {
+	m := &job{number: seq}
+	all := 0
+	var weights []optimize.Source
+	for _, p := range parts {
+		w := optimize.Source{Stages: len(p.earlier) + 1}
+		for i := range p.sources {
+			in := &p.sources[i]
+			w.Rows += in.alive()
+			w.Died = w.Died || in.Dead.Len() > int(in.dead.GetCardinality())
+			all += in.Alive()
+		}
+		weights = append(weights, w)
+	}
+	base := optimize.Base(weights, all)
+	if base >= 0 {
+		m.earlier = append(slices.Clone(parts[base].earlier), parts[base].number)
+	}
+	for i, p := range parts {
+		for _, src := range p.sources {
+			in := inputOf(src.Part)
+			if in.stage = len(m.earlier); i == base {
+				in.stage = src.stage
+			}
+			m.sources = append(m.sources, in)
+		}
+	}
+	return m
+}
+
 // add puts a part on record that is to be made.
-func (c *change) add(seq topology.Seq, in []input) {
-	e := manifest.Entry{Number: seq}
-	for _, src := range in {
+func (c *change) add(j *job) {
+	e := manifest.Entry{Number: j.number, Earlier: j.earlier}
+	for _, src := range j.sources {
 		e.Sources = append(e.Sources, src.source())
 	}
 	c.manifest.Parts = append(c.manifest.Parts, e)
-	c.jobs = append(slices.Clip(c.jobs), &job{number: seq, sources: in, schema: c.settings.Schema, trim: c.trim})
+	j.schema, j.trim = c.settings.Schema, c.trim
+	c.jobs = append(slices.Clip(c.jobs), j)
 }
 
 // source is the input as the manifest has it.
 func (in *input) source() manifest.Source {
-	s := manifest.Source{Origin: in.Origin()}
+	s := manifest.Source{Origin: in.Origin(), Stage: in.stage}
 	if s.Segment != nil {
 		s.Rows = in.dead
 		return s
@@ -300,6 +334,15 @@ func (s *Shard) newTail(settings query.Settings) (*part.Tail, error) {
 // alive counts the living rows of an input.
 func (in *input) alive() int {
 	return in.Alive() + in.Dead.Len() - int(in.dead.GetCardinality())
+}
+
+// stageOf is the stage of a row in the part that is made.
+func (in *input) stageOf(row uint32) uint8 {
+	if in.stage != manifest.Keep {
+		return uint8(in.stage)
+	}
+	stages := in.Stages()
+	return stages.At(row)
 }
 
 // dies tells whether an id of the input was dead at the job's entry.

@@ -27,13 +27,47 @@ func segmentFiles(t testing.TB, fsys vfs.FS) []string {
 // TestReplicasMakeEqualFiles: replicas that applied one log have equal files, however
 // they took it: in pieces of any size, with restarts between, or as a copy.
 func TestReplicasMakeEqualFiles(t *testing.T) {
-	made := 0
-	for seed := range uint64(20) {
-		rng := rand.New(rand.NewPCG(seed, 21))
-		l := newLedger()
+	kinds := equalFiles(t, 20, options, func(rng *rand.Rand, l *ledger) {
 		for range 30 + rng.IntN(60) {
 			randomEntry(rng, l)
 		}
+	})
+	if kinds[".ids"] < 20 {
+		t.Errorf("files %v", kinds)
+	}
+}
+
+// TestReplicasGrowEqualGraphs: the same of graphs, whichever of the parts that they are
+// grown from a replica has made.
+func TestReplicasGrowEqualGraphs(t *testing.T) {
+	kinds := equalFiles(t, 12, withGraphs, func(rng *rand.Rand, l *ledger) {
+		points := 0
+		for range 6 + rng.IntN(6) {
+			n := 300 + rng.IntN(300)
+			clouds(l, rng, points, n)
+			points += n
+			l.add(op.Op{Kind: op.Seal})
+			if rng.IntN(8) == 0 { // none of the parts with these points is a base any more
+				l.add(op.Op{Kind: op.Delete, IDs: []topology.PointID{num(uint64(rng.IntN(points)))}})
+			}
+			for range rng.IntN(3) {
+				l.add(l.merge(rng))
+			}
+		}
+	})
+	if kinds[".graph"] < 12 || kinds[".stages"] < 12 {
+		t.Errorf("files %v", kinds)
+	}
+}
+
+// equalFiles lets replicas apply one log after the other, each in its own way, and counts
+// the files that they come to by their kind.
+func equalFiles(t *testing.T, seeds uint64, with func(vfs.FS) Options, fill func(*rand.Rand, *ledger)) map[string]int {
+	kinds := map[string]int{}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(seed, 21))
+		l := newLedger()
+		fill(rng, l)
 		end := func(disk vfs.FS, s *Shard) []string {
 			ok(t, s.Settle(ctx))
 			_, err := s.Checkpoint()
@@ -41,13 +75,16 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 			return segmentFiles(t, disk)
 		}
 		diskA, diskB, diskC := memfs.New(), memfs.New(), memfs.New()
-		a := open(t, options(diskA))
+		a := open(t, with(diskA))
 		l.catchUp(t, a)
 		want := end(diskA, a)
-		made += len(want)
+		for _, name := range want {
+			kinds[filepath.Ext(name)]++
+		}
 
-		b, err := Open(options(diskB))
+		b, err := Open(with(diskB))
 		ok(t, err)
+		copied := topology.Seq(0)
 		for at := 0; at < len(l.entries); {
 			to := min(len(l.entries), at+1+rng.IntN(9))
 			ok(t, b.Apply(l.entries[at:to]))
@@ -60,27 +97,35 @@ func TestReplicasMakeEqualFiles(t *testing.T) {
 					ok(t, err)
 				}
 				ok(t, b.Close())
-				b, err = Open(options(diskB))
+				b, err = Open(with(diskB))
 				ok(t, err)
 				at = int(b.Applied().Seq)
 			}
+			if rng.IntN(12) == 0 { // what is under way travels, too
+				head, body := export(t, b)
+				ok(t, b.Close())
+				diskB = memfs.New()
+				ok(t, take(with(diskB), head, body, 1+rng.IntN(5000)))
+				b, err = Open(with(diskB))
+				ok(t, err)
+				copied = b.Applied().Seq
+			}
 		}
-		got := end(diskB, b)
-		if l.check(t, b); !slices.Equal(got, want) {
+		if got := end(diskB, b); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: files %v, want %v", seed, got, want)
 		}
+		l.check(t, a)
+		alike(t, l, a, b, copied)
 		head, body := export(t, b)
 		ok(t, b.Close())
-		ok(t, take(options(diskC), head, body, 1+rng.IntN(5000)))
-		c := open(t, options(diskC))
+		ok(t, take(with(diskC), head, body, 1+rng.IntN(5000)))
+		c := open(t, with(diskC))
 		if got := end(diskC, c); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: files of a copy %v, want %v", seed, got, want)
 		}
 		alike(t, l, a, c, l.entries[len(l.entries)-1].Seq)
 	}
-	if made < 20 {
-		t.Errorf("only %d files were made", made)
-	}
+	return kinds
 }
 
 // TestMergeIsDurable: once all is made, the files that were replaced are gone and a
@@ -99,7 +144,7 @@ func TestMergeIsDurable(t *testing.T) {
 	l.add(op.Op{Kind: op.Merge, Parts: made})
 	l.catchUp(t, s)
 	ok(t, s.Settle(ctx))
-	if files := segmentFiles(t, disk); len(files) != 5 {
+	if files := segmentFiles(t, disk); len(files) != 6 {
 		t.Errorf("files of one segment: %v", files)
 	}
 	again := open(t, options(disk.StrictClone()))

@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -21,6 +22,7 @@ import (
 // job makes a segment out of the rows of sources that were alive at its entry.
 type job struct {
 	number  topology.Seq
+	earlier []topology.Seq // stages before the last (segment.Stages)
 	sources []input
 	// schema is that of its entry, as far as a restart remembers it, so that replicas
 	// make equal files; trim: vectors that are not in it are left out.
@@ -31,7 +33,8 @@ type job struct {
 // input is a source of a job without the rows that were dead.
 type input struct {
 	*sealed.Part
-	dead *roaring.Bitmap
+	dead  *roaring.Bitmap
+	stage int // of its rows in the part that is made; or manifest.Keep
 }
 
 // inputOf takes the rows of p that are alive now.
@@ -272,7 +275,7 @@ func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err 
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
 		if j.worker() == optimizing {
-			if made, err = s.complete(ctx, made, settings); err != nil {
+			if made, err = s.completeMerge(ctx, j, made, settings); err != nil {
 				return err
 			}
 		}
@@ -289,12 +292,12 @@ func (s *Shard) write(ctx context.Context, j *job, n int, settings query.Setting
 		}
 		defer release()
 	}
-	return s.segments.Write(ctx, j.number, n, s.points(j), j.trim, settings)
+	return s.segments.Write(ctx, segment.Spec{Part: j.number, Earlier: j.earlier, Trim: j.trim}, n, s.points(j), settings)
 }
 
 // points are the points that were alive at the job's entry, by id.
-func (s *Shard) points(j *job) iter.Seq2[*point.Point, error] {
-	return func(yield func(*point.Point, error) bool) {
+func (s *Shard) points(j *job) iter.Seq2[segment.Row, error] {
+	return func(yield func(segment.Row, error) bool) {
 		var heads []*head
 		defer func() {
 			for _, h := range heads {
@@ -331,9 +334,9 @@ func (s *Shard) points(j *job) iter.Seq2[*point.Point, error] {
 
 // head is the next point of a source.
 type head struct {
-	p    *point.Point
+	p    segment.Row
 	err  error
-	next func() (*point.Point, error, bool)
+	next func() (segment.Row, error, bool)
 	stop func()
 }
 
@@ -343,9 +346,10 @@ func (h *head) step() (ok bool) {
 }
 
 // alive are the points of a source that were alive at the job's entry, by id.
-func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
-	return func(yield func(*point.Point, error) bool) {
+func (s *Shard) alive(in *input) iter.Seq2[segment.Row, error] {
+	return func(yield func(segment.Row, error) bool) {
 		var p point.Point
+		out := segment.Row{Point: &p}
 		gen, waits := in.Generation()
 		if !waits {
 			for row := range uint32(in.Rows()) {
@@ -353,15 +357,18 @@ func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
 					continue
 				}
 				var err error
-				if fault := vfs.Guard(func() { err = in.Stored(row, &p) }); fault != nil { // whoever pulls is another goroutine
+				if fault := vfs.Guard(func() { // whoever pulls is another goroutine
+					err, out.Stage = in.Stored(row, &p), in.stageOf(row)
+				}); fault != nil {
 					err = fault
 				}
-				if !yield(&p, err) || err != nil {
+				if !yield(out, err) || err != nil {
 					return
 				}
 			}
 			return
 		}
+		out.Stage = uint8(in.stage)
 		err := s.store.Scan(store.Generation(nil, gen), store.Generation(nil, gen+1), func(key, v []byte) error {
 			id, err := topology.DecodePointID(key[store.TailHead:])
 			if err != nil || in.dies(id) {
@@ -370,13 +377,13 @@ func (s *Shard) alive(in *input) iter.Seq2[*point.Point, error] {
 			if p, err = point.Decode(id, v); err != nil {
 				return store.Damaged(err)
 			}
-			if !yield(&p, nil) {
+			if !yield(out, nil) {
 				return store.ErrEnough
 			}
 			return nil
 		})
 		if err != nil {
-			yield(&p, err)
+			yield(out, err)
 		}
 	}
 }

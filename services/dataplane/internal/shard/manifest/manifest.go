@@ -15,8 +15,9 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// manifestVersion is the first byte of a manifest.
-const manifestVersion = 1
+// manifestVersion is the first byte of a manifest. Version 1, without stages, is read
+// as well.
+const manifestVersion = 2
 
 // Manifest says which sealed parts there are and where (docs/format/shard.md). It
 // is stored in one batch with what it goes with.
@@ -30,6 +31,8 @@ type Entry struct {
 	Number  topology.Seq
 	Origin  Origin   // of a segment
 	Sources []Source // of what is to become one; nil: it is one
+	// Earlier are the stages before the last of what is to become one (segment.Stages).
+	Earlier []topology.Seq
 }
 
 // Origin is where points are stored: a generation of the store, or a segment.
@@ -50,9 +53,13 @@ type Artefact struct {
 // or ids of a generation's points.
 type Source struct {
 	Origin
-	Rows *roaring.Bitmap
-	IDs  []topology.PointID
+	Rows  *roaring.Bitmap
+	IDs   []topology.PointID
+	Stage int // of its rows in the part; or Keep
 }
+
+// Keep is the Stage of a segment whose rows keep theirs.
+const Keep = -1
 
 // AppendBinary encodes m, and appends that to dst.
 func (m *Manifest) AppendBinary(dst []byte) []byte {
@@ -67,6 +74,16 @@ func (m *Manifest) AppendBinary(dst []byte) []byte {
 		}
 		for j := range e.Sources {
 			dst = e.Sources[j].append(dst)
+		}
+		if len(e.Sources) == 0 {
+			continue
+		}
+		dst = binary.AppendUvarint(dst, uint64(len(e.Earlier)))
+		for _, n := range e.Earlier {
+			dst = binary.AppendUvarint(dst, uint64(n))
+		}
+		for j := range e.Sources {
+			dst = binary.AppendUvarint(dst, uint64(e.Sources[j].Stage-Keep))
 		}
 	}
 	return dst
@@ -107,8 +124,9 @@ func (s *Source) append(dst []byte) []byte {
 // Decode reads a manifest, which does not alias b. Errors: store.ErrVersion, store.ErrCorrupt.
 func Decode(b []byte) (m Manifest, err error) {
 	r := op.NewReader(b)
-	if v := r.Byte(); v != manifestVersion && r.Err() == nil {
-		return m, fmt.Errorf("%w: manifest of version %d", store.ErrVersion, v)
+	version := r.Byte()
+	if (version < 1 || version > manifestVersion) && r.Err() == nil {
+		return m, fmt.Errorf("%w: manifest of version %d", store.ErrVersion, version)
 	}
 	m.Active = topology.Seq(r.Uvarint())
 	for range r.Count(3) {
@@ -125,12 +143,32 @@ func Decode(b []byte) (m Manifest, err error) {
 		for range n {
 			e.Sources = append(e.Sources, readSource(r))
 		}
+		if n > 0 && version > 1 {
+			e.readStages(r)
+		}
 		m.Parts = append(m.Parts, e)
 	}
 	if err := r.Close(); err != nil {
 		return m, fmt.Errorf("%w: manifest: %w", store.ErrCorrupt, err)
 	}
 	return m, nil
+}
+
+func (e *Entry) readStages(r *op.Reader) {
+	for range r.Count(1) {
+		n := topology.Seq(r.Uvarint())
+		if i := len(e.Earlier); i > 0 && n <= e.Earlier[i-1] || n >= e.Number || i+1 == segment.MaxStages {
+			r.Fail("stages out of order")
+		}
+		e.Earlier = append(e.Earlier, n)
+	}
+	for j := range e.Sources {
+		n := r.Uvarint()
+		if n > uint64(len(e.Earlier)-Keep) || int(n)+Keep == Keep && e.Sources[j].Segment == nil {
+			r.Fail("stage of a source")
+		}
+		e.Sources[j].Stage = int(n) + Keep
+	}
 }
 
 func readOrigin(r *op.Reader) (o Origin) {

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"slices"
@@ -25,10 +26,57 @@ func sample() Manifest {
 	return Manifest{Active: 7, Parts: []Entry{
 		{Number: 2, Origin: Origin{Number: 2, Segment: of(2), Artefacts: []Artefact{{File: graph, Of: "m=16"}}}},
 		{Number: 7, Sources: []Source{
-			{Origin: Origin{Number: 5, Segment: of(5)}, Rows: roaring.BitmapOf(1, 2)},
-			{Origin: Origin{Number: 6, Gen: 5}, IDs: []topology.PointID{topology.NumberID(3)}},
-		}},
+			{Origin: Origin{Number: 5, Segment: of(5)}, Rows: roaring.BitmapOf(1, 2), Stage: Keep},
+			{Origin: Origin{Number: 6, Gen: 5}, IDs: []topology.PointID{topology.NumberID(3)}, Stage: 2},
+		}, Earlier: []topology.Seq{3, 5}},
 	}}
+}
+
+// TestVersion1: what the first version wrote, which knew no stages, is read for ever.
+func TestVersion1(t *testing.T) {
+	old, err := hex.DecodeString("0107020200020127010203010000000000000002000000000000000104000a01000000000000000000000000000000012a01000000000000000000000000" +
+		"000000000000010603696d671402000000000000000000000000000000046d3d31360702050127010503010000000000000002000000000000000104000a010000000000000000000000" +
+		"0000000000143a30000001000000000001001000000001000200060005010000000000000000000000000000000003")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	want.Parts[1].Earlier, want.Parts[1].Sources[0].Stage, want.Parts[1].Sources[1].Stage = nil, 0, 0
+	if !got.Parts[1].Sources[0].Rows.Equals(want.Parts[1].Sources[0].Rows) {
+		t.Errorf("dead rows %v", got.Parts[1].Sources[0].Rows)
+	}
+	got.Parts[1].Sources[0].Rows = want.Parts[1].Sources[0].Rows
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v is read as %+v", want, got)
+	}
+}
+
+// TestStages: those that no log can lead to are refused.
+func TestStages(t *testing.T) {
+	for name, change := range map[string]func(e *Entry){
+		"not ascending":              func(e *Entry) { e.Earlier = []topology.Seq{5, 5} },
+		"not before the part":        func(e *Entry) { e.Earlier = []topology.Seq{3, 7} },
+		"unknown stage":              func(e *Entry) { e.Sources[1].Stage = 3 },
+		"generation keeps its own":   func(e *Entry) { e.Sources[1].Stage = Keep },
+		"more than a segment can be": func(e *Entry) { e.Number = 1000; e.Earlier = upTo(segment.MaxStages) },
+	} {
+		m := sample()
+		change(&m.Parts[1])
+		if _, err := Decode(m.AppendBinary(nil)); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func upTo(n int) (out []topology.Seq) {
+	for i := range n {
+		out = append(out, topology.Seq(i+1))
+	}
+	return out
 }
 
 func TestCodec(t *testing.T) {

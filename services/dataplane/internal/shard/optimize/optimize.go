@@ -17,6 +17,11 @@ const (
 	fewest = 4
 	// tooMany parts beyond those that are wanted are merged whatever they weigh.
 	tooMany = 12
+	// mostStages is how often a graph is grown before it is built from nothing again.
+	mostStages = 8
+	// smallestBase is which share of the rows of a merged part a graph must have for
+	// growing it to save much: one in so many.
+	smallestBase = 4
 )
 
 // Part is what deciding needs to know of a sealed part.
@@ -99,4 +104,24 @@ func within(by []Part, limit int64) (out []topology.Seq) {
 		return nil
 	}
 	return out
+}
+
+// Source is what choosing the base of a merge needs to know of a part that is merged.
+type Source struct {
+	Rows   int  // that it had when it was made
+	Died   bool // some of them are dead
+	Stages int  // in which its graphs have grown
+}
+
+// Base is the source whose graphs those of the merged part, of so many rows, are grown
+// from: the largest whose rows are all alive, for a graph without some of its rows could
+// not be built again by whoever does not have it. -1: none is large enough.
+func Base(sources []Source, rows int) int {
+	base := -1
+	for i, s := range sources {
+		if !s.Died && s.Stages < mostStages && s.Rows > 0 && s.Rows*smallestBase >= rows && (base < 0 || s.Rows > sources[base].Rows) {
+			base = i
+		}
+	}
+	return base
 }

@@ -69,4 +69,29 @@ func TestNext(t *testing.T) {
 	}
 }
 
+func TestBase(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		sources []Source
+		want    int
+	}{
+		{"nothing", nil, -1},
+		{"the largest", []Source{{300, false, 1}, {400, false, 1}, {300, false, 1}}, 1},
+		{"the first of the largest", []Source{{300, false, 1}, {350, false, 1}, {350, false, 1}}, 1},
+		{"not one with dead rows", []Source{{300, false, 1}, {500, true, 1}, {250, false, 1}}, 0},
+		{"all have dead rows", []Source{{500, true, 1}, {510, true, 1}}, -1},
+		{"a quarter", []Source{{250, false, 1}, {760, true, 1}}, 0},
+		{"less than a quarter", []Source{{249, false, 1}, {760, true, 1}}, -1},
+		{"grown often enough", []Source{{600, false, 8}, {400, false, 7}}, 1},
+		{"without rows", []Source{{0, false, 1}}, -1},
+	} {
+		if got := Base(c.sources, 1000); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+	if got := Base([]Source{{0, false, 1}}, 0); got != -1 {
+		t.Errorf("of nothing: %d", got)
+	}
+}
+
 func text(o op.Op) string { return fmt.Sprintf("kind %d of %v", o.Kind, o.Parts) }

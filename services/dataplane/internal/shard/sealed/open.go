@@ -11,7 +11,6 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
-	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
@@ -59,15 +58,15 @@ func (f Folder) Clean(m *manifest.Manifest) error {
 }
 
 // Write makes a segment of n points, by id, with what it cannot be searched without,
-// and opens it; trim: without vectors that the settings do not have. The caller has
-// hold of it. Errors: store.ErrCorrupt,
-// store.ErrVersion, the disk's, ctx's, those of points.
-func (f Folder) Write(ctx context.Context, number topology.Seq, n int, points iter.Seq2[*point.Point, error], trim bool, settings query.Settings) (*Part, error) {
-	d, err := segment.Write(ctx, f.fs, f.Dir, segment.Spec{Part: number, Vectors: columns(settings), Trim: trim}, n, points)
+// and opens it. The settings' vectors come into spec. The caller has hold of it. Errors:
+// store.ErrCorrupt, store.ErrVersion, the disk's, ctx's, those of points.
+func (f Folder) Write(ctx context.Context, spec segment.Spec, n int, points iter.Seq2[segment.Row, error], settings query.Settings) (*Part, error) {
+	spec.Vectors = columns(settings)
+	d, err := segment.Write(ctx, f.fs, f.Dir, spec, n, points)
 	if err != nil {
 		return nil, classify(err)
 	}
-	p, err := f.Open(manifest.Origin{Number: number, Segment: &d}, settings)
+	p, err := f.Open(manifest.Origin{Number: spec.Part, Segment: &d}, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +92,8 @@ func place(settings query.Settings, k segment.Kind, name string) segment.Placeme
 			return segment.Cold
 		}
 		return segment.Pinned
+	case segment.KindStages:
+		return segment.Cold
 	case segment.KindPayload, segment.KindRecords:
 		if settings.PayloadOnDisk {
 			return segment.Cold

@@ -115,6 +115,14 @@ func (p *Part) Origin() manifest.Origin {
 	return o
 }
 
+// Stages are those of the segment's rows; of a generation all are of one.
+func (p *Part) Stages() segment.Stages {
+	if p.seg == nil {
+		return segment.Stages{}
+	}
+	return p.seg.Stages()
+}
+
 // Stored reads the point of a row into into. Only of a part in a segment.
 // Errors: store.ErrCorrupt, store.ErrVersion.
 func (p *Part) Stored(row uint32, into *point.Point) error {

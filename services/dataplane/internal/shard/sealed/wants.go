@@ -17,9 +17,10 @@ import (
 // instead of being made at every start.
 const indexRows = 1 << 14
 
-// Lacks are the artefacts that p should have and does not.
-func (p *Part) Lacks(s query.Settings) []vector.Want {
-	return slices.DeleteFunc(p.wants(s), func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
+// Lacks are the artefacts that p should have and does not. base is the part that has the
+// rows of p's first stages, whose graphs need not be built again; nil: there is none.
+func (p *Part) Lacks(s query.Settings, base *Part) []vector.Want {
+	return slices.DeleteFunc(p.wants(s, base), func(w vector.Want) bool { return p.artefact(w.Kind, w.Name, w.Of) != nil })
 }
 
 // Stripped is p without the first artefact that it has and should not; nil: there is
@@ -35,7 +36,7 @@ func (p *Part) Stripped(s query.Settings) (*Part, error) {
 // surplus is an artefact that p has and should not; nil: there is none. One that
 // another is going to replace serves until then.
 func (p *Part) surplus(s query.Settings) *Artefact {
-	wants := p.wants(s)
+	wants := p.wants(s, nil)
 	for _, f := range p.Fields() {
 		if x, ok := f.Vectors.(*vector.Sealed); ok {
 			if w, ok := x.Basic(); ok {
@@ -56,7 +57,7 @@ func (p *Part) surplus(s query.Settings) *Artefact {
 
 // wants are the artefacts that p should have besides those that it cannot be searched
 // without.
-func (p *Part) wants(s query.Settings) (out []vector.Want) {
+func (p *Part) wants(s query.Settings, base *Part) (out []vector.Want) {
 	if p.seg == nil {
 		return nil
 	}
@@ -64,7 +65,7 @@ func (p *Part) wants(s query.Settings) (out []vector.Want) {
 	for _, f := range p.Fields() {
 		x := f.Vectors.(*vector.Sealed)
 		if at := slices.IndexFunc(s.Vectors, func(v query.VectorSettings) bool { return v.Name == f.Name }); at >= 0 {
-			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, uint64(p.Number), groups)...)
+			out = append(out, x.Wants(s.Vectors[at], s.Optimizers.IndexingThresholdKB<<10, groups, base.vector(f.Name))...)
 		}
 	}
 	for _, spec := range s.Fields {
@@ -79,6 +80,19 @@ func (p *Part) wants(s query.Settings) (out []vector.Want) {
 		}
 	}
 	return out
+}
+
+// vector finds a vector of a part in a segment; nil: there is none.
+func (p *Part) vector(name string) *vector.Sealed {
+	if p == nil {
+		return nil
+	}
+	for _, f := range p.Fields() {
+		if x, ok := f.Vectors.(*vector.Sealed); ok && f.Name == name {
+			return x
+		}
+	}
+	return nil
 }
 
 // groups are the rows with one value of a field of keywords each.

@@ -97,8 +97,9 @@ type Groups struct {
 }
 
 // Wants are the artefacts that the settings ask for beside the basic one. Vectors of
-// less than threshold bytes are compared one by one; 0: all are.
-func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Groups) (out []Want) {
+// less than threshold bytes are compared one by one; 0: all are. base are the vectors of
+// the rows of the first stages; nil: there are none.
+func (s *Sealed) Wants(v query.VectorSettings, threshold uint64, groups Groups, base *Sealed) (out []Want) {
 	if s.index == nil || threshold == 0 || uint64(s.dense.Len)*uint64(s.dense.Size)*4 < threshold {
 		return nil
 	}
@@ -118,7 +119,10 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 			of += fmt.Sprintf(" payload_m=%d %s", h.PayloadM, groups.Of)
 		}
 		out = append(out, Want{segment.KindGraph, s.key, of, h.Threads, func(ctx context.Context, threads int) (func(io.Writer) error, error) {
-			o := hnsw.BuildOptions{Threads: threads, Seed: seed}
+			o := s.stages()
+			if o.Threads = threads; base != nil && base.key == s.key {
+				o.Base = base.whole()
+			}
 			p := hnsw.Params{M: h.M, EfConstruct: h.EfConstruct}
 			if h.PayloadM > 0 && groups.Of != "" {
 				p.PayloadM, o.Groups = h.PayloadM, groups.Rows()
@@ -131,6 +135,29 @@ func (s *Sealed) Wants(v query.VectorSettings, threshold, seed uint64, groups Gr
 		}})
 	}
 	return out
+}
+
+// stages are the seeds of a graph and when it takes up which rows.
+func (s *Sealed) stages() hnsw.BuildOptions {
+	stages := s.seg.Stages()
+	o := hnsw.BuildOptions{Seed: uint64(s.seg.Description().Part), Stage: stages.Of}
+	for _, n := range stages.Earlier {
+		o.Earlier = append(o.Earlier, uint64(n))
+	}
+	return o
+}
+
+// whole is the graph, if there is one and its file has not been damaged since it was
+// opened: another is going to be grown from it.
+func (s *Sealed) whole() *hnsw.Graph {
+	if s.graph == nil {
+		return nil
+	}
+	g, err := hnsw.View(s.files[segment.KindGraph])
+	if err != nil {
+		return nil
+	}
+	return g
 }
 
 // floats are the rows as codes are made of them.
