@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"os"
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -100,6 +101,28 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := Decode(append(b, 0)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("one byte more: %v", err)
+	}
+}
+
+// TestRowsWithoutBytes: a graph without layers may say that it has any number of rows; it
+// takes no memory for them.
+func TestRowsWithoutBytes(t *testing.T) {
+	g, err := Build(t.Context(), random(1, 0, 2, 1, 0, query.Dot), Params{EfConstruct: 4}, BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := g.Append(nil)
+	binary.LittleEndian.PutUint32(b[16:], index.MaxRow)
+	seal(b)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	g, err = Decode(b)
+	runtime.ReadMemStats(&after)
+	if err != nil || g.Rows() != int(index.MaxRow) {
+		t.Fatalf("%v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("%d bytes of a graph take %d bytes of memory", len(b), n)
 	}
 }
 
