@@ -95,8 +95,10 @@ func (b *builder) lay(old *Graph, rows []uint32, s *levels.Step) {
 		if l == 0 {
 			nodes, width, number = b.v.rows, 2*width, row
 		}
-		at := newLayer(nodes, width)
-		if l < len(old.layers) {
+		var at layer
+		if l == 0 && rows == nil && len(old.layers) > 0 {
+			at = old.layers[0] // a builder's own
+		} else if at = newLayer(nodes, width); l < len(old.layers) {
 			at.adopt(&old.layers[l], number)
 		}
 		g.layers = append(g.layers, at)
