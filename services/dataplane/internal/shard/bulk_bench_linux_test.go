@@ -88,7 +88,7 @@ func bulkLoad(b *testing.B, vectors [][]float32, c query.Optimizers) {
 		if due {
 			sources += len(next.Parts)
 			l.add(next)
-			l.catchUp(b, s)
+			ok(b, s.Apply(l.entries[s.Applied().Seq:]))
 			ok(b, s.Settle(ctx))
 		}
 		return due
@@ -100,7 +100,7 @@ func bulkLoad(b *testing.B, vectors [][]float32, c query.Optimizers) {
 			ps = append(ps, op.Point{ID: num(uint64(i)), Vectors: []op.Vector{{Data: vectors[i]}}, Payload: fields("k", i%10)})
 		}
 		l.add(op.Op{Kind: op.Upsert, Points: ps})
-		l.catchUp(b, s)
+		ok(b, s.Apply(l.entries[s.Applied().Seq:]))
 		for due() {
 		}
 	}
