@@ -99,6 +99,7 @@ type Service struct {
 	// decisions is where replicas ask for other states of replicas.
 	decisions placementv1.DecisionsClient
 	probe     *peer.Prober
+	care      care
 	api       *api.API
 	local     *rpc.Local
 	handler   http.Handler
@@ -116,6 +117,9 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.folder.Close())
 		}
 	}()
+	if s.care, err = newCare(deps.Meter, deps.Log); err != nil {
+		return nil, err
+	}
 	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Peers: s.peers, Tracer: s.replicaTracer(), Random: deps.Random, Logger: deps.Log})
 	if s.session, err = s.openSession(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

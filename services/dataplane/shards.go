@@ -27,7 +27,7 @@ const tracerName = "github.com/pandodb/pando/services/dataplane"
 func (s *Service) storage() node.Storage {
 	p := s.cfg.Performance
 	background := budget.New(budget.Options{Threads: p.OptimizerCPUs, BytesPerSecond: p.OptimizerWrites << 20})
-	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, Events: s.care.of, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.

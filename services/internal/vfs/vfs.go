@@ -100,6 +100,9 @@ func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// IsUnreadable says whether err means that the disk could not give bytes that it has.
+func IsUnreadable(err error) bool { return errors.Is(err, syscall.EIO) || errors.Is(err, ErrFault) }
+
 // SyncDir makes the names in dir durable: creations, renames and removals.
 func SyncDir(fsys FS, dir string) error {
 	d, err := fsys.OpenDir(dir)

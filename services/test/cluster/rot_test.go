@@ -57,8 +57,20 @@ func folder(s topology.Shard) string {
 	return filepath.Join(dataDir, "collections", fmt.Sprint(uint64(s.Collection)), fmt.Sprint(uint64(s.ID)))
 }
 
+// incarnations of the replicas at a peer, by folder.
+func incarnations(h *house, collection string) map[string]topology.Incarnation {
+	out := map[string]topology.Incarnation{}
+	for _, p := range placements(h, collection) {
+		if r, here := p.Replica(h.data.Self()); here {
+			out[folder(p.Shard)] = r.Incarnation
+		}
+	}
+	return out
+}
+
 // Bits of a peer's files flip while it is down. The damaged replicas are copied anew
-// by themselves, whatever the file, and nothing that was acknowledged is lost.
+// by themselves, whatever the file, and nothing that was acknowledged is lost. Graphs
+// are made again where they are.
 func TestRotHeals(t *testing.T) {
 	for _, kind := range []string{".ids", ".rows", ".payload", ".records", ".vectors", ".graph", ".sst", ".log", "meta"} {
 		t.Run(kind, func(t *testing.T) {
@@ -73,7 +85,7 @@ func TestRotHeals(t *testing.T) {
 				victim := hs[1]
 				victim.leave()
 				rng := rand.New(rand.NewPCG(1, 1))
-				hit := map[string]bool{}
+				before, hit := incarnations(victim, "c"), map[string]bool{}
 				for _, p := range placements(hs[0], "c") {
 					if _, here := p.Replica(victim.data.Self()); !here {
 						continue
@@ -95,6 +107,12 @@ func TestRotHeals(t *testing.T) {
 				})
 				whole(t, hs, "c", 2)
 				l.check(t, hs, "c")
+				for at, now := range incarnations(hs[1], "c") {
+					kept, ofSegment := now == before[at], strings.Contains(".ids .rows .payload .records .vectors", kind)
+					if hit[at] && (kept && ofSegment || !kept && kind == ".graph") {
+						t.Errorf("%s: the replica was kept: %v", at, kept)
+					}
+				}
 				if len(l.failed) > 0 {
 					t.Errorf("%d of %d writes failed: %.120q", len(l.failed), l.writes, l.failed[:min(3, len(l.failed))])
 				}

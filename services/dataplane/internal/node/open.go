@@ -22,6 +22,8 @@ import (
 type Storage struct {
 	// Shard is the engine's options but for place and schema.
 	Shard shard.Options
+	// Events of a shard's engine; nil: nobody hears of them.
+	Events func(topology.Shard) shard.Events
 	// SegmentBytes is the size of a log segment; 0: the log's default.
 	SegmentBytes int64
 	// Fetch brings copies from other peers; nil: none can be had.
@@ -36,6 +38,16 @@ func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (P
 	}
 	o := st.Shard
 	o.FS, o.Dir, o.Schema = fsys, filepath.Join(dir, stateDir), a.Schema
+	if st.Events != nil {
+		o.Events = st.Events(a.Placement.Shard)
+	}
+	failed, also := make(chan error, 1), o.Events.Failed
+	o.Events.Failed = func(err error) {
+		failed <- err // it comes once
+		if also != nil {
+			also(err)
+		}
+	}
 	sh, err := shard.Open(o)
 	if err != nil {
 		return Parts{}, err
@@ -55,7 +67,7 @@ func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (P
 	}
 	o.Dir = filepath.Join(dir, newStateDir)
 	return Parts{
-		Log: logOf{log}, Engine: engineOf{sh}, Reads: sh,
+		Log: logOf{log}, Engine: engineOf{sh}, Failed: failed, Reads: sh,
 		Export: func() (*Export, error) { return exportOf(sh, log) },
 		Copier: &copier{fsys: fsys, dir: dir, id: a.Placement.Shard, state: o, fetch: st.Fetch},
 		Bytes:  func() uint64 { return uint64(log.Size()) + sh.Disk() },

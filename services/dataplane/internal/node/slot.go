@@ -25,6 +25,8 @@ import (
 type Parts struct {
 	Log    replica.Log
 	Engine replica.Engine
+	// Failed tells of a failure of the engine outside its calls.
+	Failed <-chan error
 	// Reads is the engine's reading side, as Node.Reader hands it out.
 	Reads Reads
 	// Export pins the state for a copy; it ends with Close.
@@ -229,7 +231,7 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	o := s.n.o
 	ro := replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Session: session, Hard: hard,
-		Log: parts.Log, Engine: parts.Engine, State: state, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Log: parts.Log, Engine: parts.Engine, Failed: parts.Failed, State: state, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
 		Changed: func() { poke(s.n.changed); s.tend() },
 	}
 	if o.Peers != nil {
@@ -250,6 +252,9 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	rep.See(seen(now))
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
+	if err == nil && ctx.Err() == nil && s.wanted() != nil && parts.Reads != nil && errors.Is(parts.Reads.Err(), shard.ErrCorrupt) {
+		err = parts.Reads.Err() // opening anew may not find the damage
+	}
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
 	if failed := rep.Status().Reason; err == nil && failed == "" && s.wanted() != nil {
 		if _, end := parts.Engine.Checkpoint(); end != nil {

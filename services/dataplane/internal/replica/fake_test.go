@@ -336,6 +336,7 @@ type bench struct {
 	eng   *fakeEngine
 	state *fakeState
 	r     *Replica
+	fails chan error // of the engine, in the background
 	out   *strings.Builder
 	stop  context.CancelFunc
 	ended chan error
@@ -353,7 +354,7 @@ func alone(epoch topology.Epoch) core.PlacementSeen {
 func bubble(t *testing.T, lim Limits, f func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, log: &fakeLog{}, eng: newEngine(), state: &fakeState{}, out: &strings.Builder{}}
+		b := &bench{t: t, log: &fakeLog{}, eng: newEngine(), state: &fakeState{}, fails: make(chan error, 1), out: &strings.Builder{}}
 		b.start(lim)
 		b.r.See(alone(1))
 		synctest.Wait()
@@ -367,7 +368,7 @@ func bubble(t *testing.T, lim Limits, f func(b *bench)) {
 
 func (b *bench) start(lim Limits) {
 	b.r = New(Options{
-		Self: 1, Incarnation: topology.Incarnation{1}, Hard: b.state.hard, Log: b.log, Engine: b.eng, State: b.state, Limits: lim,
+		Self: 1, Incarnation: topology.Incarnation{1}, Hard: b.state.hard, Log: b.log, Engine: b.eng, Failed: b.fails, State: b.state, Limits: lim,
 		Logger: slog.New(slog.NewTextHandler(b.out, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -57,8 +57,8 @@ type loop struct {
 	truncateTo     topology.Seq // checkpoint that the protocol was not told yet
 
 	served  bool  // it was ready for reads once since its role began
-	failed  error // log or state failed
-	unsound error // the engine failed
+	failed  error // log or state failed, or the engine in the background
+	unsound error // the engine failed at what it was told
 	full    bool
 }
 
@@ -200,6 +200,8 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) err
 			l.onSync(d)
 		case d := <-l.finished:
 			l.onJob(d)
+		case err := <-l.r.o.Failed:
+			l.fail(fmt.Errorf("engine: %w", err))
 		case a := <-inbox:
 			l.arrive(a)
 		case d := <-l.read:

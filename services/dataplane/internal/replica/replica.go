@@ -198,6 +198,7 @@ type Options struct {
 	Hard        core.Hard // as State had it
 	Log         Log
 	Engine      Engine
+	Failed      <-chan error // tells of a failure of the engine outside its calls; nil: there is none
 	State       State
 	Peers       Peers  // nil: there is no other replica
 	Copier      Copier // nil only with Peers

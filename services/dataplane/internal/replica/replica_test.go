@@ -191,6 +191,7 @@ func TestOtherFatalErrors(t *testing.T) {
 		"log refuses":   {func(b *bench) { b.log.set(func(l *fakeLog) { l.mu.appendErr = errDisk }) }, ErrUnknownOutcome, true},
 		"state":         {func(b *bench) { b.state.mu.Lock(); b.state.err = errDisk; b.state.mu.Unlock(); b.r.See(alone(2)) }, ErrFailed, true},
 		"engine":        {func(b *bench) { b.eng.set(func(e *fakeEngine) { e.mu.applyErr = errDisk }) }, ErrUnknownOutcome, false},
+		"background":    {func(b *bench) { b.fails <- errDisk }, ErrFailed, true},
 		"log has holes": {func(b *bench) { b.log.set(func(l *fakeLog) { l.mu.entries = nil }) }, ErrUnknownOutcome, true},
 	} {
 		t.Run(name, func(t *testing.T) {

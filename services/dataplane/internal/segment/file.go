@@ -14,7 +14,17 @@ import (
 var (
 	ErrCorrupt = errors.New("segment: damaged")
 	ErrVersion = errors.New("segment: written by a newer version")
+	// ErrUnreadable: the disk does not give bytes that are there. It may pass.
+	ErrUnreadable = errors.New("segment: the disk cannot read it")
 )
+
+// refused says what an error of the disk means for the file that is opened.
+func refused(err error) error {
+	if vfs.IsUnreadable(err) {
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return fmt.Errorf("segment: %w", err)
+}
 
 // Kind says what a file holds. Numbers are never reused.
 type Kind uint8

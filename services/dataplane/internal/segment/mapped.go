@@ -46,7 +46,7 @@ func openFile(fsys vfs.FS, dir string, f File, p Placement) (*mapped, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("segment: %w", err)
+		return nil, refused(err)
 	}
 	m := &mapped{path: path, memory: memory}
 	err = errors.Join(memory.Advise(vfs.Sequential), memory.Advise(vfs.WillNeed))
@@ -65,7 +65,7 @@ func openFile(fsys vfs.FS, dir string, f File, p Placement) (*mapped, error) {
 // guarded calls do, which reads the file.
 func (m *mapped) guarded(do func() error) (err error) {
 	if fault := vfs.Guard(func() { err = do() }); fault != nil {
-		return fmt.Errorf("%s: %w", m.path, fault)
+		return refused(fmt.Errorf("%s: %w", m.path, fault))
 	}
 	return err
 }

@@ -87,7 +87,7 @@ func TestMergeTakesGraphOver(t *testing.T) {
 	w := g.Width(0)
 	last := slices.Index(append(g.Layers[0][:w:w], codec.None), codec.None) - 1
 	g.Layers[0][last] = codec.None
-	a, err := s.segments.Derive(vector.Want{Kind: segment.KindGraph}, func(w io.Writer) error {
+	a, err := s.segments.Derive(source, vector.Want{Kind: segment.KindGraph}, func(w io.Writer) error {
 		_, err := w.Write(g.Append(nil))
 		return err
 	}, settings)

@@ -14,22 +14,27 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
-// most is the lesser of two numbers of threads, 0: any.
+// most is the lesser of two numbers of threads, 0: any; below 0: one.
 func most(a, b int) int {
-	if a <= 0 || b > 0 && b < a {
+	switch {
+	case b < 0:
+		return 1
+	case a <= 0, b > 0 && b < a:
 		return b
 	}
 	return a
 }
 
 // derive makes the first artefact that is wanted and not there, those of the largest
-// parts first; false: there is none.
+// parts first; false: there is none. What was lost is made again also where nothing
+// else is made.
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
-	if settings.Optimizers.Threads < 0 {
-		return false, nil
-	}
 	p, w := s.lacking(settings)
-	if p == nil {
+	switch {
+	case p != nil:
+	case settings.Optimizers.Threads < 0:
+		return false, nil
+	default:
 		return s.strip(settings)
 	}
 	err := s.deriveOne(ctx, p, w, settings)
@@ -43,7 +48,7 @@ func (s *Shard) deriveOne(ctx context.Context, p *sealed.Part, w vector.Want, se
 	}
 	s.work.writing.RLock()
 	defer s.work.writing.RUnlock()
-	a, err := s.segments.Derive(w, write, settings)
+	a, err := s.segments.Derive(p, w, write, settings)
 	if err != nil {
 		return err
 	}
@@ -113,10 +118,11 @@ func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	var largest *sealed.Part
 	var what vector.Want
 	for _, p := range s.state.Sealed.List {
-		if slices.Contains(soon, p.Number) {
-			continue // it is about to be merged
+		l := p.Lost(settings)
+		if settings.Optimizers.Threads >= 0 && !slices.Contains(soon, p.Number) { // not about to be merged
+			l = append(l, p.Lacks(settings, nil)...)
 		}
-		if l := p.Lacks(settings, nil); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
+		if len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
 		}
 	}

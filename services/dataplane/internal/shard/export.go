@@ -58,7 +58,8 @@ func (s *Shard) Export() (*Export, error) {
 	e := &Export{shard: s, head: record.Head{Term: a.meta.Term, Seq: a.meta.Seq, HLC: a.meta.HLC, Floor: a.meta.Floor, Digest: a.meta.Digest,
 		Revision: a.meta.Revision, Settings: a.meta.Settings}}
 	x := &e.mu
-	for _, f := range a.manifest.Files() {
+	m := a.manifest.Without(s.state.Sealed.Spare())
+	for _, f := range m.Files() {
 		open, err := s.opts.FS.Open(s.segments.Path(f))
 		if err != nil {
 			return nil, errors.Join(s.store.Classify(err), e.closeFiles())
@@ -73,7 +74,7 @@ func (s *Shard) Export() (*Export, error) {
 			e.head.Bytes += uint64(p.Rows() * recordBytes)
 		}
 	}
-	x.manifest = a.manifest.AppendBinary(nil)
+	x.manifest = m.AppendBinary(nil)
 	x.snap = s.store.NewSnapshot()
 	x.out = record.NewWriter(e.head.AppendBinary(nil))
 	x.kind = record.Manifest

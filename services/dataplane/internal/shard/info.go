@@ -31,7 +31,7 @@ func (s *Shard) Info() query.Info {
 	for _, p := range list.List {
 		v, d := p.Sizes(settings)
 		i.VectorBytes, i.PayloadBytes = i.VectorBytes+uint64(v), i.PayloadBytes+uint64(d)
-		i.Pending += uint64(len(p.Lacks(settings, nil)))
+		i.Pending += uint64(len(p.Lacks(settings, nil)) + len(p.Lost(settings)))
 		for _, f := range p.Fields() {
 			if x, ok := f.Vectors.(*vector.Sealed); ok {
 				i.Indexed[f.Name] += uint64(x.Indexed())

@@ -33,11 +33,12 @@ func damage(t *testing.T, disk vfs.FS, file string, at int64, bit int) {
 	ok(t, err)
 	b[0] ^= 1 << bit
 	_, err = f.WriteAt(b, at)
-	ok(t, errors.Join(err, f.Close()))
+	ok(t, errors.Join(err, f.Sync(), f.Close()))
 }
 
-// TestBitFlipsOfParts: each flipped bit of a segment or of what is derived from it is
-// found with file and offset; one in the store's files is found, or a prefix is, whole.
+// TestBitFlipsOfParts: each flipped bit of a segment is found with file and offset; what
+// is derived from it is made again; a flip in the store's files is found, or a prefix
+// is, whole.
 func TestBitFlipsOfParts(t *testing.T) {
 	l := parts(6)
 	mem := memfs.New()
@@ -62,17 +63,23 @@ func TestBitFlipsOfParts(t *testing.T) {
 				disk := mem.StrictClone()
 				at := rng.Int64N(info.Size())
 				damage(t, disk, file, at, rng.IntN(8))
-				s, err := Open(derived(disk))
+				var r reports
+				s, err := Open(r.of(derived(disk)))
 				n := counts[path.Ext(name)]
 				if err == nil {
 					n[1]++
 					// The store's own log of its files ends where it is damaged, as after a power cut: what
 					// is found then is what an earlier checkpoint had, and the replica's log tells.
 					l.prefix(int(s.Applied().Seq)).check(t, s)
-					ok(t, s.Close())
 					if folder != dir {
-						t.Errorf("byte %d of %s: not found", at, file)
+						ok(t, s.Settle(ctx))
+						again, err := vfs.ReadFile(disk, file)
+						ok(t, err)
+						if whole, err := vfs.ReadFile(mem, file); err != nil || !slices.Equal(again, whole) || !slices.Equal(r.lost, []string{name}) || !slices.Equal(r.mended, r.lost) {
+							t.Errorf("byte %d of %s: lost %v, mended %v", at, file, r.lost, r.mended)
+						}
 					}
+					ok(t, s.Close())
 				} else if n[0]++; folder != dir && (!errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "offset")) {
 					t.Errorf("byte %d of %s: %v", at, file, err)
 				}

@@ -45,6 +45,11 @@ type Options struct {
 // them may be nil. They must not call the Shard.
 type Events struct {
 	store.Events
+	// Lost: an artefact is damaged, missing or cannot be read, which reason says. It
+	// is made again from its segment; searches compare row by row meanwhile.
+	Lost func(file string, reason error)
+	// Mended: it was made again, to the byte.
+	Mended func(file string)
 	// Overtaken: an operation changed a point only in part or not at all,
 	// because winner is later (P8).
 	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
@@ -108,7 +113,9 @@ func (o *Options) openStore(unflushed uint64) (*store.Store, error) {
 
 // segments are in a folder beside the store's files.
 func (o *Options) segments() sealed.Folder {
-	return sealed.NewFolder(o.Background.Paced(o.FS), o.Dir)
+	f := sealed.NewFolder(o.Background.Paced(o.FS), o.Dir)
+	f.Lost, f.Mended = o.Events.Lost, o.Events.Mended
+	return f
 }
 
 // Open opens or creates the shard in its folder. Every stored byte is read; the

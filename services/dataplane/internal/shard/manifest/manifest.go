@@ -251,6 +251,23 @@ func (m *Manifest) Files() (fs []segment.File) {
 	return fs
 }
 
+// Without is m without the artefacts in files of these names.
+func (m *Manifest) Without(names map[string]bool) Manifest {
+	of := func(o Origin) Origin {
+		o.Artefacts = slices.DeleteFunc(slices.Clone(o.Artefacts), func(a Artefact) bool { return names[a.FileName()] })
+		return o
+	}
+	out := Manifest{Active: m.Active, Parts: slices.Clone(m.Parts)}
+	for i := range out.Parts {
+		e := &out.Parts[i]
+		e.Origin, e.Sources = of(e.Origin), slices.Clone(e.Sources)
+		for j := range e.Sources {
+			e.Sources[j].Origin = of(e.Sources[j].Origin)
+		}
+	}
+	return out
+}
+
 // Derive notes the artefacts of a segment, wherever it stands. It writes to m.Parts.
 func (m *Manifest) Derive(number topology.Seq, artefacts []Artefact) {
 	for i := range m.Parts {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/filter/analysis"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -24,7 +25,12 @@ import (
 // Folder is where the segments of a shard are.
 type Folder struct {
 	Dir string
-	fs  vfs.FS
+	// Lost hears of an artefact whose file is damaged, missing or cannot be read, and
+	// why; it is made again. Mended hears that it was. Both may be nil.
+	Lost   func(file string, reason error)
+	Mended func(file string)
+
+	fs vfs.FS
 }
 
 // NewFolder is the folder of segments in that of a shard. It need not be there yet.
@@ -70,7 +76,7 @@ func (f Folder) Write(ctx context.Context, spec segment.Spec, n int, points iter
 	if err != nil {
 		return nil, err
 	}
-	if p, err = f.complete(ctx, p, settings); err != nil {
+	if p, err = f.complete(ctx, p, p.basics(), settings); err != nil {
 		return nil, errors.Join(err, p.Release())
 	}
 	return p, nil
@@ -102,20 +108,24 @@ func place(settings query.Settings, k segment.Kind, name string) segment.Placeme
 	return segment.Cached
 }
 
-// Open opens a segment as a sealed part. The caller has hold of it. Errors:
-// store.ErrCorrupt, store.ErrVersion, the disk's.
+// Open opens a segment as a sealed part. The caller has hold of it. What is lost of its
+// artefacts is made again, at once if it cannot be searched without. Errors:
+// store.ErrCorrupt, store.ErrVersion, segment.ErrUnreadable, the disk's.
 func (f Folder) Open(o manifest.Origin, settings query.Settings) (*Part, error) {
 	p := &Part{}
 	err := f.openSegment(p, *o.Segment, settings)
 	for i := 0; err == nil && i < len(o.Artefacts); i++ {
 		var a Artefact
-		if a, err = f.attach(o.Artefacts[i], settings); err == nil {
+		if a, err = f.find(o.Artefacts[i], settings); err == nil {
 			p.artefacts = append(p.artefacts, a)
 		}
 	}
 	p.Hold()
 	if err == nil {
 		err = f.assemble(p, o.Number, mask.New(p.seg.Rows()), settings)
+	}
+	if err == nil {
+		p, err = f.complete(context.Background(), p, p.lostBasics(), settings)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Release())
@@ -161,7 +171,7 @@ func (f Folder) Moved(p *Part, settings query.Settings) (*Part, error) {
 	for i := 0; err == nil && i < len(p.artefacts); i++ {
 		a := p.artefacts[i]
 		if a.place != place(settings, a.Kind, a.Name) {
-			a, err = f.attach(a.Artefact, settings)
+			a, err = f.find(a.Artefact, settings)
 		}
 		if err == nil {
 			next.artefacts = append(next.artefacts, a)
@@ -170,6 +180,9 @@ func (f Folder) Moved(p *Part, settings query.Settings) (*Part, error) {
 	next.Hold()
 	if err == nil {
 		err = f.assemble(next, p.Number, p.Dead, settings)
+	}
+	if err == nil {
+		next, err = f.complete(context.Background(), next, next.lostBasics(), settings)
 	}
 	if err != nil {
 		return nil, errors.Join(err, next.Release())
@@ -196,7 +209,7 @@ func (f Folder) assemble(p *Part, number topology.Seq, dead *mask.Mask, settings
 func (p *Part) open(v query.VectorSchema, dead *mask.Mask) (part.Vectors, error) {
 	files := map[segment.Kind][]byte{}
 	for _, a := range p.artefacts {
-		if a.Name == v.Key() && a.Kind != segment.KindFields {
+		if a.Name == v.Key() && a.Kind != segment.KindFields && a.file != nil {
 			files[a.Kind] = a.bytes
 		}
 	}
@@ -232,6 +245,18 @@ func (f Folder) attach(a manifest.Artefact, settings query.Settings) (Artefact, 
 	return Artefact{Artefact: a, place: at, file: &file{Closer: open}, bytes: open.Bytes()}, nil
 }
 
+// find opens an artefact that a manifest names; one that is lost is not open.
+func (f Folder) find(a manifest.Artefact, settings query.Settings) (Artefact, error) {
+	out, err := f.attach(a, settings)
+	if !errors.Is(err, segment.ErrCorrupt) && !errors.Is(err, segment.ErrUnreadable) {
+		return out, err
+	}
+	if f.Lost != nil {
+		f.Lost(f.Path(a.File), err)
+	}
+	return Artefact{Artefact: a, place: place(settings, a.Kind, a.Name), lost: true}, nil
+}
+
 // Sizes are about what the vectors that the settings have and payloads take; a part
 // that waits for its segment does not say.
 func (p *Part) Sizes(settings query.Settings) (vectors, payloads int64) {
@@ -264,8 +289,11 @@ func (p *Part) Takes(a *Artefact) bool {
 // What the caller had hold of p by holds the result instead; p stays as it is.
 func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 	next := *p
+	next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool {
+		return b.Kind == a.Kind && b.Name == a.Name && (b.Of == a.Of || a.Kind != segment.KindFields)
+	})
+	next.artefacts = append(next.artefacts, a)
 	if a.Kind == segment.KindFields {
-		next.artefacts = append(slices.Clip(p.artefacts), a)
 		set, err := next.Indexed(settings.Fields)
 		if err != nil {
 			return nil, err
@@ -283,17 +311,15 @@ func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 			}
 		}
 		next.Part = p.With(fields, nil)
-		next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.Kind == a.Kind && b.Name == a.Name })
-		next.artefacts = append(next.artefacts, a)
 	}
 	next.Hold()
 	return &next, p.Release()
 }
 
-// without is p without an artefact. Nobody has hold of it yet.
-func (p *Part) without(a *Artefact, settings query.Settings) (*Part, error) {
-	next := *p
-	next.artefacts = slices.DeleteFunc(slices.Clone(p.artefacts), func(b Artefact) bool { return b.file == a.file })
+// without is p without artefact i. Nobody has hold of it yet.
+func (p *Part) without(i int, settings query.Settings) (*Part, error) {
+	next, a := *p, p.artefacts[i]
+	next.artefacts = slices.Delete(slices.Clone(p.artefacts), i, i+1)
 	if a.Kind == segment.KindFields {
 		set, err := next.Indexed(settings.Fields)
 		next.Part = p.With(nil, set)
@@ -315,7 +341,12 @@ func (p *Part) without(a *Artefact, settings query.Settings) (*Part, error) {
 }
 
 // nameOf says what an index on a payload field is made from.
-func nameOf(f query.FieldIndex) string { return fmt.Sprintf("%+v", f.Index()) }
+func nameOf(f query.FieldIndex) string {
+	if f.Type == query.TextField {
+		return fmt.Sprintf("%+v words %d", f.Index(), analysis.Version)
+	}
+	return fmt.Sprintf("%+v", f.Index())
+}
 
 // WithIndexes is p with other indexes on payload fields, of the same files. Who has
 // hold of p does not thereby have hold of it.
@@ -335,7 +366,7 @@ func (p *Part) Indexed(specs []query.FieldIndex) (*fieldindex.Set, error) {
 	var missing []query.FieldIndex
 	var at []int
 	for i, spec := range specs {
-		if a := p.artefact(segment.KindFields, spec.Key, nameOf(spec)); a != nil {
+		if a := p.artefact(segment.KindFields, spec.Key, nameOf(spec)); a != nil && a.file != nil {
 			files[i] = a.bytes
 		} else {
 			missing, at = append(missing, spec), append(at, i)

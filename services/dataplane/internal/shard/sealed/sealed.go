@@ -45,6 +45,20 @@ func (l List) Index(n topology.Seq) int {
 	return slices.IndexFunc(l, func(p *Part) bool { return p.Number == n })
 }
 
+// Spare are the names of files that are lost and that a copy can do without: whoever
+// takes it makes them.
+func (l List) Spare() map[string]bool {
+	names := map[string]bool{}
+	for _, p := range l {
+		for _, a := range p.artefacts {
+			if a.lost && a.Kind != segment.KindPostings && a.Kind != segment.KindMulti {
+				names[a.FileName()] = true
+			}
+		}
+	}
+	return names
+}
+
 // Number finds a part; there must be one.
 func (l List) Number(n topology.Seq) *Part { return l[l.Index(n)] }
 
@@ -133,8 +147,10 @@ func (p *Part) Stored(row uint32, into *point.Point) error {
 type Artefact struct {
 	manifest.Artefact
 	place segment.Placement
-	file  *file
+	file  *file // nil: it is not open, since it is lost
 	bytes []byte
+	// lost: the file is damaged, missing or cannot be read, and is to be made again.
+	lost bool
 }
 
 // Close closes an artefact that no part was given.
@@ -159,7 +175,9 @@ func (p *Part) opened(visit func(*file) bool) {
 		visit(f)
 	}
 	for i := range p.artefacts {
-		visit(p.artefacts[i].file)
+		if f := p.artefacts[i].file; f != nil {
+			visit(f)
+		}
 	}
 }
 

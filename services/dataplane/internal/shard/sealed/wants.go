@@ -3,6 +3,7 @@ package sealed
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/vector"
 )
 
@@ -26,33 +28,54 @@ func (p *Part) Lacks(s query.Settings, base *Part) []vector.Want {
 // Stripped is p without the first artefact that it has and should not; nil: there is
 // none. Nobody has hold of it yet.
 func (p *Part) Stripped(s query.Settings) (*Part, error) {
-	a := p.surplus(s)
-	if a == nil {
+	i := p.surplus(s)
+	if i < 0 {
 		return nil, nil
 	}
-	return p.without(a, s)
+	return p.without(i, s)
 }
 
-// surplus is an artefact that p has and should not; nil: there is none. One that
-// another is going to replace serves until then.
-func (p *Part) surplus(s query.Settings) *Artefact {
-	wants := p.wants(s, nil)
-	for _, f := range p.Fields() {
-		if x, ok := f.Vectors.(*vector.Sealed); ok {
-			if w, ok := x.Basic(); ok {
-				wants = append(wants, w)
-			}
-		}
-	}
+// surplus is the place of an artefact that p has and should not; -1: there is none. One
+// that another is going to replace serves until then.
+func (p *Part) surplus(s query.Settings) int {
+	wants := append(p.wants(s, nil), p.basics()...)
 	for i, a := range p.artefacts {
 		serves := func(w vector.Want) bool {
 			return w.Kind == a.Kind && w.Name == a.Name && (w.Of == a.Of || p.artefact(w.Kind, w.Name, w.Of) == nil)
 		}
 		if !slices.ContainsFunc(wants, serves) {
-			return &p.artefacts[i]
+			return i
 		}
 	}
-	return nil
+	return -1
+}
+
+// basics are what p cannot be searched without.
+func (p *Part) basics() (out []vector.Want) {
+	for _, f := range p.Fields() {
+		if x, ok := f.Vectors.(*vector.Sealed); ok {
+			if w, ok := x.Basic(); ok {
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// lostBasics are those of basics whose files are lost.
+func (p *Part) lostBasics() []vector.Want { return p.lost(p.basics()) }
+
+// lost are those of wants whose files are lost.
+func (p *Part) lost(wants []vector.Want) []vector.Want {
+	return slices.DeleteFunc(wants, func(w vector.Want) bool {
+		a := p.artefact(w.Kind, w.Name, w.Of)
+		return a == nil || !a.lost
+	})
+}
+
+// Lost are the artefacts that p should have, and had until their files were lost.
+func (p *Part) Lost(s query.Settings) []vector.Want {
+	return append(p.lostBasics(), p.lost(p.wants(s, nil))...)
 }
 
 // wants are the artefacts that p should have besides those that it cannot be searched
@@ -114,7 +137,7 @@ func (p *Part) groups(specs []query.FieldIndex) vector.Groups {
 // Adorn derives an artefact and gives it to p. What the caller had hold of p by holds
 // the result instead, which is p with an error. Errors are those of Derive.
 func (f Folder) Adorn(p *Part, w vector.Want, write func(io.Writer) error, settings query.Settings) (*Part, error) {
-	a, err := f.Derive(w, write, settings)
+	a, err := f.Derive(p, w, write, settings)
 	if err != nil {
 		return p, err
 	}
@@ -125,25 +148,34 @@ func (f Folder) Adorn(p *Part, w vector.Want, write func(io.Writer) error, setti
 	return next, nil
 }
 
-// Derive writes an artefact with what its Make answered, and opens it. Errors:
-// store.ErrCorrupt, store.ErrVersion, the disk's.
-func (f Folder) Derive(w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
+// Derive writes an artefact of p with what its Make answered, nil only if p has had it,
+// and opens it. One that was lost takes the place of the old file in one step. Errors: store.ErrCorrupt, also
+// if it is not what it was before; store.ErrVersion, the disk's.
+func (f Folder) Derive(p *Part, w vector.Want, write func(io.Writer) error, settings query.Settings) (Artefact, error) {
+	old := p.artefact(w.Kind, w.Name, w.Of)
+	if write == nil {
+		return Artefact{}, fmt.Errorf("%w: %s: no row of its segment has a vector %q any more", store.ErrCorrupt, f.Path(old.File), w.Name)
+	}
 	made, err := segment.WriteArtefact(f.fs, f.Dir, w.Kind, w.Name, write)
 	if err != nil {
 		return Artefact{}, classify(err)
 	}
-	return f.attach(manifest.Artefact{File: made, Of: w.Of}, settings)
+	if old != nil && old.File != made {
+		return Artefact{}, fmt.Errorf("%w: %s: made again from its segment it is %s, so the segment is not what it was", store.ErrCorrupt, f.Path(old.File), made.FileName())
+	}
+	a, err := f.attach(manifest.Artefact{File: made, Of: w.Of}, settings)
+	if err == nil && old != nil && f.Mended != nil {
+		f.Mended(f.Path(made))
+	}
+	return a, err
 }
 
-// complete gives p what it cannot be searched without.
-func (f Folder) complete(ctx context.Context, p *Part, settings query.Settings) (*Part, error) {
-	for _, field := range p.Fields() {
-		w, ok := field.Vectors.(*vector.Sealed).Basic()
-		if !ok {
-			continue
-		}
+// complete gives p artefacts that it lacks. Whoever had hold of p has hold of the
+// result, also with an error.
+func (f Folder) complete(ctx context.Context, p *Part, lacks []vector.Want, settings query.Settings) (*Part, error) {
+	for _, w := range lacks {
 		write, err := w.Make(ctx, 1)
-		if err == nil && write != nil {
+		if err == nil && (write != nil || p.artefact(w.Kind, w.Name, w.Of) != nil) {
 			p, err = f.Adorn(p, w, write, settings)
 		}
 		if err != nil {
