@@ -15,21 +15,22 @@ import (
 
 // care tells of what replicas do for their files.
 type care struct {
-	log          *slog.Logger
-	lost, mended metric.Int64Counter
+	log                    *slog.Logger
+	lost, mended, scrubbed metric.Int64Counter
 }
 
 func newCare(meters metric.MeterProvider, log *slog.Logger) (c care, err error) {
 	c.log = log
 	m := meters.Meter(tracerName)
 	for _, x := range []struct {
-		to         *metric.Int64Counter
-		name, text string
+		to               *metric.Int64Counter
+		name, unit, text string
 	}{
-		{&c.lost, "pando_data_lost_artefacts", "Graphs, codes and indexes whose files were found damaged, missing or unreadable, by kind."},
-		{&c.mended, "pando_data_mended_artefacts", "Such files that were made again from their segments, by kind."},
+		{&c.scrubbed, "pando_data_scrubbed", "By", "Bytes of sealed parts that were read again from the disk and held against their checksums."},
+		{&c.lost, "pando_data_lost_artefacts", "", "Graphs, codes and indexes whose files were found damaged, missing or unreadable, by kind."},
+		{&c.mended, "pando_data_mended_artefacts", "", "Such files that were made again from their segments, by kind."},
 	} {
-		if *x.to, err = m.Int64Counter(x.name, metric.WithDescription(x.text)); err != nil {
+		if *x.to, err = m.Int64Counter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.text)); err != nil {
 			return c, fmt.Errorf("metrics: %w", err)
 		}
 	}
@@ -48,6 +49,7 @@ func (c care) of(id topology.Shard) shard.Events {
 			log.Info("file of an index was made again", "file", file)
 			c.mended.Add(context.Background(), 1, kindOf(file))
 		},
+		Scrubbed: func(bytes int) { c.scrubbed.Add(context.Background(), int64(bytes)) },
 	}
 }
 

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/pandodb/pando/services/internal/topology"
 	"go.opentelemetry.io/otel/attribute"
@@ -29,6 +30,10 @@ func (s *Service) observe() error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	age, err := m.Float64ObservableGauge("pando_data_scrub_age", metric.WithUnit("s"), metric.WithDescription("How long ago the file of a sealed part was read and checked that was longest ago: all were since."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		count, alone := s.replicaCounts()
 		for k, n := range count {
@@ -41,12 +46,23 @@ func (s *Service) observe() error {
 			found += h.Status.Diverged
 		}
 		o.ObserveInt64(diverged, int64(found))
+		o.ObserveFloat64(age, s.scrubAge().Seconds())
 		return nil
-	}, replicas, single, revision, diverged)
+	}, replicas, single, revision, diverged, age)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
+}
+
+// scrubAge is how long ago the file was read that was read longest ago.
+func (s *Service) scrubAge() (age time.Duration) {
+	for _, h := range s.node.Inventory() {
+		if !h.Scrubbed.IsZero() {
+			age = max(age, time.Since(h.Scrubbed))
+		}
+	}
+	return age
 }
 
 type replicaKind struct {

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
@@ -26,7 +27,8 @@ const tracerName = "github.com/pandodb/pando/services/dataplane"
 // storage opens replicas on the operation log and the shard engine.
 func (s *Service) storage() node.Storage {
 	p := s.cfg.Performance
-	background := budget.New(budget.Options{Threads: p.OptimizerCPUs, BytesPerSecond: p.OptimizerWrites << 20})
+	background := budget.New(budget.Options{Threads: p.OptimizerCPUs, BytesPerSecond: p.OptimizerWrites << 20,
+		ScrubEvery: time.Duration(p.ScrubHours) * time.Hour, ScrubBytesPerSecond: p.ScrubReads << 20})
 	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, Events: s.care.of, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 

@@ -49,6 +49,8 @@ type Storage struct {
 type Performance struct {
 	OptimizerCPUs     int `koanf:"optimizer_cpu_budget"`           // 0: by the number of processors; below 0: all but so many
 	OptimizerWrites   int `koanf:"optimizer_write_mb_per_sec"`     // while clients write; 0: no bound
+	ScrubHours        int `koanf:"scrub_interval_hours"`           // 0: never
+	ScrubReads        int `koanf:"scrub_read_mb_per_sec"`          // 0: no bound
 	IncomingTransfers int `koanf:"incoming_shard_transfers_limit"` // to one peer, begun by the cluster itself; 0: no bound
 	OutgoingTransfers int `koanf:"outgoing_shard_transfers_limit"` // from one peer; 0: no bound
 }
@@ -302,6 +304,8 @@ func (c *Config) Validate() error {
 	inRange("storage.collection.shard_number_per_node", c.Storage.Collection.ShardNumberPerNode, 0, 10_000)
 	inRange("storage.performance.optimizer_cpu_budget", c.Storage.Performance.OptimizerCPUs, -1024, 1024)
 	inRange("storage.performance.optimizer_write_mb_per_sec", c.Storage.Performance.OptimizerWrites, 0, 100_000)
+	inRange("storage.performance.scrub_interval_hours", c.Storage.Performance.ScrubHours, 0, 24*365)
+	inRange("storage.performance.scrub_read_mb_per_sec", c.Storage.Performance.ScrubReads, 0, 100_000)
 	inRange("storage.performance.incoming_shard_transfers_limit", c.Storage.Performance.IncomingTransfers, 0, 1000)
 	inRange("storage.performance.outgoing_shard_transfers_limit", c.Storage.Performance.OutgoingTransfers, 0, 1000)
 	if c.Cluster.PeerID >= 1<<53 {

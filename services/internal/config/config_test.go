@@ -43,6 +43,8 @@ func TestEveryKey(t *testing.T) {
 		{"storage.performance.optimizer_cpu_budget", "-1", ok},
 		{"storage.performance.optimizer_write_mb_per_sec", "0", ok},
 		{"storage.performance.optimizer_io_budget", "1", warn},
+		{"storage.performance.scrub_interval_hours", "0", ok},
+		{"storage.performance.scrub_read_mb_per_sec", "5", ok},
 		{"storage.performance.incoming_shard_transfers_limit", "2", ok},
 		{"storage.performance.outgoing_shard_transfers_limit", "0", ok},
 		{"storage.hnsw_index.m", "16", warn},
@@ -158,7 +160,7 @@ func defaults(t *testing.T) Config {
 
 func TestDefaults(t *testing.T) {
 	want := Config{
-		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage", Performance: Performance{OptimizerWrites: 100, IncomingTransfers: 4, OutgoingTransfers: 4}},
+		LogLevel: "INFO", Logger: Logger{Format: "text"}, Storage: Storage{Path: "./storage", Performance: Performance{OptimizerWrites: 100, ScrubHours: 168, ScrubReads: 20, IncomingTransfers: 4, OutgoingTransfers: 4}},
 		Service: Service{Host: "0.0.0.0", HTTPPort: 6333, GRPCPort: 6334, MaxRequestSizeMB: 32, KeepAliveSec: 5, EnableCORS: true},
 		Cluster: Cluster{Enabled: true, Bootstrap: []string{}, P2P: P2P{Port: 6335}, Consensus: Consensus{BootstrapTimeoutSec: 15}},
 	}

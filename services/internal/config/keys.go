@@ -64,6 +64,8 @@ func ownKeys() []key {
 		sup("storage.collection.shard_number_per_node", number, 0, "factor on the number of peers; 0: 1"),
 		sup("storage.performance.optimizer_cpu_budget", number, 0, "threads that merge segments and build indexes; 0: all processors but one in 32; below 0: all but so many; one at least"),
 		sup("storage.performance.optimizer_write_mb_per_sec", number, 100, "MiB/s that merges and builds write to the disk while clients write; 0: any number"),
+		sup("storage.performance.scrub_interval_hours", number, 168, "how often each file of a sealed segment is read again and held against its checksum; 0: only at a start"),
+		sup("storage.performance.scrub_read_mb_per_sec", number, 20, "MiB/s that are read for it, of all shards together; 0: any number"),
 		sup("storage.performance.incoming_shard_transfers_limit", number, 4, "transfers to one peer at a time that recover replicas by themselves; 0: any number"),
 		sup("storage.performance.outgoing_shard_transfers_limit", number, 4, "transfers from one peer at a time that recover replicas by themselves; 0: any number"),
 		sup("service.host", text, "0.0.0.0", "address to bind REST and gRPC to"),

@@ -10,6 +10,8 @@ import (
 // fallocKeepSize is FALLOC_FL_KEEP_SIZE of linux/falloc.h.
 const fallocKeepSize = 1
 
+func (osFS) openDirect(name string) (File, error) { return openOS(name, os.O_RDONLY|syscall.O_DIRECT) }
+
 func fdatasync(f *os.File) error {
 	if err := retry(func() error { return syscall.Fdatasync(int(f.Fd())) }); err != nil {
 		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandodb/pando/services/dataplane"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -159,4 +160,52 @@ func TestRotOfTheLastReplica(t *testing.T) {
 			t.Errorf("%d of 400 points are served", served)
 		}
 	})
+}
+
+// Files of a peer are damaged while it runs. Reading them again finds it: graphs are made
+// again, replicas with a damaged segment are copied anew, and nothing that was acknowledged
+// is lost.
+func TestScrubHeals(t *testing.T) {
+	for _, kind := range []string{".vectors", ".graph"} {
+		t.Run(kind, func(t *testing.T) {
+			live(t, 3, func(t *testing.T, s *street, hs []*house) {
+				hs[0].ok("PUT", "/collections/c", small(3, 2))
+				l := newLedger()
+				for n := range 1200 {
+					l.write(hs[n%3], "c", n%400, n)
+				}
+				pass(10 * time.Second) // graphs are made when nobody writes
+				whole(t, hs, "c", 2)
+				victim, rng := hs[1], rand.New(rand.NewPCG(1, 1))
+				before, hit := incarnations(victim, "c"), map[string][]string{}
+				bytes := map[string][]byte{}
+				for at := range before {
+					for _, path := range filesOf(t, victim.fsys, at) {
+						if strings.HasSuffix(path, kind) {
+							b, err := vfs.ReadFile(victim.fsys, path)
+							must(t, err)
+							bytes[path], hit[at] = b, append(hit[at], path)
+							flip(t, victim.fsys, path, rng)
+						}
+					}
+				}
+				if len(hit) == 0 {
+					t.Fatal("no file was hit")
+				}
+				pass(time.Hour + 5*time.Minute)
+				whole(t, hs, "c", 2)
+				l.check(t, hs, "c")
+				for at, now := range incarnations(victim, "c") {
+					if kept := now == before[at]; hit[at] != nil && kept != (kind == ".graph") {
+						t.Errorf("%s: the replica was kept: %v", at, kept)
+					}
+				}
+				for path, want := range bytes {
+					if got, err := vfs.ReadFile(victim.fsys, path); err != nil || string(got) != string(want) {
+						t.Errorf("%s is not whole again: %v", path, err)
+					}
+				}
+			}, func(c *dataplane.Config) { c.Performance.ScrubHours, c.Performance.ScrubReads = 1, 20 })
+		})
+	}
 }

@@ -67,11 +67,14 @@ type Holding struct {
 	Last        core.Position
 	Applied     topology.Seq
 	Bytes       uint64 // on disk, as of the last half minute
-	Loaded      bool
-	Ended       bool      // it is to be removed, and does nothing any more
-	Why         error     // why not loaded
-	Since       time.Time // of being loaded, or not
-	Status      replica.Status
+	// Scrubbed is when the file was read again that was read longest ago; zero: there
+	// is none.
+	Scrubbed time.Time
+	Loaded   bool
+	Ended    bool      // it is to be removed, and does nothing any more
+	Why      error     // why not loaded
+	Since    time.Time // of being loaded, or not
+	Status   replica.Status
 }
 
 // Options of a node.

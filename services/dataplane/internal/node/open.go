@@ -70,8 +70,8 @@ func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (P
 		Log: logOf{log}, Engine: engineOf{sh}, Failed: failed, Reads: sh,
 		Export: func() (*Export, error) { return exportOf(sh, log) },
 		Copier: &copier{fsys: fsys, dir: dir, id: a.Placement.Shard, state: o, fetch: st.Fetch},
-		Bytes:  func() uint64 { return uint64(log.Size()) + sh.Disk() },
-		Close:  func() error { return errors.Join(log.Close(), sh.Close()) },
+		Bytes:  func() uint64 { return uint64(log.Size()) + sh.Disk() }, Scrubbed: sh.Scrubbed,
+		Close: func() error { return errors.Join(log.Close(), sh.Close()) },
 	}, nil
 }
 

@@ -34,7 +34,9 @@ type Parts struct {
 	Copier replica.Copier
 	// Bytes on disk, of log and engine; nil: not known.
 	Bytes func() uint64
-	Close func() error
+	// Scrubbed is as in Holding; nil: not known.
+	Scrubbed func() time.Time
+	Close    func() error
 }
 
 // Opener opens or makes log and engine in a replica's folder, which exists. hard
@@ -395,6 +397,9 @@ func (s *slot) holding() Holding {
 	}
 	st := s.mu.rep.Status()
 	h.Status, h.Bytes = st, s.bytes()
+	if s.mu.parts.Scrubbed != nil {
+		h.Scrubbed = s.mu.parts.Scrubbed()
+	}
 	switch st.Phase {
 	case replica.Loading:
 		h.Why = errLoading

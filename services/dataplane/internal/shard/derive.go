@@ -26,15 +26,13 @@ func most(a, b int) int {
 }
 
 // derive makes the first artefact that is wanted and not there, those of the largest
-// parts first; false: there is none. What was lost is made again also where nothing
-// else is made.
+// parts first; false: there is none.
 func (s *Shard) derive(ctx context.Context, settings query.Settings) (bool, error) {
-	p, w := s.lacking(settings)
-	switch {
-	case p != nil:
-	case settings.Optimizers.Threads < 0:
+	if settings.Optimizers.Threads < 0 {
 		return false, nil
-	default:
+	}
+	p, w := s.lacking(settings)
+	if p == nil {
 		return s.strip(settings)
 	}
 	err := s.deriveOne(ctx, p, w, settings)
@@ -118,11 +116,10 @@ func (s *Shard) lacking(settings query.Settings) (*sealed.Part, vector.Want) {
 	var largest *sealed.Part
 	var what vector.Want
 	for _, p := range s.state.Sealed.List {
-		l := p.Lost(settings)
-		if settings.Optimizers.Threads >= 0 && !slices.Contains(soon, p.Number) { // not about to be merged
-			l = append(l, p.Lacks(settings, nil)...)
+		if slices.Contains(soon, p.Number) {
+			continue // it is about to be merged
 		}
-		if len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
+		if l := p.Lacks(settings, nil); len(l) > 0 && (largest == nil || p.Rows() > largest.Rows()) {
 			largest, what = p, l[0]
 		}
 	}

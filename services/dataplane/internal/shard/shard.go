@@ -17,6 +17,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/budget"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/scrub"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/view"
@@ -50,6 +51,8 @@ type Events struct {
 	Lost func(file string, reason error)
 	// Mended: it was made again, to the byte.
 	Mended func(file string)
+	// Scrubbed: so many bytes of sealed parts were read again from the disk.
+	Scrubbed func(bytes int)
 	// Overtaken: an operation changed a point only in part or not at all,
 	// because winner is later (P8).
 	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
@@ -67,6 +70,7 @@ type Shard struct {
 	state    view.State // changed by whoever holds apply's lock
 	apply    applier
 	work     worker
+	scrubbed *scrub.Schedule // nil: nothing is read again
 	// exports are those that are open; registered under apply's lock.
 	exports sync.Map
 }
@@ -131,6 +135,9 @@ func Open(o Options) (*Shard, error) {
 	}
 	s := &Shard{opts: o, store: st, segments: o.segments()}
 	s.Reads = view.New(&s.state, st.Fail)
+	if every := o.Background.ScrubEvery(); every > 0 {
+		s.scrubbed = scrub.New(every)
+	}
 	for i := range s.work.news {
 		s.work.news[i] = make(chan struct{}, 1)
 	}

@@ -44,9 +44,9 @@ func inputOf(p *sealed.Part) input {
 	return in
 }
 
-// Two goroutines work in the background, each at one thing at a time: one turns tails
+// Two goroutines make things in the background, each one at a time: one turns tails
 // that were sealed into segments, which keeps memory bounded and waits for no budget;
-// the other merges and makes what is derived from segments.
+// the other merges and makes what is derived from segments. A third one scrubs.
 const (
 	sealing = iota
 	optimizing
@@ -77,6 +77,7 @@ func (s *Shard) start() {
 	s.work.cancel = cancel
 	s.work.done.Go(func() { s.toil(ctx, sealing, s.sealNext) })
 	s.work.done.Go(func() { s.toil(ctx, optimizing, s.optimizeNext) })
+	s.work.done.Go(func() { s.scrub(ctx) })
 }
 
 func (s *Shard) stop() {
@@ -233,12 +234,15 @@ func (s *Shard) sealNext(ctx context.Context) (bool, error) {
 	return true, s.perform(ctx, j, settings)
 }
 
-// optimizeNext does a merge, or makes what is derived from a segment; false: there is
-// nothing to do.
+// optimizeNext makes again what was lost, also where nothing else is made, does a merge,
+// or makes what is derived from a segment; false: there is nothing to do.
 func (s *Shard) optimizeNext(ctx context.Context) (bool, error) {
 	j, settings, err := s.due(optimizing)
 	if err != nil {
 		return false, err
+	}
+	if mended, err := s.mend(ctx); mended || err != nil {
+		return mended, err
 	}
 	if j == nil {
 		if moved, err := s.move(ctx, settings); moved || err != nil {

@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 		{"ReadOnlyHandle", suite.readOnlyHandle},
 		{"CreateReplaces", suite.createReplaces},
 		{"OpenReadWriteKeeps", suite.openReadWriteKeeps},
+		{"Stream", suite.stream},
 		{"Truncate", suite.truncate},
 		{"PreallocateKeepsSize", suite.preallocate},
 		{"Missing", suite.missing},
@@ -188,6 +189,24 @@ func (s suite) openReadWriteKeeps(t *testing.T) {
 	ok(t, err)
 	ok(t, f.Close())
 	s.want(t, "a", "ab345")
+}
+
+func (s suite) stream(t *testing.T) {
+	for _, n := range []int{0, 1, 4095, 4096, 4097, 256 << 10, 256<<10 + 1, 3*256<<10 - 1, 1<<20 + 4096} {
+		data := make([]byte, n)
+		for i := range data {
+			data[i] = byte(i * i >> 7)
+		}
+		s.write(t, "a", string(data))
+		var got []byte
+		ok(t, vfs.Stream(s, s.path("a"), func(b []byte) error { got = append(got, b...); return nil }))
+		if !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes, %d came, or others", n, len(got))
+		}
+	}
+	enough := errors.New("enough")
+	is(t, vfs.Stream(s, s.path("a"), func([]byte) error { return enough }), enough)
+	is(t, vfs.Stream(s, s.path("missing"), nil), fs.ErrNotExist)
 }
 
 func (s suite) truncate(t *testing.T) {

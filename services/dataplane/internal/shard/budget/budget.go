@@ -21,6 +21,10 @@ type Options struct {
 	Threads int
 	// BytesPerSecond written to files while clients write; 0: no bound.
 	BytesPerSecond int
+	// ScrubEvery is how often each file of a sealed part is read again; 0: never.
+	ScrubEvery time.Duration
+	// ScrubBytesPerSecond read for it, of all shards together; 0: no bound.
+	ScrubBytesPerSecond int
 }
 
 const (
@@ -36,15 +40,20 @@ type Budget struct {
 	threads int
 	free    *semaphore.Weighted
 	pace    *rate.Limiter
-	wrote   atomic.Int64 // unix nanoseconds of the last write of a client
+	scrub   *rate.Limiter
+	every   time.Duration // of ScrubEvery
+	wrote   atomic.Int64  // unix nanoseconds of the last write of a client
 }
 
 // New makes one.
 func New(o Options) *Budget {
-	b := &Budget{threads: threads(o.Threads, runtime.GOMAXPROCS(0)), pace: rate.NewLimiter(rate.Inf, burst)}
+	b := &Budget{threads: threads(o.Threads, runtime.GOMAXPROCS(0)), pace: rate.NewLimiter(rate.Inf, burst), scrub: rate.NewLimiter(rate.Inf, burst), every: o.ScrubEvery}
 	b.free = semaphore.NewWeighted(int64(b.threads))
 	if o.BytesPerSecond > 0 {
 		b.pace.SetLimit(rate.Limit(o.BytesPerSecond))
+	}
+	if o.ScrubBytesPerSecond > 0 {
+		b.scrub.SetLimit(rate.Limit(o.ScrubBytesPerSecond))
 	}
 	return b
 }
@@ -74,6 +83,13 @@ func (b *Budget) Take(ctx context.Context, most int) (n int, release func(), err
 	}
 	return n, func() { b.free.Release(int64(n)) }, nil
 }
+
+// ScrubEvery is how often each file of a sealed part is to be read again; 0: never.
+func (b *Budget) ScrubEvery() time.Duration { return b.every }
+
+// Scrub is called after n bytes were read again, at most 1 MiB, and waits until more may
+// be. Errors: ctx's.
+func (b *Budget) Scrub(ctx context.Context, n int) error { return b.scrub.WaitN(ctx, n) }
 
 // Wrote tells that a client has written something.
 func (b *Budget) Wrote() { b.wrote.Store(time.Now().UnixNano()) }

@@ -153,10 +153,15 @@ func places(d segment.Description, settings query.Settings) (out []segment.Place
 	return out
 }
 
-// Misplaced tells whether settings want a file of p elsewhere than it is.
+// Misplaced tells whether settings want a file of p elsewhere than it is, and it is not
+// lost.
 func (p *Part) Misplaced(settings query.Settings) bool {
 	return p.seg != nil && (!slices.Equal(p.places, places(p.seg.Description(), settings)) ||
-		slices.ContainsFunc(p.artefacts, func(a Artefact) bool { return a.place != place(settings, a.Kind, a.Name) }))
+		slices.ContainsFunc(p.artefacts, func(a Artefact) bool { return a.misplaced(settings) }))
+}
+
+func (a *Artefact) misplaced(settings query.Settings) bool {
+	return !a.lost && a.place != place(settings, a.Kind, a.Name)
 }
 
 // Moved is p, which is misplaced, with its files where settings want them; they are
@@ -170,7 +175,7 @@ func (f Folder) Moved(p *Part, settings query.Settings) (*Part, error) {
 	}
 	for i := 0; err == nil && i < len(p.artefacts); i++ {
 		a := p.artefacts[i]
-		if a.place != place(settings, a.Kind, a.Name) {
+		if a.misplaced(settings) {
 			a, err = f.find(a.Artefact, settings)
 		}
 		if err == nil {
@@ -316,14 +321,40 @@ func (p *Part) Adorned(a Artefact, settings query.Settings) (*Part, error) {
 	return &next, p.Release()
 }
 
+// Losing is p with the artefact of a file lost, which was found while p is open; nil: p
+// has none such. Nobody has hold of it yet. What memory has of the file was checked and
+// serves on until it is made again; so does what searches would be wrong or long at a
+// loss without. Other contents are not looked at any more.
+func (p *Part) Losing(x segment.File, settings query.Settings) (*Part, error) {
+	i := slices.IndexFunc(p.artefacts, func(a Artefact) bool { return a.File == x && !a.lost })
+	if i < 0 {
+		return nil, nil
+	}
+	next := *p
+	next.artefacts = slices.Clone(p.artefacts)
+	a := &next.artefacts[i]
+	a.lost = true
+	if a.place == segment.Pinned || a.basic() || a.Kind == segment.KindFields {
+		return &next, nil
+	}
+	a.file, a.bytes = nil, nil
+	return &next, next.bare(a, settings)
+}
+
 // without is p without artefact i. Nobody has hold of it yet.
 func (p *Part) without(i int, settings query.Settings) (*Part, error) {
-	next, a := *p, p.artefacts[i]
+	next := *p
 	next.artefacts = slices.Delete(slices.Clone(p.artefacts), i, i+1)
+	return &next, next.bare(&p.artefacts[i], settings)
+}
+
+// bare takes the contents of an artefact, which is not among those of p that are open
+// any more, out of what reads see.
+func (p *Part) bare(a *Artefact, settings query.Settings) error {
 	if a.Kind == segment.KindFields {
-		set, err := next.Indexed(settings.Fields)
-		next.Part = p.With(nil, set)
-		return &next, err
+		set, err := p.Indexed(settings.Fields)
+		p.Part = p.With(nil, set)
+		return err
 	}
 	fields := slices.Clone(p.Fields())
 	for i, f := range fields {
@@ -332,12 +363,12 @@ func (p *Part) without(i int, settings query.Settings) (*Part, error) {
 		}
 		x, err := f.Vectors.(*vector.Sealed).With(a.Kind, nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		fields[i].Vectors = x
 	}
-	next.Part = p.With(fields, nil)
-	return &next, nil
+	p.Part = p.With(fields, nil)
+	return nil
 }
 
 // nameOf says what an index on a payload field is made from.

@@ -45,13 +45,17 @@ func (l List) Index(n topology.Seq) int {
 	return slices.IndexFunc(l, func(p *Part) bool { return p.Number == n })
 }
 
-// Spare are the names of files that are lost and that a copy can do without: whoever
-// takes it makes them.
-func (l List) Spare() map[string]bool {
+// Lost are the names of artefacts' files that are lost.
+func (l List) Lost() map[string]bool { return l.lost(func(*Artefact) bool { return true }) }
+
+// Spare are those of Lost that a copy can do without: whoever takes it makes them.
+func (l List) Spare() map[string]bool { return l.lost(func(a *Artefact) bool { return !a.basic() }) }
+
+func (l List) lost(which func(*Artefact) bool) map[string]bool {
 	names := map[string]bool{}
 	for _, p := range l {
-		for _, a := range p.artefacts {
-			if a.lost && a.Kind != segment.KindPostings && a.Kind != segment.KindMulti {
+		for i := range p.artefacts {
+			if a := &p.artefacts[i]; a.lost && which(a) {
 				names[a.FileName()] = true
 			}
 		}
@@ -152,6 +156,9 @@ type Artefact struct {
 	// lost: the file is damaged, missing or cannot be read, and is to be made again.
 	lost bool
 }
+
+// basic tells whether nothing finds the vectors without it.
+func (a *Artefact) basic() bool { return a.Kind == segment.KindPostings || a.Kind == segment.KindMulti }
 
 // Close closes an artefact that no part was given.
 func (a *Artefact) Close() error { return a.file.Close() }

@@ -75,6 +75,9 @@ func (p *Part) lost(wants []vector.Want) []vector.Want {
 
 // Lost are the artefacts that p should have, and had until their files were lost.
 func (p *Part) Lost(s query.Settings) []vector.Want {
+	if !slices.ContainsFunc(p.artefacts, func(a Artefact) bool { return a.lost }) {
+		return nil
+	}
 	return append(p.lostBasics(), p.lost(p.wants(s, nil))...)
 }
 
