@@ -4,16 +4,19 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
+	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 )
 
 // small makes seals, merges and graphs out of a few hundred points.
@@ -58,11 +61,11 @@ func folder(s topology.Shard) string {
 	return filepath.Join(dataDir, "collections", fmt.Sprint(uint64(s.Collection)), fmt.Sprint(uint64(s.ID)))
 }
 
-// incarnations of the replicas at a peer, by folder.
-func incarnations(h *house, collection string) map[string]topology.Incarnation {
+// incarnations of the replicas at a peer, by folder, as h knows them.
+func incarnations(h *house, at topology.PeerID, collection string) map[string]topology.Incarnation {
 	out := map[string]topology.Incarnation{}
 	for _, p := range placements(h, collection) {
-		if r, here := p.Replica(h.data.Self()); here {
+		if r, here := p.Replica(at); here {
 			out[folder(p.Shard)] = r.Incarnation
 		}
 	}
@@ -86,7 +89,7 @@ func TestRotHeals(t *testing.T) {
 				victim := hs[1]
 				victim.leave()
 				rng := rand.New(rand.NewPCG(1, 1))
-				before, hit := incarnations(victim, "c"), map[string]bool{}
+				before, hit := incarnations(hs[0], victim.data.Self(), "c"), map[string]bool{}
 				for _, p := range placements(hs[0], "c") {
 					if _, here := p.Replica(victim.data.Self()); !here {
 						continue
@@ -108,7 +111,7 @@ func TestRotHeals(t *testing.T) {
 				})
 				whole(t, hs, "c", 2)
 				l.check(t, hs, "c")
-				for at, now := range incarnations(hs[1], "c") {
+				for at, now := range incarnations(hs[0], hs[1].data.Self(), "c") {
 					kept, ofSegment := now == before[at], strings.Contains(".ids .rows .payload .records .vectors", kind)
 					if hit[at] && (kept && ofSegment || !kept && kind == ".graph") {
 						t.Errorf("%s: the replica was kept: %v", at, kept)
@@ -177,7 +180,7 @@ func TestScrubHeals(t *testing.T) {
 				pass(10 * time.Second) // graphs are made when nobody writes
 				whole(t, hs, "c", 2)
 				victim, rng := hs[1], rand.New(rand.NewPCG(1, 1))
-				before, hit := incarnations(victim, "c"), map[string][]string{}
+				before, hit := incarnations(hs[0], victim.data.Self(), "c"), map[string][]string{}
 				bytes := map[string][]byte{}
 				for at := range before {
 					for _, path := range filesOf(t, victim.fsys, at) {
@@ -195,7 +198,7 @@ func TestScrubHeals(t *testing.T) {
 				pass(time.Hour + 5*time.Minute)
 				whole(t, hs, "c", 2)
 				l.check(t, hs, "c")
-				for at, now := range incarnations(victim, "c") {
+				for at, now := range incarnations(hs[0], victim.data.Self(), "c") {
 					if kept := now == before[at]; hit[at] != nil && kept != (kind == ".graph") {
 						t.Errorf("%s: the replica was kept: %v", at, kept)
 					}
@@ -208,4 +211,92 @@ func TestScrubHeals(t *testing.T) {
 			}, func(c *dataplane.Config) { c.Performance.ScrubHours, c.Performance.ScrubReads = 1, 20 })
 		})
 	}
+}
+
+// The files of segments of a peer lie on dead sectors. While others are Active the
+// replicas are copied anew, but not for a fault that passes; the last ones are tried again
+// until it does.
+func TestDeadSectors(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		copies int
+		passes time.Duration // 0: never
+		kept   bool
+	}{{"dead", 2, 0, false}, {"for a moment", 2, 25 * time.Second, true}, {"the last ones", 1, 10 * time.Minute, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			live(t, 3, func(t *testing.T, s *street, hs []*house) {
+				hs[0].ok("PUT", "/collections/c", small(3, c.copies))
+				l := newLedger()
+				for n := range 900 {
+					l.write(hs[n%3], "c", n%300, n)
+				}
+				pass(10 * time.Second)
+				whole(t, hs, "c", c.copies)
+				victim, hit := hs[1], map[string]bool{}
+				victim.leave()
+				before := incarnations(hs[0], victim.data.Self(), "c")
+				for at := range before {
+					for _, path := range filesOf(t, victim.fsys, at) {
+						hit[path] = strings.HasSuffix(path, ".records")
+					}
+				}
+				began := time.Now()
+				hs[1] = s.begin(faultfs.New(victim.fsys, func(o faultfs.Op) error {
+					var collection, id uint64
+					if n, _ := fmt.Sscanf(filepath.Base(o.Path), "%d-%d-", &collection, &id); o.Kind == faultfs.KindRename && n == 2 { // into the trash
+						gone := folder(topology.Shard{Collection: topology.CollectionID(collection), ID: topology.ShardID(id)}) + "/"
+						maps.DeleteFunc(hit, func(path string, _ bool) bool { return strings.HasPrefix(path, gone) })
+					}
+					if o.Kind == faultfs.KindRead && hit[o.Path] && (c.passes == 0 || time.Since(began) < c.passes) {
+						return syscall.EIO
+					}
+					return nil
+				}))
+				if c.copies == 1 {
+					pass(c.passes)
+				}
+				pass(10 * time.Second)
+				if now := incarnations(hs[0], victim.data.Self(), "c"); !maps.Equal(now, before) {
+					t.Errorf("given up at once: %v, were %v", now, before)
+				}
+				whole(t, hs, "c", c.copies)
+				t.Logf("whole after %v", time.Since(began))
+				l.check(t, hs, "c")
+				for at, now := range incarnations(hs[0], victim.data.Self(), "c") {
+					if kept := now == before[at]; kept != c.kept {
+						t.Errorf("%s: the replica was kept: %v", at, kept)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Rot is found in a segment of the only replica of a shard, while it serves: writes are
+// refused with the file's name, reads go on, and the files stay.
+func TestScrubOfTheLastReplica(t *testing.T) {
+	live(t, 1, func(t *testing.T, _ *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", small(1, 1))
+		l := newLedger()
+		for n := range 800 {
+			l.write(hs[0], "c", n%400, n)
+		}
+		pass(5 * time.Second)
+		var hit string
+		for _, path := range filesOf(t, hs[0].fsys, folder(placements(hs[0], "c")[0].Shard)) {
+			if strings.HasSuffix(path, ".vectors") {
+				flip(t, hs[0].fsys, path, rand.New(rand.NewPCG(1, 1)))
+				hit = path
+			}
+		}
+		pass(time.Hour + 5*time.Minute)
+		code, out := hs[0].call("PUT", "/collections/c/points?wait=true", `{"points":[{"id":1,"vector":[1,2,3,4]}]}`)
+		if text := errorText(out); code == http.StatusOK || !strings.Contains(text, filepath.Base(hit)) {
+			t.Errorf("%s is damaged: %d %s", hit, code, text)
+		}
+		l.check(t, hs, "c")
+		if _, err := hs[0].fsys.Stat(hit); err != nil {
+			t.Errorf("the last copy was removed: %v", err)
+		}
+	}, func(c *dataplane.Config) { c.Performance.ScrubHours, c.Performance.ScrubReads = 1, 20 })
 }

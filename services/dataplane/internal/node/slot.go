@@ -121,15 +121,47 @@ func (s *slot) restart() {
 	}
 }
 
-// spoilt tells whether err says that the replica's folder is damaged, and nobody
-// needs it: others are Active and this one is not, nor can it be as long as it does
-// not run. With a new incarnation it is one whose disk was lost (S3). The last one is
-// never given up: a person may still save something.
-func (s *slot) spoilt(err error) bool {
-	damage := []error{shard.ErrCorrupt, replica.ErrStateCorrupt, errMetaLost, errDisagree, errInstall} // no other try mends them
-	if !slices.ContainsFunc(damage, func(d error) bool { return errors.Is(err, d) }) && !errors.As(err, new(*oplog.CorruptError)) {
+// spoilt tells whether err says that the replica's folder is damaged: no other try
+// mends it.
+func spoilt(err error) bool {
+	damage := []error{shard.ErrCorrupt, replica.ErrStateCorrupt, errMetaLost, errDisagree, errInstall}
+	return slices.ContainsFunc(damage, func(d error) bool { return errors.Is(err, d) }) || errors.As(err, new(*oplog.CorruptError))
+}
+
+// A file that could not be read at faultTries openings, faultSpan from the first to the
+// last of them, is taken for damaged. Faults more than faultApart apart have nothing to
+// do with each other.
+const (
+	faultTries = 3
+	faultSpan  = time.Minute
+	faultApart = time.Hour
+)
+
+// faults are the openings that ended with a file of a sealed part that the disk did not
+// give.
+type faults struct {
+	n           int
+	first, last time.Time
+}
+
+// lasting takes note of how a replica ended; true: the file will not be read any more.
+func (f *faults) lasting(err error, now time.Time) bool {
+	if !errors.Is(err, shard.ErrUnreadable) && !errors.Is(err, vfs.ErrFault) {
+		*f = faults{}
 		return false
 	}
+	if f.n == 0 || now.Sub(f.last) > faultApart {
+		*f = faults{first: now}
+	}
+	f.n, f.last = f.n+1, now
+	return f.n >= faultTries && now.Sub(f.first) >= faultSpan
+}
+
+// spare tells whether nobody needs the replica's folder: others are Active and this one
+// is not, nor can it be as long as it does not run. With a new incarnation it is one
+// whose disk was lost (S3). The last one is never given up: a person may still save
+// something.
+func (s *slot) spare() bool {
 	a := s.wanted()
 	if a == nil {
 		return false
@@ -150,6 +182,7 @@ func (s *slot) wanted() *Assignment {
 
 // live runs until the replica is dropped or ctx ends.
 func (s *slot) live(ctx context.Context) error {
+	var f faults
 	for ctx.Err() == nil {
 		select {
 		case <-s.wake: // it is about what is read now
@@ -159,6 +192,7 @@ func (s *slot) live(ctx context.Context) error {
 		failed := "replica not loaded"
 		if a := s.wanted(); a != nil {
 			err = s.serve(ctx, a)
+			lasting := f.lasting(err, s.n.o.Now())
 			switch {
 			case errors.Is(err, replica.ErrReopen):
 				s.log.Info("replica opened again", "reason", "a copy of the shard takes the place of its state", "detail", err)
@@ -168,9 +202,10 @@ func (s *slot) live(ctx context.Context) error {
 				if err = s.remove(); err == nil {
 					continue
 				}
-			case s.spoilt(err):
+			case (lasting || spoilt(err)) && s.spare():
 				s.log.Error("replica removed since its data is damaged, it will be copied anew", "reason", err)
 				if err = s.remove(); err == nil {
+					f = faults{}
 					continue
 				}
 			}
@@ -254,8 +289,10 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	rep.See(seen(now))
 	s.settle(rep, parts, nil)
 	err = rep.Run(run)
-	if err == nil && ctx.Err() == nil && s.wanted() != nil && parts.Reads != nil && errors.Is(parts.Reads.Err(), shard.ErrCorrupt) {
-		err = parts.Reads.Err() // opening anew may not find the damage
+	if err == nil && ctx.Err() == nil && s.wanted() != nil && parts.Reads != nil {
+		if end := parts.Reads.Err(); errors.Is(end, shard.ErrCorrupt) || errors.Is(end, vfs.ErrFault) {
+			err = end // opening anew may not find it
+		}
 	}
 	s.settle(nil, Parts{}, errors.Join(errLoading, err))
 	if failed := rep.Status().Reason; err == nil && failed == "" && s.wanted() != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/view"
@@ -17,6 +18,9 @@ var (
 	ErrNoSpace = store.ErrNoSpace
 	ErrFailed  = store.ErrFailed
 	ErrClosed  = store.ErrClosed
+	// ErrUnreadable: the disk does not give the bytes of a sealed part's file. It may
+	// pass.
+	ErrUnreadable = segment.ErrUnreadable
 	// ErrCopy: bytes that should be a copy of a shard are damaged, incomplete or not
 	// what their head says.
 	ErrCopy = errors.New("shard: copy is damaged or incomplete")
