@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/pandodb/pando/services/dataplane/internal/segment"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/record"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -35,8 +36,8 @@ type Export struct {
 		out      *record.Writer
 		kind     record.Kind // being read; 0: all was read
 		manifest []byte
+		named    []segment.File
 		files    []vfs.File // open, so that they outlive their names
-		sizes    []int64
 		file     int
 		at       int64
 		next     []byte // first key of kind not read yet
@@ -62,9 +63,10 @@ func (s *Shard) Export() (*Export, error) {
 	for _, f := range m.Files() {
 		open, err := s.opts.FS.Open(s.segments.Path(f))
 		if err != nil {
+			s.scrub.Suspect(f)
 			return nil, errors.Join(s.store.Classify(err), e.closeFiles())
 		}
-		x.files, x.sizes = append(x.files, open), append(x.sizes, f.Size)
+		x.named, x.files = append(x.named, f), append(x.files, open)
 		e.head.Bytes += uint64(f.Size)
 	}
 	e.head.Points = uint64(len(a.dead) + s.state.Points)
@@ -140,12 +142,14 @@ func (e *Export) fillFile() error {
 		x.kind = record.Tail
 		return nil
 	}
-	piece := make([]byte, min(pieceBytes, x.sizes[x.file]-x.at))
+	f := x.named[x.file]
+	piece := make([]byte, min(pieceBytes, f.Size-x.at))
 	if n, err := x.files[x.file].ReadAt(piece, x.at); n < len(piece) {
+		e.shard.scrub.Suspect(f)
 		return e.shard.store.Classify(err)
 	}
 	x.buf = x.out.Record(x.buf, record.File, record.FileKey(nil, uint32(x.file), x.at), piece)
-	if x.at += int64(len(piece)); x.at == x.sizes[x.file] {
+	if x.at += int64(len(piece)); x.at == f.Size {
 		x.file, x.at = x.file+1, 0
 	}
 	return nil

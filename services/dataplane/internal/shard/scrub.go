@@ -8,62 +8,30 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/scrub"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
 
-const (
-	// scrubTries are the readings, scrubAgain apart, that must find a file damaged: what
-	// passes was no damage.
-	scrubTries = 3
-	scrubAgain = 20 * time.Second
-)
-
-// scrub reads the files of sealed parts again, from the disk, each once in a while: what
-// is found before it is needed can be made again, or copied from others that are whole.
-func (s *Shard) scrub(ctx context.Context) {
-	if s.scrubbed == nil {
-		return
-	}
-	wait := time.NewTimer(0)
-	defer wait.Stop()
-	for {
-		f, due := s.scrubbed.Next(s.files(), time.Now())
-		wait.Reset(time.Until(due))
-		select {
-		case <-ctx.Done():
-			return
-		case <-wait.C:
-		}
-		if f.Kind == 0 {
-			continue
-		}
-		reason := s.verify(ctx, f)
-		if ctx.Err() != nil {
-			return
-		}
-		s.scrubbed.Read(f, time.Now())
-		if reason == nil {
-			continue
-		}
-		var err error
-		if fault := vfs.Guard(func() { err = s.lose(f, reason) }); fault != nil {
-			err = fault
-		}
-		if err != nil {
-			_ = s.store.Fail(err)
-			return
-		}
-	}
+// scrubber reads the files of sealed parts again.
+func (s *Shard) scrubber() *scrub.Scrubber {
+	return scrub.New(scrub.Options{FS: s.opts.FS, Dir: s.segments.Dir, Every: s.opts.Background.ScrubEvery(), Files: s.files,
+		Read: func(ctx context.Context, n int) error {
+			if s.opts.Events.Scrubbed != nil {
+				s.opts.Events.Scrubbed(n)
+			}
+			return s.opts.Background.Scrub(ctx, n)
+		},
+		Lost: func(f segment.File, reason error) (err error) {
+			if fault := vfs.Guard(func() { err = s.lose(f, reason) }); fault != nil {
+				err = fault
+			}
+			return err
+		}})
 }
 
 // Scrubbed is when the file of a sealed part was read, and held against its checksum,
 // that was longest ago; zero: there are none, or nothing is read again.
-func (s *Shard) Scrubbed() time.Time {
-	if s.scrubbed == nil {
-		return time.Time{}
-	}
-	return s.scrubbed.Oldest()
-}
+func (s *Shard) Scrubbed() time.Time { return s.scrub.Oldest() }
 
 // files are those of sealed parts but for artefacts that are being made again.
 func (s *Shard) files() []segment.File {
@@ -71,31 +39,6 @@ func (s *Shard) files() []segment.File {
 	defer s.apply.Unlock()
 	lost := s.state.Sealed.Lost()
 	return slices.DeleteFunc(s.apply.manifest.Files(), func(f segment.File) bool { return lost[f.FileName()] })
-}
-
-// verify tells why a file is lost; nil: it is not, is not there any more, or nobody
-// knows at the moment.
-func (s *Shard) verify(ctx context.Context, f segment.File) (reason error) {
-	for try := range scrubTries {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(scrubAgain):
-			}
-		}
-		reason = segment.Verify(s.opts.FS, s.segments.Dir, f, func(n int) error {
-			if s.opts.Events.Scrubbed != nil {
-				s.opts.Events.Scrubbed(n)
-			}
-			return s.opts.Background.Scrub(ctx, n)
-		})
-		lost := errors.Is(reason, segment.ErrCorrupt) || errors.Is(reason, segment.ErrUnreadable)
-		if !lost || !slices.Contains(s.files(), f) {
-			return nil
-		}
-	}
-	return reason
 }
 
 // lose takes note that a file is lost: an artefact is made again, anything else condemns

@@ -6,6 +6,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"reflect"
 	"slices"
@@ -204,4 +205,53 @@ func TestScrubBesideMerges(t *testing.T) {
 		}
 		ok(t, s.Close())
 	})
+}
+
+// TestCopyFindsLost: a file that a copy cannot be made of is looked at then, and not in a
+// week: the copy that is asked for a moment later is whole.
+func TestCopyFindsLost(t *testing.T) {
+	whole, artefacts, answers := furnish(t)
+	for _, name := range artefacts {
+		for _, what := range []string{"missing", "unreadable"} {
+			synctest.Test(t, func(t *testing.T) {
+				file := path.Join(dir, "segments", name)
+				disk := whole.StrictClone()
+				faulty := faultfs.New(disk)
+				s, err := Open(scrubbing(faulty, false))
+				ok(t, err)
+				ok(t, s.Settle(ctx))
+				if what == "missing" {
+					ok(t, disk.Remove(file))
+				} else {
+					dead := true
+					faulty.SetRules(func(o faultfs.Op) error {
+						if dead = dead && (o.Path != file || o.Kind != faultfs.KindRename); dead && o.Path == file && o.Kind == faultfs.KindRead {
+							return syscall.EIO
+						}
+						return nil
+					})
+				}
+				e, err := s.Export()
+				if err == nil {
+					_, err = io.ReadAll(e)
+					ok(t, e.Close())
+				}
+				if err == nil {
+					t.Errorf("%s, %s: copied", name, what)
+				}
+				pass(time.Minute)
+				ok(t, s.Settle(ctx))
+				head, body := export(t, s)
+				ok(t, s.Close())
+				other := memfs.New()
+				ok(t, take(gallery(other), head, body, 1<<16))
+				c, err := Open(gallery(other))
+				ok(t, err)
+				if got := quiz(t, c); !reflect.DeepEqual(got, answers) || !slices.Contains(segmentFiles(t, other), name) {
+					t.Errorf("%s, %s: the copy is another", name, what)
+				}
+				ok(t, c.Close())
+			})
+		}
+	}
 }

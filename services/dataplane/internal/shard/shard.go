@@ -70,7 +70,7 @@ type Shard struct {
 	state    view.State // changed by whoever holds apply's lock
 	apply    applier
 	work     worker
-	scrubbed *scrub.Schedule // nil: nothing is read again
+	scrub    *scrub.Scrubber
 	// exports are those that are open; registered under apply's lock.
 	exports sync.Map
 }
@@ -135,9 +135,7 @@ func Open(o Options) (*Shard, error) {
 	}
 	s := &Shard{opts: o, store: st, segments: o.segments()}
 	s.Reads = view.New(&s.state, st.Fail)
-	if every := o.Background.ScrubEvery(); every > 0 {
-		s.scrubbed = scrub.New(every)
-	}
+	s.scrub = s.scrubber()
 	for i := range s.work.news {
 		s.work.news[i] = make(chan struct{}, 1)
 	}

@@ -77,7 +77,11 @@ func (s *Shard) start() {
 	s.work.cancel = cancel
 	s.work.done.Go(func() { s.toil(ctx, sealing, s.sealNext) })
 	s.work.done.Go(func() { s.toil(ctx, optimizing, s.optimizeNext) })
-	s.work.done.Go(func() { s.scrub(ctx) })
+	s.work.done.Go(func() {
+		if err := s.scrub.Run(ctx); err != nil {
+			_ = s.store.Fail(err)
+		}
+	})
 }
 
 func (s *Shard) stop() {

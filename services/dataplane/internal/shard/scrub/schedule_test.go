@@ -18,7 +18,7 @@ func file(n int) segment.File {
 func TestEachInTime(t *testing.T) {
 	const every = 1000 * time.Second
 	rng := rand.New(rand.NewPCG(1, 1))
-	s, now := New(every), time.Unix(0, 0)
+	s, now := &schedule{every: every}, time.Unix(0, 0)
 	seen := map[string]time.Time{} // made or read last
 	var files []segment.File
 	for n := range 5000 {
@@ -31,7 +31,7 @@ func TestEachInTime(t *testing.T) {
 			delete(seen, files[i].FileName())
 			files = append(files[:i:i], files[i+1:]...)
 		}
-		f, due := s.Next(files, now)
+		f, due := s.next(files, now)
 		step := time.Duration(rng.IntN(20)) * time.Second
 		if due.After(now.Add(every / watch)) {
 			t.Fatalf("nothing to do until %v after", due.Sub(now))
@@ -41,7 +41,7 @@ func TestEachInTime(t *testing.T) {
 			if since := now.Sub(at); !ok || since < every-every/spread-every/watch || since > every+200*time.Second {
 				t.Fatalf("%s is due after %v, there: %v", f.FileName(), since, ok)
 			}
-			s.Read(f, now)
+			s.done(f, now)
 			seen[f.FileName()] = now
 			step = 0
 		}
@@ -51,7 +51,7 @@ func TestEachInTime(t *testing.T) {
 				oldest = at
 			}
 		}
-		if got := s.Oldest(); len(files) > 0 && !got.Equal(oldest) {
+		if got := s.oldest(); len(files) > 0 && !got.Equal(oldest) {
 			t.Fatalf("oldest %v, want %v", got, oldest)
 		}
 		now = now.Add(step)
@@ -63,14 +63,14 @@ func TestEachInTime(t *testing.T) {
 
 // TestSpread: files that were opened together are not due together.
 func TestSpread(t *testing.T) {
-	s, now := New(time.Hour), time.Unix(0, 0)
+	s, now := &schedule{every: time.Hour}, time.Unix(0, 0)
 	var files []segment.File
 	for n := range 100 {
 		files = append(files, file(n))
 	}
 	dues := map[string]bool{}
 	for len(dues) < len(files) {
-		f, due := s.Next(files, now)
+		f, due := s.next(files, now)
 		if now = due; f.Kind == 0 {
 			continue
 		}
@@ -78,9 +78,9 @@ func TestSpread(t *testing.T) {
 		if due.Before(now) || due.After(time.Unix(3600, 0)) {
 			t.Fatal(due)
 		}
-		s.Read(f, now)
+		s.done(f, now)
 	}
-	if f, due := New(time.Hour).Next(nil, now); f.Kind != 0 || !due.Equal(now.Add(time.Hour/watch)) {
+	if f, due := (&schedule{every: time.Hour}).next(nil, now); f.Kind != 0 || !due.Equal(now.Add(time.Hour/watch)) {
 		t.Error("without files", f, due)
 	}
 }
