@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -150,13 +151,14 @@ func TestScrubRate(t *testing.T) {
 		const rate = 4 << 10
 		o := scrubbing(whole.StrictClone(), false)
 		o.Background = budget.New(budget.Options{Threads: 1, ScrubEvery: week, ScrubBytesPerSecond: rate})
-		read, began := 0, time.Now()
+		var read atomic.Int64
+		var began time.Time
 		o.Events.Scrubbed = func(n int) {
-			if read == 0 {
+			if read.Load() == 0 {
 				began = time.Now()
 			}
-			if read += n; float64(read) > 1.3*(1<<20)+rate*time.Since(began).Seconds() {
-				t.Errorf("%d bytes in %v", read, time.Since(began))
+			if sum := read.Add(int64(n)); float64(sum) > 1.3*(1<<20)+rate*time.Since(began).Seconds() {
+				t.Errorf("%d bytes in %v", sum, time.Since(began))
 			}
 		}
 		s, err := Open(o)
@@ -171,10 +173,10 @@ func TestScrubRate(t *testing.T) {
 				t.Errorf("week %d: a file was read %v ago", n, age)
 			}
 		}
-		if read < 2*total || read > 4*total {
+		if read := int(read.Load()); read < 2*total || read > 4*total {
 			t.Errorf("read %d bytes in three weeks, the files have %d", read, total)
 		}
-		for before := read; read == before; {
+		for before := read.Load(); read.Load() == before; {
 			pass(time.Minute)
 		}
 		ok(t, s.Close())
