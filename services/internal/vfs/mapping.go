@@ -29,9 +29,11 @@ type Mapping interface {
 // Advice says how a mapping will be read.
 type Advice uint8
 
-// The advices. DontNeed: not soon, so its pages may leave memory now.
+// The advices. Normal takes Sequential and Random back. DontNeed: not soon, so its pages
+// may leave memory now.
 const (
-	Sequential Advice = iota
+	Normal Advice = iota
+	Sequential
 	WillNeed
 	Random
 	DontNeed

@@ -38,7 +38,7 @@ func mapFile(f osFile, name string) (Mapping, error) {
 }
 
 func advise(b []byte, a Advice) error {
-	flags := [...]int{Sequential: syscall.MADV_SEQUENTIAL, WillNeed: syscall.MADV_WILLNEED, Random: syscall.MADV_RANDOM, DontNeed: syscall.MADV_DONTNEED}
+	flags := [...]int{Normal: syscall.MADV_NORMAL, Sequential: syscall.MADV_SEQUENTIAL, WillNeed: syscall.MADV_WILLNEED, Random: syscall.MADV_RANDOM, DontNeed: syscall.MADV_DONTNEED}
 	return syscall.Madvise(b, flags[a])
 }
 

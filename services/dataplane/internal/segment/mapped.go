@@ -53,8 +53,14 @@ func openFile(fsys vfs.FS, dir string, f File, p Placement) (*mapped, error) {
 	if err == nil {
 		err = m.guarded(func() error { return m.check(f) })
 	}
-	if err == nil && p == Cold {
-		err = errors.Join(memory.Advise(vfs.Random), memory.Advise(vfs.DontNeed))
+	if err == nil {
+		// What was only checked need not be resident, and what is read from now on must not
+		// leave memory as if it were read once.
+		after := vfs.Normal
+		if p == Cold {
+			after = vfs.Random
+		}
+		err = errors.Join(memory.Advise(after), memory.Advise(vfs.DontNeed))
 	}
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())

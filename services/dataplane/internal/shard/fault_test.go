@@ -9,9 +9,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -239,6 +242,64 @@ func TestFullWhileApplying(t *testing.T) {
 	if n := points(t, s); n != len(entries) {
 		t.Errorf("%d points, want %d", n, len(entries))
 	}
+}
+
+// gated makes no tables of the store while its gate is shut.
+type gated struct {
+	vfs.FS
+	gate chan struct{}
+}
+
+func (g gated) Create(name string) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		<-g.gate
+	}
+	return g.FS.Create(name)
+}
+
+// TestMemoryAfterASlowDisk: what waited in memory for a slow disk, or is left of it, is
+// little once the disk has it, though nobody writes any more.
+func TestMemoryAfterASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 40 << 20
+		slow := gated{vfs.OS(), make(chan struct{})}
+		o := options(slow)
+		o.Dir = path.Join(t.TempDir(), "shard")
+		before := heap()
+		s, err := Open(o)
+		ok(t, err)
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			for seq := topology.Seq(1); err == nil && seq <= size>>20; seq++ {
+				o := op.Op{Kind: op.Upsert, Points: []op.Point{{ID: num(1), Payload: fields("b", strings.Repeat("x", 1<<20))}}}
+				err = s.Apply([]op.Entry{{Seq: seq, HLC: op.HLC(seq), Origin: 1, Body: o.Append(nil)}})
+			}
+			done <- err
+		}()
+		synctest.Wait()
+		waiting := s.Applied().Seq
+		close(slow.gate)
+		ok(t, <-done)
+		_, err = s.Checkpoint()
+		ok(t, err)
+		synctest.Wait()
+		grown := heap() - before
+		t.Logf("%d of %d MiB were taken, the heap grew by %d MiB", waiting, size>>20, grown>>20)
+		if waiting > store.MaxUnflushed>>20+8 || grown > 28<<20 {
+			t.Errorf("%d of %d MiB were taken, the heap grew by %d bytes", waiting, size>>20, grown)
+		}
+		ok(t, s.Close())
+	})
+}
+
+// heap is how many bytes the garbage collector has to keep.
+func heap() int64 {
+	debug.FreeOSMemory()
+	debug.FreeOSMemory() // what pools have goes at the second time
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestFailureWhileFull: closing does not wait for a disk that stays full.

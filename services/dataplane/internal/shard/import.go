@@ -60,7 +60,7 @@ func NewImport(o Options, head []byte) (*Import, error) {
 		return nil, fmt.Errorf("%w: settings: %w", ErrCopy, err)
 	}
 	o.Events = Events{}
-	st, err := o.openStore(store.MaxUnflushed / 2) // several copies may come in at once
+	st, err := o.openStore()
 	if err != nil {
 		return nil, err
 	}

@@ -299,7 +299,7 @@ func TestMendedOtherwise(t *testing.T) {
 	for _, kind := range []segment.Kind{segment.KindGraph, segment.KindPostings} {
 		disk := whole.StrictClone()
 		o := gallery(disk)
-		st, err := o.openStore(0)
+		st, err := o.openStore()
 		ok(t, err)
 		var m manifest.Manifest
 		ok(t, st.Record(store.ManifestKey(), func(v []byte) (err error) { m, err = manifest.Decode(v); return err }))

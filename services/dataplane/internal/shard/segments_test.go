@@ -310,7 +310,7 @@ func TestUpgrade(t *testing.T) {
 	disk := memfs.New()
 	l := history(60)
 	o := options(disk)
-	st, err := o.openStore(0)
+	st, err := o.openStore()
 	ok(t, err)
 	b := st.NewBatch()
 	var digest point.Digest

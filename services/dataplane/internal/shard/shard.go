@@ -110,9 +110,9 @@ func (o *Options) settings(b []byte) (s query.Settings, err error) {
 	return s, err
 }
 
-// openStore opens the store of a shard; unflushed is as in store.Options.
-func (o *Options) openStore(unflushed uint64) (*store.Store, error) {
-	return store.Open(store.Options{FS: o.FS, Dir: o.Dir, Cache: o.Cache, Events: o.Events.Events, Unflushed: unflushed})
+// openStore opens the store of a shard.
+func (o *Options) openStore() (*store.Store, error) {
+	return store.Open(store.Options{FS: o.FS, Dir: o.Dir, Cache: o.Cache, Events: o.Events.Events})
 }
 
 // segments are in a folder beside the store's files.
@@ -129,7 +129,7 @@ func Open(o Options) (*Shard, error) {
 	if o.Background == nil {
 		o.Background = budget.New(budget.Options{Threads: runtime.GOMAXPROCS(0)})
 	}
-	st, err := o.openStore(0)
+	st, err := o.openStore()
 	if err != nil {
 		return nil, err
 	}

@@ -422,7 +422,7 @@ func (s suite) mapped(t *testing.T) {
 		for name, open := range map[string]func(vfs.FS, string) (vfs.Mapping, error){"map": vfs.FS.Map, "copy": vfs.Copy, "load": vfs.Load} {
 			m, err := open(s.FS, s.path("a"))
 			ok(t, err)
-			for _, a := range []vfs.Advice{vfs.Sequential, vfs.WillNeed, vfs.Random, vfs.DontNeed} {
+			for _, a := range []vfs.Advice{vfs.Normal, vfs.Sequential, vfs.WillNeed, vfs.Random, vfs.DontNeed} {
 				ok(t, m.Advise(a))
 			}
 			if name == "map" {

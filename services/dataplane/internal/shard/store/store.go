@@ -5,7 +5,6 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -28,8 +27,10 @@ const (
 	// compactFrom: the store holds the tail only, which leaves it as a segment soon. What
 	// is flushed is merged when there are as many bytes of it as a tail grows to.
 	compactFrom = 8
-	// MaxUnflushed is how many bytes may wait in memory for the disk.
-	MaxUnflushed = 64 << 20
+	// MaxUnflushed is how many bytes may wait in memory for the disk. As many may stay
+	// there when it has them: pebble cuts its queue of memtables at the front and does not
+	// clear what it cuts, and without cgo that memory is the garbage collector's.
+	MaxUnflushed = 16 << 20
 	// retrySpace is how long a background flush waits before it tries a full
 	// disk again.
 	retrySpace = 250 * time.Millisecond
@@ -50,8 +51,6 @@ type Options struct {
 	// Cache may be nil: a small one of the store's own.
 	Cache  *Cache
 	Events Events
-	// Unflushed is how many bytes may wait in memory for the disk; 0: MaxUnflushed.
-	Unflushed uint64
 }
 
 // Events are called when something happens that somebody should hear of; any of
@@ -93,7 +92,6 @@ type Store struct {
 	events Events
 	done   chan struct{} // closed when closing begins
 	since  int           // bytes written since room last looked
-	most   uint64        // bytes that may wait in memory for the disk
 	own    *Cache        // if none was given
 
 	mu struct {
@@ -108,7 +106,7 @@ type Store struct {
 // Open opens or creates the store in its folder. Errors: ErrInUse, ErrVersion,
 // ErrCorrupt, ErrNoSpace, ErrFailed.
 func Open(o Options) (*Store, error) {
-	s := &Store{dir: o.Dir, events: o.Events, done: make(chan struct{}), most: cmp.Or(o.Unflushed, MaxUnflushed)}
+	s := &Store{dir: o.Dir, events: o.Events, done: make(chan struct{})}
 	s.mu.changed = make(chan struct{})
 	po := &pebble.Options{
 		FS:                    pebblefs.New(o.FS, pebblefs.Watch{Before: s.before, Failed: s.changeFailed}),
@@ -332,7 +330,7 @@ func (s *Store) room(n int) error {
 		if err := s.Err(); err != nil {
 			return err
 		}
-		if s.Metrics().MemTable.Size < s.most {
+		if s.Metrics().MemTable.Size < MaxUnflushed {
 			s.since = 0
 			return nil
 		}
