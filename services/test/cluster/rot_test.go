@@ -17,6 +17,8 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
 // small makes seals, merges and graphs out of a few hundred points.
@@ -297,6 +299,57 @@ func TestScrubOfTheLastReplica(t *testing.T) {
 		l.check(t, hs, "c")
 		if _, err := hs[0].fsys.Stat(hit); err != nil {
 			t.Errorf("the last copy was removed: %v", err)
+		}
+	}, func(c *dataplane.Config) { c.Performance.ScrubHours, c.Performance.ScrubReads = 1, 20 })
+}
+
+// What is found and made again is told by metrics.
+func TestScrubIsTold(t *testing.T) {
+	live(t, 1, func(t *testing.T, s *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", small(1, 1))
+		l := newLedger()
+		for n := range 800 {
+			l.write(hs[0], "c", n%400, n)
+		}
+		pass(5 * time.Second)
+		hs[0].leave()
+		reader := sdkmetric.NewManualReader()
+		s.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+		h := s.begin(hs[0].fsys)
+		h.await("ready", func() bool { return h.data.Ready() == nil })
+		pass(30 * time.Second)
+		graphs, bytes := int64(0), int64(0)
+		for _, path := range filesOf(t, h.fsys, filepath.Join(folder(placements(h, "c")[0].Shard), "state", "segments")) {
+			info, err := h.fsys.Stat(path)
+			must(t, err)
+			bytes += info.Size()
+			if strings.HasSuffix(path, ".graph") {
+				flip(t, h.fsys, path, rand.New(rand.NewPCG(1, 1)))
+				graphs++
+			}
+		}
+		pass(time.Hour + 5*time.Minute)
+		var all metricdata.ResourceMetrics
+		must(t, reader.Collect(t.Context(), &all))
+		sums, age := map[string]int64{}, -1.0
+		for _, scope := range all.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				switch d := m.Data.(type) {
+				case metricdata.Sum[int64]:
+					for _, p := range d.DataPoints {
+						kind, _ := p.Attributes.Value("kind")
+						sums[m.Name+" "+kind.AsString()] += p.Value
+					}
+				case metricdata.Gauge[float64]:
+					if m.Name == "pando_data_scrub_age" {
+						age = d.DataPoints[0].Value
+					}
+				}
+			}
+		}
+		if graphs == 0 || sums["pando_data_lost_artefacts graph"] != graphs || sums["pando_data_mended_artefacts graph"] != graphs ||
+			sums["pando_data_scrubbed "] < bytes || age < 60 || age > 3660 {
+			t.Errorf("%d graphs of %d bytes: %v, age %v", graphs, bytes, sums, age)
 		}
 	}, func(c *dataplane.Config) { c.Performance.ScrubHours, c.Performance.ScrubReads = 1, 20 })
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
+	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -43,6 +44,7 @@ type street struct {
 	t      *testing.T
 	memory *controlplane.Memory
 	tracer trace.TracerProvider
+	meter  metric.MeterProvider // of peers that begin
 	log    *slog.Logger
 	config dataplane.Config
 	mu     sync.Mutex
@@ -60,7 +62,7 @@ func newStreet(t *testing.T, memory *controlplane.Memory, tracer trace.TracerPro
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
 	}
-	return &street{t: t, memory: memory, tracer: tracer, patience: 20 * time.Second, log: slog.New(slog.NewTextHandler(records(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	return &street{t: t, memory: memory, tracer: tracer, meter: metricnoop.NewMeterProvider(), patience: 20 * time.Second, log: slog.New(slog.NewTextHandler(records(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		config: dataplane.Config{Dir: dataDir, URI: "http://127.0.0.1:6335", Version: "test", Commit: "c", ClusterEnabled: true, CORS: true},
 		doors:  map[topology.PeerID]*bufconn.Listener{}, off: map[topology.PeerID]bool{}, deaf: map[topology.PeerID]chan struct{}{}, pipes: map[*pipe]bool{}}
 }
@@ -114,7 +116,7 @@ func (s *street) begin(fsys vfs.FS) *house {
 	must(t, err)
 	way := &gate{ClientConnInterface: toControl, s: s, h: h}
 	h.data, err = dataplane.New(s.config, dataplane.Deps{FS: fsys, Control: way, Random: rand.Reader, Log: s.log, Tracer: s.tracer,
-		Meter: metricnoop.NewMeterProvider(), Dial: h.dial})
+		Meter: s.meter, Dial: h.dial})
 	must(t, err)
 	h.calls, err = rpc.NewServer(options)
 	must(t, err)
