@@ -42,8 +42,8 @@ func TestMergeTakesGraphOver(t *testing.T) {
 	j := s.apply.change.jobs[0]
 	s.apply.change = nil
 	s.apply.Unlock()
-	if !slices.Equal(j.earlier, []topology.Seq{first, base}) || j.sources[0].stage != manifest.Keep || j.sources[1].stage != 2 {
-		t.Fatalf("stages %v, %d and %d", j.earlier, j.sources[0].stage, j.sources[1].stage)
+	if !slices.Equal(j.Earlier, []topology.Seq{first, base}) || j.Sources[0].Stage != manifest.Keep || j.Sources[1].Stage != 2 {
+		t.Fatalf("stages %v, %d and %d", j.Earlier, j.Sources[0].Stage, j.Sources[1].Stage)
 	}
 	made, err := s.write(ctx, j, 1000, settings)
 	ok(t, err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
@@ -66,7 +67,7 @@ func (s *Shard) artefact(ctx context.Context, w vector.Want, settings query.Sett
 // completeMerge gives what was merged all that it should have, before it takes the place of
 // parts that have it: searches would compare every row until then. Whoever had hold of p
 // has hold of the result, also with an error.
-func (s *Shard) completeMerge(ctx context.Context, j *job, p *sealed.Part, settings query.Settings) (*sealed.Part, error) {
+func (s *Shard) completeMerge(ctx context.Context, j *job.Job, p *sealed.Part, settings query.Settings) (*sealed.Part, error) {
 	base := s.base(j)
 	if base == nil {
 		return s.complete(ctx, p, nil, settings)
@@ -95,11 +96,11 @@ func (s *Shard) complete(ctx context.Context, p, base *sealed.Part, settings que
 
 // base is the source of a job that has the rows of the first stages, with the artefacts
 // that it has by now, held for the caller; nil: there is none.
-func (s *Shard) base(j *job) *sealed.Part {
+func (s *Shard) base(j *job.Job) *sealed.Part {
 	s.apply.Lock()
 	defer s.apply.Unlock()
-	for i := range j.sources {
-		if at := s.state.Sealed.Index(j.sources[i].Number); at >= 0 && j.sources[i].stage == manifest.Keep {
+	for i := range j.Sources {
+		if at := s.state.Sealed.Index(j.Sources[i].Number); at >= 0 && j.Sources[i].Stage == manifest.Keep {
 			p := s.state.Sealed.List[at]
 			p.Hold()
 			return p

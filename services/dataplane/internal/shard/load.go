@@ -7,6 +7,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
@@ -91,28 +92,28 @@ func (l *loader) entry(e *manifest.Entry) error {
 		_, err := l.origin(&e.Origin)
 		return err
 	}
-	j := &job{number: e.Number, earlier: e.Earlier, schema: l.apply.settings.Schema, trim: !l.apply.settings.Assumed}
+	j := &job.Job{Number: e.Number, Earlier: e.Earlier, Schema: l.apply.settings.Schema, Trim: !l.apply.settings.Assumed}
 	for i := range e.Sources {
 		src := &e.Sources[i]
 		p, err := l.origin(&src.Origin)
 		if err != nil {
 			return err
 		}
-		in := input{Part: p, dead: src.Rows, stage: src.Stage}
-		if own := append(slices.Clone(p.Stages().Earlier), p.Number); in.stage == manifest.Keep && !slices.Equal(own, j.earlier[:min(len(own), len(j.earlier))]) {
+		in := job.Input{Part: p, Gone: src.Rows, Stage: src.Stage}
+		if own := append(slices.Clone(p.Stages().Earlier), p.Number); in.Stage == manifest.Keep && !slices.Equal(own, j.Earlier[:min(len(own), len(j.Earlier))]) {
 			return fmt.Errorf("%w: %s: manifest: part %d has stages %v, part %d is to have %v", ErrCorrupt, l.opts.Dir, p.Number, own, e.Number, e.Earlier)
 		}
-		if in.dead == nil {
-			in.dead = roaring.New()
+		if in.Gone == nil {
+			in.Gone = roaring.New()
 			for _, id := range src.IDs {
 				row, ok := p.Find(id)
 				if !ok {
 					return fmt.Errorf("%w: %s: manifest: part %d lacks the point %s", ErrCorrupt, l.opts.Dir, p.Number, id)
 				}
-				in.dead.Add(row)
+				in.Gone.Add(row)
 			}
 		}
-		j.sources = append(j.sources, in)
+		j.Sources = append(j.Sources, in)
 	}
 	l.apply.jobs = append(l.apply.jobs, j)
 	return nil

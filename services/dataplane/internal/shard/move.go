@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 )
 
@@ -49,8 +50,8 @@ func (s *Shard) misplaced(settings query.Settings) *sealed.Part {
 
 // merging tells whether a job has p for a source.
 func (s *Shard) merging(p *sealed.Part) bool {
-	return slices.ContainsFunc(s.apply.jobs, func(j *job) bool {
-		return slices.ContainsFunc(j.sources, func(in input) bool { return in.Number == p.Number })
+	return slices.ContainsFunc(s.apply.jobs, func(j *job.Job) bool {
+		return slices.ContainsFunc(j.Sources, func(in job.Input) bool { return in.Number == p.Number })
 	})
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	fieldindex "github.com/pandodb/pando/services/dataplane/internal/index/payload"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
@@ -23,7 +23,7 @@ type change struct {
 	manifest manifest.Manifest
 	settings query.Settings
 	texts    filter.Texts
-	jobs     []*job
+	jobs     []*job.Job
 	trim     bool         // of jobs that are added
 	tail     *part.Tail   // nil: it stays
 	fields   []part.Field // of the tail; nil: they stay
@@ -139,7 +139,7 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 	p := sealed.Waiting(st.Tail.Seal(seq), a.manifest.Active)
 	c.tail, c.sealed = tail, append(slices.Clone(st.Sealed.List), p)
 	c.manifest.Active = seq
-	c.add(&job{number: seq, sources: []input{inputOf(p)}})
+	c.add(&job.Job{Number: seq, Sources: []job.Input{job.Of(p)}})
 	a.change = c
 	return nil
 }
@@ -149,7 +149,7 @@ func (s *Shard) stageSeal(seq topology.Seq) error {
 // been made yet is not going to be: the merge takes its sources.
 func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 	c := s.begin()
-	var parts []*job
+	var parts []*job.Job
 	for _, n := range numbers {
 		i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == n })
 		if i < 0 {
@@ -157,81 +157,35 @@ func (s *Shard) stageMerge(seq topology.Seq, numbers []topology.Seq) error {
 		}
 		if len(c.manifest.Parts[i].Sources) == 0 {
 			p := s.state.Sealed.Number(n)
-			parts = append(parts, &job{number: n, earlier: p.Stages().Earlier, sources: []input{{Part: p, dead: roaring.New(), stage: manifest.Keep}}})
+			parts = append(parts, &job.Job{Number: n, Earlier: p.Stages().Earlier, Sources: []job.Input{{Part: p, Gone: roaring.New(), Stage: manifest.Keep}}})
 		} else {
-			j := slices.IndexFunc(c.jobs, func(j *job) bool { return j.number == n })
+			j := slices.IndexFunc(c.jobs, func(j *job.Job) bool { return j.Number == n })
 			parts = append(parts, c.jobs[j])
 			c.jobs = slices.Delete(slices.Clone(c.jobs), j, j+1)
 		}
 		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
 	}
 	if len(parts) > 0 {
-		c.add(merge(seq, parts))
+		c.add(job.Merge(seq, parts))
 		s.apply.change = c
 	}
 	return nil
 }
 
-// merge is the job that makes one part of several, as they are or as they were going to
-// be made: its stages must not depend on which of them this replica has made.
-func merge(seq topology.Seq, parts []*job) *job {
-	m := &job{number: seq}
-	all := 0
-	var weights []optimize.Source
-	for _, p := range parts {
-		w := optimize.Source{Stages: len(p.earlier) + 1}
-		for i := range p.sources {
-			in := &p.sources[i]
-			w.Rows += in.alive()
-			w.Died = w.Died || in.Dead.Len() > int(in.dead.GetCardinality())
-			all += in.Alive()
-		}
-		weights = append(weights, w)
-	}
-	base := optimize.Base(weights, all)
-	if base >= 0 {
-		m.earlier = append(slices.Clone(parts[base].earlier), parts[base].number)
-	}
-	for i, p := range parts {
-		for _, src := range p.sources {
-			in := inputOf(src.Part)
-			if in.stage = len(m.earlier); i == base {
-				in.stage = src.stage
-			}
-			m.sources = append(m.sources, in)
-		}
-	}
-	return m
-}
-
 // add puts a part on record that is to be made.
-func (c *change) add(j *job) {
-	e := manifest.Entry{Number: j.number, Earlier: j.earlier}
-	for _, src := range j.sources {
-		e.Sources = append(e.Sources, src.source())
+func (c *change) add(j *job.Job) {
+	e := manifest.Entry{Number: j.Number, Earlier: j.Earlier}
+	for _, src := range j.Sources {
+		e.Sources = append(e.Sources, src.Source())
 	}
 	c.manifest.Parts = append(c.manifest.Parts, e)
-	j.schema, j.trim = c.settings.Schema, c.trim
+	j.Schema, j.Trim = c.settings.Schema, c.trim
 	c.jobs = append(slices.Clip(c.jobs), j)
-}
-
-// source is the input as the manifest has it.
-func (in *input) source() manifest.Source {
-	s := manifest.Source{Origin: in.Origin(), Stage: in.stage}
-	if s.Segment != nil {
-		s.Rows = in.dead
-		return s
-	}
-	in.dead.Iterate(func(row uint32) bool {
-		s.IDs = append(s.IDs, in.ID(row))
-		return true
-	})
-	return s
 }
 
 // install puts a segment that was made in the place of the job's sources, if that is
 // still wanted. settings are those that it was opened with.
-func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) error {
+func (s *Shard) install(j *job.Job, made *sealed.Part, settings query.Settings) error {
 	a, st := &s.apply, &s.state
 	a.Lock()
 	defer a.Unlock()
@@ -242,10 +196,10 @@ func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) erro
 		return err
 	}
 	c := s.begin()
-	c.jobs = slices.DeleteFunc(slices.Clone(a.jobs), func(x *job) bool { return x == j })
-	i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == j.number })
+	c.jobs = slices.DeleteFunc(slices.Clone(a.jobs), func(x *job.Job) bool { return x == j })
+	i := slices.IndexFunc(c.manifest.Parts, func(e manifest.Entry) bool { return e.Number == j.Number })
 	c.sealed = slices.DeleteFunc(slices.Clone(st.Sealed.List), func(p *sealed.Part) bool {
-		return slices.ContainsFunc(j.sources, func(in input) bool { return in.Number == p.Number })
+		return slices.ContainsFunc(j.Sources, func(in job.Input) bool { return in.Number == p.Number })
 	})
 	if made == nil {
 		c.manifest.Parts = slices.Delete(c.manifest.Parts, i, i+1)
@@ -261,13 +215,13 @@ func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) erro
 		if err != nil {
 			return err
 		}
-		c.manifest.Parts[i] = manifest.Entry{Number: j.number, Origin: made.Origin()}
-		at := slices.IndexFunc(c.sealed, func(p *sealed.Part) bool { return p.Number > j.number })
+		c.manifest.Parts[i] = manifest.Entry{Number: j.Number, Origin: made.Origin()}
+		at := slices.IndexFunc(c.sealed, func(p *sealed.Part) bool { return p.Number > j.Number })
 		if at < 0 {
 			at = len(c.sealed)
 		}
 		c.sealed = slices.Insert(c.sealed, at, made)
-		j.mourn(made)
+		j.Mourn(made)
 	}
 	a.batch = s.store.NewBatch()
 	a.change = c
@@ -281,26 +235,12 @@ func (s *Shard) install(j *job, made *sealed.Part, settings query.Settings) erro
 	return nil
 }
 
-// mourn lets the rows be dead in made that died after the job's entry.
-func (j *job) mourn(made *sealed.Part) {
-	for _, in := range j.sources {
-		in.Dead.Each(func(row uint32, at uint64) {
-			if in.dead.Contains(row) {
-				return
-			}
-			if r, ok := made.Find(in.ID(row)); ok {
-				made.Dead.Kill(r, at)
-			}
-		})
-	}
-}
-
 // forget deletes the generations that j was made of, and what keeps rows buried that
 // no part has any more.
-func (s *Shard) forget(j *job, c *change) error {
+func (s *Shard) forget(j *job.Job, c *change) error {
 	a := &s.apply
 	var err error
-	for _, in := range j.sources {
+	for _, in := range j.Sources {
 		if gen, waits := in.Generation(); waits {
 			err = errors.Join(err, a.batch.DeleteRange(store.Generation(nil, gen), store.Generation(nil, gen+1), nil))
 		}
@@ -329,24 +269,4 @@ func (s *Shard) newTail(settings query.Settings) (*part.Tail, error) {
 	}
 	t.SetIndexes(set)
 	return t, nil
-}
-
-// alive counts the living rows of an input.
-func (in *input) alive() int {
-	return in.Alive() + in.Dead.Len() - int(in.dead.GetCardinality())
-}
-
-// stageOf is the stage of a row in the part that is made.
-func (in *input) stageOf(row uint32) uint8 {
-	if in.stage != manifest.Keep {
-		return uint8(in.stage)
-	}
-	stages := in.Stages()
-	return stages.At(row)
-}
-
-// dies tells whether an id of the input was dead at the job's entry.
-func (in *input) dies(id topology.PointID) bool {
-	row, ok := in.Find(id)
-	return ok && in.dead.Contains(row)
 }

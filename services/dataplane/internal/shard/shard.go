@@ -16,6 +16,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/budget"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/manifest"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/scrub"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
@@ -81,7 +82,7 @@ type applier struct {
 	meta     store.Meta
 	manifest manifest.Manifest
 	settings query.Settings
-	jobs     []*job // parts that are to be made, ascending
+	jobs     []*job.Job // parts that are to be made, ascending
 	closed   bool
 	// dead are the stored points that are not alive: tombstones, and points that got
 	// partial updates only; and, as true, ids that are not stored though sealed parts

@@ -4,45 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
-	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/job"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
-	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
-
-// job makes a segment out of the rows of sources that were alive at its entry.
-type job struct {
-	number  topology.Seq
-	earlier []topology.Seq // stages before the last (segment.Stages)
-	sources []input
-	// schema is that of its entry, as far as a restart remembers it, so that replicas
-	// make equal files; trim: vectors that are not in it are left out.
-	schema []query.VectorSchema
-	trim   bool
-}
-
-// input is a source of a job without the rows that were dead.
-type input struct {
-	*sealed.Part
-	dead  *roaring.Bitmap
-	stage int // of its rows in the part that is made; or manifest.Keep
-}
-
-// inputOf takes the rows of p that are alive now.
-func inputOf(p *sealed.Part) input {
-	in := input{Part: p, dead: roaring.New()}
-	p.Dead.Each(func(row uint32, _ uint64) { in.dead.Add(row) })
-	return in
-}
 
 // Two goroutines make things in the background, each one at a time: one turns tails
 // that were sealed into segments, which keeps memory bounded and waits for no budget;
@@ -208,21 +179,21 @@ func (s *Shard) rest(which int) {
 }
 
 // due is the first job of a worker, nil: there is none, and the settings.
-func (s *Shard) due(which int) (*job, query.Settings, error) {
+func (s *Shard) due(which int) (*job.Job, query.Settings, error) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
 	for _, j := range s.apply.jobs {
-		if j.worker() == which {
+		if workerOf(j) == which {
 			return j, s.apply.settings, s.store.Err()
 		}
 	}
 	return nil, s.apply.settings, s.store.Err()
 }
 
-// worker of a job: one of tails alone is for sealing.
-func (j *job) worker() int {
-	for i := range j.sources {
-		if _, waits := j.sources[i].Generation(); !waits {
+// workerOf a job: one of tails alone is for sealing.
+func workerOf(j *job.Job) int {
+	for i := range j.Sources {
+		if _, waits := j.Sources[i].Generation(); !waits {
 			return optimizing
 		}
 	}
@@ -258,7 +229,7 @@ func (s *Shard) optimizeNext(ctx context.Context) (bool, error) {
 }
 
 // perform makes the segment of a job.
-func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) error {
+func (s *Shard) perform(ctx context.Context, j *job.Job, settings query.Settings) error {
 	s.work.writing.RLock()
 	defer s.work.writing.RUnlock()
 	err := s.make(ctx, j, settings)
@@ -270,11 +241,11 @@ func (s *Shard) perform(ctx context.Context, j *job, settings query.Settings) er
 	return err
 }
 
-func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err error) {
-	settings.Schema = j.schema
+func (s *Shard) make(ctx context.Context, j *job.Job, settings query.Settings) (err error) {
+	settings.Schema = j.Schema
 	n := 0
-	for i := range j.sources {
-		n += j.sources[i].alive()
+	for i := range j.Sources {
+		n += j.Sources[i].Living()
 	}
 	var made *sealed.Part
 	if n > 0 {
@@ -282,7 +253,7 @@ func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err 
 			return err
 		}
 		defer func() { err = errors.Join(err, made.Release()) }()
-		if j.worker() == optimizing {
+		if workerOf(j) == optimizing {
 			if made, err = s.completeMerge(ctx, j, made, settings); err != nil {
 				return err
 			}
@@ -292,106 +263,13 @@ func (s *Shard) make(ctx context.Context, j *job, settings query.Settings) (err 
 }
 
 // write makes the segment of a job, of n points.
-func (s *Shard) write(ctx context.Context, j *job, n int, settings query.Settings) (*sealed.Part, error) {
-	if j.worker() == optimizing {
+func (s *Shard) write(ctx context.Context, j *job.Job, n int, settings query.Settings) (*sealed.Part, error) {
+	if workerOf(j) == optimizing {
 		_, release, err := s.opts.Background.Take(ctx, 1)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
 	}
-	return s.segments.Write(ctx, segment.Spec{Part: j.number, Earlier: j.earlier, Trim: j.trim}, n, s.points(j), settings)
-}
-
-// points are the points that were alive at the job's entry, by id.
-func (s *Shard) points(j *job) iter.Seq2[segment.Row, error] {
-	return func(yield func(segment.Row, error) bool) {
-		var heads []*head
-		defer func() {
-			for _, h := range heads {
-				h.stop()
-			}
-		}()
-		for i := range j.sources {
-			h := &head{}
-			h.next, h.stop = iter.Pull2(s.alive(&j.sources[i]))
-			if h.step() {
-				heads = append(heads, h)
-			} else {
-				h.stop()
-			}
-		}
-		for len(heads) > 0 {
-			least := 0
-			for i, h := range heads[1:] {
-				if heads[least].err == nil && (h.err != nil || h.p.ID.Compare(heads[least].p.ID) < 0) {
-					least = i + 1
-				}
-			}
-			h := heads[least]
-			if !yield(h.p, h.err) || h.err != nil {
-				return
-			}
-			if !h.step() {
-				h.stop()
-				heads = slices.Delete(heads, least, least+1)
-			}
-		}
-	}
-}
-
-// head is the next point of a source.
-type head struct {
-	p    segment.Row
-	err  error
-	next func() (segment.Row, error, bool)
-	stop func()
-}
-
-func (h *head) step() (ok bool) {
-	h.p, h.err, ok = h.next()
-	return ok
-}
-
-// alive are the points of a source that were alive at the job's entry, by id.
-func (s *Shard) alive(in *input) iter.Seq2[segment.Row, error] {
-	return func(yield func(segment.Row, error) bool) {
-		var p point.Point
-		out := segment.Row{Point: &p}
-		gen, waits := in.Generation()
-		if !waits {
-			for row := range uint32(in.Rows()) {
-				if in.dead.Contains(row) {
-					continue
-				}
-				var err error
-				if fault := vfs.Guard(func() { // whoever pulls is another goroutine
-					err, out.Stage = in.Stored(row, &p), in.stageOf(row)
-				}); fault != nil {
-					err = fault
-				}
-				if !yield(out, err) || err != nil {
-					return
-				}
-			}
-			return
-		}
-		out.Stage = uint8(in.stage)
-		err := s.store.Scan(store.Generation(nil, gen), store.Generation(nil, gen+1), func(key, v []byte) error {
-			id, err := topology.DecodePointID(key[store.TailHead:])
-			if err != nil || in.dies(id) {
-				return err
-			}
-			if p, err = point.Decode(id, v); err != nil {
-				return store.Damaged(err)
-			}
-			if !yield(out, nil) {
-				return store.ErrEnough
-			}
-			return nil
-		})
-		if err != nil {
-			yield(out, err)
-		}
-	}
+	return s.segments.Write(ctx, segment.Spec{Part: j.Number, Earlier: j.Earlier, Trim: j.Trim}, n, j.Points(s.store), settings)
 }

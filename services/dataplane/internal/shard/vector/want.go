@@ -150,7 +150,7 @@ func (s *Sealed) stages() hnsw.BuildOptions {
 // whole is the graph, if there is one and its file has not been damaged since it was
 // opened: another is going to be grown from it.
 func (s *Sealed) whole() *hnsw.Graph {
-	if s.graph == nil {
+	if s == nil || s.graph == nil {
 		return nil
 	}
 	g, err := hnsw.View(s.files[segment.KindGraph])
