@@ -19,7 +19,7 @@ include tools/tools.mk
 include clients/clients.mk
 include tools/bench/bench.mk
 
-.PHONY: help build run check test lint image cluster sim chaos differential go fmt staticcheck clean
+.PHONY: help build run check test lint image cluster sim chaos go fmt staticcheck clean
 
 help: ## show this
 	@echo 'Pando: targets (begin with `make run` or `make test`)'
@@ -82,7 +82,3 @@ chaos: build | .bin ## hurt real processes in network namespaces and audit every
 
 clean: ## remove what was built; data stays
 	rm -rf .bin pando
-
-# The name is kept free for what is to come, so that scripts and habits need not change.
-differential: ## the same requests to Qdrant and to Pando (not there yet)
-	@echo 'make $@ is not there yet; CHANGELOG.md tells what is.'; exit 1

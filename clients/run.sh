@@ -100,19 +100,11 @@ broken() { # broken WHAT: a program of ours that cannot be built is a failure
 }
 
 set_up() { # set_up NAME: makes it ready to run, or says why not
-  local stamp
   case $1 in
     curl) needs curl jq ;;
     python-*) # an environment with the pinned client, made once
       needs python3 || return
-      stamp=$(sha256sum clients/python/requirements.txt)
-      if [[ $(cat "$work/clients-python/stamp" 2>/dev/null) != "$stamp" ]]; then
-        rm -rf "$work/clients-python"
-        { quietly python3 -m venv "$work/clients-python" &&
-          quietly timeout 300 "$work/clients-python/bin/pip" install -q --disable-pip-version-check -r clients/python/requirements.txt; } ||
-          { why="cannot install the client: $(tail -1 "$tmp/said")"; return 1; }
-        echo "$stamp" >"$work/clients-python/stamp"
-      fi ;;
+      PANDO_WORK=$work quietly clients/python/env.sh || { why="cannot install the client: $(tail -1 "$tmp/said")"; return 1; } ;;
     go)
       needs go || return
       GOWORK=off quietly go -C clients/go build -o "$work/conformance-go" ./conformance || broken 'it does not build' ;;

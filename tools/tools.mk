@@ -57,9 +57,8 @@ endif
 # Every client that this machine has a tool chain for; the others are named. Needs a package registry the first time.
 descriptors: ## compare our API, element by element, with those inside the published clients
 	@cd clients/go && GOWORK=off go test -count=1 -v -run 'TestDescriptors' ./descriptors
-	@if python3 -c "import ensurepip" 2>/dev/null; then cd clients/python && { test -x .venv/bin/pytest || \
-	  { python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -r requirements.txt; }; } && \
-	  .venv/bin/pytest -q -p no:cacheprovider test_descriptors.py; else echo 'left out: python (no python3 with venv)'; fi
+	@if python3 -c "import ensurepip" 2>/dev/null; then python="$$(clients/python/env.sh)" && cd clients/python && \
+	  "$$python" -m pytest -q -p no:cacheprovider test_descriptors.py; else echo 'left out: python (no python3 with venv)'; fi
 	@if command -v npm >/dev/null; then cd clients/typescript && { test node_modules/.package-lock.json -nt package-lock.json || \
 	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; } && npm test --silent; else echo 'left out: typescript (no npm)'; fi
 

@@ -15,7 +15,8 @@ func SetAt(d Doc, p Path, obj Doc) (Doc, error) {
 }
 
 // DeleteAt removes the values at the paths, one path after the other. Removing
-// an element closes the gap; removing every element leaves an empty list.
+// every element leaves an empty list. A path that ends at an index removes
+// nothing: doing so twice would remove two elements.
 func DeleteAt(d Doc, paths []Path) Doc {
 	for _, p := range paths {
 		if len(d) > 0 {
@@ -169,7 +170,7 @@ func remove(dst []byte, v Value, steps []step) []byte {
 		for e := range v.Elements() {
 			i++
 			switch {
-			case s.kind == byIndex && s.index != i:
+			case s.kind == byIndex && (last || s.index != i):
 				dst = append(dst, e...)
 			case last:
 				continue

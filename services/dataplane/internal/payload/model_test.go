@@ -179,7 +179,7 @@ func naiveRemove(v any, steps []step) any {
 		}
 		out := []any{}
 		for i, e := range v {
-			if steps[0].kind == byIndex && steps[0].index != i {
+			if steps[0].kind == byIndex && (last || steps[0].index != i) {
 				out = append(out, e)
 			} else if !last {
 				out = append(out, naiveRemove(e, steps[1:]))

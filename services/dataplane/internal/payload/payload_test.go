@@ -201,6 +201,27 @@ func TestEdits(t *testing.T) {
 	}
 }
 
+// TestDeletionCanBeRepeated: an element named by its place is left alone, since the next one would take it.
+func TestDeletionCanBeRepeated(t *testing.T) {
+	d := doc(t, map[string]any{"l": []any{map[string]any{"x": int64(1), "y": "z"}, int64(7)}, "m": []any{[]any{int64(1)}}})
+	for in, want := range map[string]map[string]any{
+		"l[0]":    naive(d.Value()).(map[string]any),
+		"m[0][0]": naive(d.Value()).(map[string]any),
+		"l[]":     {"l": []any{}, "m": []any{[]any{int64(1)}}},
+		"m[0][]":  {"l": []any{map[string]any{"x": int64(1), "y": "z"}, int64(7)}, "m": []any{[]any{}}},
+		"l[0].x":  {"l": []any{map[string]any{"y": "z"}, int64(7)}, "m": []any{[]any{int64(1)}}},
+	} {
+		p, err := ParsePath(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		once := DeleteAt(d, []Path{p})
+		if twice := DeleteAt(once, []Path{p}); !bytes.Equal(once, doc(t, want)) || !bytes.Equal(twice, once) {
+			t.Errorf("%s: %v, then %v", in, naive(once.Value()), naive(twice.Value()))
+		}
+	}
+}
+
 // TestReadingAllocatesNothing: filters run these for every point.
 func TestReadingAllocatesNothing(t *testing.T) {
 	d := doc(t, map[string]any{"a": int64(1), "b": []any{"x", map[string]any{"c": "y"}}, "c": 2.5})

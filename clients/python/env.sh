@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Makes the environment with the pinned clients of requirements.txt, once, in .bin/clients-python (PANDO_WORK: beside it, another
+# folder), and prints its python.
+set -euo pipefail
+env=$(realpath -m "${PANDO_WORK:-$(dirname "$0")/../../.bin}")/clients-python
+cd "$(dirname "$0")"
+stamp=$(sha256sum requirements.txt)
+if [[ $(cat "$env/stamp" 2>/dev/null) != "$stamp" ]]; then
+  rm -rf "$env"
+  mkdir -p "$(dirname "$env")"
+  python3 -m venv "$env" >&2
+  timeout 300 "$env/bin/pip" install -q --disable-pip-version-check -r requirements.txt >&2
+  echo "$stamp" >"$env/stamp"
+fi
+echo "$env/bin/python"
