@@ -92,6 +92,35 @@ def counts(got, want, limit):
     return None if good else f"got {[g[1:] for g in got]}, want {[w[1:] for w in want[:limit]]}"
 
 
+def drawn(got, want, limit):
+    """Some of them, in any order."""
+    chosen = [p for p in want if p.id in {g.id for g in got}]
+    return f"{len(got)} points, want {min(limit, len(want))}" if len(got) != min(limit, len(want)) else points(got, chosen)
+
+
+def groups(got, want, limit, size):
+    """Groups by their best hit; want holds all groups with all hits."""
+    want = {(type(g.id), g.id): g.hits for g in want.groups}
+    best = lambda groups: [{"id": repr(i), "score": hits[0].score, "payload": None, "vector": None} for i, hits in groups]
+    if bad := ranked(best((g.id, g.hits) for g in got.groups), best((i, hits) for (_, i), hits in want.items()), 0, limit):
+        return f"groups: {bad}"
+    return next((f"group {g.id!r}: {bad}" for g in got.groups if (bad := ranked(g.hits, want[type(g.id), g.id], 0, size))), None)
+
+
+def neighbours(got, want, limit):
+    """Pairs of a distance matrix: of each point its nearest."""
+    def rows(pairs):
+        out = {}
+        for p in pairs:
+            out.setdefault(p.a, []).append({"id": p.b, "score": p.score, "payload": None, "vector": None})
+        return out
+
+    got, want = rows(got.pairs), rows(want.pairs)
+    if got.keys() != want.keys():
+        return f"rows {sorted(got, key=str)}, want {sorted(want, key=str)}"
+    return next((f"row {a!r}: {bad}" for a in got if (bad := ranked(got[a], want[a], 0, limit))), None)
+
+
 def equal(got, want):
     return None if plain(got) == plain(want) else f"got {plain(got)}, want {plain(want)}"
 

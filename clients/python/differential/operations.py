@@ -251,20 +251,25 @@ def target(rng, w, using):
     return w.an_id(rng, 0.02) if rng.random() < 0.2 else w.vector(rng, using)
 
 
+def search(w, kw):
+    """All hits of a query, as the oracle has them."""
+    try:
+        return w.oracle.query_points(w.name, **{**kw, "limit": ALL, "with_payload": False, "with_vectors": False}).points
+    except (ValueError, KeyError):
+        return []
+
+
 def threshold(rng, w, kw):
     """A score between two hits that differ by far more than the tolerance."""
-    try:
-        hits = w.oracle.query_points(w.name, **{k: v for k, v in kw.items() if k not in ("with_payload", "with_vectors")}, limit=ALL, with_payload=False).points
-    except (ValueError, KeyError):
-        return None
+    hits = search(w, kw)
     gaps = [(a.score + b.score) / 2 for a, b in zip(hits, hits[1:]) if abs(a.score - b.score) > 100 * agreement.TOLERANCE * max(1, abs(a.score))]
     return rng.choice(gaps) if gaps else None
 
 
-def asked(rng, w, query, using, **kw):
+def asked(rng, w, query, using, bounded=True, **kw):
     """A query of some kind with all that goes with it: filter, page, threshold."""
     kw = {"query": query, "using": using or None, "query_filter": filters.maybe_filter(rng, w), **shown(rng, w), **kw}
-    if rng.random() < 0.3:
+    if bounded and rng.random() < 0.3:
         kw["score_threshold"] = threshold(rng, w, kw)
     offset, limit = rng.choice([0, 0, 0, 1, 7]), rng.choice([1, 3, 10, 500])
     exact = {"search_params": m.SearchParams(exact=True)} if "search_params" not in kw and rng.random() < 0.5 else {}
@@ -293,7 +298,7 @@ def batch(calls, got, want):
     return next((f"query {k}: {bad}" for k, (c, g, x) in enumerate(zip(calls, got, want)) if (bad := c.agree(g, x))), None)
 
 
-# Kind of operation: weight, maker. What is not built has weight 0.
+# Kind of operation: weight, maker.
 OPERATIONS = {
     "upsert": (10, upsert), "upsert columns": (4, upsert_columns), "delete": (4, delete), "set payload": (6, set_payload), "overwrite payload": (3, overwrite_payload),
     "delete payload": (4, delete_payload), "clear payload": (1, clear_payload), "update vectors": (3, update_vectors), "delete vectors": (2, delete_vectors),
