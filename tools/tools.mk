@@ -18,7 +18,7 @@ $(TOOLS): tools/buf/package.json tools/buf/package-lock.json tools/gen/go.mod to
 $(BIN)/avo: $(wildcard tools/avo/*.go) tools/avo/go.mod tools/avo/go.sum
 	GOWORK=off go -C tools/avo build -trimpath -o $@ .
 
-.PHONY: generate generated generate-check proto-lint
+.PHONY: openapi generate generated generate-check proto-lint
 
 KERNEL  = ../../services/dataplane/internal/kernel
 # What generated code is made from, and what it is; gen/STAMP holds the sum of both as of the last `make generate`.
@@ -32,7 +32,11 @@ generate: $(TOOLS) $(BIN)/avo ## regenerate gen/ from proto/, and the kernels' a
 	$(BUF) generate
 	$(BUF) build --as-file-descriptor-set --exclude-source-info -o gen/descriptors.binpb
 	cd tools/avo && $(BIN)/avo -out $(KERNEL)/kernel_amd64.s -stubs $(KERNEL)/stubs_amd64.go -pkg kernel
+	@$(MAKE) --no-print-directory openapi
 	@$(SUM) > gen/STAMP
+
+openapi: go ## write the OpenAPI document that the REST port serves, from the route map, the messages and the dialect
+	cd services && $(GO) test -count=1 ./dataplane/internal/rest/openapi -run TestServedDocument -rewrite
 
 # Says whether anything that code is generated from, or the code itself, changed since `make generate`. Needs no tools.
 generated:
@@ -58,7 +62,7 @@ endif
 descriptors: ## compare our API, element by element, with those inside the published clients
 	@cd clients/go && GOWORK=off go test -count=1 -v -run 'TestDescriptors' ./descriptors
 	@if python3 -c "import ensurepip" 2>/dev/null; then python="$$(clients/python/env.sh)" && cd clients/python && \
-	  "$$python" -m pytest -q -p no:cacheprovider test_descriptors.py; else echo 'left out: python (no python3 with venv)'; fi
+	  "$$python" -m pytest -q -p no:cacheprovider test_descriptors.py test_openapi.py; else echo 'left out: python (no python3 with venv)'; fi
 	@if command -v npm >/dev/null; then cd clients/typescript && { test node_modules/.package-lock.json -nt package-lock.json || \
 	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; } && npm test --silent; else echo 'left out: typescript (no npm)'; fi
 

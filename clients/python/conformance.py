@@ -17,6 +17,7 @@ import traceback
 import grpc
 import httpx
 from cluster import Cluster, addresses, within
+from contract import Contract
 from kinds import Kinds
 from other_kinds import OtherKinds
 from queries import Queries
@@ -36,6 +37,10 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
         self.factor = int(os.environ.get("PANDO_FACTOR", "2")) if args.mode else None
         self.peers = [self.connect(args, *peer) for peer in addresses(args)]
         self.client, self.http = self.peers[0]
+        self.contract = None
+        if args.over == "rest":
+            self.contract = Contract(self.http.get("/openapi.json").json())
+            self.contract.watch({http.base_url.netloc.decode() for _, http in self.peers})
         self.name = f"conformance_py_{args.over}"
         self.truth = Points(m.Distance.COSINE)
 
@@ -102,6 +107,8 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
             self.sample_again()
         if self.mode in (None, "cluster"):
             self.checks()
+        if self.contract:
+            self.ok(f"{self.contract.checked} answers as the OpenAPI document says", self.contract.checked and not self.contract.wrong, "; ".join(self.contract.wrong[:5]))
         print(f"{self.passed} passed, {self.failed} failed")
         return self.failed == 0 and self.passed > 0
 

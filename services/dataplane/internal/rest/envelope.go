@@ -11,7 +11,6 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect"
@@ -33,34 +32,6 @@ func (g *gateway) rewrite(ctx context.Context, m proto.Message) (any, error) {
 	return &answer{g: g, x: x, m: m}, nil
 }
 
-// How a response becomes the value of "result".
-const (
-	bare   = "bare"  // the message stands alone, without an envelope
-	whole  = "whole" // the message without time and usage
-	always = "true"  // the message says nothing, its arrival does
-)
-
-// resultOf is the field of a response that is the result, or one of the words
-// above. Where a response has a field named result, that is it.
-func resultOf(m protoreflect.MessageDescriptor) protoreflect.Name {
-	switch m.FullName() {
-	case "qdrant.HealthCheckReply":
-		return bare
-	case "qdrant.ScrollResponse", "qdrant.QueryResponse":
-		return whole // their result field is renamed to points
-	case "qdrant.CreateSnapshotResponse":
-		return "snapshot_description"
-	case "qdrant.ListSnapshotsResponse":
-		return "snapshot_descriptions"
-	case "qdrant.DeleteSnapshotResponse":
-		return always
-	}
-	if m.Fields().ByName("result") != nil {
-		return "result"
-	}
-	return whole
-}
-
 // bytes prints {"result": …, "status": "ok", "time": seconds} and "usage" where there was any.
 func (a *answer) bytes() []byte {
 	m, o := a.m, dialect.Options{Response: true, EmptyPayload: a.x.emptyPayload}
@@ -68,15 +39,15 @@ func (a *answer) bytes() []byte {
 	if fd := m.ProtoReflect().Descriptor().Fields().ByName("response"); fd != nil && fd.Message() != nil {
 		m = m.ProtoReflect().Get(fd).Message().Interface()
 	}
-	codec, what := a.g.codec, resultOf(m.ProtoReflect().Descriptor())
-	if what == bare {
+	codec, what := a.g.codec, dialect.ResultOf(m.ProtoReflect().Descriptor())
+	if what == dialect.Bare {
 		return codec.Append(nil, m, o)
 	}
 	b := append(make([]byte, 0, 512), `{"result":`...)
 	switch what {
-	case whole:
+	case dialect.Whole:
 		b = codec.Append(b, m, o)
-	case always:
+	case dialect.Always:
 		b = append(b, "true"...)
 	default:
 		b = codec.AppendField(b, m, what, o)

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -61,11 +61,8 @@ func (g *gateway) fold(m proto.Message, values url.Values, path *utilities.Doubl
 	fields := r.Descriptor().Fields()
 	for i := range fields.Len() {
 		fd := fields.Get(i)
-		name := string(fd.Name())
-		if name == "read_consistency" {
-			name = "consistency"
-		}
-		if !values.Has(name) || !fromQuery(fd) || path != nil && path.HasCommonPrefix([]string{name}) {
+		name := dialect.QueryParameter(fd)
+		if name == "" || !values.Has(name) || path != nil && path.HasCommonPrefix([]string{name}) {
 			continue
 		}
 		v, f := parse(fd, values.Get(name))
@@ -77,17 +74,6 @@ func (g *gateway) fold(m proto.Message, values url.Values, path *utilities.Doubl
 		}
 	}
 	return nil
-}
-
-// fromQuery tells the fields that a query may set: in package qdrant the four
-// that REST knows, in our own package every scalar one.
-func fromQuery(fd protoreflect.FieldDescriptor) bool {
-	switch fd.Name() {
-	case "wait", "ordering", "timeout", "read_consistency":
-		return true
-	}
-	return fd.ParentFile().Package() == clusterv1.File_pando_cluster_v1_cluster_proto.Package() &&
-		fd.Message() == nil && !fd.IsList()
 }
 
 // parse reads one parameter. An invalid Value without a fault leaves the field unset.
@@ -125,11 +111,7 @@ func parse(fd protoreflect.FieldDescriptor, text string) (v protoreflect.Value, 
 }
 
 func badQuery(fd protoreflect.FieldDescriptor, why string) *fault.Error {
-	name := fd.Name()
-	if name == "read_consistency" {
-		name = "consistency"
-	}
-	return fault.New(fault.Malformed, "Deserialize error in query parameters: %s: %s", name, why)
+	return fault.New(fault.Malformed, "Deserialize error in query parameters: %s: %s", dialect.QueryParameter(fd), why)
 }
 
 func ordering(fd protoreflect.FieldDescriptor, text string) (v protoreflect.Value, f *fault.Error) {

@@ -92,7 +92,7 @@ func New(d Deps) (http.Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
 	)
-	if err := errors.Join(g.registerMissing(), register(g.mux, forked{d.Conn})); err != nil {
+	if err := errors.Join(g.registerMissing(), g.registerDocument(), register(g.mux, forked{d.Conn})); err != nil {
 		return nil, fmt.Errorf("rest: %w", err)
 	}
 	if d.Tracer == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect/dialecttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,6 +32,7 @@ type recorder struct {
 	md      metadata.MD
 	ctx     func(context.Context) // looks at the context of a call
 	reply   string                // text form of the answer
+	fill    *rand.Rand            // makes up answers instead
 	err     error
 }
 
@@ -42,6 +46,10 @@ func (c *recorder) Invoke(ctx context.Context, method string, args, reply any, _
 	if c.err != nil {
 		return c.err
 	}
+	if c.fill != nil {
+		dialecttest.Fill(c.fill, reply.(proto.Message).ProtoReflect())
+		return nil
+	}
 	return prototext.Unmarshal([]byte(c.reply), reply.(proto.Message))
 }
 
@@ -50,13 +58,21 @@ func show(m proto.Message) string {
 	return regexp.MustCompile(`  +`).ReplaceAllString(prototext.MarshalOptions{}.Format(m), " ")
 }
 
+// handler is New, with everything that it answers held to its document.
 func handler(t testing.TB, d Deps) http.Handler {
 	t.Helper()
 	h, err := New(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	if _, measured := t.(*testing.B); measured {
+		return h
+	}
+	silent := func() bool {
+		c, ok := d.Conn.(*recorder)
+		return ok && c.reply == "" && c.fill == nil
+	}
+	return newContract(t, h, silent)
 }
 
 func send(h http.Handler, method, target, body string, headers ...string) *http.Response {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"strings"
@@ -77,7 +78,7 @@ func TestRoutes(t *testing.T) {
 	if n := len(twins()); n != 52 {
 		t.Errorf("%d routes, Qdrant has 52 with a twin", n)
 	}
-	conn := &recorder{}
+	conn := &recorder{fill: rand.New(rand.NewPCG(1, 2))}
 	h := handler(t, Deps{Conn: conn})
 	for _, r := range twins() {
 		for _, name := range []string{"c", "aliases", "points", "shards", "snapshots", "exists", "c%2Fd", "%C3%A9%20", "a:b", "collections", "recover"} {

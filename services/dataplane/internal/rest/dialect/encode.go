@@ -124,6 +124,7 @@ func (e *encoder) object(m protoreflect.Message) {
 // members prints what stands between the braces.
 func (e *encoder) members(m protoreflect.Message) {
 	for _, f := range e.c.messages[m.Descriptor().FullName()].order {
+		placeholder := f.fd != nil && f.fd.Kind() == protoreflect.EnumKind && !f.fd.IsList() && !e.c.enums[f.fd.Enum().FullName()].real(m.Get(f.fd).Enum())
 		switch {
 		case f.rule.encode != nil:
 			f.rule.encode(e, m)
@@ -131,8 +132,8 @@ func (e *encoder) members(m protoreflect.Message) {
 			if m.Has(f.fd) {
 				e.members(m.Get(f.fd).Message())
 			}
-		case f.fd == nil, f.fd.Kind() == protoreflect.EnumKind && !f.fd.IsList() && !e.c.enums[f.fd.Enum().FullName()].real(m.Get(f.fd).Enum()):
-		case m.Has(f.fd):
+		case f.fd == nil:
+		case m.Has(f.fd) && !placeholder:
 			e.key(f.name)
 			e.value(f, m.Get(f.fd))
 		case e.Response && f.rule.null:
@@ -141,7 +142,7 @@ func (e *encoder) members(m protoreflect.Message) {
 		case f.rule.fill != "":
 			e.key(f.name)
 			e.b = append(e.b, f.rule.fill...)
-		case !f.fd.HasPresence() && !f.rule.sparse:
+		case !f.fd.HasPresence() && !f.rule.sparse && !placeholder:
 			e.key(f.name)
 			e.value(f, m.Get(f.fd))
 		}
