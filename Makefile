@@ -19,7 +19,7 @@ include tools/tools.mk
 include clients/clients.mk
 include tools/bench/bench.mk
 
-.PHONY: help build run check test lint image cluster sim chaos go fmt staticcheck clean
+.PHONY: help build run check test lint image cluster sim chaos fuzz go fmt staticcheck clean
 
 help: ## show this
 	@echo 'Pando: targets (begin with `make run` or `make test`)'
@@ -74,6 +74,10 @@ sim: go ## replication under seeded faults (SEED=7 STEPS=3000: that one, replaye
 	@cd services && \
 	PANDO_SIM_SEED=$(SEED) PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_STEPS=$(STEPS) PANDO_SIM_TRACE=$(if $(SEED),$(if $(SEEDS),,1)) \
 	$(GO) test -count=1 -timeout 24h -v -run 'TestSim$$' ./dataplane/internal/replica/core
+
+fuzz: go ## bad requests of every kind to a whole peer, which refuses them whole (FOR=2h SEED=7; ENGINE=FuzzRESTBodies: one harness under the engine that looks for new ways through the code)
+	cd services && $(if $(ENGINE),$(GO) test -run '^$$' -fuzz '^$(ENGINE)$$' -fuzztime $(or $(FOR),30s) ./test/cluster, \
+	PANDO_FUZZ_FOR=$(or $(FOR),30s) PANDO_FUZZ_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run 'TestBattered$$' ./test/cluster)
 
 chaos: build | .bin ## hurt real processes in network namespaces and audit every replica (SEED=7 DURATION=10m PEERS=3 FACTOR=3)
 	@$(GO) build -o .bin/chaos ./services/test/chaos

@@ -30,7 +30,7 @@ const dataDir = "/data"
 
 // house is a peer with its control plane and its health check.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	street *street
 	fsys   vfs.FS
 	data   *dataplane.Service
@@ -48,7 +48,7 @@ func (h *house) down() bool { return h.ctx.Err() != nil }
 
 // enter starts a peer on fsys and waits until it is ready. Peers on the same
 // memory share a control plane.
-func enter(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
+func enter(t testing.TB, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
 	t.Helper()
 	h := begin(t, fsys, memory, tracer)
 	h.await("ready", func() bool { return h.data.Ready() == nil })
@@ -56,7 +56,7 @@ func enter(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.
 }
 
 // begin starts a peer that lives alone.
-func begin(t *testing.T, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
+func begin(t testing.TB, fsys vfs.FS, memory *controlplane.Memory, tracer trace.TracerProvider) *house {
 	t.Helper()
 	return newStreet(t, memory, tracer).begin(fsys)
 }
@@ -139,7 +139,7 @@ func errorText(out map[string]any) string {
 	return fmt.Sprint(out)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ import (
 // can be cut. They share the records of one control plane, of which each is a
 // member.
 type street struct {
-	t      *testing.T
+	t      testing.TB
 	memory *controlplane.Memory
 	tracer trace.TracerProvider
 	meter  metric.MeterProvider // of peers that begin
@@ -58,7 +58,7 @@ type street struct {
 	patience time.Duration
 }
 
-func newStreet(t *testing.T, memory *controlplane.Memory, tracer trace.TracerProvider) *street {
+func newStreet(t testing.TB, memory *controlplane.Memory, tracer trace.TracerProvider) *street {
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
 	}

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect/dialecttest"
+	"github.com/pandodb/pando/services/internal/filled"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +47,7 @@ func (c *recorder) Invoke(ctx context.Context, method string, args, reply any, _
 		return c.err
 	}
 	if c.fill != nil {
-		dialecttest.Fill(c.fill, reply.(proto.Message).ProtoReflect())
+		filled.Fill(c.fill, reply.(proto.Message).ProtoReflect())
 		return nil
 	}
 	return prototext.Unmarshal([]byte(c.reply), reply.(proto.Message))

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect/dialecttest"
+	"github.com/pandodb/pando/services/internal/filled"
 )
 
 // TestEveryMessage fills every request and every response: what is printed is
@@ -23,7 +23,7 @@ func TestEveryMessage(t *testing.T) {
 		}
 		for range 10 {
 			m := mt.New()
-			dialecttest.Fill(r, m)
+			filled.Fill(r, m)
 			text := c.Append(nil, m.Interface(), Options{Response: !request, EmptyPayload: true})
 			if !json.Valid(text) {
 				t.Fatalf("%s: not JSON: %s", name, text)

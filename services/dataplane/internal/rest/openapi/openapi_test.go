@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect"
-	"github.com/pandodb/pando/services/dataplane/internal/rest/dialect/dialecttest"
+	"github.com/pandodb/pando/services/internal/filled"
 )
 
 const routeMap = "../../../../../proto/qdrant/rest.yaml"
@@ -80,7 +80,7 @@ func TestEveryMessage(t *testing.T) {
 		for k := range 20 {
 			m := mt.New()
 			if k > 0 { // the first is empty, unless that is no request
-				dialecttest.Fill(r, m)
+				filled.Fill(r, m)
 			} else if !o.Response {
 				continue
 			}

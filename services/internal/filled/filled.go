@@ -1,5 +1,5 @@
-// Package dialecttest fills messages with something that REST can say, for the tests of those that read or describe them.
-package dialecttest
+// Package filled fills messages with something that REST can say, for tests of those that read, describe or serve them.
+package filled
 
 import (
 	"fmt"
