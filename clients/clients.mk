@@ -6,7 +6,7 @@ conformance: build ## run the published clients against a fresh peer (CLIENTS='c
 
 differential: build | .bin ## the same random operations to the client's own engine and to Pando, one shard and three peers (SEED=7 OPS=20000 ONLY='scroll,count')
 	@$(GO) build -o .bin/peers ./services/test/peers
-	@"$$(clients/python/env.sh)" -B clients/python/differential $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) $(if $(ONLY),--only '$(ONLY)')
+	@"$$(clients/python/env.sh)" -B clients/python/differential $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) $(if $(FIRST),--first $(FIRST)) $(if $(ONLY),--only '$(ONLY)')
 
 demo: build | .bin ## real vectors, exact answers, kill -9 of one peer and of each of three under load, audit of every replica (DATA=folder; none: a small excerpt)
 	$(GO) run ./services/test/demo -pando ./pando -dir .bin $(if $(DATA),-data '$(DATA)')

@@ -1,6 +1,6 @@
 """Gives the published client's own engine and Pando the same random operations, and compares every answer.
 
-    python differential [--seed 1] [--ops 2000] [--only KIND,…] [--pando ./pando] [--launcher .bin/peers] [--dir .bin]
+    python differential [--seed 1] [--ops 2000] [--first 0] [--only KIND,…] [--pando ./pando] [--launcher .bin/peers] [--dir .bin]
 
 The oracle is the engine inside the client (`QdrantClient(":memory:")`). Pando runs twice: one peer with one shard, and three
 peers with six shards of two replicas. Operation by operation REST and gRPC take turns, and the peers of the cluster do. A
@@ -70,16 +70,18 @@ class Target:
         over, peer = (n + peers // 2) % 2, n // 2 % peers
         return self.clients[over * peers + peer], f"{self.what}, {('REST', 'gRPC')[over]}" + (f", peer {peer + 1}" if peers > 1 else "")
 
-    def stop(self):
+    def stop(self, good):
+        """Ends the peers. Their data and logs go if all was well, and stay to be looked at otherwise."""
         for c in self.clients:
             c.close()
         self.process.send_signal(signal.SIGTERM)
-        if self.process.wait(30):
-            print(f"{self.what} ended with code {self.process.returncode}; its log is in {self.dir}")
-            return False
+        code = self.process.wait(30)
         self.log.close()
-        shutil.rmtree(self.dir)
-        return True
+        if good and not code:
+            shutil.rmtree(self.dir)
+            return True
+        print(f"{self.what}: the peers' data and logs are in {self.dir}" + (f"; they ended with code {code}" if code else ""))
+        return False
 
 
 def free_ports(n):
@@ -231,7 +233,7 @@ def explain(seed, n, kind, how, bad, current):
 
 def run(args, targets):
     seen, refused, parts, bad, shapes, start = Counter(), Counter(), 0, 0, operations.shapes(), time.monotonic()
-    for first in range(0, args.ops, ROUND):
+    for first in range(args.first // ROUND * ROUND, args.ops, ROUND):
         if bad:
             break
         current = Round(f"differential_{first // ROUND}", shapes[first // ROUND % len(shapes)], targets)
@@ -256,6 +258,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--ops", type=int, default=2000)
+    p.add_argument("--first", type=int, default=0, help="begin with the collection of this operation, as those before have no part in it")
     p.add_argument("--only", default="", help="only these kinds of operations, separated by commas, those included that are not built (weight 0): " + ", ".join(KINDS))
     p.add_argument("--pando", default="./pando", help="the binary")
     p.add_argument("--launcher", default=".bin/peers", help="the program that runs peers, of services/test/peers")
@@ -267,7 +270,7 @@ def main():
     warnings.simplefilter("ignore")
     # Tails are sealed at a kilobyte, so that answers come from several parts.
     parts = {"optimizers_config": m.OptimizersConfigDiff(indexing_threshold=1)}
-    targets = []
+    targets, good = [], False
     try:
         targets.append(Target("one shard", 1, args, shard_number=1, **parts))
         targets.append(Target("six shards", 3, args, shard_number=6, replication_factor=2, **parts))
@@ -275,7 +278,7 @@ def main():
             t.ready()
         good = run(args, targets)
     finally:
-        stopped = [t.stop() for t in targets]
+        stopped = [t.stop(good) for t in targets]
     sys.exit(0 if good and all(stopped) else 1)
 
 

@@ -71,24 +71,32 @@ def sample(rng, w):
 
 # -- prefetches: sources whose order is beyond doubt, so that places in it are
 
-def source(rng, w):
-    name = using(rng, w)
+FAR = ["far", "grid", "places", "blocks"]  # vectors whose least score is the best
+
+
+def source(rng, w, without=()):
+    name = using(rng, w, without)
+    if name is None:
+        return None
     kw = {"query": w.vector(rng, name), "using": name or None, "filter": filters.maybe_filter(rng, w, 0.4), "limit": rng.choice([3, 10, 40])}
     hits = search(w, {"query": kw["query"], "using": kw["using"], "query_filter": kw["filter"]})
     near = [abs(a.score - b.score) <= 20 * agreement.TOLERANCE * max(1, abs(a.score)) for a, b in zip(hits, hits[1:])]
     return None if any(near[:kw["limit"]]) else m.Prefetch(**kw)
 
 
-def sources(rng, w):
-    return [s for s in (source(rng, w) for _ in range(6)) if s][:rng.randrange(1, 4)]
+def sources(rng, w, without=()):
+    return [s for s in (source(rng, w, without) for _ in range(6)) if s][:rng.randrange(1, 4)]
 
 
 def fused(rng, w):
-    prefetch = sources(rng, w)
+    dbsf = m.FusionQuery(fusion=m.Fusion.DBSF)
+    query = rng.choice([m.FusionQuery(fusion=m.Fusion.RRF), dbsf, m.RrfQuery(rrf=m.Rrf(k=rng.choice([None, 1, 2, 60])))])
+    # The oracle adds up distances as they are, so that the farthest of a source counts most; an unnamed vector may be one.
+    prefetch = sources(rng, w, [*FAR, ""] if query is dbsf else ())
     if not prefetch:
         return None
-    weights = [rng.choice([0.5, 1.0, 3.0]) for _ in prefetch] if rng.random() < 0.5 else None
-    query = rng.choice([m.FusionQuery(fusion=m.Fusion.RRF), m.FusionQuery(fusion=m.Fusion.DBSF), m.RrfQuery(rrf=m.Rrf(k=rng.choice([None, 1, 2, 60]), weights=weights))])
+    if isinstance(query, m.RrfQuery) and rng.random() < 0.5:
+        query.rrf.weights = [rng.choice([0.5, 1.0, 3.0]) for _ in prefetch]
     # A filter of the whole goes into the sources, whose order it was not asked for.
     return asked(rng, w, query, "", prefetch=prefetch, query_filter=None, bounded=False)
 
@@ -101,9 +109,9 @@ def rescored(rng, w):
 
 
 def expression(rng, w, depth=2):
-    leaves = [lambda: values.number(rng), lambda: "$score", lambda: "$score[0]", lambda: "f", lambda: "n.a", lambda: filters.condition(rng, w, 1)]
+    leaves = [lambda: values.number(rng), lambda: "$score", lambda: "$score[0]", lambda: "ключ", lambda: filters.condition(rng, w, 1)]
     inner = lambda: expression(rng, w, depth - 1)
-    places = lambda: m.GeoDistance(geo_distance=m.GeoDistanceParams(origin=filters.geo(rng), to="at"))
+    places = lambda: m.GeoDistance(geo_distance=m.GeoDistanceParams(origin=filters.geo(rng), to="spot"))
     decay = lambda: m.DecayParamsExpression(x=inner(), target=values.number(rng), scale=rng.choice([0.5, 2.0, 1e6]), midpoint=rng.choice([None, 0.25]))
     nodes = [lambda: m.SumExpression(sum=[inner(), inner()]), lambda: m.MultExpression(mult=[inner(), inner()]), lambda: m.NegExpression(neg=inner()), lambda: m.AbsExpression(abs=inner()),
              lambda: m.DivExpression(div=m.DivParams(left=inner(), right=inner(), by_zero_default=1.5)), lambda: m.SqrtExpression(sqrt=m.AbsExpression(abs=inner())),
@@ -113,7 +121,7 @@ def expression(rng, w, depth=2):
 
 def formula(rng, w):
     prefetch = sources(rng, w)
-    defaults = {"f": 0.5, "n.a": 2, "$score[0]": -1.0, "at": {"lon": 1.0, "lat": 2.0}}
+    defaults = {"ключ": 0.5, "$score[0]": -1.0, "spot": {"lon": 1.0, "lat": 2.0}}
     return asked(rng, w, m.FormulaQuery(formula=expression(rng, w), defaults=defaults), "", prefetch=prefetch, query_filter=None, bounded=False) if prefetch else None
 
 
@@ -145,7 +153,9 @@ def matrix(rng, w):
 # -- updates with a condition
 
 def upsert_if(rng, w):
-    kw = {"points": [a_point(rng, w) for _ in range(rng.choice([1, 3, 6]))]}
+    # Each id once: Pando decides on what was stored before the request, the oracle on what the one before it left.
+    points = {p.id: p for p in (a_point(rng, w) for _ in range(rng.choice([1, 3, 6])))}
+    kw = {"points": list(points.values())}
     if rng.random() < 0.6:
         kw["update_filter"] = filters.any_filter(rng, w)
     if rng.random() < 0.6 or len(kw) == 1:

@@ -65,6 +65,8 @@ FIELDS = {
     "t": lambda rng: some(rng, lambda: text(rng)),
     "n": lambda rng: {"a": rng.choice(INTEGERS[:7]), "list": [item(rng) for _ in range(rng.randrange(4))]} if rng.random() < 0.9 else anything(rng),
     "mixed": lambda rng: anything(rng),
+    # What formulas read: of one kind, or not there.
+    "spot": lambda rng: place(rng),
     "a.b": lambda rng: rng.choice(WORDS),
     "ключ": lambda rng: rng.choice(INTEGERS[:7]),
 }
