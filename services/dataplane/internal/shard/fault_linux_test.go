@@ -5,8 +5,10 @@ package shard
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -87,5 +89,30 @@ func TestUnreadablePages(t *testing.T) {
 				t.Errorf("the shard is in the state %v", err)
 			}
 		})
+	}
+}
+
+// TestAnswersOutliveTheirFiles: what was answered, names included, can be read when the
+// files that it came from are mapped no longer, as after a merge.
+func TestAnswersOutliveTheirFiles(t *testing.T) {
+	o := kinds(vfs.OS())
+	o.Dir = filepath.Join(t.TempDir(), "shard")
+	s, l, rng := open(t, o), newLedger(), rand.New(rand.NewPCG(3, 3))
+	for range 30 {
+		randomKinds(t, s, l, rng)
+	}
+	l.add(op.Op{Kind: op.Seal})
+	l.catchUp(t, s)
+	ok(t, s.Settle(ctx))
+	answers := everything(t, s)
+	ok(t, s.Close())
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			t.Errorf("part of an answer lies in a file that is gone: %v", fault)
+		}
+	}()
+	if text := fmt.Sprint(answers...); !strings.Contains(text, "sparse") || !strings.Contains(text, "multi") {
+		t.Errorf("nothing was answered: %.200s", text)
 	}
 }
