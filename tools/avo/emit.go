@@ -38,7 +38,7 @@ func emit(k *kernel) {
 	e.begin()
 	TESTQ(e.ids, e.ids)
 	JZ(LabelRef("single"))
-	if !k.wide {
+	if !k.wide && !k.whole {
 		CMPQ(e.tail, U8(0))
 		JNE(LabelRef("single"))
 	}
@@ -58,19 +58,10 @@ func (e *emitter) begin() {
 	e.n = Load(Param("n"), GP64()).(reg.GPVirtual)
 	e.out = Load(Param("out"), GP64()).(reg.GPVirtual)
 	e.stride = param("stride")
-	e.behind, e.start, e.tail = AllocLocal(8), AllocLocal(8), AllocLocal(8)
-
-	whole, tail := Load(Param("dim"), GP64()).(reg.GPVirtual), GP64()
-	MOVQ(whole, tail)
-	ANDQ(Imm(uint64(e.block-1)), tail)
-	MOVQ(tail, e.tail)
-	SUBQ(tail, whole)
-	if e.wide {
-		ones := GP64()
-		MOVQ(I32(-1), ones)
-		BZHIQ(tail, ones, ones)
-		e.mask = K()
-		KMOVQ(ones, e.mask)
+	e.behind, e.start = AllocLocal(8), AllocLocal(8)
+	whole := Load(Param("dim"), GP64()).(reg.GPVirtual)
+	if !e.whole {
+		e.divide(whole)
 	}
 	scale(whole, e.rowSize)
 	rows := Load(Param("rows"), GP64())
@@ -83,14 +74,31 @@ func (e *emitter) begin() {
 	}
 	NEGQ(whole)
 	MOVQ(whole, e.start)
-	if !e.wide {
-		e.copies(tail)
+	if !e.wide && !e.whole {
+		e.copies()
 	}
 	if e.constants != nil {
 		e.constants()
 	}
 	if e.prepare != nil {
 		e.prepare(e)
+	}
+}
+
+// divide takes the tail away from whole, the elements of a row.
+func (e *emitter) divide(whole reg.GPVirtual) {
+	tail := GP64()
+	e.tail = AllocLocal(8)
+	MOVQ(whole, tail)
+	ANDQ(Imm(uint64(e.block-1)), tail)
+	MOVQ(tail, e.tail)
+	SUBQ(tail, whole)
+	if e.wide {
+		ones := GP64()
+		MOVQ(I32(-1), ones)
+		BZHIQ(tail, ones, ones)
+		e.mask = K()
+		KMOVQ(ones, e.mask)
 	}
 }
 
@@ -154,7 +162,7 @@ func (e *emitter) groups() {
 			e.step(acc[i], q, source{at: Mem{Base: r[i], Index: off, Scale: 1}})
 		}
 	})
-	if e.wide {
+	if e.wide && !e.whole {
 		CMPQ(e.tail, U8(0))
 		JE(LabelRef("groupfold"))
 		q := e.query(source{at: Mem{Base: e.q}, mask: e.mask})
@@ -199,14 +207,16 @@ func (e *emitter) singles() {
 		PREFETCHT0(Mem{Base: r, Index: off, Scale: 1, Disp: ahead})
 		e.step(acc[0], e.query(e.qAt(off)), source{at: Mem{Base: r, Index: off, Scale: 1}})
 	})
-	CMPQ(e.tail, U8(0))
-	JE(LabelRef("fold"))
-	if e.wide {
-		e.step(acc[0], e.query(source{at: Mem{Base: e.q}, mask: e.mask}), source{at: Mem{Base: r}, mask: e.mask})
-	} else {
-		e.stepTail(acc[0], r)
+	if !e.whole {
+		CMPQ(e.tail, U8(0))
+		JE(LabelRef("fold"))
+		if e.wide {
+			e.step(acc[0], e.query(source{at: Mem{Base: e.q}, mask: e.mask}), source{at: Mem{Base: r}, mask: e.mask})
+		} else {
+			e.stepTail(acc[0], r)
+		}
+		Label("fold")
 	}
-	Label("fold")
 	e.store(e.foldOne(acc[0]), 1)
 	ADDQ(U8(e.outSize()), e.out)
 	DECQ(e.n)

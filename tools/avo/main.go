@@ -25,6 +25,9 @@ type kernel struct {
 	qSize, rowSize int // bytes per element
 	sums           int // accumulators per row, added up in their order
 
+	// whole: rows are whole blocks, there is no tail.
+	whole bool
+
 	// constants are loaded once per call, before prepare.
 	constants func()
 	// prepare may walk the query once more before the first row (nil: nothing to do).
@@ -80,6 +83,7 @@ func main() {
 	float32s()
 	codes()
 	bitCounts()
+	levels()
 	float16s()
 	hadamard()
 	elements("times", VMULPS, nil)

@@ -11,7 +11,7 @@ import (
 // AVX2 masks loads of dwords only. Rows of smaller elements have their tail
 // copied into a block of zeros on the stack.
 
-func (e *emitter) copies(tail reg.GPVirtual) {
+func (e *emitter) copies() {
 	if e.rowSize == 4 {
 		return
 	}

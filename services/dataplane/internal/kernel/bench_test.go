@@ -20,9 +20,10 @@ func (f family[Q, R, O]) bench(b *testing.B) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, dim := range benchDims {
 		size := int(unsafe.Sizeof(*new(R)))
+		length, dim := f.sizes(dim)
 		n := max(32, 16384/(dim*size))
 		rows := Rows[R]{lines[R](padded[R](dim) * n), padded[R](dim)}
-		q, out, ids := lines[Q](dim), make([]O, n), make([]uint32, n)
+		q, out, ids := lines[Q](length), make([]O, n), make([]uint32, n)
 		for i := range rows.Data {
 			rows.Data[i] = f.row(rng)
 		}
@@ -73,8 +74,9 @@ func (f family[Q, R, O]) ram(b *testing.B) {
 	}
 	const n = 32
 	for _, dim := range benchDims {
+		length, dim := f.sizes(dim)
 		rows := Rows[R]{table, padded[R](dim)}
-		q, out := lines[Q](dim), make([]O, n)
+		q, out := lines[Q](length), make([]O, n)
 		ids := make([]uint32, n<<13)
 		for i := range ids {
 			ids[i] = uint32(rng.IntN(len(table) / rows.Stride))

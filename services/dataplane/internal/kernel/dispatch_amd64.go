@@ -147,6 +147,24 @@ func bitsVector(c bitCount, q, rows *uint8, dim, stride int, ids *uint32, n int,
 	return true
 }
 
+func (l Levels) vector(q *int8, rows *uint8, size, stride int, ids *uint32, n int, out *int64) bool {
+	switch {
+	case l != Levels2 && l != Levels4:
+		return false
+	case hasVNNI() && l == Levels2:
+		levels2AVX512(q, rows, size, stride, ids, n, out)
+	case hasVNNI():
+		levels4AVX512(q, rows, size, stride, ids, n, out)
+	case hasAVX2() && l == Levels2:
+		levels2AVX2(q, rows, size, stride, ids, n, out)
+	case hasAVX2():
+		levels4AVX2(q, rows, size, stride, ids, n, out)
+	default:
+		return false
+	}
+	return true
+}
+
 func (m Metric) tableVector(q *float32, dim int, columns, out *float32) bool {
 	switch {
 	case m > L1:

@@ -17,7 +17,7 @@ func TestRequires(t *testing.T) {
 		has  func() bool
 	}{
 		{`F32AVX512$`, hasAVX512}, {`F16AVX512$`, hasAVX512Half}, {`[UI]8AVX512$`, hasVNNI}, {`(hamming|common)AVX512$`, hasPopcount},
-		{`TableAVX512$`, hasAVX512},
+		{`TableAVX512$`, hasAVX512}, {`levels[24]AVX512$`, hasVNNI},
 		{`F16AVX2$`, hasF16C}, {`AVX2$`, hasAVX2},
 	}
 	flags := map[string]*bool{

@@ -22,6 +22,16 @@ type family[Q, R, O any] struct {
 	same   func(a, b O) bool
 	q      func(rng *rand.Rand) Q // an ordinary value, or now and then a special one
 	row    func(rng *rand.Rand) R
+	// whole: rows are a multiple of so many elements, each of per of a query; 0: of
+	// any number, of one
+	whole, per int
+}
+
+// sizes are the lengths of a query and of a row of about dim elements.
+func (f family[Q, R, O]) sizes(dim int) (q, row int) {
+	row = max(1, f.whole)
+	row = (dim + row - 1) / row * row
+	return row * max(1, f.per), row
 }
 
 // suite is a family without its types.
@@ -38,7 +48,7 @@ func suites() []suite {
 	for m, name := range metricNames {
 		all = append(all, float32Family(Metric(m), name), float16Family(Metric(m), name), uint8Family(Metric(m), name), int8Family(Metric(m), name))
 	}
-	return append(all, hammingFamily(), commonFamily())
+	return append(all, hammingFamily(), commonFamily(), levelFamily(Levels2), levelFamily(Levels4))
 }
 
 var metricNames = []string{"dot", "l2", "l1"}
@@ -70,7 +80,7 @@ func (f family[Q, R, O]) hold(t *testing.T, q []Q, rows Rows[R], ids []uint32, n
 		for _, ids := range [][]uint32{nil, ids} {
 			run(isa, ids, got, func(out []O) {
 				size := int(unsafe.Sizeof(*new(R)))
-				c(&q[0], &rows.Data[0], len(q), rows.Stride*size, unsafe.SliceData(ids), n, &out[0])
+				c(&q[0], &rows.Data[0], len(q)/max(1, f.per), rows.Stride*size, unsafe.SliceData(ids), n, &out[0])
 			})
 		}
 	}
@@ -78,7 +88,7 @@ func (f family[Q, R, O]) hold(t *testing.T, q []Q, rows Rows[R], ids []uint32, n
 	run("gather", ids, got, func(out []O) { f.gather(q, rows, ids, out) })
 	var one [1]O
 	f.law(q, rows, nil, one[:])
-	if p := f.pair(q, rows.Data[:len(q)]); !f.same(p, one[0]) {
+	if p := f.pair(q, rows.Data[:len(q)/max(1, f.per)]); !f.same(p, one[0]) {
 		t.Fatalf("pair dim %d: %v, law %v", len(q), p, one[0])
 	}
 }
@@ -90,7 +100,7 @@ func (f family[Q, R, O]) pairs(a []Q, b []R) []O {
 	out = append(out, f.pair(a, b))
 	for _, c := range f.codes {
 		var one [1]O
-		c(&a[0], &b[0], len(a), len(b)*int(unsafe.Sizeof(b[0])), nil, 1, &one[0])
+		c(&a[0], &b[0], len(b), len(b)*int(unsafe.Sizeof(b[0])), nil, 1, &one[0])
 		out = append(out, one[0])
 	}
 	return out
@@ -101,11 +111,13 @@ func (f family[Q, R, O]) pairs(a []Q, b []R) []O {
 func (f family[Q, R, O]) lengths(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const most, n = 2100, 9
-	qs, data := beforeFault[Q](t, most), beforeFault[R](t, n*(most+3))
-	for dim := 1; dim <= most; dim++ {
+	long, top := f.sizes(most)
+	qs, data := beforeFault[Q](t, long), beforeFault[R](t, n*(top+3))
+	for dim := 1; dim <= top; dim += max(1, f.whole) {
+		length, dim := f.sizes(dim)
 		stride := dim + rng.IntN(4)
 		size := (n-1)*stride + dim
-		q, rows := qs[most-dim:], Rows[R]{data[len(data)-size:], stride}
+		q, rows := qs[long-length:], Rows[R]{data[len(data)-size:], stride}
 		for i := range q {
 			q[i] = f.q(rng)
 		}
@@ -124,7 +136,8 @@ func (f family[Q, R, O]) lengths(t *testing.T) {
 
 // fuzz holds arbitrary bits to the law.
 func (f family[Q, R, O]) fuzz(t *testing.T, dim, pad int, ids []uint32, raw []byte) {
-	q, rows := make([]Q, dim), Rows[R]{make([]R, len(ids)*(dim+pad)), dim + pad}
+	length, dim := f.sizes(dim)
+	q, rows := make([]Q, length), Rows[R]{make([]R, len(ids)*(dim+pad)), dim + pad}
 	fill(q, raw)
 	if len(raw) > 0 {
 		raw = raw[len(raw)/2:]
@@ -143,32 +156,33 @@ func fill[E any](s []E, raw []byte) {
 
 // shapes tries what callers must not ask for, and the edges of what they may.
 func (f family[Q, R, O]) shapes(t *testing.T) {
-	q, data := make([]Q, 2), make([]R, 7)
+	length, two := f.sizes(2)
+	q, data := make([]Q, length), make([]R, 3*two+two/2)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for i := range data {
 		data[i] = f.row(rng)
 	}
 	out := make([]O, 3)
-	f.batch(q, Rows[R]{data[:6], 2}, out)
-	f.batch(q, Rows[R]{data, 2}, out)
-	f.batch(q, Rows[R]{nil, 2}, nil)
-	f.gather(q, Rows[R]{nil, 2}, nil, nil)
-	f.gather(q, Rows[R]{data, 5}, []uint32{1, 0, 1}, out)
+	f.batch(q, Rows[R]{data[:3*two], two}, out)
+	f.batch(q, Rows[R]{data, two}, out)
+	f.batch(q, Rows[R]{nil, two}, nil)
+	f.gather(q, Rows[R]{nil, two}, nil, nil)
+	f.gather(q, Rows[R]{data, 2*two + two/2}, []uint32{1, 0, 1}, out)
 	f.gather(nil, Rows[R]{nil, 0}, []uint32{9, 9, 9}, out)
 	if zero := *new(O); !f.same(out[0], zero) || !f.same(out[2], zero) {
 		t.Errorf("of empty vectors: %v", out)
 	}
 	for name, ask := range map[string]func(){
-		"rows too short":       func() { f.batch(q, Rows[R]{data[:5], 2}, out) },
-		"no rows":              func() { f.batch(q, Rows[R]{nil, 2}, out) },
-		"stride too short":     func() { f.batch(q, Rows[R]{data, 1}, out) },
-		"row does not exist":   func() { f.gather(q, Rows[R]{data, 2}, []uint32{0, 3, 0}, out) },
-		"row is not whole":     func() { f.gather(q, Rows[R]{data, 6}, []uint32{0, 1, 0}, out) },
-		"greatest id":          func() { f.gather(q, Rows[R]{data, 2}, []uint32{0, 1<<32 - 1, 0}, out) },
-		"ids for half the out": func() { f.gather(q, Rows[R]{data, 2}, []uint32{0, 1}, out) },
-		"no ids":               func() { f.gather(q, Rows[R]{data, 2}, nil, out) },
+		"rows too short":       func() { f.batch(q, Rows[R]{data[:3*two-1], two}, out) },
+		"no rows":              func() { f.batch(q, Rows[R]{nil, two}, out) },
+		"stride too short":     func() { f.batch(q, Rows[R]{data, two - 1}, out) },
+		"row does not exist":   func() { f.gather(q, Rows[R]{data, two}, []uint32{0, 3, 0}, out) },
+		"row is not whole":     func() { f.gather(q, Rows[R]{data, 3 * two}, []uint32{0, 1, 0}, out) },
+		"greatest id":          func() { f.gather(q, Rows[R]{data, two}, []uint32{0, 1<<32 - 1, 0}, out) },
+		"ids for half the out": func() { f.gather(q, Rows[R]{data, two}, []uint32{0, 1}, out) },
+		"no ids":               func() { f.gather(q, Rows[R]{data, two}, nil, out) },
 		"beyond MaxDim":        func() { f.batch(make([]Q, MaxDim+1), Rows[R]{make([]R, MaxDim+1), MaxDim + 1}, out[:1]) },
-		"pair of two lengths":  func() { f.pair(q, data[:3]) },
+		"pair of two lengths":  func() { f.pair(q, data[:two+1]) },
 	} {
 		func() {
 			defer func() {
@@ -181,7 +195,7 @@ func (f family[Q, R, O]) shapes(t *testing.T) {
 	}
 	// more rows than one call takes, in order
 	n := 2*callRows + 3
-	many, got, want := Rows[R]{make([]R, n*3), 3}, make([]O, n), make([]O, n)
+	many, got, want := Rows[R]{make([]R, n*(two+1)), two + 1}, make([]O, n), make([]O, n)
 	for i := range many.Data {
 		many.Data[i] = f.row(rng)
 	}

@@ -18,6 +18,8 @@ func (Metric) float16Vector(_ *float32, _ *uint16, _, _ int, _ *uint32, _ int, _
 
 func bitsVector(_ bitCount, _, _ *uint8, _, _ int, _ *uint32, _ int, _ *int64) bool { return false }
 
+func (Levels) vector(_ *int8, _ *uint8, _, _ int, _ *uint32, _ int, _ *int64) bool { return false }
+
 func (Metric) tableVector(_ *float32, _ int, _, _ *float32) bool { return false }
 
 func elementsVector(_ bool, _, _ *float32, _ int) bool { return false }

@@ -6012,6 +6012,1176 @@ done:
 	VZEROUPPER
 	RET
 
+// func levels2AVX2(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·levels2AVX2(SB), NOSPLIT, $16-56
+	MOVQ           q+0(FP), AX
+	MOVQ           ids+32(FP), CX
+	MOVQ           n+40(FP), DX
+	MOVQ           out+48(FP), BX
+	MOVQ           dim+16(FP), SI
+	MOVQ           rows+8(FP), DI
+	ADDQ           SI, DI
+	MOVQ           DI, (SP)
+	LEAQ           (AX)(SI*4), AX
+	NEGQ           SI
+	MOVQ           SI, 8(SP)
+	VBROADCASTI128 levels2AVX2table0<>+0(SB), Y2
+	VBROADCASTI128 levels2AVX2table1<>+0(SB), Y3
+	MOVL           $0x0f0f0f0f, SI
+	VMOVD          SI, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x01010101, SI
+	VMOVD          SI, X1
+	VPBROADCASTD   X1, Y1
+	VPSRLW         $0x08, Y1, Y1
+	TESTQ          CX, CX
+	JZ             single
+	CMPQ           DX, $0x04
+	JL             single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1 (DI)(R14*1)
+	PREFETCHT1 (R9)(R14*1)
+	PREFETCHT1 (R11)(R14*1)
+	PREFETCHT1 (R13)(R14*1)
+	VMOVDQU    (AX)(R14*4), Y8
+	VMOVDQU    32(AX)(R14*4), Y9
+	VMOVDQU    64(AX)(R14*4), Y10
+	VMOVDQU    96(AX)(R14*4), Y11
+	VMOVDQU    (SI)(R14*1), Y12
+	VPSRLW     $0x04, Y12, Y13
+	VPAND      Y0, Y12, Y12
+	VPAND      Y0, Y13, Y13
+	VPSHUFB    Y12, Y2, Y15
+	VPSIGNB    Y8, Y15, Y15
+	VPABSB     Y8, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y4, Y4
+	VPSHUFB    Y13, Y2, Y15
+	VPSIGNB    Y9, Y15, Y15
+	VPABSB     Y9, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y4, Y4
+	VPSHUFB    Y12, Y3, Y15
+	VPSIGNB    Y10, Y15, Y15
+	VPABSB     Y10, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y4, Y4
+	VPSHUFB    Y13, Y3, Y15
+	VPSIGNB    Y11, Y15, Y15
+	VPABSB     Y11, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y4, Y4
+	VMOVDQU    (R8)(R14*1), Y12
+	VPSRLW     $0x04, Y12, Y13
+	VPAND      Y0, Y12, Y12
+	VPAND      Y0, Y13, Y13
+	VPSHUFB    Y12, Y2, Y15
+	VPSIGNB    Y8, Y15, Y15
+	VPABSB     Y8, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y5, Y5
+	VPSHUFB    Y13, Y2, Y15
+	VPSIGNB    Y9, Y15, Y15
+	VPABSB     Y9, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y5, Y5
+	VPSHUFB    Y12, Y3, Y15
+	VPSIGNB    Y10, Y15, Y15
+	VPABSB     Y10, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y5, Y5
+	VPSHUFB    Y13, Y3, Y15
+	VPSIGNB    Y11, Y15, Y15
+	VPABSB     Y11, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y5, Y5
+	VMOVDQU    (R10)(R14*1), Y12
+	VPSRLW     $0x04, Y12, Y13
+	VPAND      Y0, Y12, Y12
+	VPAND      Y0, Y13, Y13
+	VPSHUFB    Y12, Y2, Y15
+	VPSIGNB    Y8, Y15, Y15
+	VPABSB     Y8, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y6, Y6
+	VPSHUFB    Y13, Y2, Y15
+	VPSIGNB    Y9, Y15, Y15
+	VPABSB     Y9, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y6, Y6
+	VPSHUFB    Y12, Y3, Y15
+	VPSIGNB    Y10, Y15, Y15
+	VPABSB     Y10, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y6, Y6
+	VPSHUFB    Y13, Y3, Y15
+	VPSIGNB    Y11, Y15, Y15
+	VPABSB     Y11, Y14
+	VPMADDUBSW Y15, Y14, Y15
+	VPMADDWD   Y1, Y15, Y15
+	VPADDD     Y15, Y6, Y6
+	VMOVDQU    (R12)(R14*1), Y12
+	VPSRLW     $0x04, Y12, Y13
+	VPAND      Y0, Y12, Y12
+	VPAND      Y0, Y13, Y13
+	VPSHUFB    Y12, Y2, Y14
+	VPSIGNB    Y8, Y14, Y14
+	VPABSB     Y8, Y8
+	VPMADDUBSW Y14, Y8, Y14
+	VPMADDWD   Y1, Y14, Y14
+	VPADDD     Y14, Y7, Y7
+	VPSHUFB    Y13, Y2, Y14
+	VPSIGNB    Y9, Y14, Y14
+	VPABSB     Y9, Y8
+	VPMADDUBSW Y14, Y8, Y14
+	VPMADDWD   Y1, Y14, Y14
+	VPADDD     Y14, Y7, Y7
+	VPSHUFB    Y12, Y3, Y14
+	VPSIGNB    Y10, Y14, Y14
+	VPABSB     Y10, Y8
+	VPMADDUBSW Y14, Y8, Y14
+	VPMADDWD   Y1, Y14, Y14
+	VPADDD     Y14, Y7, Y7
+	VPSHUFB    Y13, Y3, Y14
+	VPSIGNB    Y11, Y14, Y14
+	VPABSB     Y11, Y8
+	VPMADDUBSW Y14, Y8, Y14
+	VPMADDWD   Y1, Y14, Y14
+	VPADDD     Y14, Y7, Y7
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X5, Y4, Y8
+	VPERM2F128   $0x31, Y5, Y4, Y4
+	VPADDD       Y4, Y8, Y8
+	VINSERTF128  $0x01, X7, Y6, Y4
+	VPERM2F128   $0x31, Y7, Y6, Y5
+	VPADDD       Y5, Y4, Y4
+	VUNPCKLPS    Y4, Y8, Y5
+	VUNPCKHPS    Y4, Y8, Y4
+	VPADDD       Y4, Y5, Y5
+	VPERMILPS    $0x4e, Y5, Y4
+	VPADDD       Y4, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X4
+	VUNPCKLPS    X4, X5, X5
+	VPMOVSXDQ    X5, Y4
+	VMOVDQU      Y4, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y4, Y4, Y4
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*4), Y5
+	VMOVDQU    32(AX)(DI*4), Y6
+	VMOVDQU    64(AX)(DI*4), Y7
+	VMOVDQU    96(AX)(DI*4), Y8
+	VMOVDQU    (SI)(DI*1), Y9
+	VPSRLW     $0x04, Y9, Y10
+	VPAND      Y0, Y9, Y9
+	VPAND      Y0, Y10, Y10
+	VPSHUFB    Y9, Y2, Y11
+	VPSIGNB    Y5, Y11, Y11
+	VPABSB     Y5, Y5
+	VPMADDUBSW Y11, Y5, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	VPSHUFB    Y10, Y2, Y11
+	VPSIGNB    Y6, Y11, Y11
+	VPABSB     Y6, Y5
+	VPMADDUBSW Y11, Y5, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	VPSHUFB    Y9, Y3, Y11
+	VPSIGNB    Y7, Y11, Y11
+	VPABSB     Y7, Y5
+	VPMADDUBSW Y11, Y5, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	VPSHUFB    Y10, Y3, Y11
+	VPSIGNB    Y8, Y11, Y11
+	VPABSB     Y8, Y5
+	VPMADDUBSW Y11, Y5, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	VEXTRACTF128 $0x01, Y4, X5
+	VPADDD       X5, X4, X4
+	VMOVHLPS     X4, X4, X5
+	VPADDD       X5, X4, X4
+	VMOVSHDUP    X4, X5
+	VPADDD       X5, X4, X4
+	VPMOVSXDQ    X4, X4
+	VMOVQ        X4, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+DATA levels2AVX2table0<>+0(SB)/1, $0x81
+DATA levels2AVX2table0<>+1(SB)/1, $0xda
+DATA levels2AVX2table0<>+2(SB)/1, $0x26
+DATA levels2AVX2table0<>+3(SB)/1, $0x7f
+DATA levels2AVX2table0<>+4(SB)/1, $0x81
+DATA levels2AVX2table0<>+5(SB)/1, $0xda
+DATA levels2AVX2table0<>+6(SB)/1, $0x26
+DATA levels2AVX2table0<>+7(SB)/1, $0x7f
+DATA levels2AVX2table0<>+8(SB)/1, $0x81
+DATA levels2AVX2table0<>+9(SB)/1, $0xda
+DATA levels2AVX2table0<>+10(SB)/1, $0x26
+DATA levels2AVX2table0<>+11(SB)/1, $0x7f
+DATA levels2AVX2table0<>+12(SB)/1, $0x81
+DATA levels2AVX2table0<>+13(SB)/1, $0xda
+DATA levels2AVX2table0<>+14(SB)/1, $0x26
+DATA levels2AVX2table0<>+15(SB)/1, $0x7f
+GLOBL levels2AVX2table0<>(SB), RODATA|NOPTR, $16
+
+DATA levels2AVX2table1<>+0(SB)/1, $0x81
+DATA levels2AVX2table1<>+1(SB)/1, $0x81
+DATA levels2AVX2table1<>+2(SB)/1, $0x81
+DATA levels2AVX2table1<>+3(SB)/1, $0x81
+DATA levels2AVX2table1<>+4(SB)/1, $0xda
+DATA levels2AVX2table1<>+5(SB)/1, $0xda
+DATA levels2AVX2table1<>+6(SB)/1, $0xda
+DATA levels2AVX2table1<>+7(SB)/1, $0xda
+DATA levels2AVX2table1<>+8(SB)/1, $0x26
+DATA levels2AVX2table1<>+9(SB)/1, $0x26
+DATA levels2AVX2table1<>+10(SB)/1, $0x26
+DATA levels2AVX2table1<>+11(SB)/1, $0x26
+DATA levels2AVX2table1<>+12(SB)/1, $0x7f
+DATA levels2AVX2table1<>+13(SB)/1, $0x7f
+DATA levels2AVX2table1<>+14(SB)/1, $0x7f
+DATA levels2AVX2table1<>+15(SB)/1, $0x7f
+GLOBL levels2AVX2table1<>(SB), RODATA|NOPTR, $16
+
+// func levels2AVX512(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·levels2AVX512(SB), NOSPLIT, $16-56
+	MOVQ            q+0(FP), AX
+	MOVQ            ids+32(FP), CX
+	MOVQ            n+40(FP), DX
+	MOVQ            out+48(FP), BX
+	MOVQ            dim+16(FP), SI
+	MOVQ            rows+8(FP), DI
+	ADDQ            SI, DI
+	MOVQ            DI, (SP)
+	LEAQ            (AX)(SI*4), AX
+	NEGQ            SI
+	MOVQ            SI, 8(SP)
+	VBROADCASTI32X4 levels2AVX512table0<>+0(SB), Z4
+	VBROADCASTI32X4 levels2AVX512table1<>+0(SB), Z5
+	MOVL            $0x0f0f0f0f, SI
+	VPBROADCASTD    SI, Z0
+	MOVL            $0x01010101, SI
+	VPBROADCASTD    SI, Z2
+	MOVQ            $0x00000004, SI
+	VMOVQ           SI, X6
+	VPBROADCASTQ    X6, Y6
+	VPXORQ          Z1, Z1, Z1
+	VINSERTI64X4    $0x01, Y6, Z1, Z1
+	VPXORQ          Z3, Z3, Z3
+	MOVQ            8(SP), SI
+	TESTQ           SI, SI
+	JZ              sumtail
+
+sumblock:
+	VMOVDQU64 (AX)(SI*4), Z6
+	VMOVDQU64 64(AX)(SI*4), Z11
+	VPDPBUSD  Z6, Z2, Z3
+	VPDPBUSD  Z11, Z2, Z3
+	ADDQ      $0x20, SI
+	JNZ       sumblock
+
+sumtail:
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VPADDD        Y2, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VPADDD        X2, X3, X3
+	VMOVHLPS      X3, X3, X2
+	VPADDD        X2, X3, X3
+	VMOVSHDUP     X3, X2
+	VPADDD        X2, X3, X3
+	VPBROADCASTD  X3, X3
+	VPSLLD        $0x07, X3, X3
+	TESTQ         CX, CX
+	JZ            single
+	CMPQ          DX, $0x04
+	JL            single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1      (DI)(R14*1)
+	PREFETCHT1      (R9)(R14*1)
+	PREFETCHT1      (R11)(R14*1)
+	PREFETCHT1      (R13)(R14*1)
+	VMOVDQU64       (AX)(R14*4), Z2
+	VMOVDQU64       64(AX)(R14*4), Z6
+	VBROADCASTI64X4 (SI)(R14*1), Z11
+	VPSRLVQ         Z1, Z11, Z11
+	VPANDQ          Z0, Z11, Z11
+	VPSHUFB         Z11, Z4, Z12
+	VPDPBUSD        Z2, Z12, Z7
+	VPSHUFB         Z11, Z5, Z12
+	VPDPBUSD        Z6, Z12, Z7
+	VBROADCASTI64X4 (R8)(R14*1), Z11
+	VPSRLVQ         Z1, Z11, Z11
+	VPANDQ          Z0, Z11, Z11
+	VPSHUFB         Z11, Z4, Z12
+	VPDPBUSD        Z2, Z12, Z8
+	VPSHUFB         Z11, Z5, Z12
+	VPDPBUSD        Z6, Z12, Z8
+	VBROADCASTI64X4 (R10)(R14*1), Z11
+	VPSRLVQ         Z1, Z11, Z11
+	VPANDQ          Z0, Z11, Z11
+	VPSHUFB         Z11, Z4, Z12
+	VPDPBUSD        Z2, Z12, Z9
+	VPSHUFB         Z11, Z5, Z12
+	VPDPBUSD        Z6, Z12, Z9
+	VBROADCASTI64X4 (R12)(R14*1), Z11
+	VPSRLVQ         Z1, Z11, Z11
+	VPANDQ          Z0, Z11, Z11
+	VPSHUFB         Z11, Z4, Z12
+	VPDPBUSD        Z2, Z12, Z10
+	VPSHUFB         Z11, Z5, Z12
+	VPDPBUSD        Z6, Z12, Z10
+	ADDQ            $0x20, R14
+	JNZ             groupblock
+
+grouptail:
+	VEXTRACTF64X4 $0x01, Z7, Y2
+	VPADDD        Y2, Y7, Y7
+	VEXTRACTF64X4 $0x01, Z8, Y2
+	VPADDD        Y2, Y8, Y8
+	VEXTRACTF64X4 $0x01, Z9, Y2
+	VPADDD        Y2, Y9, Y9
+	VEXTRACTF64X4 $0x01, Z10, Y2
+	VPADDD        Y2, Y10, Y10
+	VINSERTF128   $0x01, X8, Y7, Y2
+	VPERM2F128    $0x31, Y8, Y7, Y6
+	VPADDD        Y6, Y2, Y2
+	VINSERTF128   $0x01, X10, Y9, Y6
+	VPERM2F128    $0x31, Y10, Y9, Y11
+	VPADDD        Y11, Y6, Y6
+	VUNPCKLPS     Y6, Y2, Y11
+	VUNPCKHPS     Y6, Y2, Y2
+	VPADDD        Y2, Y11, Y11
+	VPERMILPS     $0x4e, Y11, Y2
+	VPADDD        Y2, Y11, Y11
+	VEXTRACTF128  $0x01, Y11, X2
+	VUNPCKLPS     X2, X11, X11
+	VPSUBD        X3, X11, X11
+	VPMOVSXDQ     X11, Y2
+	VMOVDQU       Y2, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z7, Z7, Z7
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0      1536(SI)(DI*1)
+	VMOVDQU64       (AX)(DI*4), Z2
+	VMOVDQU64       64(AX)(DI*4), Z6
+	VBROADCASTI64X4 (SI)(DI*1), Z8
+	VPSRLVQ         Z1, Z8, Z8
+	VPANDQ          Z0, Z8, Z8
+	VPSHUFB         Z8, Z4, Z9
+	VPDPBUSD        Z2, Z9, Z7
+	VPSHUFB         Z8, Z5, Z9
+	VPDPBUSD        Z6, Z9, Z7
+	ADDQ            $0x20, DI
+	JNZ             oneblock
+
+onetail:
+	VEXTRACTF64X4 $0x01, Z7, Y2
+	VPADDD        Y2, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X2
+	VPADDD        X2, X7, X7
+	VMOVHLPS      X7, X7, X2
+	VPADDD        X2, X7, X7
+	VMOVSHDUP     X7, X2
+	VPADDD        X2, X7, X7
+	VPSUBD        X3, X7, X7
+	VPMOVSXDQ     X7, X7
+	VMOVQ         X7, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+DATA levels2AVX512table0<>+0(SB)/1, $0x01
+DATA levels2AVX512table0<>+1(SB)/1, $0x5a
+DATA levels2AVX512table0<>+2(SB)/1, $0xa6
+DATA levels2AVX512table0<>+3(SB)/1, $0xff
+DATA levels2AVX512table0<>+4(SB)/1, $0x01
+DATA levels2AVX512table0<>+5(SB)/1, $0x5a
+DATA levels2AVX512table0<>+6(SB)/1, $0xa6
+DATA levels2AVX512table0<>+7(SB)/1, $0xff
+DATA levels2AVX512table0<>+8(SB)/1, $0x01
+DATA levels2AVX512table0<>+9(SB)/1, $0x5a
+DATA levels2AVX512table0<>+10(SB)/1, $0xa6
+DATA levels2AVX512table0<>+11(SB)/1, $0xff
+DATA levels2AVX512table0<>+12(SB)/1, $0x01
+DATA levels2AVX512table0<>+13(SB)/1, $0x5a
+DATA levels2AVX512table0<>+14(SB)/1, $0xa6
+DATA levels2AVX512table0<>+15(SB)/1, $0xff
+GLOBL levels2AVX512table0<>(SB), RODATA|NOPTR, $16
+
+DATA levels2AVX512table1<>+0(SB)/1, $0x01
+DATA levels2AVX512table1<>+1(SB)/1, $0x01
+DATA levels2AVX512table1<>+2(SB)/1, $0x01
+DATA levels2AVX512table1<>+3(SB)/1, $0x01
+DATA levels2AVX512table1<>+4(SB)/1, $0x5a
+DATA levels2AVX512table1<>+5(SB)/1, $0x5a
+DATA levels2AVX512table1<>+6(SB)/1, $0x5a
+DATA levels2AVX512table1<>+7(SB)/1, $0x5a
+DATA levels2AVX512table1<>+8(SB)/1, $0xa6
+DATA levels2AVX512table1<>+9(SB)/1, $0xa6
+DATA levels2AVX512table1<>+10(SB)/1, $0xa6
+DATA levels2AVX512table1<>+11(SB)/1, $0xa6
+DATA levels2AVX512table1<>+12(SB)/1, $0xff
+DATA levels2AVX512table1<>+13(SB)/1, $0xff
+DATA levels2AVX512table1<>+14(SB)/1, $0xff
+DATA levels2AVX512table1<>+15(SB)/1, $0xff
+GLOBL levels2AVX512table1<>(SB), RODATA|NOPTR, $16
+
+// func levels4AVX2(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·levels4AVX2(SB), NOSPLIT, $16-56
+	MOVQ           q+0(FP), AX
+	MOVQ           ids+32(FP), CX
+	MOVQ           n+40(FP), DX
+	MOVQ           out+48(FP), BX
+	MOVQ           dim+16(FP), SI
+	MOVQ           rows+8(FP), DI
+	ADDQ           SI, DI
+	MOVQ           DI, (SP)
+	LEAQ           (AX)(SI*2), AX
+	NEGQ           SI
+	MOVQ           SI, 8(SP)
+	VBROADCASTI128 levels4AVX2table0<>+0(SB), Y2
+	MOVL           $0x0f0f0f0f, SI
+	VMOVD          SI, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x01010101, SI
+	VMOVD          SI, X1
+	VPBROADCASTD   X1, Y1
+	VPSRLW         $0x08, Y1, Y1
+	TESTQ          CX, CX
+	JZ             single
+	CMPQ           DX, $0x04
+	JL             single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1 (DI)(R14*1)
+	PREFETCHT1 (R9)(R14*1)
+	PREFETCHT1 (R11)(R14*1)
+	PREFETCHT1 (R13)(R14*1)
+	VMOVDQU    (AX)(R14*2), Y7
+	VMOVDQU    32(AX)(R14*2), Y8
+	VMOVDQU    (SI)(R14*1), Y9
+	VPSRLW     $0x04, Y9, Y10
+	VPAND      Y0, Y9, Y9
+	VPAND      Y0, Y10, Y10
+	VPSHUFB    Y9, Y2, Y11
+	VPSIGNB    Y7, Y11, Y11
+	VPABSB     Y7, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VPSHUFB    Y10, Y2, Y11
+	VPSIGNB    Y8, Y11, Y11
+	VPABSB     Y8, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y3, Y3
+	VMOVDQU    (R8)(R14*1), Y9
+	VPSRLW     $0x04, Y9, Y10
+	VPAND      Y0, Y9, Y9
+	VPAND      Y0, Y10, Y10
+	VPSHUFB    Y9, Y2, Y11
+	VPSIGNB    Y7, Y11, Y11
+	VPABSB     Y7, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	VPSHUFB    Y10, Y2, Y11
+	VPSIGNB    Y8, Y11, Y11
+	VPABSB     Y8, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y4, Y4
+	VMOVDQU    (R10)(R14*1), Y9
+	VPSRLW     $0x04, Y9, Y10
+	VPAND      Y0, Y9, Y9
+	VPAND      Y0, Y10, Y10
+	VPSHUFB    Y9, Y2, Y11
+	VPSIGNB    Y7, Y11, Y11
+	VPABSB     Y7, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VPSHUFB    Y10, Y2, Y11
+	VPSIGNB    Y8, Y11, Y11
+	VPABSB     Y8, Y9
+	VPMADDUBSW Y11, Y9, Y11
+	VPMADDWD   Y1, Y11, Y11
+	VPADDD     Y11, Y5, Y5
+	VMOVDQU    (R12)(R14*1), Y9
+	VPSRLW     $0x04, Y9, Y10
+	VPAND      Y0, Y9, Y9
+	VPAND      Y0, Y10, Y10
+	VPSHUFB    Y9, Y2, Y9
+	VPSIGNB    Y7, Y9, Y9
+	VPABSB     Y7, Y7
+	VPMADDUBSW Y9, Y7, Y9
+	VPMADDWD   Y1, Y9, Y9
+	VPADDD     Y9, Y6, Y6
+	VPSHUFB    Y10, Y2, Y9
+	VPSIGNB    Y8, Y9, Y9
+	VPABSB     Y8, Y7
+	VPMADDUBSW Y9, Y7, Y9
+	VPMADDWD   Y1, Y9, Y9
+	VPADDD     Y9, Y6, Y6
+	ADDQ       $0x20, R14
+	JNZ        groupblock
+
+grouptail:
+	VINSERTF128  $0x01, X4, Y3, Y7
+	VPERM2F128   $0x31, Y4, Y3, Y3
+	VPADDD       Y3, Y7, Y7
+	VINSERTF128  $0x01, X6, Y5, Y3
+	VPERM2F128   $0x31, Y6, Y5, Y4
+	VPADDD       Y4, Y3, Y3
+	VUNPCKLPS    Y3, Y7, Y4
+	VUNPCKHPS    Y3, Y7, Y3
+	VPADDD       Y3, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y3
+	VPADDD       Y3, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X3
+	VUNPCKLPS    X3, X4, X4
+	VPMOVSXDQ    X4, Y3
+	VMOVDQU      Y3, (BX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x04, DX
+	JZ           done
+	CMPQ         DX, $0x04
+	JGE          group
+	LEAQ         -16(CX)(DX*4), CX
+	LEAQ         -32(BX)(DX*8), BX
+	MOVQ         $0x00000004, DX
+	JMP          group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0 1536(SI)(DI*1)
+	VMOVDQU    (AX)(DI*2), Y4
+	VMOVDQU    32(AX)(DI*2), Y5
+	VMOVDQU    (SI)(DI*1), Y6
+	VPSRLW     $0x04, Y6, Y7
+	VPAND      Y0, Y6, Y6
+	VPAND      Y0, Y7, Y7
+	VPSHUFB    Y6, Y2, Y6
+	VPSIGNB    Y4, Y6, Y6
+	VPABSB     Y4, Y4
+	VPMADDUBSW Y6, Y4, Y6
+	VPMADDWD   Y1, Y6, Y6
+	VPADDD     Y6, Y3, Y3
+	VPSHUFB    Y7, Y2, Y6
+	VPSIGNB    Y5, Y6, Y6
+	VPABSB     Y5, Y4
+	VPMADDUBSW Y6, Y4, Y6
+	VPMADDWD   Y1, Y6, Y6
+	VPADDD     Y6, Y3, Y3
+	ADDQ       $0x20, DI
+	JNZ        oneblock
+
+onetail:
+	VEXTRACTF128 $0x01, Y3, X4
+	VPADDD       X4, X3, X3
+	VMOVHLPS     X3, X3, X4
+	VPADDD       X4, X3, X3
+	VMOVSHDUP    X3, X4
+	VPADDD       X4, X3, X3
+	VPMOVSXDQ    X3, X3
+	VMOVQ        X3, (BX)
+	ADDQ         $0x08, BX
+	DECQ         DX
+	JNZ          single
+
+done:
+	VZEROUPPER
+	RET
+
+DATA levels4AVX2table0<>+0(SB)/1, $0x81
+DATA levels4AVX2table0<>+1(SB)/1, $0xa0
+DATA levels4AVX2table0<>+2(SB)/1, $0xb5
+DATA levels4AVX2table0<>+3(SB)/1, $0xc6
+DATA levels4AVX2table0<>+4(SB)/1, $0xd4
+DATA levels4AVX2table0<>+5(SB)/1, $0xe1
+DATA levels4AVX2table0<>+6(SB)/1, $0xee
+DATA levels4AVX2table0<>+7(SB)/1, $0xfa
+DATA levels4AVX2table0<>+8(SB)/1, $0x06
+DATA levels4AVX2table0<>+9(SB)/1, $0x12
+DATA levels4AVX2table0<>+10(SB)/1, $0x1f
+DATA levels4AVX2table0<>+11(SB)/1, $0x2c
+DATA levels4AVX2table0<>+12(SB)/1, $0x3a
+DATA levels4AVX2table0<>+13(SB)/1, $0x4b
+DATA levels4AVX2table0<>+14(SB)/1, $0x60
+DATA levels4AVX2table0<>+15(SB)/1, $0x7f
+GLOBL levels4AVX2table0<>(SB), RODATA|NOPTR, $16
+
+// func levels4AVX512(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·levels4AVX512(SB), NOSPLIT, $16-56
+	MOVQ            q+0(FP), AX
+	MOVQ            ids+32(FP), CX
+	MOVQ            n+40(FP), DX
+	MOVQ            out+48(FP), BX
+	MOVQ            dim+16(FP), SI
+	MOVQ            rows+8(FP), DI
+	ADDQ            SI, DI
+	MOVQ            DI, (SP)
+	LEAQ            (AX)(SI*2), AX
+	NEGQ            SI
+	MOVQ            SI, 8(SP)
+	VBROADCASTI32X4 levels4AVX512table0<>+0(SB), Z4
+	MOVL            $0x0f0f0f0f, SI
+	VPBROADCASTD    SI, Z0
+	MOVL            $0x01010101, SI
+	VPBROADCASTD    SI, Z2
+	MOVQ            $0x00000004, SI
+	VMOVQ           SI, X5
+	VPBROADCASTQ    X5, Y5
+	VPXORQ          Z1, Z1, Z1
+	VINSERTI64X4    $0x01, Y5, Z1, Z1
+	VPXORQ          Z3, Z3, Z3
+	MOVQ            8(SP), SI
+	TESTQ           SI, SI
+	JZ              sumtail
+
+sumblock:
+	VMOVDQU64 (AX)(SI*2), Z5
+	VPDPBUSD  Z5, Z2, Z3
+	ADDQ      $0x20, SI
+	JNZ       sumblock
+
+sumtail:
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VPADDD        Y2, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VPADDD        X2, X3, X3
+	VMOVHLPS      X3, X3, X2
+	VPADDD        X2, X3, X3
+	VMOVSHDUP     X3, X2
+	VPADDD        X2, X3, X3
+	VPBROADCASTD  X3, X3
+	VPSLLD        $0x07, X3, X3
+	TESTQ         CX, CX
+	JZ            single
+	CMPQ          DX, $0x04
+	JL            single
+
+group:
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	MOVL  4(CX), R8
+	IMULQ stride+24(FP), R8
+	ADDQ  (SP), R8
+	MOVL  8(CX), R10
+	IMULQ stride+24(FP), R10
+	ADDQ  (SP), R10
+	MOVL  12(CX), R12
+	IMULQ stride+24(FP), R12
+	ADDQ  (SP), R12
+	CMPQ  DX, $0x08
+	JL    last
+	MOVL  16(CX), DI
+	IMULQ stride+24(FP), DI
+	ADDQ  (SP), DI
+	MOVL  20(CX), R9
+	IMULQ stride+24(FP), R9
+	ADDQ  (SP), R9
+	MOVL  24(CX), R11
+	IMULQ stride+24(FP), R11
+	ADDQ  (SP), R11
+	MOVL  28(CX), R13
+	IMULQ stride+24(FP), R13
+	ADDQ  (SP), R13
+	JMP   compare
+
+last:
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000004, DI
+	CMPQ    R14, DI
+	CMOVQLT R14, DI
+	MOVL    (CX)(DI*4), DI
+	IMULQ   stride+24(FP), DI
+	ADDQ    (SP), DI
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000005, R9
+	CMPQ    R14, R9
+	CMOVQLT R14, R9
+	MOVL    (CX)(R9*4), R9
+	IMULQ   stride+24(FP), R9
+	ADDQ    (SP), R9
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000006, R11
+	CMPQ    R14, R11
+	CMOVQLT R14, R11
+	MOVL    (CX)(R11*4), R11
+	IMULQ   stride+24(FP), R11
+	ADDQ    (SP), R11
+	LEAQ    -1(DX), R14
+	MOVQ    $0x00000007, R13
+	CMPQ    R14, R13
+	CMOVQLT R14, R13
+	MOVL    (CX)(R13*4), R13
+	IMULQ   stride+24(FP), R13
+	ADDQ    (SP), R13
+
+compare:
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	MOVQ   8(SP), R14
+	TESTQ  R14, R14
+	JZ     grouptail
+
+groupblock:
+	PREFETCHT1      (DI)(R14*1)
+	PREFETCHT1      (R9)(R14*1)
+	PREFETCHT1      (R11)(R14*1)
+	PREFETCHT1      (R13)(R14*1)
+	VMOVDQU64       (AX)(R14*2), Z2
+	VBROADCASTI64X4 (SI)(R14*1), Z5
+	VPSRLVQ         Z1, Z5, Z5
+	VPANDQ          Z0, Z5, Z5
+	VPSHUFB         Z5, Z4, Z5
+	VPDPBUSD        Z2, Z5, Z6
+	VBROADCASTI64X4 (R8)(R14*1), Z5
+	VPSRLVQ         Z1, Z5, Z5
+	VPANDQ          Z0, Z5, Z5
+	VPSHUFB         Z5, Z4, Z5
+	VPDPBUSD        Z2, Z5, Z7
+	VBROADCASTI64X4 (R10)(R14*1), Z5
+	VPSRLVQ         Z1, Z5, Z5
+	VPANDQ          Z0, Z5, Z5
+	VPSHUFB         Z5, Z4, Z5
+	VPDPBUSD        Z2, Z5, Z8
+	VBROADCASTI64X4 (R12)(R14*1), Z5
+	VPSRLVQ         Z1, Z5, Z5
+	VPANDQ          Z0, Z5, Z5
+	VPSHUFB         Z5, Z4, Z5
+	VPDPBUSD        Z2, Z5, Z9
+	ADDQ            $0x20, R14
+	JNZ             groupblock
+
+grouptail:
+	VEXTRACTF64X4 $0x01, Z6, Y2
+	VPADDD        Y2, Y6, Y6
+	VEXTRACTF64X4 $0x01, Z7, Y2
+	VPADDD        Y2, Y7, Y7
+	VEXTRACTF64X4 $0x01, Z8, Y2
+	VPADDD        Y2, Y8, Y8
+	VEXTRACTF64X4 $0x01, Z9, Y2
+	VPADDD        Y2, Y9, Y9
+	VINSERTF128   $0x01, X7, Y6, Y2
+	VPERM2F128    $0x31, Y7, Y6, Y5
+	VPADDD        Y5, Y2, Y2
+	VINSERTF128   $0x01, X9, Y8, Y5
+	VPERM2F128    $0x31, Y9, Y8, Y10
+	VPADDD        Y10, Y5, Y5
+	VUNPCKLPS     Y5, Y2, Y10
+	VUNPCKHPS     Y5, Y2, Y2
+	VPADDD        Y2, Y10, Y10
+	VPERMILPS     $0x4e, Y10, Y2
+	VPADDD        Y2, Y10, Y10
+	VEXTRACTF128  $0x01, Y10, X2
+	VUNPCKLPS     X2, X10, X10
+	VPSUBD        X3, X10, X10
+	VPMOVSXDQ     X10, Y2
+	VMOVDQU       Y2, (BX)
+	ADDQ          $0x10, CX
+	ADDQ          $0x20, BX
+	SUBQ          $0x04, DX
+	JZ            done
+	CMPQ          DX, $0x04
+	JGE           group
+	LEAQ          -16(CX)(DX*4), CX
+	LEAQ          -32(BX)(DX*8), BX
+	MOVQ          $0x00000004, DX
+	JMP           group
+
+single:
+	TESTQ CX, CX
+	JZ    next
+	MOVL  (CX), SI
+	IMULQ stride+24(FP), SI
+	ADDQ  (SP), SI
+	ADDQ  $0x04, CX
+	JMP   one
+
+next:
+	MOVQ (SP), SI
+	MOVQ stride+24(FP), DI
+	ADDQ DI, (SP)
+
+one:
+	VPXORQ Z6, Z6, Z6
+	MOVQ   8(SP), DI
+	TESTQ  DI, DI
+	JZ     onetail
+
+oneblock:
+	PREFETCHT0      1536(SI)(DI*1)
+	VMOVDQU64       (AX)(DI*2), Z2
+	VBROADCASTI64X4 (SI)(DI*1), Z5
+	VPSRLVQ         Z1, Z5, Z5
+	VPANDQ          Z0, Z5, Z5
+	VPSHUFB         Z5, Z4, Z5
+	VPDPBUSD        Z2, Z5, Z6
+	ADDQ            $0x20, DI
+	JNZ             oneblock
+
+onetail:
+	VEXTRACTF64X4 $0x01, Z6, Y2
+	VPADDD        Y2, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X2
+	VPADDD        X2, X6, X6
+	VMOVHLPS      X6, X6, X2
+	VPADDD        X2, X6, X6
+	VMOVSHDUP     X6, X2
+	VPADDD        X2, X6, X6
+	VPSUBD        X3, X6, X6
+	VPMOVSXDQ     X6, X6
+	VMOVQ         X6, (BX)
+	ADDQ          $0x08, BX
+	DECQ          DX
+	JNZ           single
+
+done:
+	VZEROUPPER
+	RET
+
+DATA levels4AVX512table0<>+0(SB)/1, $0x01
+DATA levels4AVX512table0<>+1(SB)/1, $0x20
+DATA levels4AVX512table0<>+2(SB)/1, $0x35
+DATA levels4AVX512table0<>+3(SB)/1, $0x46
+DATA levels4AVX512table0<>+4(SB)/1, $0x54
+DATA levels4AVX512table0<>+5(SB)/1, $0x61
+DATA levels4AVX512table0<>+6(SB)/1, $0x6e
+DATA levels4AVX512table0<>+7(SB)/1, $0x7a
+DATA levels4AVX512table0<>+8(SB)/1, $0x86
+DATA levels4AVX512table0<>+9(SB)/1, $0x92
+DATA levels4AVX512table0<>+10(SB)/1, $0x9f
+DATA levels4AVX512table0<>+11(SB)/1, $0xac
+DATA levels4AVX512table0<>+12(SB)/1, $0xba
+DATA levels4AVX512table0<>+13(SB)/1, $0xcb
+DATA levels4AVX512table0<>+14(SB)/1, $0xe0
+DATA levels4AVX512table0<>+15(SB)/1, $0xff
+GLOBL levels4AVX512table0<>(SB), RODATA|NOPTR, $16
+
 // func dotF16AVX2(q *float32, rows *uint16, dim int, stride int, ids *uint32, n int, out *float32)
 // Requires: AVX, CMOV, F16C, MMX+
 TEXT ·dotF16AVX2(SB), NOSPLIT, $56-56

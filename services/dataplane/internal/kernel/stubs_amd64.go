@@ -156,6 +156,34 @@ func commonAVX2(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, 
 //go:noescape
 func commonAVX512(q *uint8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
 
+// levels2AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func levels2AVX2(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// levels2AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func levels2AVX512(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// levels4AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func levels4AVX2(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
+// levels4AVX512 sets out[0..n) to the inner products of q and n rows of dim elements.
+// Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
+// dim and n must be at least 1.
+//
+//go:noescape
+func levels4AVX512(q *int8, rows *uint8, dim int, stride int, ids *uint32, n int, out *int64)
+
 // dotF16AVX2 sets out[0..n) to the inner products of q and n rows of dim elements.
 // Row i begins i*stride bytes after rows, or ids[i]*stride bytes if ids is not nil.
 // dim and n must be at least 1.

@@ -69,6 +69,18 @@ func commonCodes() map[string]code[uint8, uint8, int64] {
 	return all
 }
 
+func levelCodes(l Levels) map[string]code[int8, uint8, int64] {
+	all := map[string]code[int8, uint8, int64]{}
+	at := int(l)/2 - 1
+	if hasAVX2() {
+		all["avx2"] = []code[int8, uint8, int64]{levels2AVX2, levels4AVX2}[at]
+	}
+	if hasVNNI() {
+		all["avx512"] = []code[int8, uint8, int64]{levels2AVX512, levels4AVX512}[at]
+	}
+	return all
+}
+
 func tableCodes(m Metric) map[string]func(q *float32, dim int, columns, out *float32) {
 	all := map[string]func(q *float32, dim int, columns, out *float32){}
 	if hasAVX2() {

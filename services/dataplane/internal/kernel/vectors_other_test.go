@@ -14,4 +14,6 @@ func hammingCodes() map[string]code[uint8, uint8, int64] { return nil }
 
 func commonCodes() map[string]code[uint8, uint8, int64] { return nil }
 
+func levelCodes(Levels) map[string]code[int8, uint8, int64] { return nil }
+
 func tableCodes(Metric) map[string]func(q *float32, dim int, columns, out *float32) { return nil }
