@@ -18,7 +18,7 @@ type Options struct {
 	Dim                     int    // 0: vectors are sparse
 	Distance                string // as in the public API: Cosine, Euclid, Dot, Manhattan
 	M, EfConstruct, Threads int    // of the graph, and of its building
-	Quantization            string // "", "scalar", "binary" or "product"
+	Quantization            string // "", "scalar", "binary", "product" or "turbo"
 	Fields                  []Field
 }
 

@@ -31,9 +31,10 @@ func openShard(o Options) (Engine, error) {
 		v = query.VectorSchema{Size: o.Dim, Distance: d}
 	}
 	codes, ok := map[string]query.Quantization{"": {}, "scalar": {Kind: query.ScalarQuantization, Quantile: 0.99},
-		"binary": {Kind: query.BinaryQuantization, Query: query.Scalar4Bits}, "product": {Kind: query.ProductQuantization, Compression: 16}}[o.Quantization]
+		"binary": {Kind: query.BinaryQuantization, Query: query.Scalar4Bits}, "product": {Kind: query.ProductQuantization, Compression: 16},
+		"turbo": {Kind: query.TurboQuantization, Encoding: query.FourBits}}[o.Quantization]
 	if !ok {
-		return nil, fmt.Errorf("there is no quantization %q: scalar, binary or product", o.Quantization)
+		return nil, fmt.Errorf("there is no quantization %q: scalar, binary, product or turbo", o.Quantization)
 	}
 	var fields []query.FieldIndex
 	for _, f := range o.Fields {

@@ -159,8 +159,25 @@ func quantizationOf(c *qdrant.QuantizationConfig) query.Quantization {
 			b.Query = query.Scalar8Bits
 		}
 		return b
+	case *qdrant.QuantizationConfig_Turboquant:
+		return query.Quantization{Kind: query.TurboQuantization, AlwaysRAM: resident(q.Turboquant, q.Turboquant.GetMemory()), Encoding: turboOf(q.Turboquant)}
 	}
 	return query.Quantization{}
+}
+
+func turboOf(t *qdrant.TurboQuantization) query.BinaryEncoding {
+	if t == nil || t.Bits == nil {
+		return query.FourBits
+	}
+	switch *t.Bits {
+	case qdrant.TurboQuantBitSize_Bits1:
+		return query.OneBit
+	case qdrant.TurboQuantBitSize_Bits1_5:
+		return query.OneAndHalfBits
+	case qdrant.TurboQuantBitSize_Bits2:
+		return query.TwoBits
+	}
+	return query.FourBits
 }
 
 // cold tells whether something is to stay on the disk. The memory wins over the

@@ -90,6 +90,27 @@ func TestEngineSettings(t *testing.T) {
 	}
 }
 
+// TestTurboSettings: codes of four bits are those that nobody asks for by number.
+func TestTurboSettings(t *testing.T) {
+	for _, c := range []struct {
+		given *qdrant.TurboQuantization
+		want  query.Quantization
+	}{
+		{nil, query.Quantization{Encoding: query.FourBits}},
+		{&qdrant.TurboQuantization{AlwaysRam: new(true)}, query.Quantization{Encoding: query.FourBits, AlwaysRAM: true}},
+		{&qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits1.Enum(), Memory: qdrant.Memory_Pinned.Enum()}, query.Quantization{AlwaysRAM: true}},
+		{&qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits1_5.Enum()}, query.Quantization{Encoding: query.OneAndHalfBits}},
+		{&qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits2.Enum()}, query.Quantization{Encoding: query.TwoBits}},
+		{&qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits4.Enum()}, query.Quantization{Encoding: query.FourBits}},
+	} {
+		c.want.Kind = query.TurboQuantization
+		got := quantizationOf(&qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{Turboquant: c.given}})
+		if got != c.want {
+			t.Errorf("%v: %+v, want %+v", c.given, got, c.want)
+		}
+	}
+}
+
 // TestDefaultsOfTheEngine: without a word all is as the public API says.
 func TestDefaultsOfTheEngine(t *testing.T) {
 	for _, cfg := range []*qdrant.CollectionConfig{nil, {}, {Params: &qdrant.CollectionParams{VectorsConfig: &qdrant.VectorsConfig{

@@ -61,18 +61,20 @@ const (
 	ScalarQuantization
 	ProductQuantization
 	BinaryQuantization
+	TurboQuantization
 )
 
-// BinaryEncoding is the form of a binary code, or of a query against such codes.
+// BinaryEncoding is the form of a binary or turbo code, or of a query against binary codes.
 type BinaryEncoding uint8
 
-// The binary encodings; the last two are of queries only.
+// The encodings: Scalar are of queries only, FourBits is of turbo codes only.
 const (
 	OneBit BinaryEncoding = iota
 	TwoBits
 	OneAndHalfBits
 	Scalar4Bits
 	Scalar8Bits
+	FourBits
 )
 
 // Quantization says which codes stand beside the vectors of one name.
@@ -84,7 +86,7 @@ type Quantization struct {
 	Quantile float32
 	// Compression (Product): float32 bytes to code bytes, 4..64.
 	Compression int
-	// Encoding and Query (Binary): of rows; of queries, OneBit: as rows.
+	// Encoding (Binary, Turbo) is of rows, Query (Binary) of queries; OneBit: as rows.
 	Encoding, Query BinaryEncoding
 }
 

@@ -176,7 +176,7 @@ func TestCodes(t *testing.T) {
 
 func codesOf(t *testing.T, datatype query.Datatype) {
 	all := []query.Quantization{{}, {Kind: query.ScalarQuantization}, {Kind: query.BinaryQuantization, Query: query.Scalar8Bits, Encoding: query.TwoBits},
-		{Kind: query.ProductQuantization, Compression: 4}}
+		{Kind: query.ProductQuantization, Compression: 4}, {Kind: query.TurboQuantization, Encoding: query.TwoBits}, {Kind: query.TurboQuantization, Encoding: query.FourBits}}
 	disk := memfs.New()
 	o := withGraphs(disk)
 	o.Schema.Vectors[0].Datatype = datatype
@@ -210,7 +210,7 @@ func codesOf(t *testing.T, datatype query.Datatype) {
 		l.add(o)
 	}
 	l.add(op.Op{Kind: op.Seal})
-	for step, kind := range []int{0, 1, 2, 3, 0} {
+	for step, kind := range []int{0, 1, 2, 3, 4, 5, 0} {
 		l.add(op.Op{Kind: op.Config, Revision: uint64(step + 1), Settings: []byte{0, byte(kind)}})
 		l.catchUp(t, s)
 		ok(t, s.Settle(ctx))

@@ -169,7 +169,7 @@ func (c *Check) quantization(field string, q *qdrant.QuantizationConfig) {
 	case *qdrant.QuantizationConfig_Binary:
 		c.binary(field, o.Binary)
 	case *qdrant.QuantizationConfig_Turboquant:
-		c.refuse(fault.Missing(field + ".turbo"))
+		c.turbo(field, o.Turboquant)
 	}
 }
 
@@ -182,7 +182,7 @@ func (c *Check) quantizationDiff(field string, q *qdrant.QuantizationConfigDiff)
 	case *qdrant.QuantizationConfigDiff_Binary:
 		c.binary(field, o.Binary)
 	case *qdrant.QuantizationConfigDiff_Turboquant:
-		c.refuse(fault.Missing(field + ".turbo"))
+		c.turbo(field, o.Turboquant)
 	}
 }
 
@@ -209,4 +209,14 @@ func (c *Check) binary(field string, b *qdrant.BinaryQuantization) {
 		c.refuse(unable("Malformed query_encoding: %s.binary.query_encoding must be default, binary, scalar4bits or scalar8bits", field))
 	}
 	c.memory(field+".binary", b)
+}
+
+func (c *Check) turbo(field string, t *qdrant.TurboQuantization) {
+	switch b := t.GetBits(); {
+	case b == qdrant.TurboQuantBitSize_Bits8:
+		c.refuse(fault.Missing(field + ".turbo.bits bits8"))
+	case b < qdrant.TurboQuantBitSize_Bits1 || b > qdrant.TurboQuantBitSize_Bits4:
+		c.refuse(unable("Malformed bits: %s.turbo.bits must be bits1, bits1_5, bits2 or bits4", field))
+	}
+	c.memory(field+".turbo", t)
 }

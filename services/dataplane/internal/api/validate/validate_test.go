@@ -140,11 +140,24 @@ func TestCreate(t *testing.T) {
 		{"unknown datatype", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = new(qdrant.Datatype(99)) }, fault.Malformed,
 			"Malformed datatype: vectors.datatype must be float32, float16 or uint8"},
 		{"turbo quantization", func(r *qdrant.CreateCollection) {
-			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{Turboquant: &qdrant.TurboQuantization{}}}
-		}, fault.NotBuilt, "quantization_config.turbo is not built yet"},
+			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{
+				Turboquant: &qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits4.Enum()}}}
+		}, 0, ""},
 		{"turbo quantization of a vector", func(r *qdrant.CreateCollection) {
 			r.VectorsConfig.GetParams().QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{}}
-		}, fault.NotBuilt, "vectors.quantization_config.turbo is not built yet"},
+		}, 0, ""},
+		{"turbo of a byte", func(r *qdrant.CreateCollection) {
+			r.VectorsConfig.GetParams().QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{
+				Turboquant: &qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits8.Enum()}}}
+		}, fault.NotBuilt, "vectors.quantization_config.turbo.bits bits8 is not built yet"},
+		{"turbo of unknown bits", func(r *qdrant.CreateCollection) {
+			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{
+				Turboquant: &qdrant.TurboQuantization{Bits: new(qdrant.TurboQuantBitSize(5))}}}
+		}, fault.Malformed, "Malformed bits: quantization_config.turbo.bits must be bits1, bits1_5, bits2 or bits4"},
+		{"turbo in unknown memory", func(r *qdrant.CreateCollection) {
+			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{
+				Turboquant: &qdrant.TurboQuantization{Memory: new(qdrant.Memory(9))}}}
+		}, fault.Malformed, "Malformed memory: quantization_config.turbo.memory must be cold, cached or pinned"},
 		{"scalar of no type", func(r *qdrant.CreateCollection) {
 			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Scalar{Scalar: &qdrant.ScalarQuantization{}}}
 		}, fault.Malformed, "Unknown quantization type: quantization_config.scalar.type must be int8"},
@@ -213,7 +226,10 @@ func TestUpdate(t *testing.T) {
 			Index: &qdrant.SparseIndexConfig{Datatype: qdrant.Datatype_Turbo8.Enum()}})}, fault.Validation,
 			body("sparse_vectors.s.index.datatype: value Turbo8 invalid, must be float32, float16 or uint8")},
 		{"turbo quantization", &qdrant.UpdateCollection{CollectionName: "c", QuantizationConfig: &qdrant.QuantizationConfigDiff{
-			Quantization: &qdrant.QuantizationConfigDiff_Turboquant{}}}, fault.NotBuilt, "quantization_config.turbo is not built yet"},
+			Quantization: &qdrant.QuantizationConfigDiff_Turboquant{}}}, 0, ""},
+		{"turbo of a byte", &qdrant.UpdateCollection{CollectionName: "c", QuantizationConfig: &qdrant.QuantizationConfigDiff{
+			Quantization: &qdrant.QuantizationConfigDiff_Turboquant{Turboquant: &qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits8.Enum()}}}},
+			fault.NotBuilt, "quantization_config.turbo.bits bits8 is not built yet"},
 		{"quantization", &qdrant.UpdateCollection{CollectionName: "c", QuantizationConfig: &qdrant.QuantizationConfigDiff{
 			Quantization: &qdrant.QuantizationConfigDiff_Scalar{Scalar: &qdrant.ScalarQuantization{Type: qdrant.QuantizationType_Int8, Quantile: new(float32(2))}}}},
 			fault.Validation, body("quantization_config.scalar.quantile: value 2.0 invalid, must be from 0.5 to 1.0")},

@@ -9,35 +9,25 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
-// bitCodes are codes of one bit for each element of a vector that was centred and
-// rotated, and of a second one for the first of them: for none, half or all. With
-// r for such a row, q' for such a query and u for the codes, as numbers around 0,
+// bitCodes are codes of one bit for each element of a row, and of a second one for
+// the first of them: for none, half or all. An element with one bit is ±1 (a half of
+// them: ±half), one with two ±1/2, ±3/2.
 //
-//	<r,q'> ≈ F*<u,q'>, F = |r|²/<r,u>
-//
-// is right on average (RaBitQ), and wrong by E*|q'| for one standard deviation:
-//
-//	dot  <x,q>  = <r,q'> + T + <centre,q>      T = <r,centre>
-//	L2   |x-q|² = T + |q'|² - 2<r,q'>          T = |r|²
-//
-// An element with one bit is ±1 (a half of them: ±half), one with two ±1/2, ±3/2.
 // Elements of a query are numbers of some bits, lowest + step*f, whose bits are
 // planes: the codes are compared with a plane by counting common bits.
 type bitCodes struct {
-	*spread
-	second  int     // elements with a second bit
-	half    float32 // what an element with one bit counts, beside others with two
-	query   int     // bits for an element of a query; 0: as rows
-	metric  kernel.Metric
-	squared float64 // |u|² to be expected
+	estimator
+	second int     // elements with a second bit
+	half   float32 // what an element with one bit counts, beside others with two
+	query  int     // bits for an element of a query; 0: as rows
 	// cosines are those of the angles at which so many bits differ, if rows and
-	// queries have one bit for each element. The estimate above takes near vectors
-	// for nearer than they are then, for their codes are wrong in the same places.
+	// queries have one bit for each element. The estimator takes near vectors for
+	// nearer than they are then, for their codes are wrong in the same places.
 	cosines []float32
 }
 
-// A row ends with F, T, E and the sum of its codes as numbers from 0 on: 2*first bit + second.
-const termBytes = 16
+// The terms of a row are followed by the sum of its codes as numbers from 0 on: 2*first bit + second.
+const sumBytes = 4
 
 // gap is the distance of the four levels that approximate a normal distribution of
 // deviation 1 best, sign the two.
@@ -47,21 +37,21 @@ const (
 )
 
 func newBits(c *Codes, s *spread) *bitCodes {
-	b := &bitCodes{spread: s, half: 1, metric: c.metric.Raw}
+	b := &bitCodes{estimator: estimator{spread: s, metric: c.metric.Raw}, half: 1}
 	switch c.settings.Encoding {
 	case query.TwoBits:
 		b.second = s.n
 	case query.OneAndHalfBits:
 		b.second, b.half = s.n/2, sign/gap
 	}
-	switch c.settings.Query {
-	case query.Scalar4Bits:
+	switch {
+	case c.settings.Query == query.Scalar4Bits:
 		b.query = 4
-	case query.Scalar8Bits:
+	case c.settings.Query == query.Scalar8Bits || c.settings.Kind == query.TurboQuantization:
 		b.query = 8
 	}
 	const fourLevels = 0.25 + 2*0.3194 // 31.94 % of the elements are beyond a gap
-	b.squared = fourLevels*float64(b.second) + float64(float64(b.half)*float64(b.half))*float64(s.n-b.second)
+	b.squared = float64(fourLevels*float64(b.second)) + float64(float64(b.half)*float64(b.half)*float64(s.n-b.second))
 	if b.query == 0 && b.second == 0 {
 		b.cosines = make([]float32, s.n+1)
 		for i := range b.cosines {
@@ -71,31 +61,15 @@ func newBits(c *Codes, s *spread) *bitCodes {
 	return b
 }
 
-func restoreBits(c *Codes, tables []float32) scheme {
-	if len(tables) != c.dim {
-		return nil
-	}
-	return newBits(c, &spread{newRotation(c.dim), tables})
-}
-
-func (b *bitCodes) tables() []float32 { return b.centre }
-
 // codeBytes is how many bytes the bits of a row take.
 func (b *bitCodes) codeBytes() int { return (b.n + b.second) / 8 }
 
-func (b *bitCodes) size() int { return padded(b.codeBytes()+termBytes, unit) }
+func (b *bitCodes) size() int { return padded(b.codeBytes()+termBytes+sumBytes, unit) }
 
 func (b *bitCodes) encoder() func(dst []byte, v []float32) {
 	r := make([]float32, b.n)
 	return func(dst []byte, v []float32) {
-		b.put(r, v)
-		var squares, centre float64
-		for _, x := range r {
-			squares += float64(float64(x) * float64(x))
-		}
-		for i, c := range b.centre {
-			centre += float64(float64(finite(v[i]-c)) * float64(c))
-		}
+		squares := b.residual(r, v)
 		edge := float32(gap * math.Sqrt(squares/float64(b.n)))
 		var along, length float64 // <r,u>, |u|²
 		sum := 0
@@ -116,18 +90,9 @@ func (b *bitCodes) encoder() func(dst []byte, v []float32) {
 			length += float64(u * u)
 			sum += code
 		}
-		term := centre
-		if b.metric != kernel.Dot {
-			term = squares
-		}
-		var factor, wrong float64
-		if along > 0 {
-			factor = squares / along
-			wrong = math.Sqrt(max(0, float64(factor*factor)*length-squares) / float64(b.n-1))
-		}
-		for i, f := range []float64{factor, term, wrong, float64(sum)} {
-			binary.LittleEndian.PutUint32(dst[len(dst)-termBytes+4*i:], math.Float32bits(finite(float32(f))))
-		}
+		terms := dst[len(dst)-termBytes-sumBytes:]
+		b.write(terms, v, squares, along, length)
+		binary.LittleEndian.PutUint32(terms[termBytes:], math.Float32bits(float32(sum)))
 	}
 }
 
@@ -148,21 +113,17 @@ type bitsScorer struct {
 // prepare implements scheme.
 func (b *bitCodes) prepare(c *Codes, q []float32, s *Scratch) Scorer {
 	x := room(&s.floats, b.n)
-	b.put(x, q)
 	p := &s.bits
 	*p = bitsScorer{c: c, b: b, sums: s.sums[:], totals: s.totals[:]}
+	p.length = b.residual(x, q)
+	p.base = b.base(q, p.length)
 	var lo, hi float32
 	for i, u := range x {
-		p.length += float64(float64(u) * float64(u))
 		if i >= b.second {
 			u *= b.half
 			x[i] = u
 		}
 		lo, hi = min(lo, u), max(hi, u)
-	}
-	p.base = p.length
-	if b.metric == kernel.Dot {
-		p.base = float64(kernel.Dot.PairFloat32(b.centre, q))
 	}
 	width, cut := b.query, 0.0
 	switch {
@@ -194,7 +155,7 @@ func (p *bitsScorer) level(x []float32, width int) (cut float64) {
 		if width == 2 && size >= cut {
 			size *= 3
 		}
-		along += size / 2
+		along += float64(size / 2)
 	}
 	if along > 0 {
 		p.step = squares / along
@@ -305,28 +266,21 @@ func (p *bitsScorer) add(n, k int) {
 }
 
 // terms are the numbers of a row.
-func (p *bitsScorer) terms(row int) (factor, term, wrong, sum float64) {
-	t := p.c.data[(row+1)*p.c.stride-termBytes:][:termBytes]
-	return float64(float(t)), float64(float(t[4:])), float64(float(t[8:])), float64(float(t[12:]))
+func (p *bitsScorer) terms(row int) (t terms, sum float64) {
+	at := p.c.data[(row+1)*p.c.stride-termBytes-sumBytes:]
+	return termsOf(at), float64(float(at[termBytes:]))
 }
 
 func (p *bitsScorer) raw(total int64, row int) float32 {
-	factor, term, wrong, sum := p.terms(row)
-	estimate := factor * (float64(p.step*float64(total)) + float64(p.lowest*sum) - p.minus)
+	t, sum := p.terms(row)
+	estimate := float64(t.factor * (float64(p.step*float64(total)) + float64(p.lowest*sum) - p.minus))
 	if p.b.cosines != nil {
 		n := float64(p.b.n)
-		length := max(0, float64(float64(factor*factor)*n)-float64(float64(wrong*wrong)*(n-1))) // |r|², the other way round
+		length := max(0, float64(float64(t.factor*t.factor)*n)-float64(float64(t.wrong*t.wrong)*(n-1))) // |r|², the other way round
 		differing := min(max(0, int64(sum)/2+p.ones-total), int64(p.b.n))
 		estimate = float64(math.Sqrt(length*p.length) * float64(p.b.cosines[differing]))
 	}
-	if p.b.metric == kernel.Dot {
-		return float32(float64(estimate) + term + p.base)
-	}
-	raw := max(0, p.base+term-float64(2*estimate))
-	if p.b.metric == kernel.L1 {
-		raw = math.Sqrt(2 / math.Pi * float64(len(p.b.centre)) * raw)
-	}
-	return float32(raw)
+	return p.b.raw(estimate, t, p.base)
 }
 
 // Deviations implements Scorer.
@@ -334,13 +288,9 @@ func (p *bitsScorer) Deviations(rows []uint32, sds []float32) bool {
 	if p.b.metric == kernel.L1 || p.b.cosines != nil {
 		return false
 	}
-	times := 1.0
-	if p.b.metric == kernel.L2 {
-		times = 2
-	}
 	for i, r := range rows {
-		factor, _, wrong, _ := p.terms(int(r))
-		sds[i] = float32(times * math.Sqrt(float64(wrong*wrong)*p.length+float64(factor*factor)*p.b.squared*p.noise))
+		t, _ := p.terms(int(r))
+		sds[i] = p.b.deviation(t, p.length, p.noise)
 	}
 	return true
 }

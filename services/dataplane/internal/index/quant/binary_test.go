@@ -35,24 +35,33 @@ func TestBitsQuality(t *testing.T) {
 	for i := range ids {
 		ids[i] = uint32(i)
 	}
+	bits := func(e query.BinaryEncoding) query.Quantization {
+		return query.Quantization{Kind: query.BinaryQuantization, Encoding: e, Query: query.Scalar8Bits}
+	}
+	turbo := func(e query.BinaryEncoding) query.Quantization {
+		return query.Quantization{Kind: query.TurboQuantization, Encoding: e}
+	}
 	for name, want := range map[string]struct {
-		encoding    query.BinaryEncoding
+		q           query.Quantization
 		cosine      float64 // of code and vector
 		sd, percent float64 // of an estimate, times the root of dim; how near it has to be
 	}{
-		"one bit":           {query.OneBit, 0.798, 0.755, 2},
-		"one and half bits": {query.OneAndHalfBits, 0.872, 0.563, 2},
-		"two bits":          {query.TwoBits, 0.939, 0.368, 3},
+		"one bit":                  {bits(query.OneBit), 0.798, 0.755, 2},
+		"one and half bits":        {bits(query.OneAndHalfBits), 0.872, 0.563, 2},
+		"two bits":                 {bits(query.TwoBits), 0.939, 0.368, 3},
+		"turbo, one bit":           {turbo(query.OneBit), 0.798, 0.755, 2},
+		"turbo, one and half bits": {turbo(query.OneAndHalfBits), 0.872, 0.563, 2},
+		"turbo, two bits":          {turbo(query.TwoBits), 0.9394, 0.365, 3},
+		"turbo, four bits":         {turbo(query.FourBits), 0.9952, 0.0984, 3},
 	} {
-		c := build(t, v, query.Dot, query.Quantization{Kind: query.BinaryQuantization, Encoding: want.encoding, Query: query.Scalar8Bits}, 2)
+		c := build(t, v, query.Dot, want.q, 2)
 		var cosine float64
 		for r := range rows {
-			p := bitsScorer{c: c}
-			factor, _, wrong, _ := p.terms(r)
+			of := rowTerms(c, r)
 			// F²|u|² = |r|² + (n-1)E², and its root is |r| over the cosine
-			cosine += 1 / math.Sqrt(1+float64(dim-1)*wrong*wrong) / rows
-			if factor <= 0 {
-				t.Fatalf("%s: factor %v", name, factor)
+			cosine += 1 / math.Sqrt(1+float64(dim-1)*of.wrong*of.wrong) / rows
+			if of.factor <= 0 {
+				t.Fatalf("%s: factor %v", name, of.factor)
 			}
 		}
 		if math.Abs(cosine-want.cosine) > 0.003 {
@@ -93,12 +102,21 @@ func TestBitsQuality(t *testing.T) {
 	}
 }
 
+// rowTerms are the terms of a row.
+func rowTerms(c *Codes, row int) terms {
+	if _, ok := c.scheme.(*levelCodes); ok {
+		return (&levelScorer{c: c}).terms(row)
+	}
+	t, _ := (&bitsScorer{c: c}).terms(row)
+	return t
+}
+
 // TestBitsNear: the estimates of a vector and itself, which rows and queries of one
 // bit would take for nearer than possible.
 func TestBitsNear(t *testing.T) {
 	v := sphere(3, 50, 200)
 	for kind, q := range kinds() {
-		if q.Kind != query.BinaryQuantization {
+		if q.Kind != query.BinaryQuantization && q.Kind != query.TurboQuantization {
 			continue
 		}
 		c := build(t, v, query.Dot, q, 1)

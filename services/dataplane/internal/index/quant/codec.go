@@ -125,8 +125,10 @@ func (c *Codes) restore(tables []float32) scheme {
 	switch c.settings.Kind {
 	case query.ScalarQuantization:
 		return restoreScalar(c, tables)
-	case query.BinaryQuantization:
-		return restoreBits(c, tables)
+	case query.BinaryQuantization, query.TurboQuantization:
+		if len(tables) == c.dim {
+			return newFew(c, &spread{newRotation(c.dim), tables})
+		}
 	case query.ProductQuantization:
 		return restoreProduct(c, tables)
 	}

@@ -202,12 +202,12 @@ func floors(d query.Distance, q query.Quantization) [2]float64 {
 	if q.Kind == query.ProductQuantization {
 		return map[int][2]float64{4: {0.8, 0.9}, 8: {0.5, 0.9}, 16: {0.3, 0.6}, 32: {0.2, 0.3}, 64: {0.05, 0.1}}[q.Compression]
 	}
-	floor := map[query.BinaryEncoding][2]float64{query.OneBit: {0.37, 0.66}, query.OneAndHalfBits: {0.5, 0.81}, query.TwoBits: {0.62, 0.92}}[q.Encoding]
-	if q.Query == query.OneBit {
+	floor := map[query.BinaryEncoding][2]float64{query.OneBit: {0.37, 0.66}, query.OneAndHalfBits: {0.5, 0.81}, query.TwoBits: {0.62, 0.92}, query.FourBits: {0.85, 0.98}}[q.Encoding]
+	if q.Kind == query.BinaryQuantization && q.Query == query.OneBit {
 		floor[0], floor[1] = 0.6*floor[0], 0.68*floor[1]
 	}
-	if d == query.Manhattan {
-		floor[0], floor[1] = 0.8*floor[0], 0.9*floor[1]
+	if d == query.Manhattan { // concluded from another distance, however near that is
+		floor[0], floor[1] = min(0.8*floor[0], 0.62), 0.9*floor[1]
 	}
 	return floor
 }

@@ -124,7 +124,10 @@ func (c *Codes) RowBytes() int { return c.stride }
 
 // RescoreByDefault tells whether answers should be compared again by their
 // vectors if the query does not say.
-func (c *Codes) RescoreByDefault() bool { return c.settings.Kind == query.BinaryQuantization }
+func (c *Codes) RescoreByDefault() bool {
+	turbo := c.settings.Kind == query.TurboQuantization && (c.settings.Encoding != query.FourBits || c.metric.Raw == kernel.L1)
+	return turbo || c.settings.Kind == query.BinaryQuantization
+}
 
 // Scorer estimates raw values of rank.Metric between a query and rows: inner
 // products, squared Euclidean or Manhattan distances. It is good until its
@@ -149,6 +152,7 @@ type Scratch struct {
 	sums, totals [some]int64
 	scalar       scalarScorer
 	bits         bitsScorer
+	levels       levelScorer
 	tables       [][kernel.Columns]float32
 	product      productScorer
 }
@@ -202,6 +206,11 @@ func newCodes(rows, dim int, d query.Distance, q query.Quantization) (*Codes, er
 		if s.Encoding > query.OneAndHalfBits || s.Query != query.OneBit && s.Query != query.Scalar4Bits && s.Query != query.Scalar8Bits {
 			return nil, fmt.Errorf("quant: %w: binary encoding %d, of queries %d", ErrSettings, q.Encoding, q.Query)
 		}
+	case query.TurboQuantization:
+		s.Encoding = q.Encoding
+		if s.Encoding > query.OneAndHalfBits && s.Encoding != query.FourBits {
+			return nil, fmt.Errorf("quant: %w: turbo encoding %d", ErrSettings, q.Encoding)
+		}
 	default:
 		return nil, fmt.Errorf("quant: %w: kind %d", ErrSettings, q.Kind)
 	}
@@ -223,9 +232,9 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 		c.scheme, err = learnScalar(ctx, c, &v, threads)
 	case query.ProductQuantization:
 		c.scheme, err = learnProduct(ctx, c, &v, threads)
-	case query.BinaryQuantization:
+	case query.BinaryQuantization, query.TurboQuantization:
 		s := learnSpread(&v)
-		c.scheme = newBits(c, &s)
+		c.scheme = newFew(c, &s)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("codes: %w", err)

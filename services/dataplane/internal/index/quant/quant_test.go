@@ -28,6 +28,9 @@ func kinds() map[string]query.Quantization {
 			all["binary "+name+" by "+query8] = query.Quantization{Kind: query.BinaryQuantization, Encoding: encoding, Query: of}
 		}
 	}
+	for name, encoding := range map[string]query.BinaryEncoding{"1": query.OneBit, "1.5": query.OneAndHalfBits, "2": query.TwoBits, "4": query.FourBits} {
+		all["turbo "+name] = query.Quantization{Kind: query.TurboQuantization, Encoding: encoding}
+	}
 	for _, x := range []int{4, 16, 64} {
 		all[fmt.Sprint("product x", x)] = query.Quantization{Kind: query.ProductQuantization, Compression: x}
 	}
@@ -147,14 +150,15 @@ func least(d query.Distance, q query.Quantization, dim int) float64 {
 	case query.ProductQuantization:
 		return map[int]float64{4: 0.99, 8: 0.95, 16: 0.8, 32: 0.5, 64: 0.35}[q.Compression]
 	}
-	rows := map[query.BinaryEncoding]float64{query.OneBit: 0.68, query.OneAndHalfBits: 0.75, query.TwoBits: 0.87}[q.Encoding]
+	rows := map[query.BinaryEncoding]float64{query.OneBit: 0.68, query.OneAndHalfBits: 0.75, query.TwoBits: 0.87, query.FourBits: 0.98}[q.Encoding]
+	asRows := q.Kind == query.BinaryQuantization && q.Query == query.OneBit
 	switch {
-	case q.Query == query.OneBit && dim < 64:
+	case asRows && dim < 64:
 		return 0.3
-	case q.Query == query.OneBit:
+	case asRows:
 		return 0.65 * rows // both are coarse
 	case d == query.Manhattan:
-		return 0.93 * rows // it is concluded from another distance
+		return min(0.93*rows, 0.87) // it is concluded from another distance
 	}
 	return rows
 }
@@ -237,7 +241,7 @@ func TestEdges(t *testing.T) {
 
 // tolerance is how far estimates of single rows may be off.
 func tolerance(q query.Quantization) float64 {
-	if q.Kind == query.BinaryQuantization {
+	if q.Kind == query.BinaryQuantization || q.Kind == query.TurboQuantization {
 		return 1.5
 	}
 	return 0.01 // product codes of few rows are exact
@@ -254,6 +258,8 @@ func TestRefused(t *testing.T) {
 		"kind":      {v, query.Dot, query.Quantization{}, ErrSettings},
 		"quantile":  {v, query.Dot, query.Quantization{Kind: query.ScalarQuantization, Quantile: 0.3}, ErrSettings},
 		"quantile+": {v, query.Dot, query.Quantization{Kind: query.ScalarQuantization, Quantile: 1.1}, ErrSettings},
+		"encoding":  {v, query.Dot, query.Quantization{Kind: query.TurboQuantization, Encoding: query.Scalar4Bits}, ErrSettings},
+		"four bits": {v, query.Dot, query.Quantization{Kind: query.BinaryQuantization, Encoding: query.FourBits}, ErrSettings},
 		"distance":  {v, 9, query.Quantization{Kind: query.ScalarQuantization}, nil},
 		"stride":    {Vectors{Data: v.Data, Dim: 3, Stride: 2}, query.Dot, query.Quantization{Kind: query.ScalarQuantization}, nil},
 		"rows":      {Vectors{Data: v.Data, Dim: 3, Stride: 5}, query.Dot, query.Quantization{Kind: query.ScalarQuantization}, nil},
@@ -303,6 +309,16 @@ func TestGreatest(t *testing.T) {
 			if diff := math.Abs(float64(raws[i] - truth[r])); !(diff <= 0.05*(1+math.Abs(float64(truth[r])))) && !(diff < 1500) {
 				t.Errorf("row %d: %v, exactly %v", r, raws[i], truth[r])
 			}
+		}
+	})
+}
+
+// TestRescoreByDefault: coarse codes are, and those that know another distance.
+func TestRescoreByDefault(t *testing.T) {
+	each(t, func(t *testing.T, d query.Distance, q query.Quantization) {
+		turbo := q.Kind == query.TurboQuantization && (q.Encoding != query.FourBits || d == query.Manhattan)
+		if got, want := build(t, random(1, 2, 3, 0, d), d, q, 1).RescoreByDefault(), turbo || q.Kind == query.BinaryQuantization; got != want {
+			t.Errorf("%v, want %v", got, want)
 		}
 	})
 }

@@ -156,7 +156,8 @@ func (s *scalar) fit(pool []float32, q float64) {
 	for cut := int(float64(n) * (1 - q) / 2); ; cut /= 2 {
 		c := *s
 		c.between(pool[cut], pool[n-1-cut])
-		lo, hi := float64(c.offset)-top*float64(c.scale), float64(c.offset)+top*float64(c.scale)
+		reach := float64(top * float64(c.scale))
+		lo, hi := float64(c.offset)-reach, float64(c.offset)+reach
 		var outside float64
 		for i := 0; i < n && float64(pool[i]) < lo; i++ {
 			d := lo - float64(pool[i])
@@ -166,7 +167,7 @@ func (s *scalar) fit(pool []float32, q float64) {
 			d := float64(pool[i]) - hi
 			outside += float64(d * d)
 		}
-		if e := float64(float64(c.scale)*float64(c.scale)/12)*float64(n) + outside; e < least {
+		if e := float64(float64(c.scale)*float64(c.scale)/12*float64(n)) + outside; e < least {
 			least, best = e, &c
 		}
 		if cut == 0 {
@@ -208,17 +209,31 @@ func toByte(x, offset, inv float32) int8 {
 	return int8(math.Float32bits(t + whole))
 }
 
+// toBytes sets dst to the codes of x, and gives the sum of their squares.
+func toBytes(dst []int8, x []float32, offset, step float32) (squares int64) {
+	inv := inverse(step)
+	for i, u := range x {
+		c := toByte(u, offset, inv)
+		dst[i] = c
+		squares += int64(c) * int64(c)
+	}
+	return squares
+}
+
+// stepOf is the step with which all of x lies in the range of codes around 0.
+func stepOf(x []float32) float32 {
+	var most float32
+	for _, u := range x {
+		most = max(most, u, -u)
+	}
+	return most / top
+}
+
 func (s *scalar) encoder() func(dst []byte, v []float32) {
-	inv := inverse(s.scale)
 	x := make([]float32, s.dim)
 	return func(dst []byte, v []float32) {
 		s.put(x, v)
-		var squares int64
-		for i, u := range x {
-			c := toByte(u, s.offset, inv)
-			dst[i] = uint8(c)
-			squares += int64(c) * int64(c)
-		}
+		squares := toBytes(signed(dst), x, s.offset, s.scale)
 		if s.metric == kernel.L2 {
 			norm := float32(float64(s.scale) * float64(s.scale) * float64(squares))
 			binary.LittleEndian.PutUint32(dst[len(dst)-4:], math.Float32bits(norm))
@@ -254,20 +269,10 @@ func (s *scalar) prepare(c *Codes, q []float32, sc *Scratch) Scorer {
 			s.spread.turn(x)
 			p.base = float64(kernel.Dot.PairFloat32(s.spread.centre, q))
 		}
-		var most float32
-		for _, u := range x {
-			most = max(most, u, -u)
-		}
-		step = most / top
+		step = stepOf(x)
 		p.times = scale * float64(step)
 	}
-	inv := inverse(step)
-	var squares int64
-	for i, u := range x {
-		f := toByte(u, s.offset, inv)
-		p.q[i] = f
-		squares += int64(f) * int64(f)
-	}
+	squares := toBytes(p.q, x, s.offset, step)
 	if s.metric == kernel.L2 {
 		p.base = float64(step) * float64(step) * float64(squares)
 		p.times *= -2
@@ -277,7 +282,8 @@ func (s *scalar) prepare(c *Codes, q []float32, sc *Scratch) Scorer {
 
 // outside adds up what of q lies outside of the range of the codes.
 func (s *scalar) outside(q []float32) (sum float64) {
-	lo, hi := s.offset-top*s.scale, s.offset+top*s.scale
+	reach := float32(top * s.scale)
+	lo, hi := s.offset-reach, s.offset+reach
 	for _, x := range q {
 		sum += float64(max(0, x-hi) + max(0, lo-x))
 	}
