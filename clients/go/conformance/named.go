@@ -57,6 +57,20 @@ func (s *suite) named(ctx context.Context) {
 	s.ranks(ctx, "after delete of a vector", spaces, truths)
 	p := must(s.Get(ctx, &qdrant.GetPoints{CollectionName: coll, Ids: ids(key{num: 4}), WithPayload: qdrant.NewWithPayload(true)}))
 	s.ok("payload after both", len(p) == 1 && p[0].GetPayload()["n"].GetIntegerValue() == 4, "%v", p)
+
+	quantize := func(q *qdrant.QuantizationConfigDiff) *qdrant.TurboQuantization {
+		need(s.UpdateCollection(ctx, &qdrant.UpdateCollection{CollectionName: coll, OptimizersConfig: &qdrant.OptimizersConfigDiff{IndexingThreshold: qdrant.PtrOf(uint64(1))},
+			VectorsConfig: qdrant.NewVectorsConfigDiffMap(map[string]*qdrant.VectorParamsDiff{"dot": {QuantizationConfig: q}})}))
+		params := must(s.GetCollectionInfo(ctx, coll)).GetConfig().GetParams().GetVectorsConfig().GetParamsMap().GetMap()["dot"]
+		return params.GetQuantizationConfig().GetTurboquant()
+	}
+	for _, bits := range []qdrant.TurboQuantBitSize{qdrant.TurboQuantBitSize_Bits4, qdrant.TurboQuantBitSize_Bits1_5} {
+		got := quantize(qdrant.NewQuantizationDiffTurbo(&qdrant.TurboQuantization{Bits: &bits, Memory: qdrant.PtrOf(qdrant.Memory_Pinned)}))
+		s.same("turbo codes of a vector", []any{got.GetBits(), got.GetMemory()}, []any{bits, qdrant.Memory_Pinned})
+		s.ranks(ctx, "with turbo codes", spaces, truths)
+	}
+	s.ok("turbo codes switched off", quantize(qdrant.NewQuantizationDiffDisabled()) == nil, "they are still there")
+	s.ranks(ctx, "without codes again", spaces, truths)
 }
 
 // ranks asks each space for all its points, with their vectors.
