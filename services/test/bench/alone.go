@@ -91,7 +91,7 @@ func (o *options) with(ctx context.Context, do func(*driver) error) error {
 
 // plain measures building, and searches without a filter: over the vectors and, where they are long, over codes of them by turns.
 func (o *options) plain(ctx context.Context, d *dataset, t *tables) (err error) {
-	kinds := []string{"", "scalar"}
+	kinds := []string{"", "scalar", "turbo"}
 	if len(d.base[0]) < 256 {
 		kinds = kinds[:1]
 	}
@@ -132,10 +132,10 @@ func (o *options) plain(ctx context.Context, d *dataset, t *tables) (err error) 
 			return err
 		}
 	}
-	if len(g) > 1 {
+	for i := 1; i < len(g); i++ {
 		for _, r := range targets {
-			all := ratios(of(byThreads[0], 1), of(byThreads[0], 0), r, cpuQPS)
-			t.codes.add(d.name, g[1].name, fmt.Sprintf("%.2f", r), median(all), list(all))
+			all := ratios(of(byThreads[0], i), of(byThreads[0], 0), r, cpuQPS)
+			t.codes.add(d.name, g[i].name, fmt.Sprintf("%.2f", r), median(all), list(all))
 		}
 	}
 	return nil
