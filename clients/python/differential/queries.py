@@ -170,7 +170,7 @@ def update_vectors_if(rng, w):
 
 
 KINDS = {
-    "unranked": (2, unranked), "recommend": (0, recommend), "discover": (0, discover), "context": (0, context), "feedback": (0, feedback), "ordered": (2, ordered),
+    "unranked": (2, unranked), "recommend": (3, recommend), "discover": (2, discover), "context": (1, context), "feedback": (1, feedback), "ordered": (2, ordered),
     "sample": (1, sample), "fused": (3, fused), "rescored": (2, rescored), "formula": (3, formula), "diverse": (2, diverse), "groups": (3, groups), "matrix": (1, matrix),
     "upsert if": (3, upsert_if), "update vectors if": (1, update_vectors_if),
 }

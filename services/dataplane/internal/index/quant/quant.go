@@ -122,13 +122,6 @@ func (c *Codes) Settings() query.Quantization { return c.settings }
 // RowBytes is what one row takes.
 func (c *Codes) RowBytes() int { return c.stride }
 
-// RescoreByDefault tells whether answers should be compared again by their
-// vectors if the query does not say.
-func (c *Codes) RescoreByDefault() bool {
-	turbo := c.settings.Kind == query.TurboQuantization && (c.settings.Encoding != query.FourBits || c.metric.Raw == kernel.L1)
-	return turbo || c.settings.Kind == query.BinaryQuantization
-}
-
 // Scorer estimates raw values of rank.Metric between a query and rows: inner
 // products, squared Euclidean or Manhattan distances. It is good until its
 // Scratch prepares another query, for one goroutine at a time.

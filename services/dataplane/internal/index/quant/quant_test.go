@@ -313,16 +313,6 @@ func TestGreatest(t *testing.T) {
 	})
 }
 
-// TestRescoreByDefault: coarse codes are, and those that know another distance.
-func TestRescoreByDefault(t *testing.T) {
-	each(t, func(t *testing.T, d query.Distance, q query.Quantization) {
-		turbo := q.Kind == query.TurboQuantization && (q.Encoding != query.FourBits || d == query.Manhattan)
-		if got, want := build(t, random(1, 2, 3, 0, d), d, q, 1).RescoreByDefault(), turbo || q.Kind == query.BinaryQuantization; got != want {
-			t.Errorf("%v, want %v", got, want)
-		}
-	})
-}
-
 func ExampleCodes() {
 	v := Vectors{Data: []float32{1, 0, 0, 1, 0.6, 0.8}, Dim: 2, Stride: 2}
 	c, err := Build(context.Background(), v, query.Dot, query.Quantization{Kind: query.ScalarQuantization}, 1)
