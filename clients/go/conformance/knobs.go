@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/qdrant/go-client/qdrant"
-	"google.golang.org/grpc/codes"
 )
 
 // knobs are what may be asked for on top: ordering, consistency, and writes that only touch what is (not) there.
@@ -19,13 +18,8 @@ func (s *suite) knobs(ctx context.Context) {
 	want := s.truth.nearest(q, nil)
 	for _, how := range []*qdrant.ReadConsistency{qdrant.NewReadConsistencyFactor(1), qdrant.NewReadConsistencyType(qdrant.ReadConsistencyType_All),
 		qdrant.NewReadConsistencyType(qdrant.ReadConsistencyType_Majority), qdrant.NewReadConsistencyType(qdrant.ReadConsistencyType_Quorum)} {
-		got, err := s.Query(ctx, &qdrant.QueryPoints{CollectionName: s.coll, Query: qdrant.NewQueryDense(q), Limit: qdrant.PtrOf(uint64(3)),
-			ReadConsistency: how})
-		if how.GetFactor() != 1 && s.factor != nil && *s.factor > 1 {
-			s.refused(fmt.Sprintf("query with consistency %v is not built yet", how), codes.Unimplemented, err)
-			continue
-		}
-		need(err)
+		got := must(s.Query(ctx, &qdrant.QueryPoints{CollectionName: s.coll, Query: qdrant.NewQueryDense(q), Limit: qdrant.PtrOf(uint64(3)),
+			ReadConsistency: how}))
 		s.hits(fmt.Sprintf("query with consistency %v", how), got, want)
 		s.same(fmt.Sprintf("query with consistency %v: count", how), len(got), 3)
 	}

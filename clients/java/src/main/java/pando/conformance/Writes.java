@@ -220,10 +220,6 @@ final class Writes {
         .map(type -> ReadConsistency.newBuilder().setType(type).build());
     for (ReadConsistency how : Stream.concat(Stream.of(ReadConsistency.newBuilder().setFactor(1).build()), types).toList()) {
       var query = s.query().setQuery(nearest(q)).setLimit(3).setReadConsistency(how);
-      if (how.getFactor() != 1 && s.factor > 1) {
-        s.refused("query with consistency " + how + " is not built yet", Code.UNIMPLEMENTED, s.client.queryAsync(query.build()));
-        continue;
-      }
       List<ScoredPoint> got = s.ask(query);
       s.hits("query with consistency " + how, got, s.truth.nearest(q));
       s.check("query with consistency " + how + ": count", got.size(), 3);
