@@ -128,7 +128,7 @@ func TestMergesComeWithGraphs(t *testing.T) {
 	}
 	l.catchUp(t, s)
 	ok(t, s.Settle(ctx))
-	l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s.weights())})
+	l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s)})
 	l.catchUp(t, s)
 	for merged := false; !merged; {
 		i := s.Info()

@@ -76,7 +76,7 @@ func besideMerge(b *testing.B, merge bool, budgeted budget.Options) {
 	b.StartTimer()
 	end := make(chan struct{})
 	if merge {
-		l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s.weights())})
+		l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s)})
 		l.catchUp(b, s)
 		go func() {
 			defer close(end)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
-	"github.com/pandodb/pando/services/dataplane/internal/shard/optimize"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
@@ -108,7 +107,7 @@ func TestMove(t *testing.T) {
 		}
 	}
 	// A part that is being merged stays open for the merge.
-	l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s.weights())})
+	l.add(op.Op{Kind: op.Merge, Parts: partNumbers(s)})
 	l.add(op.Op{Kind: op.Config, Revision: 9, Settings: []byte{0, 1, 0}})
 	l.catchUp(t, s)
 	ok(t, s.Settle(ctx))
@@ -118,9 +117,11 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// partNumbers lists parts.
-func partNumbers(parts []optimize.Part) (out []topology.Seq) {
-	for _, p := range parts {
+// partNumbers lists the parts on record; workers change them.
+func partNumbers(s *Shard) (out []topology.Seq) {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	for _, p := range s.weights() {
 		out = append(out, p.Number)
 	}
 	return out

@@ -198,9 +198,9 @@ func TestVectorNames(t *testing.T) {
 				l.add(op.Op{Kind: op.Seal})
 			case n == 8:
 				var parts []topology.Seq
-				for _, w := range a.weights() {
+				for _, n := range partNumbers(a) {
 					if rng.IntN(2) == 0 {
-						parts = append(parts, w.Number)
+						parts = append(parts, n)
 					}
 				}
 				l.add(op.Op{Kind: op.Merge, Parts: parts})
