@@ -70,7 +70,7 @@ func TestBadInput(t *testing.T) {
 		{"payload of an unknown point", "POST", "/collections/c/points/payload?wait=true", `{"payload":{"a":1},"points":[99]}`, 404, "99"},
 		{"no such route", "GET", "/collections/c/wings", "", 404, ""},
 		{"no such method", "DELETE", "/collections", "", 405, ""},
-		{"not built", "POST", "/collections/c/points/query/groups", `{"query":[1,0,0,0],"group_by":"k"}`, 501, "qdrant.Points/QueryGroups"},
+		{"not built", "POST", "/collections/c/snapshots", ``, 501, "qdrant.Snapshots/Create"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, out := h.call(c.method, c.path, c.body)
