@@ -34,8 +34,8 @@ type worker struct {
 	mu struct {
 		sync.Mutex
 		idle    [workers]bool // nothing was left to make, and there are no news
-		stopped bool          // something is not made any more
-		changed chan struct{} // closed and replaced with every change of both
+		ended   [workers]bool // it makes nothing any more
+		changed chan struct{} // closed and replaced with every change of idle
 	}
 }
 
@@ -67,12 +67,13 @@ func (s *Shard) Settle(ctx context.Context) error {
 	for {
 		w := &s.work
 		w.mu.Lock()
-		idle, stopped, changed := w.mu.idle, w.mu.stopped, w.mu.changed
+		idle, ended, changed := w.mu.idle, w.mu.ended, w.mu.changed
 		w.mu.Unlock()
 		switch {
-		case idle == [workers]bool{true, true}:
+		case idle != [workers]bool{true, true}:
+		case ended == [workers]bool{}:
 			return nil
-		case stopped:
+		default:
 			return cmp.Or(s.store.Err(), ErrClosed)
 		}
 		select {
@@ -84,11 +85,11 @@ func (s *Shard) Settle(ctx context.Context) error {
 }
 
 // tell sets what Settle waits for.
-func (w *worker) tell(idle [workers]bool, stopped bool) {
-	if w.mu.idle == idle && w.mu.stopped == stopped || w.mu.changed == nil {
+func (w *worker) tell(idle [workers]bool) {
+	if w.mu.idle == idle || w.mu.changed == nil {
 		return
 	}
-	w.mu.idle, w.mu.stopped = idle, stopped
+	w.mu.idle = idle
 	close(w.mu.changed)
 	w.mu.changed = make(chan struct{})
 }
@@ -97,7 +98,7 @@ func (w *worker) tell(idle [workers]bool, stopped bool) {
 func (s *Shard) wake() {
 	w := &s.work
 	w.mu.Lock()
-	w.tell([workers]bool{}, w.mu.stopped)
+	w.tell(w.mu.ended)
 	w.mu.Unlock()
 	for _, news := range w.news {
 		select {
@@ -113,7 +114,10 @@ func (s *Shard) toil(ctx context.Context, which int, next func(context.Context) 
 	defer func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.tell([workers]bool{}, true)
+		w.mu.ended[which] = true
+		idle := w.mu.idle
+		idle[which] = true
+		w.tell(idle)
 	}()
 	again := time.NewTimer(retryWork)
 	defer again.Stop()
@@ -174,7 +178,7 @@ func (s *Shard) rest(which int) {
 	if len(w.news[which]) == 0 {
 		idle := w.mu.idle
 		idle[which] = true
-		w.tell(idle, w.mu.stopped)
+		w.tell(idle)
 	}
 }
 
