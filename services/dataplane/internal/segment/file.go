@@ -55,6 +55,9 @@ func (k Kind) String() string {
 	return names[k]
 }
 
+// InSegment tells files of a segment from artefacts beside it, which can be made again.
+func (k Kind) InSegment() bool { return k <= KindVectors || k == KindStages }
+
 // sumSize is how much of the SHA-256 of a file names it.
 const sumSize = 16
 

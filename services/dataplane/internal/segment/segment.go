@@ -65,7 +65,7 @@ func Open(fsys vfs.FS, dir string, spec Spec, d Description, place func(k Kind, 
 
 func (s *Segment) open(fsys vfs.FS, dir string, spec Spec, place func(Kind, string) Placement) error {
 	for i, f := range s.description.Files {
-		if f.Kind > KindVectors && f.Kind != KindStages {
+		if !f.Kind.InSegment() {
 			continue
 		}
 		if want := Kind(min(i+1, int(KindVectors))); f.Kind != want && (want < KindVectors || f.Kind != KindStages) {

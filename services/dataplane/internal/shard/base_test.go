@@ -2,6 +2,7 @@ package shard
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +17,28 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 )
+
+// TestStagesAreOfTheSegment: which rows a graph took up when cannot be found out again, so
+// the loss of that file condemns the replica as that of any other file of a segment.
+func TestStagesAreOfTheSegment(t *testing.T) {
+	s := open(t, withGraphs(memfs.New()))
+	rng, l := rand.New(rand.NewPCG(5, 2)), newLedger()
+	var parts []topology.Seq
+	for from := range 2 {
+		clouds(l, rng, 400*from, 400)
+		parts = append(parts, l.add(op.Op{Kind: op.Seal}).Seq)
+	}
+	l.add(op.Op{Kind: op.Merge, Parts: parts})
+	l.catchUp(t, s)
+	ok(t, s.Settle(ctx))
+	i := slices.IndexFunc(s.files(), func(f segment.File) bool { return f.Kind == segment.KindStages })
+	if i < 0 {
+		t.Fatal("no stages")
+	}
+	if err := s.lose(s.files()[i], errors.New("rot")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("lost stages: %v", err)
+	}
+}
 
 // TestMergeTakesGraphOver: the graph of a merged part is grown from that of its largest
 // source, of which it has every link, and is the one that is built from nothing.

@@ -50,7 +50,7 @@ func (s *Shard) lose(f segment.File, reason error) error {
 	if a.closed || !slices.Contains(a.manifest.Files(), f) {
 		return nil
 	}
-	if f.Kind <= segment.KindVectors {
+	if f.Kind.InSegment() {
 		return fmt.Errorf("%w: %w", ErrCorrupt, reason)
 	}
 	if s.opts.Events.Lost != nil {
