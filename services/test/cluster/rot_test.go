@@ -74,6 +74,19 @@ func incarnations(h *house, at topology.PeerID, collection string) map[string]to
 	return out
 }
 
+// stored is what three peers hold in two copies, with graphs.
+func stored(t *testing.T, hs []*house) *ledger {
+	t.Helper()
+	hs[0].ok("PUT", "/collections/c", small(3, 2))
+	l := newLedger()
+	for n := range 1200 {
+		l.write(hs[n%3], "c", n%400, n)
+	}
+	pass(10 * time.Second) // graphs are made when nobody writes
+	whole(t, hs, "c", 2)
+	return l
+}
+
 // Bits of a peer's files flip while it is down. The damaged replicas are copied anew
 // by themselves, whatever the file, and nothing that was acknowledged is lost. Graphs
 // are made again where they are.
@@ -81,13 +94,7 @@ func TestRotHeals(t *testing.T) {
 	for _, kind := range []string{".ids", ".rows", ".payload", ".records", ".vectors", ".graph", ".sst", ".log", "meta"} {
 		t.Run(kind, func(t *testing.T) {
 			live(t, 3, func(t *testing.T, s *street, hs []*house) {
-				hs[0].ok("PUT", "/collections/c", small(3, 2))
-				l := newLedger()
-				for n := range 1200 {
-					l.write(hs[n%3], "c", n%400, n)
-				}
-				pass(10 * time.Second) // graphs are made when nobody writes
-				whole(t, hs, "c", 2)
+				l := stored(t, hs)
 				victim := hs[1]
 				victim.leave()
 				rng := rand.New(rand.NewPCG(1, 1))
@@ -174,13 +181,7 @@ func TestScrubHeals(t *testing.T) {
 	for _, kind := range []string{".vectors", ".graph"} {
 		t.Run(kind, func(t *testing.T) {
 			live(t, 3, func(t *testing.T, s *street, hs []*house) {
-				hs[0].ok("PUT", "/collections/c", small(3, 2))
-				l := newLedger()
-				for n := range 1200 {
-					l.write(hs[n%3], "c", n%400, n)
-				}
-				pass(10 * time.Second) // graphs are made when nobody writes
-				whole(t, hs, "c", 2)
+				l := stored(t, hs)
 				victim, rng := hs[1], rand.New(rand.NewPCG(1, 1))
 				before, hit := incarnations(hs[0], victim.data.Self(), "c"), map[string][]string{}
 				bytes := map[string][]byte{}

@@ -9,7 +9,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
-	"google.golang.org/protobuf/proto"
+	"github.com/pandodb/pando/services/internal/wire"
 )
 
 // R6: a read consistency asks several replicas of each shard and keeps what enough
@@ -38,9 +38,13 @@ func voters(rc *qdrant.ReadConsistency, active int) (ask, agree int) {
 // crew is the asks of one question to a shard: at least one. Where too few replicas are
 // readable choosing one of them will tell (enough).
 func (c *Coordinator) crew(r Read, s topology.Shard) []*ask {
-	p, _ := c.o.Map().Placement(s)
-	n, agree := voters(r.Consistency, p.ActiveCount())
-	crew := make([]*ask, max(1, min(n, p.ActiveCount())))
+	n, agree := 1, 1
+	if r.Consistency != nil {
+		p, _ := c.o.Map().Placement(s)
+		n, agree = voters(r.Consistency, p.ActiveCount())
+		n = max(1, min(n, p.ActiveCount()))
+	}
+	crew := make([]*ask, n)
 	for i := range crew {
 		crew[i] = &ask{shard: s, crew: crew, agree: min(agree, len(crew))}
 	}
@@ -105,14 +109,18 @@ func ranking(r *shardv1.ShardReadResult, i int) []*qdrant.ScoredPoint {
 // have in one version; of two such versions the later.
 func common[T any](need int, all []*shardv1.ShardReadResult, list func(*shardv1.ShardReadResult) []T, of func(T) (*qdrant.PointId, uint64)) []T {
 	type version struct {
-		id      string
+		id      topology.PointID
 		version uint64
 	}
 	count := map[version]int{}
-	newest := map[string]uint64{}
+	newest := map[topology.PointID]uint64{}
 	at := func(x T) version {
 		id, v := of(x)
-		return version{id.String(), v}
+		pid, err := wire.PointID(id)
+		if err != nil {
+			return version{} // who merges the shards says so
+		}
+		return version{pid, v}
 	}
 	for _, r := range all {
 		for _, x := range list(r) {
@@ -142,27 +150,22 @@ func reached(need int, of []uint64) uint64 {
 }
 
 func commonFacets(need int, all []*shardv1.ShardReadResult) (out []*qdrant.FacetHit) {
-	counts := map[string][]uint64{}
-	values := map[string]*qdrant.FacetValue{}
-	var order []string
+	counts := map[facetValue][]uint64{}
 	for i, r := range all {
 		for _, h := range r.GetFacets().GetHits() {
-			key, err := proto.Marshal(h.GetValue())
-			if err != nil {
-				continue // it was read from the same form
+			v := valueOf(h)
+			if counts[v] == nil {
+				counts[v] = make([]uint64, len(all))
+				out = append(out, &qdrant.FacetHit{Value: h.GetValue()})
 			}
-			k := string(key)
-			if counts[k] == nil {
-				counts[k], values[k] = make([]uint64, len(all)), h.GetValue()
-				order = append(order, k)
-			}
-			counts[k][i] = h.GetCount()
+			counts[v][i] = h.GetCount()
 		}
 	}
-	for _, k := range order {
-		if n := reached(need, counts[k]); n > 0 {
-			out = append(out, &qdrant.FacetHit{Value: values[k], Count: n})
+	kept := out[:0]
+	for _, h := range out {
+		if h.Count = reached(need, counts[valueOf(h)]); h.Count > 0 {
+			kept = append(kept, h)
 		}
 	}
-	return out
+	return kept
 }

@@ -67,11 +67,14 @@ func (c *Coordinator) readAll(ctx context.Context, r Read, bodies []body) ([][]*
 		for _, g := range r.Target.Groups {
 			for _, id := range g.IDs {
 				s := topology.Shard{Collection: r.Target.Collection.ID, ID: id}
-				if body(s) == nil {
+				b := body(s)
+				if b == nil {
 					continue
 				}
-				for _, a := range c.crew(r, s) {
-					a.read, a.key, a.question = body(s), g.Key, i
+				for n, a := range c.crew(r, s) {
+					if a.read, a.key, a.question = b, g.Key, i; n > 0 { // each replica is sent a message of its own
+						a.read = body(s)
+					}
 					a.read.SchemaRevision = r.Target.Collection.Revision
 					if r.Linearizable {
 						a.read.Mode = shardv1.ReadMode_READ_MODE_LINEARIZABLE

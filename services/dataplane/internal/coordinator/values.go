@@ -20,15 +20,10 @@ func (c *Coordinator) Facet(ctx context.Context, r Read, f *shardv1.FacetPoints)
 	if err != nil {
 		return nil, err
 	}
-	type value struct {
-		text   string
-		number int64
-		truth  bool
-	}
-	sums := map[value]*qdrant.FacetHit{}
+	sums := map[facetValue]*qdrant.FacetHit{}
 	for _, one := range res {
 		for _, h := range one.GetFacets().GetHits() {
-			v := value{h.GetValue().GetStringValue(), h.GetValue().GetIntegerValue(), h.GetValue().GetBoolValue()}
+			v := valueOf(h)
 			if sum, ok := sums[v]; ok {
 				sum.Count += h.GetCount()
 			} else {
@@ -51,4 +46,15 @@ func (c *Coordinator) Facet(ctx context.Context, r Read, f *shardv1.FacetPoints)
 			cmp.Compare(a.GetValue().GetStringValue(), b.GetValue().GetStringValue()))
 	})
 	return out[:min(f.GetLimit(), uint64(len(out)))], nil
+}
+
+// facetValue tells values of one field apart.
+type facetValue struct {
+	text   string
+	number int64
+	truth  bool
+}
+
+func valueOf(h *qdrant.FacetHit) facetValue {
+	return facetValue{h.GetValue().GetStringValue(), h.GetValue().GetIntegerValue(), h.GetValue().GetBoolValue()}
 }

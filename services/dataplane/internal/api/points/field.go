@@ -6,7 +6,6 @@ import (
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
-	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -56,29 +55,32 @@ func checkField(r writing, field string, timeout *uint64) error {
 }
 
 func (s *Service) changeField(ctx context.Context, r writing, change *placementv1.ChangePayloadIndexRequest, timeout *uint64) (*qdrant.PointsOperationResponse, error) {
+	return s.changeSchema(ctx, r, timeout, func(name string) (uint64, error) {
+		change.CollectionName = name
+		done, err := s.d.Catalog.ChangePayloadIndex(ctx, change)
+		return done.GetRevision(), err
+	})
+}
+
+// changeSchema has the catalog change the schema of a collection, which is given by its
+// own name, and answers: this peer's next answer is to show it; wait: every Active
+// replica has it. The change stands, however long that takes.
+func (s *Service) changeSchema(ctx context.Context, r writing, timeout *uint64, change func(name string) (revision uint64, err error)) (*qdrant.PointsOperationResponse, error) {
 	col, err := s.d.View.Resolve(ctx, r.GetCollectionName())
 	if err != nil {
 		return nil, err
 	}
-	change.CollectionName = col.Name
-	done, err := s.d.Catalog.ChangePayloadIndex(ctx, change)
+	revision, err := change(col.Name)
 	if err != nil {
 		return nil, err
 	}
-	return s.settle(ctx, r.GetWait(), col, done.GetRevision(), timeout)
-}
-
-// settle answers a change of the schema: this peer's next answer is to show it; wait:
-// every Active replica has it. The change stands, however long that takes.
-func (s *Service) settle(ctx context.Context, wait bool, col *view.Collection, revision uint64, timeout *uint64) (*qdrant.PointsOperationResponse, error) {
 	out := &qdrant.UpdateResult{OperationId: proto.Uint64(revision), Status: qdrant.UpdateStatus_Acknowledged}
 	seen := s.d.AwaitRevision(ctx, revision)
-	if !wait {
+	if !r.GetWait() {
 		return &qdrant.PointsOperationResponse{Result: out}, nil
 	}
 	out.Status = qdrant.UpdateStatus_WaitTimeout
 	var settled bool
-	var err error
 	if seen == nil {
 		settled, err = s.d.Coordinator.Settled(ctx, col.All(), revision, duration(timeout))
 	}

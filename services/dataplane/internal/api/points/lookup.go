@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
+	"google.golang.org/protobuf/proto"
 )
 
 // reference is a point whose vector stands for an input of a query.
@@ -26,12 +27,12 @@ type reference struct {
 type place struct {
 	in     coordinator.Target
 	vector string
-	keys   string // of the shards
+	keys   *qdrant.ShardKeySelector
 }
 
 // same tells whether points of two places can be read together.
 func (p place) same(as place) bool {
-	return p.in.Collection.ID == as.in.Collection.ID && p.vector == as.vector && p.keys == as.keys
+	return p.in.Collection.ID == as.in.Collection.ID && p.vector == as.vector && proto.Equal(p.keys, as.keys)
 }
 
 // lookup is where the ids in a query are looked up: in the collection itself or where
@@ -54,7 +55,7 @@ func (b *builder) lookup(ctx context.Context, in *qdrant.PrefetchQuery, keys *qd
 		return place{}, err
 	}
 	t, err := b.s.target(ctx, from, keys, false)
-	return place{t, vector, keys.String()}, err
+	return place{t, vector, keys}, err
 }
 
 // refer notes that a point's vector is to be put into a slot.
@@ -137,11 +138,15 @@ func byID(points []*qdrant.RetrievedPoint) (map[topology.PointID]*qdrant.Retriev
 	for _, p := range points {
 		id, err := wire.PointID(p.GetId())
 		if err != nil {
-			return nil, fault.Wrap(fault.Unspecified, err, "Service internal error: a shard answered a point without an id")
+			return nil, noID(err)
 		}
 		out[id] = p
 	}
 	return out, nil
+}
+
+func noID(err error) error {
+	return fault.Wrap(fault.Unspecified, err, "Service internal error: a shard answered a point without an id")
 }
 
 // inputOf makes a query of a vector of an answer; nil if it is none.

@@ -1,6 +1,7 @@
 package points
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -8,7 +9,6 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator/plan"
-	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
 	"google.golang.org/protobuf/proto"
@@ -45,10 +45,22 @@ func (s *Service) SearchMatrixOffsets(ctx context.Context, r *qdrant.SearchMatri
 		return nil, err
 	}
 	out := &qdrant.SearchMatrixOffsets{Ids: ids}
+	at := make(map[topology.PointID]uint64, len(ids))
+	for i, id := range ids {
+		pid, err := wire.PointID(id)
+		if err != nil {
+			return nil, noID(err)
+		}
+		at[pid] = uint64(i)
+	}
 	for i, row := range rows {
 		for _, p := range row {
+			pid, err := wire.PointID(p.GetId())
+			if err != nil {
+				return nil, noID(err)
+			}
 			out.OffsetsRow = append(out.OffsetsRow, uint64(i))
-			out.OffsetsCol = append(out.OffsetsCol, uint64(slices.IndexFunc(ids, func(id *qdrant.PointId) bool { return proto.Equal(id, p.GetId()) })))
+			out.OffsetsCol = append(out.OffsetsCol, at[pid])
 			out.Scores = append(out.Scores, p.GetScore())
 		}
 	}
@@ -119,8 +131,8 @@ func sorted(points []*qdrant.ScoredPoint) ([]*qdrant.PointId, error) {
 	slices.SortFunc(points, func(a, b *qdrant.ScoredPoint) int {
 		x, err := wire.PointID(a.GetId())
 		y, also := wire.PointID(b.GetId())
-		if err != nil || also != nil {
-			bad = fault.New(fault.Unspecified, "Service internal error: a shard answered a point without an id")
+		if either := cmp.Or(err, also); either != nil {
+			bad = noID(either)
 		}
 		return topology.PointID.Compare(x, y)
 	})

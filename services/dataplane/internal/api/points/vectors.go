@@ -45,14 +45,9 @@ func (s *Service) DeleteVectorName(ctx context.Context, r *qdrant.DeleteVectorNa
 }
 
 func (s *Service) changeVector(ctx context.Context, r writing, change *placementv1.ChangeVectorNameRequest, timeout *uint64) (*qdrant.PointsOperationResponse, error) {
-	col, err := s.d.View.Resolve(ctx, r.GetCollectionName())
-	if err != nil {
-		return nil, err
-	}
-	change.CollectionName = col.Name
-	done, err := s.d.Catalog.ChangeVectorName(ctx, change)
-	if err != nil {
-		return nil, err
-	}
-	return s.settle(ctx, r.GetWait(), col, done.GetRevision(), timeout)
+	return s.changeSchema(ctx, r, timeout, func(name string) (uint64, error) {
+		change.CollectionName = name
+		done, err := s.d.Catalog.ChangeVectorName(ctx, change)
+		return done.GetRevision(), err
+	})
 }
