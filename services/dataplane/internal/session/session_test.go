@@ -166,12 +166,15 @@ func open(t *testing.T, fsys vfs.FS, c *control) *fixture {
 	return f
 }
 
-// run runs the session for the length of body.
+// run runs the session for the length of body, which begins once the session has
+// tried to register: a registration after a snapshot of a later revision than
+// control gives would be refused, since no honest control plane does that.
 func (f *fixture) run(t *testing.T, body func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
+	synctest.Wait()
 	body()
 	cancel()
 	if err := <-done; err != nil {
@@ -533,7 +536,6 @@ func TestFullDiskIsTriedAgain(t *testing.T) {
 		fsys := faultfs.New(disk(t))
 		f := open(t, fsys, newControl())
 		f.run(t, func() {
-			synctest.Wait() // registered, at a revision below what follows
 			fsys.SetRules(faultfs.On(syscall.ENOSPC, faultfs.KindWrite))
 			f.control.events <- snapshot(9, 0, true, collection(1, "a"))
 			<-time.After(time.Minute)
