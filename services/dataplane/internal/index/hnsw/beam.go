@@ -27,8 +27,9 @@ type walker struct {
 	// Of one expansion:
 	nodes, rows []uint32
 	raws        []float32
-	compared    int    // rows, since the walker was made
-	touched     uint32 // keeps the compiler from leaving the touching out
+	near        []uint64 // keys
+	compared    int      // rows, since the walker was made
+	touched     uint32   // keeps the compiler from leaving the touching out
 }
 
 // set is a bit for each node, and a list of those to clear.
@@ -58,6 +59,7 @@ func (w *walker) fit(n, width int) {
 	}
 	if len(w.raws) < width {
 		w.nodes, w.rows, w.raws = make([]uint32, width), make([]uint32, width), make([]float32, width)
+		w.near = make([]uint64, width)
 	}
 }
 
@@ -147,23 +149,23 @@ func (w *walker) touch(l *layer, cur int) {
 	}
 }
 
-// neighbours puts those of node that were not seen behind w.nodes[:n].
+// neighbours puts those of node that were not seen behind w.nodes[:n]. Whether one
+// was seen cannot be guessed, so it is not branched on.
 func (w *walker) neighbours(l *layer, node uint32, n int) int {
 	from := n
 	list := l.of(node)
-	seen, nodes := &w.seen, w.nodes[:n+len(list)]
-	for i := range list {
-		id := list[i]
+	seen, nodes := w.seen.bits, w.nodes[:n+len(list)]
+	for _, id := range list {
 		if id == none {
 			break
 		}
-		if word, bit := &seen.bits[id>>6], uint64(1)<<(id&63); *word&bit == 0 {
-			*word |= bit
-			nodes[n] = id
-			n++
-		}
+		word := &seen[id>>6]
+		is := *word >> (id & 63) & 1
+		*word |= 1 << (id & 63)
+		nodes[n] = id
+		n += int(is ^ 1)
 	}
-	seen.list = append(seen.list, nodes[from:n]...)
+	w.seen.list = append(w.seen.list, nodes[from:n]...)
 	return n
 }
 
@@ -175,8 +177,14 @@ func (w *walker) take(v *space, ef, n int) int {
 	if len(pool) == ef {
 		worst = pool[ef-1]
 	}
+	// Which are near enough cannot be guessed either: they are gathered first.
+	near, nodes := w.near[:n], w.nodes[:n]
+	m := 0
 	for i, raw := range w.raws[:n] {
-		k := key(v.order(raw), w.nodes[i])
+		near[m] = key(v.order(raw), nodes[i])
+		m += less(near[m], worst)
+	}
+	for _, k := range near[:m] {
 		if k >= worst {
 			continue
 		}
@@ -203,19 +211,21 @@ func tied(pool []uint64, lo, n int, k uint64) bool {
 	return lo >= n && orderOf(pool[lo-n]) == orderOf(k) || lo+n <= len(pool) && orderOf(pool[lo+n-1]) == orderOf(k)
 }
 
-// place is how many of the sorted pool are less than k; it has no branch to guess.
+// place is how many of the sorted pool are less than k.
 func place(pool []uint64, k uint64) int {
 	lo, n := 0, len(pool)
 	for n > 0 {
-		half := n / 2
-		if pool[lo+half] < k {
-			lo += half + 1
-			n -= half + 1
-		} else {
-			n = half
-		}
+		half := (n + 1) / 2
+		lo += half & -less(pool[lo+half-1], k)
+		n -= half
 	}
 	return lo
+}
+
+// less is 1 if a < b and 0 if not, without a branch.
+func less(a, b uint64) int {
+	_, borrow := bits.Sub64(a, b, 0)
+	return int(borrow)
 }
 
 // reserve makes room for ef keys and one more.
