@@ -227,12 +227,19 @@ func (x *Index) immortal() bool { return x.v.Has == nil && x.dead.Len() == 0 }
 // live sets the bits of those of n rows that may be answered at a position.
 func (x *Index) live(live *[block / 64]uint64, first, n int, at uint64) {
 	for i := range live {
-		live[i] = 1<<max(0, n-64*i) - 1 // a shift by 64 or more gives all
+		live[i] = ^uint64(0)
+	}
+	if n < block {
+		for i := range live {
+			live[i] = 1<<max(0, n-64*i) - 1 // a shift by 64 or more gives all
+		}
 	}
 	if x.v.Has != nil {
 		for i, w := range x.v.Has[first/64:][:(n+63)/64] {
 			live[i] &= w
 		}
 	}
-	x.dead.Keep(live[:(n+63)/64], uint32(first), at)
+	if x.dead.Len() > 0 {
+		x.dead.Keep(live[:(n+63)/64], uint32(first), at)
+	}
 }

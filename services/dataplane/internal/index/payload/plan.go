@@ -50,7 +50,8 @@ type term struct {
 // found are all rows that may satisfy a part, not to be changed.
 type found struct {
 	set   *roaring.Bitmap
-	dense []uint64 // if set is nil: a bit for each row
+	dense []uint64 // if set is nil: a bit for each row,
+	list  []uint32 // or the rows, ascending
 	exact bool     // and no others
 	share float64  // of them, that is expected to
 }
@@ -59,18 +60,24 @@ func exactly(set *roaring.Bitmap) found { return found{set: set, exact: true, sh
 
 // bitmap is the rows, whichever way they were found.
 func (f found) bitmap() *roaring.Bitmap {
-	if f.set == nil {
+	switch {
+	case f.set != nil:
+		return f.set
+	case f.dense != nil:
 		return roaring.FromDense(f.dense, false)
 	}
-	return f.set
+	return roaring.BitmapOf(f.list...)
 }
+
+// only makes set the rows.
+func (f *found) only(set *roaring.Bitmap) { f.set, f.dense, f.list = set, nil, nil }
 
 // len counts the rows.
 func (f found) len() uint64 {
 	if f.set != nil {
 		return f.set.GetCardinality()
 	}
-	n := 0
+	n := len(f.list)
 	for _, w := range f.dense {
 		n += bits.OnesCount64(w)
 	}
@@ -117,7 +124,7 @@ func (p Plan) found() found {
 	if !p.memo.done {
 		f := p.t.rows()
 		if p.dead {
-			f.set, f.dense = roaring.And(f.bitmap(), p.rows.Used()), nil
+			f.only(roaring.And(f.bitmap(), p.rows.Used()))
 		}
 		*p.memo = memo{f, true}
 	}
@@ -133,10 +140,14 @@ func (s Selection) Len() int { return int(s.len()) }
 
 // Has tells whether a row is in it.
 func (s Selection) Has(row uint32) bool {
-	if s.dense != nil {
+	switch {
+	case s.set != nil:
+		return s.set.Contains(row)
+	case s.dense != nil:
 		return int(row/64) < len(s.dense) && s.dense[row/64]>>(row%64)&1 != 0
 	}
-	return s.set.Contains(row)
+	_, ok := slices.BinarySearch(s.list, row)
+	return ok
 }
 
 // Dense gives a bit for each of so many rows, not to be changed.
@@ -172,13 +183,18 @@ func (s Selection) From(from uint32, visit func(row uint32) bool) {
 // Without is the selection but for some rows; nil: none. It stays exact if it was.
 func (s Selection) Without(rows *roaring.Bitmap) Selection {
 	if rows != nil {
-		s.set, s.dense = roaring.AndNot(s.bitmap(), rows), nil
+		s.only(roaring.AndNot(s.bitmap(), rows))
 	}
 	return s
 }
 
-// Rows lists the rows in ascending order.
-func (s Selection) Rows() []uint32 { return s.bitmap().ToArray() }
+// Rows lists the rows in ascending order, not to be changed.
+func (s Selection) Rows() []uint32 {
+	if s.list != nil {
+		return s.list
+	}
+	return s.bitmap().ToArray()
+}
 
 type planner struct {
 	set   *Set
@@ -285,7 +301,7 @@ func (g *both) intersect() found {
 			continue
 		}
 		if less := t.rows(); less.exact {
-			out.set, out.dense = roaring.AndNot(out.bitmap(), less.bitmap()), nil
+			out.only(roaring.AndNot(out.bitmap(), less.bitmap()))
 		} else {
 			out.exact, out.share = false, out.share*(1-t.likes)
 		}

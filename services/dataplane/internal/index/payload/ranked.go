@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"sort"
-
-	"github.com/RoaringBitmap/roaring/v2"
 )
 
 // blockPairs is the greatest number of pairs in a block.
@@ -104,7 +102,7 @@ func within(r ordered, rows int, spans ...span) term {
 				list = r.list(s.low, s.high, list)
 			}
 			slices.Sort(list)
-			return exactly(roaring.BitmapOf(list...))
+			return found{list: slices.Compact(list), exact: true, share: 1}
 		}
 		dense := make([]uint64, (rows+63)/64)
 		for _, s := range spans {

@@ -38,7 +38,7 @@ const pickShare = 8
 
 // listShare: in segments sets of rows are lists if they are at most this part of all
 // rows, and have a bit for each row otherwise.
-const listShare = 128
+const listShare = 64
 
 // Prepare puts a query that was checked in a part's terms.
 func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
