@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
@@ -208,7 +209,9 @@ func (s *Reads) Facet(ctx context.Context, q query.Facet) ([]query.FacetHit, err
 func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scored, error) {
 	r := s.read()
 	defer r.end()
-	search := nearest{reader: r, asked: make([]asked, len(qs))}
+	search := s.scratch.Get().(*nearest)
+	defer search.release(s.scratch)
+	search.begin(r, len(qs))
 	for i := range qs {
 		a := &search.asked[i]
 		a.Nearest = qs[i]
@@ -237,11 +240,30 @@ func (s *Reads) Nearest(ctx context.Context, qs []query.Nearest) ([][]query.Scor
 	return out, err
 }
 
-// nearest gathers what parts answer.
+// nearest gathers what parts answer; its room is used again.
 type nearest struct {
 	*reader
 	asked  []asked
 	groups []group
+	batch  []part.Query
+}
+
+// begin makes room for n queries.
+func (n *nearest) begin(r *reader, queries int) {
+	n.reader = r
+	n.asked = slices.Grow(n.asked, queries)[:queries]
+}
+
+// release forgets the queries and what they found, but for the room.
+func (n *nearest) release(to *sync.Pool) {
+	for i := range n.asked {
+		hits := n.asked[i].hits
+		clear(hits)
+		n.asked[i] = asked{hits: hits[:0]}
+	}
+	clear(n.batch[:cap(n.batch)])
+	n.reader, n.asked, n.groups, n.batch = nil, n.asked[:0], n.groups[:0], n.batch[:0]
+	to.Put(n)
 }
 
 // asked is a query and what was found.
@@ -272,7 +294,8 @@ func (n *nearest) group() {
 		at := slices.IndexFunc(n.groups, func(g group) bool { return g.name == n.asked[i].Using })
 		if at < 0 {
 			at = len(n.groups)
-			n.groups = append(n.groups, group{name: n.asked[i].Using})
+			n.groups = slices.Grow(n.groups, 1)[:at+1]
+			n.groups[at] = group{n.asked[i].Using, n.groups[at].members[:0]}
 		}
 		n.groups[at].members = append(n.groups[at].members, i)
 	}
@@ -284,15 +307,16 @@ func (n *nearest) in(ctx context.Context, v part.View, tail bool) error {
 		return nil
 	}
 	for _, g := range n.groups {
-		batch := make([]part.Query, len(g.members))
-		for j, i := range g.members {
-			batch[j] = v.Prepare(&n.asked[i].Nearest, n.asked[i].matcher)
-			batch[j].FullScan = n.fullScan(g.name)
+		n.batch = n.batch[:0]
+		for _, i := range g.members {
+			q := v.Prepare(&n.asked[i].Nearest, n.asked[i].matcher)
+			q.FullScan = n.fullScan(g.name)
 			if tail && n.asked[i].Params.IndexedOnly {
-				batch[j].K = 0
+				q.K = 0
 			}
+			n.batch = append(n.batch, q)
 		}
-		found, err := v.Search(ctx, g.name, batch)
+		found, err := v.Search(ctx, g.name, n.batch)
 		if err != nil {
 			return err
 		}

@@ -32,13 +32,16 @@ type State struct {
 // Reads are the reads of a shard. Any number may be under way beside each other and
 // beside changes of the state.
 type Reads struct {
-	state *State
-	fail  func(error) error
+	state   *State
+	fail    func(error) error
+	scratch *sync.Pool // *nearest
 }
 
 // New makes the reads of a state; fail hears when a file that nobody reads any more
 // could not be closed, or a mapped one not be read, and says how that is to be told.
-func New(s *State, fail func(error) error) Reads { return Reads{state: s, fail: fail} }
+func New(s *State, fail func(error) error) Reads {
+	return Reads{state: s, fail: fail, scratch: &sync.Pool{New: func() any { return &nearest{} }}}
+}
 
 // Applied is the position of the state that reads see.
 func (s *Reads) Applied() store.Position {
