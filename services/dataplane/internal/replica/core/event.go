@@ -111,8 +111,9 @@ type Pinned struct {
 // Fetched answers Effects.Fetch: a copy is complete beside the state, at At.
 type Fetched struct{ At topology.Seq }
 
-// FetchFailed answers Effects.Fetch: there is no copy.
-type FetchFailed struct{}
+// FetchFailed answers Effects.Fetch: there is no copy. Clash: since it would clash with
+// the own Line.
+type FetchFailed struct{ Clash bool }
 
 // HandOver asks the primary to give its place to an Active follower (C3b).
 type HandOver struct{ To topology.PeerID }
@@ -173,8 +174,10 @@ type Effects struct {
 	// machine is stopped: the replica starts anew on the copy.
 	Copy CopyFate
 	// Wipe: this disk's copy is wrong. The machine is stopped; the replica starts
-	// anew, empty and with another incarnation.
-	Wipe string
+	// anew, empty and with another incarnation. Aside: it may be the only one that has
+	// what was acknowledged once (F1), so it is kept.
+	Wipe  string
+	Aside bool
 	// Accepted tells the places of proposals that now wait; Answers follow later.
 	Accepted []Answer
 	Answers  []Answer

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
@@ -86,6 +87,14 @@ func (m *Machine) onAppend(from topology.PeerID, a Append) {
 	if !m.obeys(from, a.Term) {
 		return
 	}
+	if e, mine, clash := m.clashes(&a); clash {
+		if m.role != Receiver {
+			m.broken("I2: committed entry %d is of term %v here, %v at the primary", e.Seq, mine, e.Term)
+			return
+		}
+		m.overrule(fmt.Sprintf("the shard was forced to go on without its entry %d of term %v, where the primary has one of term %v", e.Seq, mine, e.Term))
+		return
+	}
 	m.ahead, m.round = max(m.ahead, a.Commit), max(m.round, a.Round)
 	if !m.holds(a.Prev) {
 		m.fx.Send = append(m.fx.Send, Envelope{from, Mismatch{a.Term, slices.Clone(m.history), m.last.Seq, m.opt.Session}})
@@ -110,13 +119,54 @@ func (m *Machine) holds(p Position) bool {
 		return false
 	}
 	mine, ok := m.place(p.Seq)
-	if p.Seq <= m.commit {
-		if ok && mine != p {
-			m.broken("I2: committed entry %d is of term %v here, %v at the primary", p.Seq, mine.Term, p.Term)
+	return p.Seq <= m.commit || ok && mine == p
+}
+
+// clashes looks for an entry that is committed here and another one there: by I2 there
+// is none, but after F1.
+func (m *Machine) clashes(a *Append) (at Position, mine topology.Term, found bool) {
+	clash := func(p Position) bool {
+		if p.Seq > m.commit || m.mut.ignoreClash {
+			return false
 		}
-		return true
+		own, ok := m.place(p.Seq)
+		at, mine = p, own.Term
+		return ok && own.Term != p.Term
 	}
-	return ok && mine == p
+	if clash(a.Prev) {
+		return at, mine, true
+	}
+	for i := range a.Entries {
+		if e := &a.Entries[i]; clash(Position{e.Term, e.Seq}) {
+			return at, mine, true
+		}
+	}
+	return at, mine, false
+}
+
+// Line is what a replica holds as committed: how far, and under which terms.
+type Line struct {
+	History []TermStart
+	Commit  topology.Seq
+}
+
+// Line is the machine's now.
+func (m *Machine) Line() Line { return Line{slices.Clone(m.history), m.commit} }
+
+// Clashes tells whether a state at a place, of another history, lacks a committed entry
+// of this line: by I2 none does, but after F1.
+func (l Line) Clashes(history []TermStart, at topology.Seq) bool {
+	last := min(l.Commit, at)
+	mine, ok := termAt(l.History, last)
+	theirs, known := termAt(history, last)
+	return ok && known && mine != theirs
+}
+
+// overrule ends a replica that has applied what the shard goes on without (F1). It is
+// made anew, and what it has is set aside.
+func (m *Machine) overrule(why string) {
+	m.fx.Wipe, m.fx.Aside = why, true
+	m.enter(Stopped)
 }
 
 // accept puts one entry at its place. What conflicts is cut: it was never applied (C6).

@@ -29,6 +29,7 @@ type leader struct {
 	escaped   int64        // when the lead was last given away because the disk was full, or the state is wrong
 	markedAt  int64        // when the last mark was appended, or the term began
 	judged    topology.Seq // the mark at which the Active replicas were compared last
+	outvoted  bool         // there more of the others agreed with each other than with this one
 	diverged  uint64
 
 	onCommit map[topology.Seq][]uint64
@@ -44,7 +45,7 @@ func newLeader() leader {
 }
 
 func (l *leader) resign() {
-	l.term, l.opened, l.heir, l.peers, l.ranks, l.glances = topology.Term{}, 0, 0, nil, nil, nil
+	l.term, l.opened, l.outvoted, l.heir, l.peers, l.ranks, l.glances = topology.Term{}, 0, false, 0, nil, nil, nil
 }
 
 // mode says how a follower is fed.
@@ -151,6 +152,7 @@ func (m *Machine) behind(f *progress) bool {
 // lead does what follows from the step for the other replicas.
 func (m *Machine) lead() {
 	t := m.opt.Timing
+	m.compare()
 	m.each(func(f *progress) {
 		switch silent, stuck := m.now.Mono-max(f.heardAt, m.resumed), m.now.Mono-max(f.movedAt, m.resumed); {
 		case f.required && stuck >= t.Deadline: // C1, C8a: until a new epoch it stays required
@@ -163,7 +165,6 @@ func (m *Machine) lead() {
 		}
 		m.promote(f)
 	})
-	m.compare()
 	m.succeed()
 	m.prove()
 	m.each(m.pump)
@@ -194,7 +195,7 @@ func (m *Machine) promote(f *progress) {
 	case m.marks[i] != f.mark && !m.mut.ignoreDigest:
 		m.send(f, Diverged{m.term, f.mark.Seq})
 		m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
-	default:
+	case !m.outvoted || m.mut.promoteOutvoted: // a copy of what is wrong would be a vote for it
 		m.ask(f, topology.Active, "")
 	}
 }
@@ -215,19 +216,20 @@ func (m *Machine) compareAt() int64 {
 	return m.markedAt + m.opt.Timing.Compare
 }
 
-// compare looks at the states of the Active replicas at a mark that all have reported.
+// compare looks at the states of the Active replicas at a mark that is the newest of all
+// others; it need not be the log's newest, which some may not have applied for long.
 // One that differs from this one is taken out: it comes back through a copy that is
 // proven (C8). If more of the others agree with each other than with this one, it is
 // this one that is wrong, and one of them takes the lead.
 func (m *Machine) compare() {
-	at := m.own.mark // the newest one; those who have not reported it yet are waited for
+	low, at := topology.Seq(math.MaxUint64), topology.Seq(0)
+	m.each(func(f *progress) {
+		if f.State == topology.Active {
+			low, at = min(low, f.mark.Seq), max(at, f.mark.Seq)
+		}
+	})
 	i := slices.IndexFunc(m.marks, func(k point.Mark) bool { return k.Seq == at })
-	if at == 0 || i < 0 || m.mut.neverCompare {
-		return
-	}
-	reported := true
-	m.each(func(f *progress) { reported = reported && (f.State != topology.Active || f.mark.Seq == at) })
-	if !reported {
+	if low != at || at == 0 || i < 0 || m.mut.neverCompare {
 		return
 	}
 	own, most, heir := m.votes(m.marks[i].Digest)+1, 0, topology.PeerID(0)
@@ -237,9 +239,10 @@ func (m *Machine) compare() {
 		}
 	})
 	first := m.judged != at
-	switch m.judged = at; {
+	m.judged, m.outvoted = at, most > own && !m.mut.primaryIsRight
+	switch {
 	case heir == 0:
-	case most > own && !m.mut.primaryIsRight:
+	case m.outvoted:
 		if first {
 			m.diverged++
 		}

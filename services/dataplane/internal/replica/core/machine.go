@@ -170,7 +170,9 @@ func (m *Machine) take(ev Event) {
 	case Fetched:
 		m.fetched(e.At)
 	case FetchFailed:
-		m.fetching = false
+		if m.fetching = false; e.Clash && m.role == Receiver {
+			m.overrule("the shard was forced to go on without what is committed here, says a copy")
+		}
 	case HandOver:
 		m.handOver(e.To)
 	case Tick:
@@ -246,11 +248,11 @@ func (m *Machine) adopt(p topology.Placement) bool {
 }
 
 // promise: C5. What was proven equal to the log of another term's primary says
-// nothing of this one's.
+// nothing of this one's, nor, after F1, does what that one had committed.
 func (m *Machine) promise(t topology.Term) {
 	if m.hard.Promised.Less(t) {
 		m.hard.Promised, m.hardDue = t, true
-		m.chief, m.proven, m.round = 0, 0, 0
+		m.chief, m.proven, m.round, m.known = 0, 0, 0, min(m.known, m.commit)
 	}
 }
 

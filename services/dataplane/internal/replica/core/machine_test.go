@@ -419,3 +419,45 @@ func TestNames(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// A primary whose state was found wrong makes no copy of it Active, which would be a
+// vote for it.
+func TestOutvotedPrimaryPromotesNobody(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		m, _ := machine(t, Start{Hard: Hard{Incarnation: topology.Incarnation{1},
+			Placement: placement(1, 1, topology.Active, topology.Active, topology.Active, topology.Partial)}})
+		m.mut.promoteOutvoted = broken
+		wrong, right := point.Mark{Seq: 5, Digest: point.Digest{A: 1}}, point.Mark{Seq: 5, Digest: point.Digest{A: 2}}
+		m.marks = []point.Mark{wrong}
+		m.peers[2].mark, m.peers[3].mark = right, right
+		m.peers[4].mark, m.peers[4].pending = wrong, true
+		fx := m.Step(now, Tick{})
+		asked := slices.ContainsFunc(fx.Ask, func(a SetState) bool { return a.Peer == 4 && a.To == topology.Active })
+		if asked != broken || m.heir == 0 {
+			t.Errorf("rule off %v: asked %+v, heir %d", broken, fx.Ask, m.heir)
+		}
+	}
+}
+
+// What a replica has committed and the shard goes on without (F1) is set aside, whether
+// the primary's log tells or only a copy.
+func TestOverruled(t *testing.T) {
+	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(3, 2, topology.Partial, topology.Active), Commit: 2}
+	h.Placement.Forced = true
+	old := topology.Term{Epoch: 1, Run: 1}
+	st := Start{Hard: h, Applied: 2, Last: Position{old, 2}, History: []TermStart{{old, 1}}}
+	m, _ := machine(t, st)
+	fresh := topology.Term{Epoch: 3, Run: 1}
+	fx := m.Step(now, Received{2, Append{Term: fresh, Prev: Position{old, 1}, Entries: []op.Entry{{Term: fresh, Seq: 2}}}})
+	if fx.Wipe == "" || !fx.Aside || m.Status().Role != Stopped || fx.Broken != "" {
+		t.Errorf("%+v", fx)
+	}
+	m, _ = machine(t, st)
+	line := m.Line()
+	if !line.Clashes([]TermStart{{old, 1}, {fresh, 2}}, 9) || line.Clashes([]TermStart{{old, 1}, {fresh, 3}}, 9) || line.Clashes([]TermStart{{old, 1}}, 1) {
+		t.Errorf("%+v", line)
+	}
+	if fx := m.Step(now, FetchFailed{Clash: true}); fx.Wipe == "" || !fx.Aside {
+		t.Errorf("%+v", fx)
+	}
+}

@@ -24,8 +24,10 @@ type mutations struct {
 	ignoreDigest     bool // C8 step 3
 	serveAtOnce      bool // R2a
 	neverCompare     bool // Active copies are not compared
+	promoteOutvoted  bool // C8: a copy of a primary's state that was found wrong becomes Active
 	primaryIsRight   bool // a majority of other copies that agree does not count
 	readUnproven     bool // R3: answered without proof
 	readByOldRound   bool // R3: proof that may be older than the request
+	ignoreClash      bool // F1: what clashes with a committed entry is passed over
 	anySession       bool // R2a: messages from before the start are believed
 }

@@ -146,9 +146,12 @@ type simHost struct {
 	lease   uint64 // session at the control plane, 0: none
 	// syncing: an fsync is running that will cover the log up to it.
 	syncing, syncDue topology.Seq
-	failed           bool    // an fsync failed: only a restart helps
-	spoilt           bool    // bits flipped in it while it was Active
-	held             []Event // wait for the log to be free
+	failed           bool           // an fsync failed: only a restart helps
+	forced           topology.Epoch // F1: from this one on what it has is the committed log; 0: no such one is coming
+	line             topology.Epoch // F1: the newest forced one that it has heard of
+	overruled        bool           // F1: it knows as committed what the shard goes on without
+	spoilt           bool           // bits flipped in it while it was Active
+	held             []Event        // wait for the log to be free
 	fetching         topology.PeerID
 	copied           *simCopy // fetched, not judged yet
 }
@@ -158,6 +161,8 @@ type simCopy struct {
 	state simEngine
 	at    Position
 	terms []TermStart
+	other bool // F1: of what the shard goes on without
+	line  topology.Epoch
 }
 
 // simMsg is on its way. To 0 is the control plane.
@@ -204,8 +209,11 @@ type world struct {
 	counts  map[string]int
 	trace   *strings.Builder
 	healing bool
-	spoils  int  // copies that were spoilt
-	lost    bool // nobody can tell any more which of two copies is right
+	spoils  int             // copies that were spoilt
+	orphans map[uint32]bool // F1: operations that were acknowledged and that the shard goes on without
+	line    topology.Epoch  // F1: the newest forced one
+	stands  topology.Seq    // so far the committed log was kept then
+	lost    bool            // nobody can tell any more which of two copies is right
 }
 
 type violation string
@@ -221,7 +229,7 @@ func (w *world) note(format string, args ...any) {
 func newWorld(seed uint64, mut mutations, trace *strings.Builder) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 0x50616e646f)), mut: mut, mono: 1_000_000, waiting: map[uint64]simWait{},
-		places: map[Position]op.Entry{}, counts: map[string]int{}, trace: trace, cut: map[[2]topology.PeerID]bool{},
+		places: map[Position]op.Entry{}, counts: map[string]int{}, orphans: map[uint32]bool{}, trace: trace, cut: map[[2]topology.PeerID]bool{},
 		fold: newSimEngine(), folds: make([][simPoints]simPoint, 1), ackedBy: map[topology.Epoch]topology.PeerID{}, conf: 1,
 	}
 	for i := range simPeers {
@@ -236,7 +244,8 @@ func newWorld(seed uint64, mut mutations, trace *strings.Builder) *world {
 
 func (w *world) newDisk(h *simHost) {
 	w.disks++
-	h.disk, h.spoilt = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}, false
+	h.disk, h.spoilt, h.overruled = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}, false, false
+	h.line = w.line
 }
 
 func (w *world) host(p topology.PeerID) *simHost { return w.hosts[p-1] }
@@ -471,6 +480,7 @@ func (w *world) do(h *simHost, ev Event) {
 	was := h.m.Status()
 	fx := h.m.Step(w.now(h), ev)
 	h.wake = fx.Wake
+	w.hearOfForce(h, was)
 	if w.trace != nil {
 		w.note("%d %s =>%s", h.id, brief(ev), brief(fx))
 	}
@@ -559,7 +569,9 @@ func (w *world) judge(h *simHost, fx Effects) {
 	case Install:
 		w.counts["copies installed"]++
 		h.copied = nil
+		w.destroyed(h, c.state.seen, "a copy")
 		w.install(h, c)
+		h.overruled = h.overruled || h.line == w.line && (c.other || c.line < w.line && c.at.Seq > w.stands)
 		w.restart(h)
 	case Drop:
 		w.counts["copies dropped"]++
@@ -567,6 +579,11 @@ func (w *world) judge(h *simHost, fx Effects) {
 	}
 	if fx.Wipe != "" {
 		w.counts["wiped"]++
+		if fx.Aside {
+			w.counts["set aside"]++
+		} else {
+			w.destroyed(h, nil, "a wipe")
+		}
 		w.newDisk(h)
 		w.restart(h)
 	}
@@ -606,6 +623,11 @@ func (w *world) read(h *simHost, r Read) {
 func (w *world) copying(h *simHost) {
 	switch {
 	case h.copied != nil:
+		if c := h.copied; !w.mut.ignoreClash && h.m != nil && h.m.Line().Clashes(c.terms, c.at.Seq) {
+			h.copied = nil
+			w.do(h, FetchFailed{Clash: true})
+			return
+		}
 		w.do(h, Fetched{h.copied.at.Seq})
 	case h.fetching != 0:
 		src := w.host(h.fetching)
@@ -614,7 +636,7 @@ func (w *world) copying(h *simHost) {
 			w.do(h, FetchFailed{})
 			return
 		}
-		h.copied = &simCopy{state: src.eng.clone()}
+		h.copied = &simCopy{state: src.eng.clone(), other: src.overruled, line: src.line}
 		h.copied.state.mark = point.Mark{} // what it did not compute itself proves nothing
 		at := src.eng.applied
 		t, ok := termAt(src.disk.terms, at)
@@ -665,7 +687,7 @@ func (w *world) append(h *simHost, es []op.Entry, dies bool) bool {
 func (w *world) cutLog(h *simHost, after topology.Seq) {
 	d := &h.disk
 	w.counts["cuts"]++
-	if after < h.eng.applied || after < topology.Seq(len(w.canon)) && after < d.synced && w.cp.activeIn(h) {
+	if after < h.eng.applied || after < topology.Seq(len(w.canon)) && after < d.synced && w.cp.activeIn(h) && h.forced == 0 {
 		w.fail("I3: %d cuts its log to %d, applied %d, committed %d", h.id, after, h.eng.applied, len(w.canon))
 	}
 	d.log = slices.Clone(d.log[:after-d.front])

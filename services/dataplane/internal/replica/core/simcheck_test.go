@@ -10,7 +10,7 @@ import (
 // committed extends the committed log with what a primary believes in, and holds
 // everybody else's belief against it (I2, I5).
 func (w *world) committed(h *simHost) {
-	if h.m == nil {
+	if h.m == nil || w.otherLine(h) {
 		return
 	}
 	s := h.m.Status()
@@ -80,6 +80,10 @@ func (w *world) answered(h *simHost, as []Answer) {
 			w.fail("reference %d answered twice or never asked", a.Ref)
 		}
 		delete(w.waiting, a.Ref)
+		if w.otherLine(h) {
+			w.orphans[x.op] = w.orphans[x.op] || !x.read && (a.Outcome == Committed || a.Outcome == Applied)
+			continue
+		}
 		if x.read {
 			w.answeredRead(h, x, a)
 			continue
@@ -133,13 +137,17 @@ func (w *world) check() {
 		// With two Active copies, or none but the wrong one that can be copied, the primary is right by definition.
 		w.lost = w.lost || h.spoilt && w.cp.activeIn(h) && w.cp.rec.ActiveCount() < 3
 		w.durable(h)
-		if h.m == nil || h.failed {
+		h.overruled = h.overruled && (!w.cp.activeIn(h) || h.forced != 0)
+		if h.m == nil || h.failed || w.otherLine(h) {
 			continue
 		}
 		w.committed(h)
 		s := h.m.Status()
 		if s.Applied > s.Commit || s.Commit > s.Durable || s.Durable > s.Last.Seq || s.Last.Seq != h.disk.end() {
 			w.fail("I3: %d applied %d commit %d durable %d last %d of %d", h.id, s.Applied, s.Commit, s.Durable, s.Last.Seq, h.disk.end())
+		}
+		if h.eng.applied > topology.Seq(len(w.canon)) {
+			w.fail("W7: %d has applied %d of %d committed", h.id, h.eng.applied, len(w.canon))
 		}
 		if h.eng.applied > 0 && h.eng.rotten == 0 && w.folds[h.eng.applied] != h.eng.points {
 			w.fail("I2: state of %d at %d is not the fold", h.id, h.eng.applied)
@@ -159,9 +167,74 @@ func (w *world) check() {
 	}
 }
 
+// overrule: F1. What h has durable is the committed log from now on, and what was
+// acknowledged beyond it is forgiven, as long as whoever has it is not destroyed.
+func (w *world) overrule(h *simHost) {
+	n := min(topology.Seq(len(w.canon)), h.disk.synced)
+	for ; n > 0; n-- {
+		if t, ok := termAt(h.disk.terms, n); n <= h.disk.front || ok && t == w.canon[n-1].Term {
+			break
+		}
+	}
+	h.line, h.forced, h.overruled = h.forced, 0, false
+	w.note("%d is forced, %d of %d committed entries stand", h.id, n, len(w.canon))
+	for i := range w.ops {
+		o := &w.ops[i]
+		if o.seq > n {
+			w.orphans[uint32(i)] = w.orphans[uint32(i)] || o.acked
+			o.seq, o.acked = 0, false
+		}
+		if o.seq == 0 {
+			o.floor = 0
+		}
+	}
+	w.canon, w.folds, w.shown, w.acked = w.canon[:n], w.folds[:n+1], min(w.shown, n), min(w.acked, n)
+	w.fold, w.maxAck = newSimEngine(), [simPoints]op.HLC{}
+	for _, e := range w.canon {
+		w.fold.apply(e)
+	}
+	for i := range w.ops {
+		if o := &w.ops[i]; o.acked {
+			w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[o.seq-1].HLC)
+		}
+	}
+	for ref, x := range w.waiting {
+		x.need = min(x.need, n)
+		w.waiting[ref] = x
+	}
+	w.line, w.stands = h.line, n
+}
+
+// hearOfForce: who hears of a forced epoch is on that line from then on. Until then
+// it may go on as before, and what it knows as committed may be overruled.
+func (w *world) hearOfForce(h *simHost, was Status) {
+	switch e := h.m.Status().Placement.Epoch; {
+	case h.forced != 0 && e >= h.forced:
+		w.overrule(h)
+	case h.line < w.line && e >= w.line:
+		h.line = w.line
+		h.overruled = h.overruled || max(was.Commit, h.disk.hard.Commit, h.disk.state.applied) > w.stands
+	}
+}
+
+// otherLine: it goes by what the shard goes on without.
+func (w *world) otherLine(h *simHost) bool { return h.overruled || h.line < w.line }
+
+// destroyed: F1, the only copy of what was acknowledged may not go.
+func (w *world) destroyed(h *simHost, left map[op.ID]topology.Seq, by string) {
+	for n := range w.orphans {
+		id := op.ID{Request: simID(n).Request, Part: op.LastPart}
+		_, has := h.eng.seen[id]
+		_, there := left[id]
+		if w.orphans[n] && has && !there && w.ops[n].seq == 0 {
+			w.fail("F1: operation %d was acknowledged and is destroyed at %d by %s", n, h.id, by)
+		}
+	}
+}
+
 // durable: I1, at every instant, up or down.
 func (w *world) durable(h *simHost) {
-	if n := topology.Seq(len(w.canon)); w.cp.activeIn(h) && n > 0 {
+	if n := topology.Seq(len(w.canon)); w.cp.activeIn(h) && n > 0 && h.forced == 0 {
 		t, ok := termAt(h.disk.terms, n)
 		if h.disk.synced < n || !ok || t != w.canon[n-1].Term {
 			w.fail("I1: Active replica %d has %d synced of %d committed", h.id, h.disk.synced, n)
@@ -183,6 +256,7 @@ func (w *world) heal() {
 	for i := 0; i < 12_000 && !w.whole(); i++ {
 		w.mono += int64(w.rng.IntN(4))
 		w.ring()
+		w.deliver()
 		w.deliver()
 		w.cp.act(w)
 		for _, h := range w.hosts {

@@ -96,6 +96,8 @@ func (c *simControl) act(w *world) {
 		c.shrink(w)
 	case r < 97:
 		c.ask(w)
+	default:
+		c.force(w)
 	}
 }
 
@@ -137,6 +139,7 @@ func (c *simControl) tell(w *world, p topology.PeerID) {
 func (c *simControl) write(w *world, what string, change func(*topology.Placement)) {
 	next := c.rec
 	next.Replicas = slices.Clone(c.rec.Replicas)
+	next.Forced = next.Forced && next.ActiveCount() < len(next.Replicas)
 	change(&next)
 	next.Epoch++
 	c.rec, c.past[next.Epoch] = next, next
@@ -269,6 +272,37 @@ func (c *simControl) shrink(w *world) {
 func (c *simControl) ask(w *world) {
 	if to := c.actives(c.rec.Primary); len(to) > 0 {
 		w.send(simMsg{to: c.rec.Primary, what: HandOver{to[w.rng.IntN(len(to))].Peer}})
+	}
+}
+
+// force: F1, by an operator who sees that no Active one is there. They may be wrong to
+// think that none comes back.
+func (c *simControl) force(w *world) {
+	for _, r := range c.rec.Replicas {
+		if r.State == topology.Active && w.host(r.Peer).m != nil {
+			return
+		}
+	}
+	for _, r := range c.rec.Replicas {
+		h := w.host(r.Peer)
+		rotten := h.eng.rotten + h.disk.state.rotten
+		if c.rec.Primary == 0 || r.State == topology.Active || !c.live(r) || h.m == nil || rotten > 0 || h.disk.synced == 0 || w.spoils > 0 || w.otherLine(h) {
+			continue
+		}
+		c.confirm(w, r, "force", func(p *topology.Placement) {
+			for _, other := range p.Replicas {
+				if other.State == topology.Active {
+					set(p, other.Peer, topology.Dead, other.Incarnation)
+				}
+			}
+			set(p, r.Peer, topology.Active, r.Incarnation)
+			p.Primary, p.Forced = r.Peer, true
+			for _, other := range w.hosts {
+				other.forced = 0
+			}
+			h.forced = c.rec.Epoch + 1
+		})
+		return
 	}
 }
 

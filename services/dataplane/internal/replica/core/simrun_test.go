@@ -39,7 +39,7 @@ func TestSim(t *testing.T) {
 	}
 	for _, k := range strings.Split("crashes,power losses,failed fsyncs,disks lost,refused,truncations,cuts,copies installed,copies dropped,rotten,wiped,"+
 		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,readable,spoilt,found,"+
-		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink", ",") {
+		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink,swap: force,set aside", ",") {
 		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
 		}
@@ -94,6 +94,7 @@ func TestMutations(t *testing.T) {
 		{"R3 proof from before the request", mutations{readByOldRound: true}, []string{"I10"}},
 		{"copies not compared", mutations{neverCompare: true}, []string{"stuck", "C8"}},
 		{"the primary's copy always right", mutations{primaryIsRight: true}, []string{"a good copy"}},
+		{"F1 what was overruled is not set aside", mutations{ignoreClash: true}, []string{"F1", "stuck"}},
 		{"S2 run not incremented", mutations{keepRun: true}, []string{"I4"}},
 		{"W2 no dedup", mutations{noDedup: true}, []string{"I6"}},
 		{"W2 unapplied log not asked", mutations{forgetUnapplied: true}, []string{"I6"}},
