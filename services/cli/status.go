@@ -24,7 +24,7 @@ import (
 )
 
 func clusterCommand(w IO) *cobra.Command {
-	c := &cobra.Command{Use: "cluster", Short: "Look at the cluster"}
+	c := &cobra.Command{Use: "cluster", Short: "Look at the cluster, and mend what it cannot mend by itself"}
 	st := &cobra.Command{
 		Use:   "status",
 		Short: "Show peers, control plane and shards as one peer sees them",
@@ -73,7 +73,7 @@ other elsewhere, with --json one object a line. While the peer does not answer, 
 		}
 		return view.print(c.OutOrStdout(), time.Now())
 	}
-	c.AddCommand(st)
+	c.AddCommand(st, forceCommand(w))
 	return c
 }
 

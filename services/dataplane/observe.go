@@ -34,6 +34,11 @@ func (s *Service) observe() error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	aside, err := m.Int64ObservableGauge("pando_data_set_aside_replicas",
+		metric.WithDescription("Folders under set-aside: what replicas had acknowledged that their shard was forced to go on without. An operator removes them."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		count, alone := s.replicaCounts()
 		for k, n := range count {
@@ -47,8 +52,10 @@ func (s *Service) observe() error {
 		}
 		o.ObserveInt64(diverged, int64(found))
 		o.ObserveFloat64(age, s.scrubAge().Seconds())
-		return nil
-	}, replicas, single, revision, diverged, age)
+		folders, err := s.node.Aside()
+		o.ObserveInt64(aside, int64(len(folders)))
+		return err
+	}, replicas, single, revision, diverged, age, aside)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}

@@ -25,9 +25,6 @@ const handoverWithin = time.Second
 // ChangeReplicas carries out an operator's word on the replicas of a shard. It answers once the decision is written; data moves
 // afterwards. The method of a copy may be any and is recorded as the one there is.
 func (s catalog) ChangeReplicas(ctx context.Context, req *placementv1.ChangeReplicasRequest) (*placementv1.ChangeReplicasResponse, error) {
-	if req.GetForce() != nil {
-		return nil, fault.Missing("pando.placement.v1.Catalog/ChangeReplicas with force")
-	}
 	return coalesce(ctx, s.Server, "ChangeReplicas", req, maxCall,
 		func(ctx context.Context, req *placementv1.ChangeReplicasRequest) (*placementv1.ChangeReplicasResponse, error) {
 			var done swap.Done
@@ -51,6 +48,9 @@ func (s catalog) ChangeReplicas(ctx context.Context, req *placementv1.ChangeRepl
 				case *placementv1.ChangeReplicasRequest_Drop_:
 					what = "drop"
 					done, err = s.drop(ctx, o, topology.PeerID(c.Drop.GetPeerId()), &asked)
+				case *placementv1.ChangeReplicasRequest_Force_:
+					what = "force"
+					done, err = s.force(ctx, o, c.Force)
 				default:
 					return fault.BadInput("the change of the replicas is empty")
 				}
@@ -255,6 +255,44 @@ func (s catalog) drop(ctx context.Context, o order, peer topology.PeerID, asked 
 		plan.Kind = swap.Failover
 	}
 	return s.cfg.Performer.Do(ctx, plan, plan.Heirs(), s.commit)
+}
+
+// force makes a replica Active that is not, where no Active one can come (F1): what was acknowledged since it was marked Dead may be
+// gone. It has to confirm itself like any other that a shard leans on (C2a).
+func (s catalog) force(ctx context.Context, o order, f *placementv1.ChangeReplicasRequest_Force) (swap.Done, error) {
+	peer := topology.PeerID(f.GetPeerId())
+	if err := o.known(); err != nil {
+		return swap.Done{}, err
+	}
+	if _, err := s.peer(ctx, peer); err != nil {
+		return swap.Done{}, err
+	}
+	rec := o.shard.Record
+	switch r := rec.Replica(peer); {
+	case r == nil:
+		return swap.Done{}, fault.BadInput("Peer %d holds no replica of %s", peer, o.name())
+	case f.GetExpectedEpoch() != 0 && uint64(rec.Epoch) != f.GetExpectedEpoch():
+		return swap.Done{}, fault.BadInput("%s is at epoch %d, not at %d: look again at what it has become", o.name(), rec.Epoch, f.GetExpectedEpoch())
+	case r.State == store.Active:
+		return swap.Done{}, fault.BadInput("The replica of %s on peer %d is Active: nothing has to be forced", o.name(), peer)
+	}
+	if alive := s.alive(rec.Actives()); len(alive) > 0 {
+		return swap.Done{}, fault.BadInput("The replica of %s on peer %d is Active and its peer is there: nothing has to be forced", o.name(), alive[0])
+	}
+	plan := swap.Plan{Kind: swap.Force, Was: o.shard, Copies: o.copies, To: peer, Force: true}
+	return s.cfg.Performer.Do(ctx, plan, plan.Heirs(), s.commit)
+}
+
+// alive are those of some peers that have a session.
+func (s catalog) alive(peers []topology.PeerID) (out []topology.PeerID) {
+	s.cfg.View.Read(func(st *view.State) {
+		for _, p := range peers {
+			if _, there := st.Sessions[p]; there {
+				out = append(out, p)
+			}
+		}
+	})
+	return out
 }
 
 // successor picks who is asked to take over: an Active replica whose peer has a session and stays; 0 = none.

@@ -46,6 +46,11 @@ func dropOf(peer uint64) *placementv1.ChangeReplicasRequest {
 		Drop: &placementv1.ChangeReplicasRequest_Drop{PeerId: peer}}}
 }
 
+func forceOf(peer, epoch uint64) *placementv1.ChangeReplicasRequest {
+	return &placementv1.ChangeReplicasRequest{CollectionName: "c", Change: &placementv1.ChangeReplicasRequest_Force_{
+		Force: &placementv1.ChangeReplicasRequest_Force{PeerId: peer, ExpectedEpoch: epoch}}}
+}
+
 func on(r *placementv1.ChangeReplicasRequest, collection string, shard uint64) *placementv1.ChangeReplicasRequest {
 	r.CollectionName, r.ShardId = collection, shard
 	return r
@@ -102,6 +107,12 @@ func TestChecksOfCommands(t *testing.T) {
 			{"restart: same method", restartOf(1, 4, qdrant.ShardTransferMethod_StreamRecords), 400, fault.InvalidArgument, "uses method StreamRecords already"},
 			{"drop: unknown", dropOf(9), 400, fault.InvalidArgument, "Peer 9 does not exist"},
 			{"drop: holds none", dropOf(5), 400, fault.InvalidArgument, "Peer 5 holds no replica of shard 0 of collection c"},
+			{"force: shard", on(forceOf(8, 0), "c", 9), 400, fault.InvalidArgument, "Shard 9 does not exist in collection c"},
+			{"force: unknown", forceOf(9, 0), 400, fault.InvalidArgument, "Peer 9 does not exist"},
+			{"force: holds none", forceOf(5, 0), 400, fault.InvalidArgument, "Peer 5 holds no replica of shard 0 of collection c"},
+			{"force: epoch", forceOf(3, 99), 400, fault.InvalidArgument, "not at 99"},
+			{"force: Active", forceOf(1, 0), 400, fault.InvalidArgument, "on peer 1 is Active: nothing has to be forced"},
+			{"force: another is Active", forceOf(3, 0), 400, fault.InvalidArgument, "on peer 1 is Active and its peer is there"},
 			{"nothing", &placementv1.ChangeReplicasRequest{CollectionName: "c"}, 400, fault.InvalidArgument, "empty"},
 		} {
 			_, err := f.catalog.ChangeReplicas(ctx, c.req)

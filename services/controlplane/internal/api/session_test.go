@@ -192,10 +192,8 @@ func TestNoQuorum(t *testing.T) {
 	})
 }
 
-func TestNotBuilt(t *testing.T) {
+func TestStatus(t *testing.T) {
 	run(t, nil, func(ctx context.Context, p *plane) {
-		_, err := p.catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{}}})
-		p.want("ChangeReplicas with force", err, codes.Unimplemented, fault.NotBuilt)
 		resp, err := p.catalog.Status(ctx, &placementv1.StatusRequest{})
 		if p.ok("status", err); resp.GetClusterId() != "c1" || resp.GetTerm() != 1 {
 			t.Errorf("got %v", resp)

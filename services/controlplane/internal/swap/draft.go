@@ -52,6 +52,7 @@ type Draft struct {
 	ended  []topology.PeerID
 	at     time.Time
 	lose   bool
+	forced bool
 }
 
 // New drafts from a record and its transfers, which must have been read together with it or after it.
@@ -103,6 +104,15 @@ func (d *Draft) Copy(t store.Transfer) {
 // End takes a transfer away.
 func (d *Draft) End(to topology.PeerID) { d.ended = append(d.ended, to) }
 
+// Force makes a replica Active that may lack what was acknowledged, and those that were Active Dead (F1).
+func (d *Draft) Force(peer topology.PeerID) {
+	for _, other := range d.Now.Actives() {
+		d.Set(other, store.Dead, fmt.Sprintf("an operator had the shard go on with the replica on peer %d", peer))
+	}
+	d.Set(peer, store.Active, "")
+	d.Now.Forced, d.Now.Lost, d.forced = true, false, true
+}
+
 // Lose lets the last Active replica go, by an operator's word.
 func (d *Draft) Lose() { d.lose = true }
 
@@ -110,6 +120,9 @@ func (d *Draft) Lose() { d.lose = true }
 // the shard without an Active replica and nobody said Lose.
 func (d *Draft) Txn(also ...store.Cond) (store.Txn, error) {
 	d.Now.Epoch++
+	if len(d.Now.Actives()) == len(d.Now.Replicas) && !d.forced {
+		d.Now.Forced = false // whoever has more has come back, or was taken out
+	}
 	if p := d.Now.Replica(d.Now.Primary); p == nil || p.State != store.Active {
 		d.Now.Primary = 0
 	}

@@ -28,6 +28,7 @@ const (
 	Grow     Kind = "grow"     // a replica enters
 	Drop     Kind = "drop"     // a replica goes
 	Abort    Kind = "abort"    // a copy was ended, or is begun anew, by request
+	Force    Kind = "force"    // a replica became Active that may lack what was acknowledged (F1)
 )
 
 // Plan is a swap that marks Active replicas Dead, takes them out or moves the primary. It is carried out only at the word of the
@@ -43,6 +44,8 @@ type Plan struct {
 	If     []store.Cond               // compared too
 	// Anyway: an operator's word. Without a confirmation the swap leaves the shard without a primary, for now or for good.
 	Anyway bool
+	// Force: To becomes Active, whatever it lacks, and those that were are Dead (F1).
+	Force bool
 }
 
 func (p Plan) stays(peer topology.PeerID) bool {
@@ -81,6 +84,9 @@ func (p Plan) Draft(heir topology.PeerID, at time.Time) *Draft {
 		d.Lose()
 	}
 	d.Lead(heir)
+	if p.Force {
+		d.Force(heir)
+	}
 	return d
 }
 
@@ -111,6 +117,8 @@ func (a Answer) check(rec store.Shard) error {
 type Asker interface {
 	Confirm(ctx context.Context, peer topology.PeerID, rec store.Shard) (Answer, error)
 }
+
+var errEmpty = errors.New("it is empty")
 
 // Refusal: nobody confirmed itself. Nothing was changed.
 type Refusal struct {
@@ -174,6 +182,9 @@ func (p *Performer) Do(ctx context.Context, plan Plan, heirs []topology.PeerID, 
 	switch {
 	case len(answers) > 0:
 		best := choose(plan.Was.Record, answers)
+		if plan.Force && best.LastSeq == 0 {
+			return Done{}, &Refusal{Shard: plan.Was.Record.Shard, Why: map[topology.PeerID]error{best.Peer: errEmpty}}
+		}
 		heir, conds = best.Peer, append(slices.Clone(conds), store.Leased(store.SessionKey(best.Peer), best.Session))
 	case !plan.Anyway:
 		if p.Unconfirmed != nil {

@@ -27,7 +27,7 @@ func built() []string {
 	var out []string
 	for service, methods := range map[string]string{
 		"qdrant.Qdrant":            "HealthCheck",
-		"pando.cluster.v1.Cluster": "GetPoint ClusterStatus RemovePeer CollectionCluster",
+		"pando.cluster.v1.Cluster": "GetPoint ClusterStatus RemovePeer CollectionCluster ForceReplica",
 		"qdrant.Collections": "Get List Create Update Delete UpdateAliases ListCollectionAliases ListAliases CollectionClusterInfo " +
 			"CollectionExists ListShardKeys CreateShardKey DeleteShardKey UpdateCollectionClusterSetup",
 		"qdrant.Points": "Upsert Delete Get UpdateVectors DeleteVectors SetPayload OverwritePayload DeletePayload ClearPayload " +
@@ -86,8 +86,8 @@ func TestEveryMethodWorksOrSaysThatItIsNotBuilt(t *testing.T) {
 			seen++
 		}
 	}
-	// 1 Qdrant, 14 Collections, 30 Points, 6 Snapshots, 18 Cluster, 4 LocalShards, 5 Archives
-	if seen != 78 || len(want) != 1+4+14+30 {
+	// 1 Qdrant, 14 Collections, 30 Points, 6 Snapshots, 19 Cluster, 4 LocalShards, 5 Archives
+	if seen != 79 || len(want) != 1+5+14+30 {
 		t.Errorf("%d methods, %d of them built", seen, len(want))
 	}
 }
@@ -109,6 +109,10 @@ func TestStandaloneRefusesClusterOperations(t *testing.T) {
 			return err
 		},
 		"pando.cluster.v1.Cluster/RemovePeer": func() error { _, err := cl.RemovePeer(t.Context(), &clusterv1.RemovePeerRequest{}); return err },
+		"pando.cluster.v1.Cluster/ForceReplica": func() error {
+			_, err := cl.ForceReplica(t.Context(), &clusterv1.ForceReplicaRequest{})
+			return err
+		},
 		"pando.cluster.v1.Cluster/RecoverPeer": func() error {
 			_, err := cl.RecoverPeer(t.Context(), &clusterv1.RecoverPeerRequest{})
 			return err

@@ -132,6 +132,9 @@ func (t *intake) Begin(head []byte, history []core.TermStart) error {
 	if err != nil {
 		return err
 	}
+	if t.from.Line.Clashes(history, h.Seq) {
+		return fmt.Errorf("%w: %d entries are", replica.ErrClash, t.from.Line.Commit)
+	}
 	if h.Seq <= t.from.After {
 		return fmt.Errorf("%w: it is at entry %d, this replica at %d", replica.ErrCopyOld, h.Seq, t.from.After)
 	}

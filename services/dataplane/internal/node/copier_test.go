@@ -307,6 +307,9 @@ func TestCopyIsRefused(t *testing.T) {
 		want   error
 	}{
 		{"not ahead", context.Background(), func(_ *source, from *replica.CopySource, _ *memfs.FS) { from.After = copyAt }, replica.ErrCopyOld},
+		{"lacks what is committed here", context.Background(), func(_ *source, from *replica.CopySource, _ *memfs.FS) {
+			from.Line = core.Line{History: []core.TermStart{{Term: topology.Term{Epoch: 99, Run: 1}, First: 1}}, Commit: 1}
+		}, replica.ErrClash},
 		{"cancelled", ended, func(*source, *replica.CopySource, *memfs.FS) {}, context.Canceled},
 		{"cut short", context.Background(), func(s *source, _ *replica.CopySource, _ *memfs.FS) { s.body = s.body[:len(s.body)-9] }, shard.ErrCopy},
 		{"nothing", context.Background(), func(s *source, _ *replica.CopySource, _ *memfs.FS) { s.body = nil }, shard.ErrCopy},

@@ -30,6 +30,7 @@ import (
 const (
 	collectionsDir = "collections"
 	trashDir       = "trash"
+	asideDir       = "set-aside"
 )
 
 // What a lookup can end with.
@@ -206,6 +207,16 @@ func (n *Node) reconcile() (started []*slot, err error) {
 		}
 	}
 	return started, nil
+}
+
+// Aside are the folders of replicas that were overruled (F1): each holds log and state
+// as they were. Nobody reads them again, and nobody but an operator removes them.
+func (n *Node) Aside() ([]string, error) {
+	names, err := n.list(filepath.Join(n.o.Folder.Dir, asideDir))
+	for i := range names {
+		names[i] = filepath.Join(n.o.Folder.Dir, asideDir, names[i])
+	}
+	return names, err
 }
 
 // session names one start of a replica.

@@ -202,6 +202,12 @@ func (s *slot) live(ctx context.Context) error {
 				if err = s.remove(); err == nil {
 					continue
 				}
+			case errors.Is(err, replica.ErrOverruled):
+				to, moved := s.move(asideDir)
+				s.log.Error("replica set aside, it will be copied anew", "reason", err, "folder", to)
+				if err = moved; err == nil {
+					continue
+				}
 			case (lasting || spoilt(err)) && s.spare():
 				s.log.Error("replica removed since its data is damaged, it will be copied anew", "reason", err)
 				if err = s.remove(); err == nil {
@@ -358,23 +364,30 @@ func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
 	return hard, state.Save(hard)
 }
 
-// remove takes the replica's folder away: out of the way first, in one step, so
-// that a crash leaves it whole or gone.
+// remove takes the replica's folder away: out of the way first, so that a crash leaves
+// it whole or gone.
 func (s *slot) remove() error {
+	to, err := s.move(trashDir)
+	if err != nil || to == "" {
+		return err
+	}
+	return s.n.o.Folder.FS.RemoveAll(to)
+}
+
+// move puts the replica's folder under another one of the peer's, durably and in one
+// step; empty: there is none.
+func (s *slot) move(under string) (to string, err error) {
 	f := s.n.o.Folder
-	trash := filepath.Join(f.Dir, trashDir)
-	if err := f.FS.MkdirAll(trash, 0o750); err != nil {
-		return err
+	parent := filepath.Join(f.Dir, under)
+	if err := f.FS.MkdirAll(parent, 0o750); err != nil {
+		return "", err
 	}
-	to := filepath.Join(trash, fmt.Sprintf("%d-%d-%d", s.id.Collection, s.id.ID, s.n.o.Now().UnixNano()))
-	err := f.FS.Rename(s.dir, to)
+	to = filepath.Join(parent, fmt.Sprintf("%d-%d-%d", s.id.Collection, s.id.ID, s.n.o.Now().UnixNano()))
+	err = f.FS.Rename(s.dir, to)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", nil
 	}
-	if err = errors.Join(err, vfs.SyncDir(f.FS, trash), s.leave(filepath.Dir(s.dir))); err != nil {
-		return err
-	}
-	return f.FS.RemoveAll(to)
+	return to, errors.Join(err, vfs.SyncDir(f.FS, parent), vfs.SyncDir(f.FS, f.Dir), s.leave(filepath.Dir(s.dir)))
 }
 
 // leave makes durable that the replica's folder is no longer in its parent, and

@@ -14,6 +14,8 @@ var (
 	ErrReopen = errors.New("replica is to be opened again with another state")
 	// ErrCopyOld: what the source has now is of no use to who asked for it.
 	ErrCopyOld = errors.New("copy of the shard is not ahead of this replica")
+	// ErrClash: it lacks what is committed here (core.Line).
+	ErrClash = errors.New("copy of the shard lacks what is committed here")
 )
 
 // Copier takes the shard's state over from another replica (C6a).
@@ -21,7 +23,7 @@ type Copier interface {
 	// Fetch builds the copy beside this replica's own state and returns when it is
 	// whole, checked and durable. It may run beside everything; one at a time. progress
 	// is called from its goroutine. When ctx ends or anything fails, nothing is left
-	// of it. Errors: ErrCopyOld, ErrNoSpace, ctx's, and whatever the source answers.
+	// of it. Errors: ErrCopyOld, ErrClash, ErrNoSpace, ctx's, and whatever the source answers.
 	Fetch(ctx context.Context, from CopySource, progress func(CopyProgress)) (Copy, error)
 }
 
@@ -33,6 +35,8 @@ type CopySource struct {
 	Epoch topology.Epoch
 	// After is a place up to which the state is here already.
 	After topology.Seq
+	// Line is what is committed here: a copy that clashes with it is not to be taken.
+	Line core.Line
 }
 
 // CopyProgress tells how far a copy has come. TotalBytes is an estimate.

@@ -116,7 +116,7 @@ func (l *loop) speak(fx *core.Effects) {
 	}
 	if fx.Fetch != 0 {
 		s := l.m.Status()
-		l.fetch(CopySource{Peer: fx.Fetch, Epoch: s.Placement.Epoch, After: s.Applied})
+		l.fetch(CopySource{Peer: fx.Fetch, Epoch: s.Placement.Epoch, After: s.Applied, Line: l.m.Line()})
 	}
 }
 
@@ -124,7 +124,7 @@ func (l *loop) speak(fx *core.Effects) {
 func (l *loop) onCopy(c copied) {
 	if c.err != nil {
 		l.r.o.Logger.Warn("no copy of the state was fetched", "reason", c.err)
-		l.step(core.FetchFailed{})
+		l.step(core.FetchFailed{Clash: errors.Is(c.err, ErrClash)})
 		return
 	}
 	l.copy = c.copy
@@ -146,6 +146,9 @@ func (l *loop) judge(fx *core.Effects) {
 	}
 	if fx.Wipe != "" {
 		l.outcome = fmt.Errorf("%w: %s", ErrWipe, fx.Wipe)
+		if fx.Aside {
+			l.outcome = fmt.Errorf("%w: %s", ErrOverruled, fx.Wipe)
+		}
 	}
 }
 

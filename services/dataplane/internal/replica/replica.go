@@ -51,6 +51,9 @@ var (
 	// ErrWipe ends Run when this disk's copy is wrong: it has to be made anew, empty
 	// and with another incarnation.
 	ErrWipe = errors.New("copy of the replica is wrong")
+	// ErrOverruled is like ErrWipe, but the data is to be kept aside: what was
+	// acknowledged once may be nowhere else (F1).
+	ErrOverruled = errors.New("replica holds what its shard goes on without")
 	// ErrNotReady: reads would not show all that was acknowledged (R2a), or this
 	// replica may not serve any.
 	ErrNotReady = errors.New("replica does not serve reads")

@@ -258,7 +258,7 @@ func (x ReshardRequest_Step) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReshardRequest_Step.Descriptor instead.
 func (ReshardRequest_Step) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
 }
 
 // Asks for one point. A message cannot be a path parameter, so the id is text.
@@ -1311,6 +1311,134 @@ func (x *RemovePeerRequest) GetTimeout() uint64 {
 	return 0
 }
 
+// Asks to have a shard go on with a replica that is not Active.
+type ForceReplicaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or alias.
+	CollectionName string `protobuf:"bytes,1,opt,name=collection_name,json=collectionName,proto3" json:"collection_name,omitempty"`
+	// The shard.
+	ShardId uint32 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Who holds the replica.
+	PeerId uint64 `protobuf:"varint,3,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// Seconds, >= 1. Default 10.
+	Timeout       *uint64 `protobuf:"varint,4,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForceReplicaRequest) Reset() {
+	*x = ForceReplicaRequest{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForceReplicaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForceReplicaRequest) ProtoMessage() {}
+
+func (x *ForceReplicaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForceReplicaRequest.ProtoReflect.Descriptor instead.
+func (*ForceReplicaRequest) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ForceReplicaRequest) GetCollectionName() string {
+	if x != nil {
+		return x.CollectionName
+	}
+	return ""
+}
+
+func (x *ForceReplicaRequest) GetShardId() uint32 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *ForceReplicaRequest) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *ForceReplicaRequest) GetTimeout() uint64 {
+	if x != nil && x.Timeout != nil {
+		return *x.Timeout
+	}
+	return 0
+}
+
+// Outcome of ForceReplica.
+type ForceReplicaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always true.
+	Result bool `protobuf:"varint,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Seconds spent.
+	Time          float64 `protobuf:"fixed64,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForceReplicaResponse) Reset() {
+	*x = ForceReplicaResponse{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForceReplicaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForceReplicaResponse) ProtoMessage() {}
+
+func (x *ForceReplicaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForceReplicaResponse.ProtoReflect.Descriptor instead.
+func (*ForceReplicaResponse) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ForceReplicaResponse) GetResult() bool {
+	if x != nil {
+		return x.Result
+	}
+	return false
+}
+
+func (x *ForceReplicaResponse) GetTime() float64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 // Outcome of RemovePeer.
 type RemovePeerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1324,7 +1452,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1464,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1477,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemovePeerResponse) GetResult() bool {
@@ -1375,7 +1503,7 @@ type RecoverPeerRequest struct {
 
 func (x *RecoverPeerRequest) Reset() {
 	*x = RecoverPeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1515,7 @@ func (x *RecoverPeerRequest) String() string {
 func (*RecoverPeerRequest) ProtoMessage() {}
 
 func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1528,7 @@ func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerRequest.ProtoReflect.Descriptor instead.
 func (*RecoverPeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 // Outcome of RecoverPeer.
@@ -1416,7 +1544,7 @@ type RecoverPeerResponse struct {
 
 func (x *RecoverPeerResponse) Reset() {
 	*x = RecoverPeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1556,7 @@ func (x *RecoverPeerResponse) String() string {
 func (*RecoverPeerResponse) ProtoMessage() {}
 
 func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1569,7 @@ func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerResponse.ProtoReflect.Descriptor instead.
 func (*RecoverPeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecoverPeerResponse) GetResult() bool {
@@ -1467,7 +1595,7 @@ type ListMetadataKeysRequest struct {
 
 func (x *ListMetadataKeysRequest) Reset() {
 	*x = ListMetadataKeysRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1607,7 @@ func (x *ListMetadataKeysRequest) String() string {
 func (*ListMetadataKeysRequest) ProtoMessage() {}
 
 func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1620,7 @@ func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 // The metadata's keys.
@@ -1508,7 +1636,7 @@ type ListMetadataKeysResponse struct {
 
 func (x *ListMetadataKeysResponse) Reset() {
 	*x = ListMetadataKeysResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1648,7 @@ func (x *ListMetadataKeysResponse) String() string {
 func (*ListMetadataKeysResponse) ProtoMessage() {}
 
 func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1661,7 @@ func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMetadataKeysResponse) GetResult() []string {
@@ -1561,7 +1689,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1701,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1714,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetMetadataRequest) GetKey() string {
@@ -1609,7 +1737,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1749,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1762,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetMetadataResponse) GetResult() *qdrant.Value {
@@ -1666,7 +1794,7 @@ type SetMetadataRequest struct {
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1806,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1819,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetMetadataRequest) GetKey() string {
@@ -1728,7 +1856,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1868,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1881,7 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetMetadataResponse) GetResult() bool {
@@ -1783,7 +1911,7 @@ type DeleteMetadataRequest struct {
 
 func (x *DeleteMetadataRequest) Reset() {
 	*x = DeleteMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1923,7 @@ func (x *DeleteMetadataRequest) String() string {
 func (*DeleteMetadataRequest) ProtoMessage() {}
 
 func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1936,7 @@ func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteMetadataRequest) GetKey() string {
@@ -1838,7 +1966,7 @@ type DeleteMetadataResponse struct {
 
 func (x *DeleteMetadataResponse) Reset() {
 	*x = DeleteMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1978,7 @@ func (x *DeleteMetadataResponse) String() string {
 func (*DeleteMetadataResponse) ProtoMessage() {}
 
 func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1991,7 @@ func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteMetadataResponse) GetResult() bool {
@@ -1900,7 +2028,7 @@ type ReshardRequest struct {
 
 func (x *ReshardRequest) Reset() {
 	*x = ReshardRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2040,7 @@ func (x *ReshardRequest) String() string {
 func (*ReshardRequest) ProtoMessage() {}
 
 func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2053,7 @@ func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest.ProtoReflect.Descriptor instead.
 func (*ReshardRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReshardRequest) GetCollectionName() string {
@@ -1998,7 +2126,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2138,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2151,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReshardResponse) GetResult() bool {
@@ -2057,7 +2185,7 @@ type TelemetryRequest struct {
 
 func (x *TelemetryRequest) Reset() {
 	*x = TelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2197,7 @@ func (x *TelemetryRequest) String() string {
 func (*TelemetryRequest) ProtoMessage() {}
 
 func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2210,7 @@ func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryRequest.ProtoReflect.Descriptor instead.
 func (*TelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TelemetryRequest) GetAnonymize() bool {
@@ -2126,7 +2254,7 @@ type TelemetryResponse struct {
 
 func (x *TelemetryResponse) Reset() {
 	*x = TelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2266,7 @@ func (x *TelemetryResponse) String() string {
 func (*TelemetryResponse) ProtoMessage() {}
 
 func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2279,7 @@ func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryResponse.ProtoReflect.Descriptor instead.
 func (*TelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TelemetryResponse) GetResult() *qdrant.Struct {
@@ -2177,7 +2305,7 @@ type ListIssuesRequest struct {
 
 func (x *ListIssuesRequest) Reset() {
 	*x = ListIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2317,7 @@ func (x *ListIssuesRequest) String() string {
 func (*ListIssuesRequest) ProtoMessage() {}
 
 func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2330,7 @@ func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ListIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 // Issues of this peer.
@@ -2218,7 +2346,7 @@ type ListIssuesResponse struct {
 
 func (x *ListIssuesResponse) Reset() {
 	*x = ListIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2358,7 @@ func (x *ListIssuesResponse) String() string {
 func (*ListIssuesResponse) ProtoMessage() {}
 
 func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2371,7 @@ func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ListIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListIssuesResponse) GetResult() *Issues {
@@ -2271,7 +2399,7 @@ type Issues struct {
 
 func (x *Issues) Reset() {
 	*x = Issues{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2411,7 @@ func (x *Issues) String() string {
 func (*Issues) ProtoMessage() {}
 
 func (x *Issues) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2424,7 @@ func (x *Issues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issues.ProtoReflect.Descriptor instead.
 func (*Issues) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Issues) GetIssues() []*Issue {
@@ -2325,7 +2453,7 @@ type Issue struct {
 
 func (x *Issue) Reset() {
 	*x = Issue{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2465,7 @@ func (x *Issue) String() string {
 func (*Issue) ProtoMessage() {}
 
 func (x *Issue) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2478,7 @@ func (x *Issue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issue.ProtoReflect.Descriptor instead.
 func (*Issue) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Issue) GetId() string {
@@ -2397,7 +2525,7 @@ type ClearIssuesRequest struct {
 
 func (x *ClearIssuesRequest) Reset() {
 	*x = ClearIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2537,7 @@ func (x *ClearIssuesRequest) String() string {
 func (*ClearIssuesRequest) ProtoMessage() {}
 
 func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2550,7 @@ func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ClearIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 // Outcome of ClearIssues.
@@ -2438,7 +2566,7 @@ type ClearIssuesResponse struct {
 
 func (x *ClearIssuesResponse) Reset() {
 	*x = ClearIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2578,7 @@ func (x *ClearIssuesResponse) String() string {
 func (*ClearIssuesResponse) ProtoMessage() {}
 
 func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2591,7 @@ func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ClearIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ClearIssuesResponse) GetResult() bool {
@@ -2497,7 +2625,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2637,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2650,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *QuotaConfig) GetEnabled() bool {
@@ -2568,7 +2696,7 @@ type QuotaUsage struct {
 
 func (x *QuotaUsage) Reset() {
 	*x = QuotaUsage{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2708,7 @@ func (x *QuotaUsage) String() string {
 func (*QuotaUsage) ProtoMessage() {}
 
 func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2721,7 @@ func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUsage.ProtoReflect.Descriptor instead.
 func (*QuotaUsage) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *QuotaUsage) GetResidentMemoryPercent() float64 {
@@ -2626,7 +2754,7 @@ type GetQuotasRequest struct {
 
 func (x *GetQuotasRequest) Reset() {
 	*x = GetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2766,7 @@ func (x *GetQuotasRequest) String() string {
 func (*GetQuotasRequest) ProtoMessage() {}
 
 func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2779,7 @@ func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 // Limits and their use.
@@ -2667,7 +2795,7 @@ type GetQuotasResponse struct {
 
 func (x *GetQuotasResponse) Reset() {
 	*x = GetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2807,7 @@ func (x *GetQuotasResponse) String() string {
 func (*GetQuotasResponse) ProtoMessage() {}
 
 func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2820,7 @@ func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetQuotasResponse) GetResult() *Quotas {
@@ -2724,7 +2852,7 @@ type Quotas struct {
 
 func (x *Quotas) Reset() {
 	*x = Quotas{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2864,7 @@ func (x *Quotas) String() string {
 func (*Quotas) ProtoMessage() {}
 
 func (x *Quotas) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2877,7 @@ func (x *Quotas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quotas.ProtoReflect.Descriptor instead.
 func (*Quotas) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Quotas) GetConfig() *QuotaConfig {
@@ -2786,7 +2914,7 @@ type SetQuotasRequest struct {
 
 func (x *SetQuotasRequest) Reset() {
 	*x = SetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +2926,7 @@ func (x *SetQuotasRequest) String() string {
 func (*SetQuotasRequest) ProtoMessage() {}
 
 func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +2939,7 @@ func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*SetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetQuotasRequest) GetConfig() *QuotaConfig {
@@ -2841,7 +2969,7 @@ type SetQuotasResponse struct {
 
 func (x *SetQuotasResponse) Reset() {
 	*x = SetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +2981,7 @@ func (x *SetQuotasResponse) String() string {
 func (*SetQuotasResponse) ProtoMessage() {}
 
 func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +2994,7 @@ func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*SetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetQuotasResponse) GetResult() bool {
@@ -2898,7 +3026,7 @@ type ListOptimizationsRequest struct {
 
 func (x *ListOptimizationsRequest) Reset() {
 	*x = ListOptimizationsRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2910,7 +3038,7 @@ func (x *ListOptimizationsRequest) String() string {
 func (*ListOptimizationsRequest) ProtoMessage() {}
 
 func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2923,7 +3051,7 @@ func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListOptimizationsRequest) GetCollectionName() string {
@@ -2960,7 +3088,7 @@ type ListOptimizationsResponse struct {
 
 func (x *ListOptimizationsResponse) Reset() {
 	*x = ListOptimizationsResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3100,7 @@ func (x *ListOptimizationsResponse) String() string {
 func (*ListOptimizationsResponse) ProtoMessage() {}
 
 func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3113,7 @@ func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListOptimizationsResponse) GetResult() *qdrant.Struct {
@@ -3013,7 +3141,7 @@ type CollectionMemoryRequest struct {
 
 func (x *CollectionMemoryRequest) Reset() {
 	*x = CollectionMemoryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3153,7 @@ func (x *CollectionMemoryRequest) String() string {
 func (*CollectionMemoryRequest) ProtoMessage() {}
 
 func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3166,7 @@ func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryRequest.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CollectionMemoryRequest) GetCollectionName() string {
@@ -3061,7 +3189,7 @@ type CollectionMemoryResponse struct {
 
 func (x *CollectionMemoryResponse) Reset() {
 	*x = CollectionMemoryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3201,7 @@ func (x *CollectionMemoryResponse) String() string {
 func (*CollectionMemoryResponse) ProtoMessage() {}
 
 func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3214,7 @@ func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryResponse.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CollectionMemoryResponse) GetResult() *qdrant.Struct {
@@ -3114,7 +3242,7 @@ type CollectionClusterRequest struct {
 
 func (x *CollectionClusterRequest) Reset() {
 	*x = CollectionClusterRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3254,7 @@ func (x *CollectionClusterRequest) String() string {
 func (*CollectionClusterRequest) ProtoMessage() {}
 
 func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3267,7 @@ func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterRequest.ProtoReflect.Descriptor instead.
 func (*CollectionClusterRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CollectionClusterRequest) GetCollectionName() string {
@@ -3170,7 +3298,7 @@ type CollectionClusterResponse struct {
 
 func (x *CollectionClusterResponse) Reset() {
 	*x = CollectionClusterResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3182,7 +3310,7 @@ func (x *CollectionClusterResponse) String() string {
 func (*CollectionClusterResponse) ProtoMessage() {}
 
 func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3195,7 +3323,7 @@ func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterResponse.ProtoReflect.Descriptor instead.
 func (*CollectionClusterResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectionClusterResponse) GetPeerId() uint64 {
@@ -3263,7 +3391,7 @@ type ShardTransfer struct {
 
 func (x *ShardTransfer) Reset() {
 	*x = ShardTransfer{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3403,7 @@ func (x *ShardTransfer) String() string {
 func (*ShardTransfer) ProtoMessage() {}
 
 func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3416,7 @@ func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardTransfer.ProtoReflect.Descriptor instead.
 func (*ShardTransfer) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ShardTransfer) GetShardId() uint32 {
@@ -3355,7 +3483,7 @@ type ReshardRequest_Start struct {
 
 func (x *ReshardRequest_Start) Reset() {
 	*x = ReshardRequest_Start{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3495,7 @@ func (x *ReshardRequest_Start) String() string {
 func (*ReshardRequest_Start) ProtoMessage() {}
 
 func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3508,7 @@ func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest_Start.ProtoReflect.Descriptor instead.
 func (*ReshardRequest_Start) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
 }
 
 func (x *ReshardRequest_Start) GetDirection() qdrant.ReshardingDirection {
@@ -3521,7 +3649,17 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\atimeout\x18\x03 \x01(\x04H\x01R\atimeout\x88\x01\x01B\b\n" +
 	"\x06_forceB\n" +
 	"\n" +
-	"\b_timeout\"@\n" +
+	"\b_timeout\"\x9d\x01\n" +
+	"\x13ForceReplicaRequest\x12'\n" +
+	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\rR\ashardId\x12\x17\n" +
+	"\apeer_id\x18\x03 \x01(\x04R\x06peerId\x12\x1d\n" +
+	"\atimeout\x18\x04 \x01(\x04H\x00R\atimeout\x88\x01\x01B\n" +
+	"\n" +
+	"\b_timeout\"B\n" +
+	"\x14ForceReplicaResponse\x12\x16\n" +
+	"\x06result\x18\x01 \x01(\bR\x06result\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"@\n" +
 	"\x12RemovePeerResponse\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\bR\x06result\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x01R\x04time\"\x14\n" +
@@ -3682,13 +3820,14 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\f_to_shard_idB\t\n" +
 	"\a_methodB\n" +
 	"\n" +
-	"\b_comment2\xb4\r\n" +
+	"\b_comment2\x93\x0e\n" +
 	"\aCluster\x12Q\n" +
 	"\bGetPoint\x12!.pando.cluster.v1.GetPointRequest\x1a\".pando.cluster.v1.GetPointResponse\x12`\n" +
 	"\rClusterStatus\x12&.pando.cluster.v1.ClusterStatusRequest\x1a'.pando.cluster.v1.ClusterStatusResponse\x12i\n" +
 	"\x10ClusterTelemetry\x12).pando.cluster.v1.ClusterTelemetryRequest\x1a*.pando.cluster.v1.ClusterTelemetryResponse\x12W\n" +
 	"\n" +
-	"RemovePeer\x12#.pando.cluster.v1.RemovePeerRequest\x1a$.pando.cluster.v1.RemovePeerResponse\x12Z\n" +
+	"RemovePeer\x12#.pando.cluster.v1.RemovePeerRequest\x1a$.pando.cluster.v1.RemovePeerResponse\x12]\n" +
+	"\fForceReplica\x12%.pando.cluster.v1.ForceReplicaRequest\x1a&.pando.cluster.v1.ForceReplicaResponse\x12Z\n" +
 	"\vRecoverPeer\x12$.pando.cluster.v1.RecoverPeerRequest\x1a%.pando.cluster.v1.RecoverPeerResponse\x12i\n" +
 	"\x10ListMetadataKeys\x12).pando.cluster.v1.ListMetadataKeysRequest\x1a*.pando.cluster.v1.ListMetadataKeysResponse\x12Z\n" +
 	"\vGetMetadata\x12$.pando.cluster.v1.GetMetadataRequest\x1a%.pando.cluster.v1.GetMetadataResponse\x12Z\n" +
@@ -3718,7 +3857,7 @@ func file_pando_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(ClusterStatus_Mode)(0),           // 0: pando.cluster.v1.ClusterStatus.Mode
 	(RaftInfo_Role)(0),                // 1: pando.cluster.v1.RaftInfo.Role
@@ -3739,146 +3878,150 @@ var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(*ClusterTelemetryRequest)(nil),   // 16: pando.cluster.v1.ClusterTelemetryRequest
 	(*ClusterTelemetryResponse)(nil),  // 17: pando.cluster.v1.ClusterTelemetryResponse
 	(*RemovePeerRequest)(nil),         // 18: pando.cluster.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),        // 19: pando.cluster.v1.RemovePeerResponse
-	(*RecoverPeerRequest)(nil),        // 20: pando.cluster.v1.RecoverPeerRequest
-	(*RecoverPeerResponse)(nil),       // 21: pando.cluster.v1.RecoverPeerResponse
-	(*ListMetadataKeysRequest)(nil),   // 22: pando.cluster.v1.ListMetadataKeysRequest
-	(*ListMetadataKeysResponse)(nil),  // 23: pando.cluster.v1.ListMetadataKeysResponse
-	(*GetMetadataRequest)(nil),        // 24: pando.cluster.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),       // 25: pando.cluster.v1.GetMetadataResponse
-	(*SetMetadataRequest)(nil),        // 26: pando.cluster.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),       // 27: pando.cluster.v1.SetMetadataResponse
-	(*DeleteMetadataRequest)(nil),     // 28: pando.cluster.v1.DeleteMetadataRequest
-	(*DeleteMetadataResponse)(nil),    // 29: pando.cluster.v1.DeleteMetadataResponse
-	(*ReshardRequest)(nil),            // 30: pando.cluster.v1.ReshardRequest
-	(*ReshardResponse)(nil),           // 31: pando.cluster.v1.ReshardResponse
-	(*TelemetryRequest)(nil),          // 32: pando.cluster.v1.TelemetryRequest
-	(*TelemetryResponse)(nil),         // 33: pando.cluster.v1.TelemetryResponse
-	(*ListIssuesRequest)(nil),         // 34: pando.cluster.v1.ListIssuesRequest
-	(*ListIssuesResponse)(nil),        // 35: pando.cluster.v1.ListIssuesResponse
-	(*Issues)(nil),                    // 36: pando.cluster.v1.Issues
-	(*Issue)(nil),                     // 37: pando.cluster.v1.Issue
-	(*ClearIssuesRequest)(nil),        // 38: pando.cluster.v1.ClearIssuesRequest
-	(*ClearIssuesResponse)(nil),       // 39: pando.cluster.v1.ClearIssuesResponse
-	(*QuotaConfig)(nil),               // 40: pando.cluster.v1.QuotaConfig
-	(*QuotaUsage)(nil),                // 41: pando.cluster.v1.QuotaUsage
-	(*GetQuotasRequest)(nil),          // 42: pando.cluster.v1.GetQuotasRequest
-	(*GetQuotasResponse)(nil),         // 43: pando.cluster.v1.GetQuotasResponse
-	(*Quotas)(nil),                    // 44: pando.cluster.v1.Quotas
-	(*SetQuotasRequest)(nil),          // 45: pando.cluster.v1.SetQuotasRequest
-	(*SetQuotasResponse)(nil),         // 46: pando.cluster.v1.SetQuotasResponse
-	(*ListOptimizationsRequest)(nil),  // 47: pando.cluster.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil), // 48: pando.cluster.v1.ListOptimizationsResponse
-	(*CollectionMemoryRequest)(nil),   // 49: pando.cluster.v1.CollectionMemoryRequest
-	(*CollectionMemoryResponse)(nil),  // 50: pando.cluster.v1.CollectionMemoryResponse
-	(*CollectionClusterRequest)(nil),  // 51: pando.cluster.v1.CollectionClusterRequest
-	(*CollectionClusterResponse)(nil), // 52: pando.cluster.v1.CollectionClusterResponse
-	(*ShardTransfer)(nil),             // 53: pando.cluster.v1.ShardTransfer
-	nil,                               // 54: pando.cluster.v1.ClusterStatus.PeersEntry
-	nil,                               // 55: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	(*ReshardRequest_Start)(nil),      // 56: pando.cluster.v1.ReshardRequest.Start
-	nil,                               // 57: pando.cluster.v1.Quotas.PeersEntry
-	(*qdrant.ReadConsistency)(nil),    // 58: qdrant.ReadConsistency
-	(*qdrant.ShardKeySelector)(nil),   // 59: qdrant.ShardKeySelector
-	(*qdrant.RetrievedPoint)(nil),     // 60: qdrant.RetrievedPoint
-	(*qdrant.Usage)(nil),              // 61: qdrant.Usage
-	(*timestamppb.Timestamp)(nil),     // 62: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 63: qdrant.ReplicaState
-	(*qdrant.Struct)(nil),             // 64: qdrant.Struct
-	(*qdrant.Value)(nil),              // 65: qdrant.Value
-	(*qdrant.LocalShardInfo)(nil),     // 66: qdrant.LocalShardInfo
-	(*qdrant.RemoteShardInfo)(nil),    // 67: qdrant.RemoteShardInfo
-	(*qdrant.ReshardingInfo)(nil),     // 68: qdrant.ReshardingInfo
-	(qdrant.ShardTransferMethod)(0),   // 69: qdrant.ShardTransferMethod
-	(qdrant.ReshardingDirection)(0),   // 70: qdrant.ReshardingDirection
-	(*qdrant.ShardKey)(nil),           // 71: qdrant.ShardKey
+	(*ForceReplicaRequest)(nil),       // 19: pando.cluster.v1.ForceReplicaRequest
+	(*ForceReplicaResponse)(nil),      // 20: pando.cluster.v1.ForceReplicaResponse
+	(*RemovePeerResponse)(nil),        // 21: pando.cluster.v1.RemovePeerResponse
+	(*RecoverPeerRequest)(nil),        // 22: pando.cluster.v1.RecoverPeerRequest
+	(*RecoverPeerResponse)(nil),       // 23: pando.cluster.v1.RecoverPeerResponse
+	(*ListMetadataKeysRequest)(nil),   // 24: pando.cluster.v1.ListMetadataKeysRequest
+	(*ListMetadataKeysResponse)(nil),  // 25: pando.cluster.v1.ListMetadataKeysResponse
+	(*GetMetadataRequest)(nil),        // 26: pando.cluster.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),       // 27: pando.cluster.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),        // 28: pando.cluster.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),       // 29: pando.cluster.v1.SetMetadataResponse
+	(*DeleteMetadataRequest)(nil),     // 30: pando.cluster.v1.DeleteMetadataRequest
+	(*DeleteMetadataResponse)(nil),    // 31: pando.cluster.v1.DeleteMetadataResponse
+	(*ReshardRequest)(nil),            // 32: pando.cluster.v1.ReshardRequest
+	(*ReshardResponse)(nil),           // 33: pando.cluster.v1.ReshardResponse
+	(*TelemetryRequest)(nil),          // 34: pando.cluster.v1.TelemetryRequest
+	(*TelemetryResponse)(nil),         // 35: pando.cluster.v1.TelemetryResponse
+	(*ListIssuesRequest)(nil),         // 36: pando.cluster.v1.ListIssuesRequest
+	(*ListIssuesResponse)(nil),        // 37: pando.cluster.v1.ListIssuesResponse
+	(*Issues)(nil),                    // 38: pando.cluster.v1.Issues
+	(*Issue)(nil),                     // 39: pando.cluster.v1.Issue
+	(*ClearIssuesRequest)(nil),        // 40: pando.cluster.v1.ClearIssuesRequest
+	(*ClearIssuesResponse)(nil),       // 41: pando.cluster.v1.ClearIssuesResponse
+	(*QuotaConfig)(nil),               // 42: pando.cluster.v1.QuotaConfig
+	(*QuotaUsage)(nil),                // 43: pando.cluster.v1.QuotaUsage
+	(*GetQuotasRequest)(nil),          // 44: pando.cluster.v1.GetQuotasRequest
+	(*GetQuotasResponse)(nil),         // 45: pando.cluster.v1.GetQuotasResponse
+	(*Quotas)(nil),                    // 46: pando.cluster.v1.Quotas
+	(*SetQuotasRequest)(nil),          // 47: pando.cluster.v1.SetQuotasRequest
+	(*SetQuotasResponse)(nil),         // 48: pando.cluster.v1.SetQuotasResponse
+	(*ListOptimizationsRequest)(nil),  // 49: pando.cluster.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil), // 50: pando.cluster.v1.ListOptimizationsResponse
+	(*CollectionMemoryRequest)(nil),   // 51: pando.cluster.v1.CollectionMemoryRequest
+	(*CollectionMemoryResponse)(nil),  // 52: pando.cluster.v1.CollectionMemoryResponse
+	(*CollectionClusterRequest)(nil),  // 53: pando.cluster.v1.CollectionClusterRequest
+	(*CollectionClusterResponse)(nil), // 54: pando.cluster.v1.CollectionClusterResponse
+	(*ShardTransfer)(nil),             // 55: pando.cluster.v1.ShardTransfer
+	nil,                               // 56: pando.cluster.v1.ClusterStatus.PeersEntry
+	nil,                               // 57: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	(*ReshardRequest_Start)(nil),      // 58: pando.cluster.v1.ReshardRequest.Start
+	nil,                               // 59: pando.cluster.v1.Quotas.PeersEntry
+	(*qdrant.ReadConsistency)(nil),    // 60: qdrant.ReadConsistency
+	(*qdrant.ShardKeySelector)(nil),   // 61: qdrant.ShardKeySelector
+	(*qdrant.RetrievedPoint)(nil),     // 62: qdrant.RetrievedPoint
+	(*qdrant.Usage)(nil),              // 63: qdrant.Usage
+	(*timestamppb.Timestamp)(nil),     // 64: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 65: qdrant.ReplicaState
+	(*qdrant.Struct)(nil),             // 66: qdrant.Struct
+	(*qdrant.Value)(nil),              // 67: qdrant.Value
+	(*qdrant.LocalShardInfo)(nil),     // 68: qdrant.LocalShardInfo
+	(*qdrant.RemoteShardInfo)(nil),    // 69: qdrant.RemoteShardInfo
+	(*qdrant.ReshardingInfo)(nil),     // 70: qdrant.ReshardingInfo
+	(qdrant.ShardTransferMethod)(0),   // 71: qdrant.ShardTransferMethod
+	(qdrant.ReshardingDirection)(0),   // 72: qdrant.ReshardingDirection
+	(*qdrant.ShardKey)(nil),           // 73: qdrant.ShardKey
 }
 var file_pando_cluster_v1_cluster_proto_depIdxs = []int32{
-	58, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
-	59, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
-	60, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
-	61, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
+	60, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
+	61, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
+	62, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
+	63, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
 	8,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
 	0,  // 5: pando.cluster.v1.ClusterStatus.status:type_name -> pando.cluster.v1.ClusterStatus.Mode
-	54, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
+	56, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
 	11, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
 	12, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
-	55, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	57, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
 	14, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
 	15, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
 	9,  // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
 	1,  // 13: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
 	2,  // 14: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
-	62, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
-	62, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
-	62, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
-	63, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
-	62, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
-	64, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
-	65, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
-	65, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
-	56, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
+	64, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
+	64, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
+	64, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
+	65, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
+	64, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
+	66, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
+	67, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
+	67, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
+	58, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
 	3,  // 24: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
-	64, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
-	36, // 26: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
-	37, // 27: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
-	64, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
-	62, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
-	44, // 30: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
-	40, // 31: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
-	41, // 32: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
-	57, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
-	40, // 34: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
-	64, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
-	64, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
-	66, // 37: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
-	67, // 38: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
-	53, // 39: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
-	68, // 40: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
-	69, // 41: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
+	66, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
+	38, // 26: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
+	39, // 27: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
+	66, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
+	64, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
+	46, // 30: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
+	42, // 31: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
+	43, // 32: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
+	59, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
+	42, // 34: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
+	66, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
+	66, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
+	68, // 37: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
+	69, // 38: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
+	55, // 39: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
+	70, // 40: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
+	71, // 41: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
 	10, // 42: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
 	13, // 43: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
-	70, // 44: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
-	71, // 45: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
-	41, // 46: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
+	72, // 44: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
+	73, // 45: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
+	43, // 46: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
 	4,  // 47: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
 	6,  // 48: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
 	16, // 49: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
 	18, // 50: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
-	20, // 51: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
-	22, // 52: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
-	24, // 53: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
-	26, // 54: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
-	28, // 55: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
-	30, // 56: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
-	32, // 57: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
-	34, // 58: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
-	38, // 59: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
-	42, // 60: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
-	45, // 61: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
-	47, // 62: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
-	49, // 63: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
-	51, // 64: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
-	5,  // 65: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
-	7,  // 66: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
-	17, // 67: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
-	19, // 68: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
-	21, // 69: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
-	23, // 70: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
-	25, // 71: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
-	27, // 72: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
-	29, // 73: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
-	31, // 74: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
-	33, // 75: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
-	35, // 76: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
-	39, // 77: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
-	43, // 78: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
-	46, // 79: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
-	48, // 80: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
-	50, // 81: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
-	52, // 82: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
-	65, // [65:83] is the sub-list for method output_type
-	47, // [47:65] is the sub-list for method input_type
+	19, // 51: pando.cluster.v1.Cluster.ForceReplica:input_type -> pando.cluster.v1.ForceReplicaRequest
+	22, // 52: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
+	24, // 53: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
+	26, // 54: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
+	28, // 55: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
+	30, // 56: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
+	32, // 57: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
+	34, // 58: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
+	36, // 59: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
+	40, // 60: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
+	44, // 61: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
+	47, // 62: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
+	49, // 63: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
+	51, // 64: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
+	53, // 65: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
+	5,  // 66: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
+	7,  // 67: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
+	17, // 68: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
+	21, // 69: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
+	20, // 70: pando.cluster.v1.Cluster.ForceReplica:output_type -> pando.cluster.v1.ForceReplicaResponse
+	23, // 71: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
+	25, // 72: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
+	27, // 73: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
+	29, // 74: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
+	31, // 75: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
+	33, // 76: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
+	35, // 77: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
+	37, // 78: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
+	41, // 79: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
+	45, // 80: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
+	48, // 81: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
+	50, // 82: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
+	52, // 83: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
+	54, // 84: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
+	66, // [66:85] is the sub-list for method output_type
+	47, // [47:66] is the sub-list for method input_type
 	47, // [47:47] is the sub-list for extension type_name
 	47, // [47:47] is the sub-list for extension extendee
 	0,  // [0:47] is the sub-list for field type_name
@@ -3896,27 +4039,28 @@ func file_pando_cluster_v1_cluster_proto_init() {
 	file_pando_cluster_v1_cluster_proto_msgTypes[8].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[12].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[14].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[22].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[15].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{
+	file_pando_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{
 		(*ReshardRequest_Start_)(nil),
 		(*ReshardRequest_Step_)(nil),
 	}
-	file_pando_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[36].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[37].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[41].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[35].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[38].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[43].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[49].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[52].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[45].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[51].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[54].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_cluster_v1_cluster_proto_rawDesc), len(file_pando_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

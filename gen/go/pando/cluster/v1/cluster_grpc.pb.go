@@ -25,6 +25,7 @@ const (
 	Cluster_ClusterStatus_FullMethodName     = "/pando.cluster.v1.Cluster/ClusterStatus"
 	Cluster_ClusterTelemetry_FullMethodName  = "/pando.cluster.v1.Cluster/ClusterTelemetry"
 	Cluster_RemovePeer_FullMethodName        = "/pando.cluster.v1.Cluster/RemovePeer"
+	Cluster_ForceReplica_FullMethodName      = "/pando.cluster.v1.Cluster/ForceReplica"
 	Cluster_RecoverPeer_FullMethodName       = "/pando.cluster.v1.Cluster/RecoverPeer"
 	Cluster_ListMetadataKeys_FullMethodName  = "/pando.cluster.v1.Cluster/ListMetadataKeys"
 	Cluster_GetMetadata_FullMethodName       = "/pando.cluster.v1.Cluster/GetMetadata"
@@ -57,6 +58,9 @@ type ClusterClient interface {
 	ClusterTelemetry(ctx context.Context, in *ClusterTelemetryRequest, opts ...grpc.CallOption) (*ClusterTelemetryResponse, error)
 	// Takes a peer out. INVALID_ARGUMENT while it holds replicas and force is not set, NOT_CLUSTERED, NO_LEADER.
 	RemovePeer(ctx context.Context, in *RemovePeerRequest, opts ...grpc.CallOption) (*RemovePeerResponse, error)
+	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
+	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
+	ForceReplica(ctx context.Context, in *ForceReplicaRequest, opts ...grpc.CallOption) (*ForceReplicaResponse, error)
 	// Makes this peer fetch the cluster's state anew. NOT_CLUSTERED, NO_LEADER.
 	RecoverPeer(ctx context.Context, in *RecoverPeerRequest, opts ...grpc.CallOption) (*RecoverPeerResponse, error)
 	// Keys of the cluster's metadata.
@@ -130,6 +134,16 @@ func (c *clusterClient) RemovePeer(ctx context.Context, in *RemovePeerRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemovePeerResponse)
 	err := c.cc.Invoke(ctx, Cluster_RemovePeer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ForceReplica(ctx context.Context, in *ForceReplicaRequest, opts ...grpc.CallOption) (*ForceReplicaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForceReplicaResponse)
+	err := c.cc.Invoke(ctx, Cluster_ForceReplica_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -292,6 +306,9 @@ type ClusterServer interface {
 	ClusterTelemetry(context.Context, *ClusterTelemetryRequest) (*ClusterTelemetryResponse, error)
 	// Takes a peer out. INVALID_ARGUMENT while it holds replicas and force is not set, NOT_CLUSTERED, NO_LEADER.
 	RemovePeer(context.Context, *RemovePeerRequest) (*RemovePeerResponse, error)
+	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
+	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
+	ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error)
 	// Makes this peer fetch the cluster's state anew. NOT_CLUSTERED, NO_LEADER.
 	RecoverPeer(context.Context, *RecoverPeerRequest) (*RecoverPeerResponse, error)
 	// Keys of the cluster's metadata.
@@ -342,6 +359,9 @@ func (UnimplementedClusterServer) ClusterTelemetry(context.Context, *ClusterTele
 }
 func (UnimplementedClusterServer) RemovePeer(context.Context, *RemovePeerRequest) (*RemovePeerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemovePeer not implemented")
+}
+func (UnimplementedClusterServer) ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForceReplica not implemented")
 }
 func (UnimplementedClusterServer) RecoverPeer(context.Context, *RecoverPeerRequest) (*RecoverPeerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecoverPeer not implemented")
@@ -474,6 +494,24 @@ func _Cluster_RemovePeer_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ClusterServer).RemovePeer(ctx, req.(*RemovePeerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ForceReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForceReplicaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ForceReplica(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ForceReplica_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ForceReplica(ctx, req.(*ForceReplicaRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -752,6 +790,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemovePeer",
 			Handler:    _Cluster_RemovePeer_Handler,
+		},
+		{
+			MethodName: "ForceReplica",
+			Handler:    _Cluster_ForceReplica_Handler,
 		},
 		{
 			MethodName: "RecoverPeer",

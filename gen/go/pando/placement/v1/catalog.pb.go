@@ -2267,7 +2267,7 @@ type ChangeReplicasRequest_Force struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who holds it.
 	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
-	// Epoch that the operator saw.
+	// Epoch that the operator saw; 0 = whatever it is.
 	ExpectedEpoch uint64 `protobuf:"varint,2,opt,name=expected_epoch,json=expectedEpoch,proto3" json:"expected_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

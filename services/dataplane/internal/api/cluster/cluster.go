@@ -27,16 +27,17 @@ import (
 // the cluster is there also while nobody answers.
 const statusTimeout = 2 * time.Second
 
-// removeTimeout is how long taking a peer out may take when the request does not
+// changeTimeout is how long taking a peer out may take when the request does not
 // say; grace lets the control plane's own word on a timeout arrive.
 const (
-	removeTimeout = 10 * time.Second
+	changeTimeout = 10 * time.Second
 	grace         = 2 * time.Second
 )
 
 // Catalog tells who leads, and takes peers out.
 type Catalog interface {
 	RemovePeer(context.Context, *placementv1.RemovePeerRequest, ...grpc.CallOption) (*placementv1.RemovePeerResponse, error)
+	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 	Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error)
 }
 
@@ -222,15 +223,10 @@ func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest
 	if !s.d.ClusterEnabled {
 		return nil, fault.Standalone(clusterv1.Cluster_RemovePeer_FullMethodName[1:])
 	}
-	var c validate.Check
-	if c.Timeout(r.Timeout); c.Err() != nil {
-		return nil, c.Err()
+	ctx, cancel, err := within(ctx, r.Timeout)
+	if err != nil {
+		return nil, err
 	}
-	timeout := removeTimeout
-	if r.Timeout != nil {
-		timeout = time.Duration(min(r.GetTimeout(), 1<<31)) * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
 	defer cancel()
 	resp, err := s.d.Catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: r.GetPeerId(), Force: r.GetForce()})
 	if err != nil {
@@ -240,6 +236,42 @@ func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest
 		_ = s.d.AwaitRevision(ctx, resp.GetRevision()) // it has happened: a timeout of the waiting is no error
 	}
 	return &clusterv1.RemovePeerResponse{Result: true}, nil
+}
+
+// within bounds a change by the timeout of its request.
+func within(ctx context.Context, seconds *uint64) (context.Context, context.CancelFunc, error) {
+	var c validate.Check
+	if c.Timeout(seconds); c.Err() != nil {
+		return nil, nil, c.Err()
+	}
+	timeout := changeTimeout
+	if seconds != nil {
+		timeout = time.Duration(min(*seconds, 1<<31)) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
+	return ctx, cancel, nil
+}
+
+// ForceReplica has a shard go on with a replica that is not Active, where no Active
+// one can come (F1): what was acknowledged meanwhile may be gone. NOT_CLUSTERED,
+// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT, SHARD_UNAVAILABLE, NO_LEADER, TIMEOUT.
+func (s *Service) ForceReplica(ctx context.Context, r *clusterv1.ForceReplicaRequest) (*clusterv1.ForceReplicaResponse, error) {
+	if !s.d.ClusterEnabled {
+		return nil, fault.Standalone(clusterv1.Cluster_ForceReplica_FullMethodName[1:])
+	}
+	begin := time.Now()
+	ctx, cancel, err := within(ctx, r.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	resp, err := s.d.Catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{CollectionName: r.GetCollectionName(), ShardId: uint64(r.GetShardId()),
+		Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{PeerId: r.GetPeerId()}}})
+	if err != nil {
+		return nil, err
+	}
+	_ = s.d.AwaitRevision(ctx, resp.GetRevision()) // it has happened: a timeout of the waiting is no error
+	return &clusterv1.ForceReplicaResponse{Result: true, Time: time.Since(begin).Seconds()}, nil
 }
 
 // RecoverPeer fetches the cluster's state anew. NOT_CLUSTERED, NOT_BUILT.
