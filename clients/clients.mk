@@ -1,7 +1,7 @@
 # Pando seen from outside: published clients, the demo, figures.
 .PHONY: conformance differential demo figures
 
-conformance: build ## run the published clients against a fresh peer (CLIENTS='curl go': these; PEERS=3: against three, one killed)
+conformance: build ## run the published clients against a fresh peer (CLIENTS='curl go': these; CLIENTS=stores: LangChain, LlamaIndex, Haystack; PEERS=3: against three, one killed)
 	PANDO=./pando PEERS=$(or $(PEERS),1) clients/run.sh $(CLIENTS)
 
 differential: build | .bin ## the same random operations to the client's own engine and to Pando, one shard and three peers (SEED=7 OPS=20000 ONLY='scroll,count')

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts fresh peers on free loopback ports, each with a folder of its own, runs the conformance programs of this folder
 # against them, and stops them. Programs whose toolchain is not there are named and left out.
-#   clients/run.sh [curl] [python[-rest|-grpc]] [go] [typescript[-rest|-grpc]] [rust] [java]      without names: all
+#   clients/run.sh [curl] [python[-rest|-grpc]] [go] [typescript[-rest|-grpc]] [rust] [java]      without names: all these
+#   clients/run.sh stores      LangChain's, LlamaIndex's and Haystack's, with PEERS=1 (installs 400 MB of packages the first time)
 # PEERS=1 (default): one peer. PEERS=3: a cluster; each program runs against it, then one peer is killed (KILL=2: the
 # second) and each checks the points of before through the two that live, then the peer is started again and each checks
 # that all is whole. PANDO_FACTOR (2) is the replication factor of the cluster's collections; with 1 nothing is asked while
@@ -21,6 +22,7 @@ names=()
 (($#)) || set -- curl python go typescript rust java
 for name in "$@"; do
   case $name in
+    stores) ((peers == 1)) || { echo 'the stores run against one peer' >&2; exit 2; }; names+=("$name") ;;
     curl | go | rust | java | python-rest | python-grpc | typescript-rest | typescript-grpc) names+=("$name") ;;
     python | typescript) names+=("$name-rest" "$name-grpc") ;;
     *) echo "there is no program $name; see the head of $0" >&2; exit 2 ;;
@@ -105,6 +107,9 @@ set_up() { # set_up NAME: makes it ready to run, or says why not
     python-*) # an environment with the pinned client, made once
       needs python3 || return
       PANDO_WORK=$work quietly clients/python/env.sh || { why="cannot install the client: $(tail -1 "$tmp/said")"; return 1; } ;;
+    stores)
+      needs python3 || return
+      PANDO_WORK=$work quietly clients/python/env.sh stores || { why="cannot install them: $(tail -1 "$tmp/said")"; return 1; } ;;
     go)
       needs go || return
       GOWORK=off quietly go -C clients/go build -o "$work/conformance-go" ./conformance || broken 'it does not build' ;;
@@ -131,6 +136,7 @@ run() { # run NAME [MODE]
   case $1 in
     curl) command=(clients/curl/conformance.sh) ;;
     python-*) command=("$python" clients/python/conformance.py --over "${1#python-}") ;;
+    stores) command=("$work/clients-python-stores/bin/python" -B clients/python/stores) ;;
     go) command=("$work/conformance-go") ;;
     typescript-*) command=(node "clients/typescript/dist/${1#typescript-}.js") ;;
     rust) command=(clients/rust/target/debug/conformance) ;;
