@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -36,10 +37,11 @@ func inEffect(h *house, collection string) bool {
 // after power cuts.
 func TestSettingsReachEveryReplica(t *testing.T) {
 	live(t, 3, func(t *testing.T, s *street, hs []*house) {
-		hs[0].ok("PUT", "/collections/c", `{"vectors":{"half":{"size":2,"distance":"Cosine","datatype":"float16"},"byte":{"size":2,"distance":"Euclid","datatype":"uint8"}},
+		hs[0].ok("PUT", "/collections/c", `{"vectors":{"half":{"size":2,"distance":"Cosine","datatype":"float16"},"byte":{"size":2,"distance":"Euclid","datatype":"uint8"},
+			"few":{"size":5,"distance":"Dot","datatype":"turbo4"}},
 			"shard_number":6,"replication_factor":2}`)
 		for id := range 12 {
-			hs[id%3].ok("PUT", "/collections/c/points?wait=true", fmt.Sprintf(`{"points":[{"id":%d,"vector":{"half":[3,4],"byte":[%d.9,255]}}]}`, id, id))
+			hs[id%3].ok("PUT", "/collections/c/points?wait=true", fmt.Sprintf(`{"points":[{"id":%d,"vector":{"half":[3,4],"byte":[%d.9,255],"few":[1,2,-3,0.5,0]}}]}`, id, id))
 		}
 		h := hs[1]
 		h.await("the first settings", func() bool { return inEffect(h, "c") })
@@ -50,6 +52,7 @@ func TestSettingsReachEveryReplica(t *testing.T) {
 			t.Errorf("revision %d after %d", is.Revision, was.Revision)
 		}
 		h.await("the changed settings", func() bool { return inEffect(h, "c") })
+		few := "" // what the first answer has of the vectors of four bits
 		check := func() {
 			t.Helper()
 			for i, h := range hs {
@@ -58,7 +61,11 @@ func TestSettingsReachEveryReplica(t *testing.T) {
 					t.Errorf("peer %d shows m %v and threshold %v", i, m, o)
 				}
 				for id := range 12 {
-					got := h.ok("GET", fmt.Sprintf("/collections/c/points/%d", id), "").(map[string]any)["vector"]
+					got := h.ok("GET", fmt.Sprintf("/collections/c/points/%d", id), "").(map[string]any)["vector"].(map[string]any)
+					if few = cmp.Or(few, fmt.Sprint(got["few"])); fmt.Sprint(got["few"]) != few || few == "[1 2 -3 0.5 0]" {
+						t.Errorf("peer %d: point %d has %v in four bits, not %s", i, id, got["few"], few)
+					}
+					delete(got, "few")
 					if want := fmt.Sprintf("map[byte:[%d 255] half:[0.60009766 0.7998047]]", id); fmt.Sprint(got) != want {
 						t.Errorf("peer %d: point %d is %v, want %s", i, id, got, want)
 					}

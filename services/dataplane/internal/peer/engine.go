@@ -45,6 +45,8 @@ func datatypeOf(d qdrant.Datatype) query.Datatype {
 		return query.Float16
 	case qdrant.Datatype_Uint8:
 		return query.Uint8
+	case qdrant.Datatype_Turbo4:
+		return query.Turbo4
 	}
 	return query.Float32
 }

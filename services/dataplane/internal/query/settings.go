@@ -1,5 +1,7 @@
 package query
 
+import "github.com/pandodb/pando/services/dataplane/internal/query/turbo"
+
 // VectorKind is what a named vector of a point consists of.
 type VectorKind uint8
 
@@ -21,19 +23,29 @@ const (
 	Float32 Datatype = iota
 	Float16
 	Uint8
+	Turbo4 // four bits: package turbo. Dense vectors only, not by Manhattan
 )
 
-// Size is how many bytes an element takes; 0: there is no such datatype.
+// Size is how many bytes an element takes, of Turbo4 those that rows are counted in;
+// 0: there is no such datatype.
 func (d Datatype) Size() int {
 	switch d {
 	case Float32:
 		return 4
 	case Float16:
 		return 2
-	case Uint8:
+	case Uint8, Turbo4:
 		return 1
 	}
 	return 0
+}
+
+// RowBytes is how many bytes a vector of dim elements takes.
+func (d Datatype) RowBytes(dim int) int {
+	if d == Turbo4 {
+		return turbo.RowBytes(dim)
+	}
+	return d.Size() * dim
 }
 
 // HNSW shapes the graph of one named vector, its collection's defaults filled in.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // What is wrong with a vector.
@@ -80,7 +81,13 @@ func (s VectorSchema) Stored(v op.Vector) (op.Vector, error) {
 			kernel.Normalize(row)
 		}
 	}
-	return v, s.Datatype.round(v.Data)
+	if s.Datatype != Turbo4 {
+		return v, s.Datatype.round(v.Data)
+	}
+	if s.Kind != Dense || s.Distance == Manhattan {
+		return v, fmt.Errorf("%w: %q: turbo4 holds dense vectors, compared by Cosine, Dot or Euclid", ErrVector, s.Name)
+	}
+	return v, roundTurbo(v.Data)
 }
 
 // ascending sorts a sparse vector by its indices, which are unique.
@@ -133,6 +140,19 @@ func (d Datatype) round(data []float32) error {
 		halves := make([]uint16, len(data))
 		kernel.Narrow(halves, data)
 		kernel.Widen(data, halves)
+	}
+	return nil
+}
+
+// roundTurbo makes v what Turbo4 keeps of it. ErrVector where it is too long.
+func roundTurbo(v []float32) error {
+	for i, x := range v {
+		if x > turbo.MaxElement || x < -turbo.MaxElement {
+			return fmt.Errorf("%w: element %d is %v, turbo4 holds -%g to %g", ErrVector, i, x, turbo.MaxElement, turbo.MaxElement)
+		}
+	}
+	if err := turbo.New(len(v)).Round(v, &turbo.Scratch{}); err != nil {
+		return fmt.Errorf("%w: %w", ErrVector, err)
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ func folder(t testing.TB) *memfs.FS {
 func schema() Spec {
 	return Spec{Part: 7, Vectors: []query.VectorSchema{
 		{Name: "", Size: 3, Distance: query.Dot},
+		{Name: "few", Size: 20, Distance: query.Dot, Datatype: query.Turbo4},
 		{Name: "half", Size: 5, Datatype: query.Float16},
 		{Name: "image", Size: 20, Datatype: query.Uint8},
 		{Name: "many", Kind: query.Multi, Size: 2},
@@ -52,7 +53,7 @@ func schema() Spec {
 
 // genVector gives elements that often fit the datatypes, and often do not.
 func genVector(t *rapid.T, name string) []float32 {
-	size := map[string]int{"": 3, "half": 5, "image": 20}[name]
+	size := map[string]int{"": 3, "few": 20, "half": 5, "image": 20}[name]
 	if size == 0 || rapid.IntRange(0, 9).Draw(t, "odd size") == 0 {
 		size = rapid.IntRange(1, 24).Draw(t, "size")
 	}
@@ -62,7 +63,13 @@ func genVector(t *rapid.T, name string) []float32 {
 		rapid.SampledFrom([]float32{0, float32(math.Copysign(0, -1)), 1, 65504, -65504, 0x1p-24, 0x1p-14, 65505, 0x1p-25, 256, -1, 0.5}),
 		rapid.Float32Range(-math.MaxFloat32, math.MaxFloat32),
 	}).Draw(t, "elements")
-	return rapid.SliceOfN(element, size, size).Draw(t, name)
+	v := rapid.SliceOfN(element, size, size).Draw(t, name)
+	if name == "few" && rapid.Bool().Draw(t, "rounded") {
+		if r, err := (query.VectorSchema{Size: size, Distance: query.Dot, Datatype: query.Turbo4}).Stored(op.Vector{Data: v}); err == nil {
+			return r.Data
+		}
+	}
+	return v
 }
 
 func genDoc(t *rapid.T) payload.Doc {
@@ -74,7 +81,7 @@ func genDoc(t *rapid.T) payload.Doc {
 }
 
 func genNames(t *rapid.T) []string {
-	names := []string{"", "half", "image", "many", "other", "words"}
+	names := []string{"", "few", "half", "image", "many", "other", "words"}
 	return slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 6, rapid.ID[string]).Draw(t, "names")))
 }
 

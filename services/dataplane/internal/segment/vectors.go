@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"unsafe"
 
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // Vectors are the dense vectors of one name, row after row, each padded to Stride
@@ -17,11 +17,14 @@ import (
 // must not be used after Close of the segment.
 type Vectors struct {
 	query.VectorSchema
-	Stride int // elements from one row to the next
+	Stride int // elements, of Turbo bytes, from one row to the next
 	// The one of Datatype is set.
 	F32 []float32
 	F16 []uint16 // bits of IEEE 754 binary16
 	U8  []uint8
+	// Turbo has rows of package turbo.
+	Turbo []uint8
+	coder *turbo.Coder
 	// Present has a bit for each row that has a vector, row r in bit r%64 of word
 	// r/64; nil: every row has one. The others are zero.
 	Present []uint64
@@ -35,8 +38,26 @@ func (v *Vectors) Has(row uint32) bool {
 
 // At is a copy of a row's vector, which there must be.
 func (v *Vectors) At(row uint32) []float32 {
-	c := column{Vectors: *v}
-	return slices.Clone(c.at(row))
+	out := make([]float32, v.Size)
+	v.Read(row, out)
+	return out
+}
+
+// Read sets dst to a row's vector, which there must be.
+func (v *Vectors) Read(row uint32, dst []float32) {
+	from := int(row) * v.Stride
+	switch v.Datatype {
+	case query.Float32:
+		copy(dst, v.F32[from:from+v.Size])
+	case query.Float16:
+		kernel.Widen(dst, v.F16[from:from+v.Size])
+	case query.Turbo4:
+		v.coder.Decode(dst, v.Turbo[from:from+v.Stride])
+	default:
+		for i, n := range v.U8[from : from+v.Size] {
+			dst[i] = float32(n)
+		}
+	}
 }
 
 // column are the vectors of one file.
@@ -47,7 +68,7 @@ type column struct {
 
 // rowBytes is the size of a row: padded to a multiple of the alignment.
 func rowBytes(d query.Datatype, size int) int {
-	return (d.Size()*size + alignment - 1) &^ (alignment - 1)
+	return (d.RowBytes(size) + alignment - 1) &^ (alignment - 1)
 }
 
 func openColumn(m *mapped, name string, spec Spec) (c column, err error) {
@@ -82,6 +103,8 @@ func openColumn(m *mapped, name string, spec Spec) (c column, err error) {
 		c.F16 = unsafe.Slice((*uint16)(base), body/2)
 	case query.Uint8:
 		c.U8 = m.content[:body:body]
+	case query.Turbo4:
+		c.Turbo, c.coder = m.content[:body:body], turbo.New(size)
 	}
 	if words > 0 {
 		c.Present = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(m.content[body:]))), words)
@@ -91,22 +114,39 @@ func openColumn(m *mapped, name string, spec Spec) (c column, err error) {
 
 // at is a row's vector in stored form; float32 aliases the file.
 func (c *column) at(row uint32) []float32 {
+	if c.Datatype != query.Float32 {
+		return c.At(row)
+	}
 	from := int(row) * c.Stride
 	to := from + c.Size
-	switch c.Datatype {
-	case query.Float32:
-		return c.F32[from:to:to]
-	case query.Float16:
-		out := make([]float32, c.Size)
-		kernel.Widen(out, c.F16[from:to])
-		return out
-	default:
-		out := make([]float32, c.Size)
-		for i, n := range c.U8[from:to] {
-			out[i] = float32(n)
-		}
-		return out
+	return c.F32[from:to:to]
+}
+
+// turboWriter makes rows of Turbo4.
+type turboWriter struct {
+	*turbo.Coder
+	turbo.Scratch
+	again []float32
+}
+
+// append adds a row; false if that would change a bit of data.
+func (t *turboWriter) append(dst []byte, data []float32) ([]byte, bool) {
+	if t.Coder == nil {
+		t.Coder, t.again = turbo.New(len(data)), make([]float32, len(data))
 	}
+	for _, x := range data {
+		if !(x <= turbo.MaxElement && x >= -turbo.MaxElement) {
+			return dst, false
+		}
+	}
+	dst = t.Append(dst, data, &t.Scratch)
+	t.Decode(t.again, dst[len(dst)-turbo.RowBytes(len(data)):])
+	for i, x := range data {
+		if math.Float32bits(x) != math.Float32bits(t.again[i]) {
+			return dst, false
+		}
+	}
+	return dst, true
 }
 
 // appendElements adds data in the datatype; false if that would change a bit.

@@ -258,6 +258,14 @@ type columnWriter struct {
 	count   int
 	written int // rows in the file
 	row     []byte
+	turbo   turboWriter
+}
+
+func (c *columnWriter) append(data []float32) ([]byte, bool) {
+	if c.Datatype == query.Turbo4 {
+		return c.turbo.append(c.row[:0], data)
+	}
+	return appendElements(c.row[:0], c.Datatype, data)
 }
 
 // take writes the vector of the builder's row; false if it does not fit here.
@@ -265,7 +273,7 @@ func (c *columnWriter) take(b *builder, data []float32) (bool, error) {
 	if len(data) != c.Size {
 		return false, nil
 	}
-	row, ok := appendElements(c.row[:0], c.Datatype, data)
+	row, ok := c.append(data)
 	c.row = row
 	if !ok {
 		return false, nil

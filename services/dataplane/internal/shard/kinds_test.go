@@ -23,6 +23,7 @@ func kinds(fsys vfs.FS) Options {
 	o.Schema = query.Schema{Vectors: []query.VectorSchema{
 		{Name: "angles", Size: 300, Distance: query.Cosine, Datatype: query.Uint8},
 		{Name: "bytes", Size: 3, Distance: query.Euclid, Datatype: query.Uint8},
+		{Name: "few", Size: 24, Distance: query.Cosine, Datatype: query.Turbo4},
 		{Name: "halves", Size: 3, Distance: query.Cosine, Datatype: query.Float16},
 		{Name: "multi", Size: 2, Distance: query.Dot, Kind: query.Multi},
 		{Name: "sparse", Distance: query.Dot, Kind: query.Sparse},
@@ -49,7 +50,7 @@ func randomKinds(t testing.TB, s *Shard, l *ledger, rng *rand.Rand) {
 	for range 1 + rng.IntN(5) {
 		var vs []op.Vector
 		if rng.IntN(3) > 0 {
-			vs = append(vs, op.Vector{Name: "angles", Data: bytes(300)}, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "halves", Data: floats(3)})
+			vs = append(vs, op.Vector{Name: "angles", Data: bytes(300)}, op.Vector{Name: "bytes", Data: floats(3)}, op.Vector{Name: "few", Data: floats(24)}, op.Vector{Name: "halves", Data: floats(3)})
 		}
 		if rng.IntN(3) > 0 {
 			n := 1 + rng.IntN(3)
@@ -79,7 +80,7 @@ func everything(t testing.TB, s *Shard) (out []any) {
 	t.Helper()
 	for _, f := range []*filter.Filter{nil, {Must: []filter.Condition{filter.Match{Key: "k", Value: filter.Scalar{Kind: filter.IntScalar, Int: 1}}}}} {
 		for _, q := range []query.Nearest{
-			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "angles", Vector: slices.Repeat([]float32{250.5, 3, 19}, 100)}, {Using: "halves", Vector: []float32{1, 0, 2}},
+			{Using: "bytes", Vector: []float32{1, 2, 3}}, {Using: "angles", Vector: slices.Repeat([]float32{250.5, 3, 19}, 100)}, {Using: "halves", Vector: []float32{1, 0, 2}}, {Using: "few", Vector: slices.Repeat([]float32{1, 5, 0}, 8)},
 			{Using: "multi", Vector: []float32{1, 0, 0, 1}, Count: 2}, {Using: "sparse", Vector: []float32{1, -2, 0.5}, Indices: []uint32{0, 4, 25}},
 		} {
 			q.Filter, q.Limit, q.Want = f, 10, query.Want{Vectors: true, Payload: query.PayloadWant{All: true}}
@@ -169,7 +170,7 @@ func TestKinds(t *testing.T) {
 // TestCodes: each kind of codes is made when the settings ask for it and goes when they
 // do not; scores stay exact, and what is found is near what the vectors find.
 func TestCodes(t *testing.T) {
-	for name, datatype := range map[string]query.Datatype{"float32": query.Float32, "float16": query.Float16, "uint8": query.Uint8} {
+	for name, datatype := range map[string]query.Datatype{"float32": query.Float32, "float16": query.Float16, "uint8": query.Uint8, "turbo4": query.Turbo4} {
 		t.Run(name, func(t *testing.T) { codesOf(t, datatype) })
 	}
 }

@@ -26,6 +26,14 @@ func (c *Check) dense(field string, p *qdrant.VectorParams) {
 		c.refuse(unable("Malformed distance parameter: %s.distance must be Cosine, Euclid, Dot or Manhattan", field))
 	}
 	c.datatype(field+".datatype", p.GetDatatype())
+	if p.GetDatatype() == qdrant.Datatype_Turbo4 {
+		if p.GetDistance() == qdrant.Distance_Manhattan {
+			c.Add(field+".datatype", "value turbo4 invalid, vectors of this datatype are compared by Cosine, Dot or Euclid")
+		}
+		if p.GetMultivectorConfig() != nil {
+			c.refuse(fault.Missing(field + ".datatype turbo4 of multi-vectors"))
+		}
+	}
 	if m := p.GetMultivectorConfig(); m.GetComparator() != qdrant.MultiVectorComparator_MaxSim {
 		c.refuse(unable("Malformed multivector_config: %s.multivector_config.comparator must be max_sim", field))
 	}
@@ -59,11 +67,13 @@ func (c *Check) modifier(field string, m qdrant.Modifier) {
 
 func (c *Check) datatype(field string, d qdrant.Datatype) {
 	switch d {
-	case qdrant.Datatype_Default, qdrant.Datatype_Float32, qdrant.Datatype_Float16, qdrant.Datatype_Uint8:
-	case qdrant.Datatype_Turbo4, qdrant.Datatype_Turbo8, qdrant.Datatype_Turbo16:
-		c.refuse(fault.Missing(field + " turbo"))
+	case qdrant.Datatype_Default, qdrant.Datatype_Float32, qdrant.Datatype_Float16, qdrant.Datatype_Uint8, qdrant.Datatype_Turbo4:
+	case qdrant.Datatype_Turbo8:
+		c.refuse(fault.Missing(field + " turbo8"))
+	case qdrant.Datatype_Turbo16:
+		c.refuse(fault.Missing(field + " turbo16"))
 	default:
-		c.refuse(unable("Malformed datatype: %s must be float32, float16 or uint8", field))
+		c.refuse(unable("Malformed datatype: %s must be float32, float16, uint8 or turbo4", field))
 	}
 }
 

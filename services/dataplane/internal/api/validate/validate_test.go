@@ -135,10 +135,17 @@ func TestCreate(t *testing.T) {
 			r.VectorsConfig.GetParams().Datatype, r.VectorsConfig.GetParams().Distance = qdrant.Datatype_Uint8.Enum(), qdrant.Distance_Dot
 		}, 0, ""},
 		{"uint8 by angle", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Uint8.Enum() }, 0, ""},
-		{"turbo vectors", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Turbo4.Enum() }, fault.NotBuilt,
-			"vectors.datatype turbo is not built yet"},
+		{"turbo4", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Turbo4.Enum() }, 0, ""},
+		{"turbo4 by Manhattan", func(r *qdrant.CreateCollection) {
+			r.VectorsConfig.GetParams().Datatype, r.VectorsConfig.GetParams().Distance = qdrant.Datatype_Turbo4.Enum(), qdrant.Distance_Manhattan
+		}, fault.Validation, "Validation error in body: [vectors.datatype: value turbo4 invalid, vectors of this datatype are compared by Cosine, Dot or Euclid]"},
+		{"turbo4 of multi-vectors", func(r *qdrant.CreateCollection) {
+			r.VectorsConfig.GetParams().Datatype, r.VectorsConfig.GetParams().MultivectorConfig = qdrant.Datatype_Turbo4.Enum(), &qdrant.MultiVectorConfig{}
+		}, fault.NotBuilt, "vectors.datatype turbo4 of multi-vectors is not built yet"},
+		{"turbo8", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = qdrant.Datatype_Turbo8.Enum() }, fault.NotBuilt,
+			"vectors.datatype turbo8 is not built yet"},
 		{"unknown datatype", func(r *qdrant.CreateCollection) { r.VectorsConfig.GetParams().Datatype = new(qdrant.Datatype(99)) }, fault.Malformed,
-			"Malformed datatype: vectors.datatype must be float32, float16 or uint8"},
+			"Malformed datatype: vectors.datatype must be float32, float16, uint8 or turbo4"},
 		{"turbo quantization", func(r *qdrant.CreateCollection) {
 			r.QuantizationConfig = &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Turboquant{
 				Turboquant: &qdrant.TurboQuantization{Bits: qdrant.TurboQuantBitSize_Bits4.Enum()}}}

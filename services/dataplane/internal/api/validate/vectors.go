@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 	"github.com/pandodb/pando/services/internal/fault"
 	"google.golang.org/protobuf/proto"
 )
@@ -410,6 +411,8 @@ func (v Vector) outside(data []float32) int {
 	switch {
 	case v.Datatype == qdrant.Datatype_Uint8:
 		lo, hi = 0, 255
+	case v.Datatype == qdrant.Datatype_Turbo4 && v.Distance != qdrant.Distance_Cosine:
+		lo, hi = -turbo.MaxElement, turbo.MaxElement
 	case v.Datatype != qdrant.Datatype_Float16, v.Distance == qdrant.Distance_Cosine: // of length 1 when it is stored
 		return -1
 	}
@@ -417,8 +420,11 @@ func (v Vector) outside(data []float32) int {
 }
 
 func (v Vector) bounds() string {
-	if v.Datatype == qdrant.Datatype_Uint8 {
+	switch v.Datatype {
+	case qdrant.Datatype_Uint8:
 		return "vectors of datatype uint8 hold numbers from 0 to 255"
+	case qdrant.Datatype_Turbo4:
+		return fmt.Sprintf("vectors of datatype turbo4 hold numbers from -%g to %[1]g", float64(turbo.MaxElement))
 	}
 	return fmt.Sprintf("vectors of datatype float16 hold numbers from -%d to %d", maxFloat16, maxFloat16)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -60,6 +61,72 @@ func TestRecall(t *testing.T) {
 	t.Logf("%d vectors, %d queries: recall@10 %v", len(base), len(qs), recall)
 	if recall != 1 {
 		t.Errorf("recall@10 is %v", recall)
+	}
+}
+
+// TestDatatypeRecall: what of the ten nearest vectors is found where vectors are kept
+// in less than float32. Bytes take elements that were moved and stretched, which
+// leaves Euclidean distances in proportion.
+func TestDatatypeRecall(t *testing.T) {
+	base, queries, _ := generated(t)
+	if dir := os.Getenv("PANDO_DATA"); dir != "" {
+		base, queries = npy(t, dir, "base.f16.npy.gz"), npy(t, dir, "queries.f16.npy")
+	}
+	dim := len(base[0])
+	var most float32
+	for _, v := range base {
+		for _, x := range v {
+			most = max(most, x, -x)
+		}
+	}
+	nearest := func(datatype query.Datatype) (out []map[uint32]bool) {
+		form := func(v []float32) []float32 {
+			v = slices.Clone(v)
+			for i, x := range v {
+				if datatype == query.Uint8 {
+					v[i] = min(255, max(0, (x/most+1)*127.5+0.5))
+				}
+			}
+			return v
+		}
+		schema := query.VectorSchema{Size: dim, Distance: query.Euclid, Datatype: datatype}
+		x := open(t, dim, query.Euclid, Options{Bytes: datatype == query.Uint8, Turbo: datatype == query.Turbo4})
+		for row, v := range base {
+			stored, err := schema.Stored(op.Vector{Data: form(v)})
+			if err == nil {
+				err = x.Put(uint32(row), stored.Data)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, q := range queries {
+			hits, err := x.Search(t.Context(), &index.Query{Vector: form(q), K: 10}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows := map[uint32]bool{}
+			for _, h := range hits {
+				rows[h.Row] = true
+			}
+			out = append(out, rows)
+		}
+		return out
+	}
+	truth := nearest(query.Float32)
+	for datatype, least := range map[query.Datatype]float64{query.Float16: 0.98, query.Uint8: 0.9, query.Turbo4: 0.8} {
+		found := 0
+		for i, rows := range nearest(datatype) {
+			for row := range rows {
+				if truth[i][row] {
+					found++
+				}
+			}
+		}
+		recall := float64(found) / float64(10*len(queries))
+		if t.Logf("datatype %d, %d bytes a vector instead of %d: recall@10 %.4f", datatype, datatype.RowBytes(dim), 4*dim, recall); recall < least {
+			t.Errorf("datatype %d: recall@10 is %v", datatype, recall)
+		}
 	}
 }
 

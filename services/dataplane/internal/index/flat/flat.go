@@ -17,6 +17,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // MaxDim is the greatest vector length: one row must fit into a block.
@@ -37,6 +38,9 @@ type Options struct {
 	// Bytes: elements are whole numbers of 0..255 and take a byte each. Vectors of any
 	// length are put, for Cosine too; queries lose their fractions.
 	Bytes bool
+	// Turbo: vectors, which query.Turbo4 has rounded, are kept as rows of package turbo.
+	// Not for Manhattan.
+	Turbo bool
 }
 
 // Index implements index.Index.
@@ -44,19 +48,21 @@ type Index struct {
 	dim     int
 	metric  rank.Metric
 	workers int
-	bytes   bool
+	form    rank.Form
+	width   int  // elements of a row
 	shift   uint // log2 of the rows in a chunk
 
 	// chunks only grows, by its writer; a reader's copy of the header stays valid.
 	chunks  atomic.Pointer[[]*chunk]
 	live    atomic.Int64
-	scratch sync.Pool // *scratch
+	coding  turbo.Scratch // the writer's
+	scratch sync.Pool     // *scratch
 }
 
 // chunk holds 1<<shift rows.
 type chunk struct {
 	mu sync.RWMutex
-	// Whole rows, from the chunk's first: one of the two.
+	// Whole rows, from the chunk's first: one of the two, bytes for those of Turbo too.
 	vecs    []float32
 	bytes   []uint8
 	inverse []float32 // of bytes, for Cosine: 1 / length of each row
@@ -75,7 +81,13 @@ func New(dim int, d query.Distance, o Options) (*Index, error) {
 	if !ok {
 		return nil, fmt.Errorf("flat index: unknown distance %d", d)
 	}
-	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), bytes: o.Bytes, shift: uint(bits.Len(uint(chunkFloats/dim))) - 1}
+	x := &Index{dim: dim, metric: m, workers: max(1, o.Workers), form: rank.Form{Bytes: o.Bytes}, width: dim, shift: uint(bits.Len(uint(chunkFloats/dim))) - 1}
+	if o.Turbo {
+		if d == query.Manhattan {
+			return nil, fmt.Errorf("flat index: rows of turbo4 are not compared by Manhattan")
+		}
+		x.form.Coder, x.width = turbo.New(dim), turbo.RowBytes(dim)
+	}
 	x.chunks.Store(&[]*chunk{})
 	x.scratch.New = func() any { return &scratch{} }
 	return x, nil
@@ -120,14 +132,18 @@ func (x *Index) put(c *chunk, r int, v []float32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rows := 1 << x.shift
-	if x.bytes {
+	switch {
+	case x.form.Coder != nil:
+		c.bytes = extend(c.bytes, r, x.width, rows)
+		copy(c.bytes[r*x.width:], x.form.Coder.Append(nil, v, &x.coding))
+	case x.form.Bytes:
 		c.bytes = extend(c.bytes, r, x.dim, rows)
 		code := rank.AppendBytes(c.bytes[:r*x.dim], v)[r*x.dim:]
 		if x.metric.Distance == query.Cosine {
 			c.inverse = extend(c.inverse, r, 1, rows)
 			c.inverse[r] = rank.Inverse(code)
 		}
-	} else {
+	default:
 		c.vecs = extend(c.vecs, r, x.dim, rows)
 		copy(c.vecs[r*x.dim:], v)
 	}
@@ -192,7 +208,13 @@ func (x *Index) Vector(row uint32, dst []float32) ([]float32, bool) {
 	if !c.has(r) {
 		return dst, false
 	}
-	if x.bytes {
+	switch {
+	case x.form.Coder != nil:
+		at := len(dst)
+		dst = append(dst, make([]float32, x.dim)...)
+		x.form.Coder.Decode(dst[at:], c.bytes[r*x.width:])
+		return dst, true
+	case x.form.Bytes:
 		for _, b := range c.bytes[r*x.dim : (r+1)*x.dim] {
 			dst = append(dst, float32(b))
 		}
@@ -207,7 +229,7 @@ func (x *Index) Vector(row uint32, dst []float32) ([]float32, bool) {
 func (x *Index) score(c *chunk, p *rank.Probe, from, most int, s *scratch) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	n := min(most, (len(c.vecs)+len(c.bytes))/x.dim-from)
+	n := min(most, (len(c.vecs)+len(c.bytes))/x.width-from)
 	if n <= 0 {
 		return 0
 	}
@@ -229,6 +251,9 @@ func (x *Index) scoreOne(c *chunk, p *rank.Probe, r int, s *scratch) (float32, b
 
 // raws sets s.raws to the raw values of p and n rows; the chunk's lock is held.
 func (x *Index) raws(c *chunk, p *rank.Probe, from, n int, s *scratch) {
-	rows := rank.Rows{Float32: c.vecs, Uint8: c.bytes, Stride: x.dim, Inverse: c.inverse}
+	rows := rank.Rows{Float32: c.vecs, Uint8: c.bytes, Stride: x.width, Inverse: c.inverse, Form: x.form}
+	if x.form.Coder != nil {
+		rows.Uint8, rows.Turbo = nil, c.bytes
+	}
 	rows.Range(&x.metric, p, from, s.raws[:n])
 }

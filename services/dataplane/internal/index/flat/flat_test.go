@@ -17,6 +17,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/indextest"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 )
 
@@ -35,6 +36,61 @@ func TestSuite(t *testing.T) {
 	indextest.Suite{Recall: 1, Open: func(t testing.TB, dim int, d query.Distance) index.Index {
 		return open(t, dim, d, Options{})
 	}}.Run(t)
+}
+
+// TestTurbo: what turbo4 keeps of vectors is given back and compared.
+func TestTurbo(t *testing.T) {
+	const dim, n = 70, 200
+	rng := rand.New(rand.NewPCG(5, 5))
+	vector := func() []float32 {
+		v := make([]float32, dim)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		return v
+	}
+	for _, d := range []query.Distance{query.Dot, query.Euclid} {
+		x := open(t, dim, d, Options{Turbo: true})
+		schema := query.VectorSchema{Size: dim, Distance: d, Datatype: query.Turbo4}
+		kept := map[uint32][]float32{}
+		for row := range uint32(n) {
+			v, err := schema.Stored(op.Vector{Data: vector()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept[row] = v.Data
+			if err := x.Put(row, v.Data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := vector()
+		hits, err := x.Search(t.Context(), &index.Query{Vector: q, K: n}, nil)
+		if err != nil || len(hits) != n {
+			t.Fatal(len(hits), err)
+		}
+		for i, h := range hits {
+			if v, ok := x.Vector(h.Row, nil); !ok || !slices.Equal(v, kept[h.Row]) {
+				t.Fatalf("row %d is given back as %v", h.Row, v)
+			}
+			var want float64
+			for j, y := range kept[h.Row] {
+				if d == query.Dot {
+					want += float64(q[j]) * float64(y)
+				} else {
+					want += float64(q[j]-y) * float64(q[j]-y)
+				}
+			}
+			if d == query.Euclid {
+				want = math.Sqrt(want)
+			}
+			if math.Abs(want-float64(h.Score)) > 2e-3 {
+				t.Fatalf("distance %d, place %d: %v, not %v", d, i, h.Score, want)
+			}
+		}
+	}
+	if _, err := New(dim, query.Manhattan, Options{Turbo: true}); err == nil {
+		t.Error("turbo4 is compared by Manhattan")
+	}
 }
 
 // TestBytes: whole numbers take a byte each and are compared without rounding; Cosine

@@ -78,7 +78,7 @@ func (x *Index) search(ctx context.Context, s *scratch, qs []index.Query) (err e
 		if err = rank.Check(q, x.dim); err != nil {
 			return err
 		}
-		s.vecs[i].Take(&x.metric, x.bytes, q)
+		s.vecs[i].Take(&x.metric, x.form, q)
 		n := live
 		if q.Rows != nil {
 			n = len(q.Rows)
@@ -110,7 +110,7 @@ func (x *Index) spread(ctx context.Context, s *scratch, qs []index.Query, chunks
 		part := x.scratch.Get().(*scratch)
 		part.size(len(qs))
 		for i := range qs {
-			part.vecs[i].Take(&x.metric, x.bytes, &qs[i])
+			part.vecs[i].Take(&x.metric, x.form, &qs[i])
 			t := &part.tops[i]
 			t.Reset(&x.metric, &qs[i], s.tops[i].K)
 			if accept := qs[i].Accept; accept != nil {

@@ -59,7 +59,7 @@ func (s *searcher) steer() {
 
 // aim makes s ready to compare with what a query asks for.
 func (s *searcher) aim(q *index.Query) {
-	s.q.Take(&s.x.v.metric, s.x.v.Uint8 != nil, q)
+	s.q.Take(&s.x.v.metric, s.x.v.stored.Form, q)
 	if s.scorer != nil {
 		s.scorer.Prepare(q)
 	}

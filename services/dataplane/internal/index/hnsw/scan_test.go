@@ -20,12 +20,27 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // typed makes n rows of each type; what they hold is the same as numbers.
 func typed(seed uint64, n, dim int, d query.Distance, kind query.Datatype) Vectors {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	v := Vectors{Dim: dim, Stride: dim + int(seed%3), Distance: d}
+	if kind == query.Turbo4 {
+		v.Stride += turbo.RowBytes(dim) - dim
+		c, s, row := turbo.New(dim), turbo.Scratch{}, make([]float32, dim)
+		for range n {
+			for i := range row {
+				row[i] = float32(rng.NormFloat64())
+			}
+			if d == query.Cosine {
+				kernel.Normalize(row)
+			}
+			v.Turbo = append(c.Append(v.Turbo, row, &s), make([]uint8, seed%3)...)
+		}
+		return v
+	}
 	for range n * v.Stride {
 		switch kind {
 		case query.Float16:
@@ -39,6 +54,15 @@ func typed(seed uint64, n, dim int, d query.Distance, kind query.Datatype) Vecto
 	return v
 }
 
+// datatype draws one that d takes.
+func datatype(rt *rapid.T, d query.Distance) query.Datatype {
+	all := []query.Datatype{query.Float32, query.Float16, query.Uint8, query.Turbo4}
+	if d == query.Manhattan {
+		all = all[:3]
+	}
+	return rapid.SampledFrom(all).Draw(rt, "type")
+}
+
 // numbers is row r.
 func (v *Vectors) numbers(r uint32) []float32 {
 	at := int(r) * v.Stride
@@ -46,6 +70,8 @@ func (v *Vectors) numbers(r uint32) []float32 {
 	switch {
 	case v.Float16 != nil:
 		kernel.Widen(out, v.Float16[at:at+v.Dim])
+	case v.Turbo != nil:
+		turbo.New(v.Dim).Decode(out, v.Turbo[at:])
 	case v.Uint8 != nil:
 		for i := range out {
 			out[i] = float32(v.Uint8[at+i])
@@ -89,7 +115,7 @@ func TestScan(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.SampledFrom([]int{0, 1, 63, 64, 200, 700}).Draw(rt, "rows")
 		d := rapid.SampledFrom([]query.Distance{query.Cosine, query.Dot, query.Euclid, query.Manhattan}).Draw(rt, "distance")
-		kind := rapid.SampledFrom([]query.Datatype{query.Float32, query.Float16, query.Uint8}).Draw(rt, "type")
+		kind := datatype(rt, d)
 		seed := rapid.Uint64().Draw(rt, "seed")
 		rng := rand.New(rand.NewPCG(seed, 6))
 		v := typed(seed, n, rapid.IntRange(1, 40).Draw(rt, "dim"), d, kind)
@@ -238,8 +264,8 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 			t.Fatalf("row %d twice", h.Row)
 		}
 		bound := 1e-5 * max(1, math.Abs(scores[i]))
-		if q.Rank != nil {
-			bound = max(bound, 3e-4) // of weights and sums that are no whole numbers
+		if q.Rank != nil || x.v.Turbo != nil {
+			bound = 3e-4 * max(1, math.Abs(scores[i])) // of weights and sums that are no whole numbers, and of queries in 16 bits
 		}
 		if own := x.v.score(q, h.Row); math.Abs(own-float64(h.Score)) > bound || math.Abs(own-scores[i]) > bound {
 			t.Fatalf("hit %d: row %d with %v, not %v; place %d has %v", i, h.Row, h.Score, own, i, scores[i])
@@ -270,10 +296,16 @@ func TestWorkers(t *testing.T) {
 	}
 }
 
-// TestTypes: graphs over float16 and bytes find what scans find.
+// TestTypes: graphs over rows of other types than floats find what scans find.
 func TestTypes(t *testing.T) {
-	for _, kind := range []query.Datatype{query.Float16, query.Uint8} {
+	for _, kind := range []query.Datatype{query.Float16, query.Uint8, query.Turbo4} {
 		for _, d := range []query.Distance{query.Cosine, query.Euclid, query.Dot, query.Manhattan} {
+			if kind == query.Turbo4 && d == query.Manhattan {
+				if _, err := Open(typed(3, 10, 12, d, kind), nil, mask.New(10), Options{}); err == nil {
+					t.Error("rows of turbo4 are compared by Manhattan")
+				}
+				continue
+			}
 			v := typed(3, 3000, 12, d, kind)
 			v.Has = make([]uint64, 47)
 			for r := range 3000 {

@@ -19,7 +19,7 @@ import (
 // first is the rows of v of a stage less than n, and what they are built with.
 func first(v Vectors, o BuildOptions, n int) (Vectors, BuildOptions) {
 	all := v
-	v.Float32, v.Float16, v.Uint8, v.Has = nil, nil, nil, nil
+	v.Float32, v.Float16, v.Uint8, v.Turbo, v.Has = nil, nil, nil, nil, nil
 	to := BuildOptions{Threads: o.Threads, Earlier: o.Earlier, Seed: o.Seed}
 	if n <= len(o.Earlier) {
 		to.Earlier, to.Seed = o.Earlier[:n-1], o.Earlier[n-1]
@@ -33,6 +33,8 @@ func first(v Vectors, o BuildOptions, n int) (Vectors, BuildOptions) {
 		switch {
 		case all.Float16 != nil:
 			v.Float16 = append(v.Float16, all.Float16[from:end]...)
+		case all.Turbo != nil:
+			v.Turbo = append(v.Turbo, all.Turbo[from:end]...)
 		case all.Uint8 != nil:
 			v.Uint8 = append(v.Uint8, all.Uint8[from:end]...)
 		default:
@@ -86,7 +88,7 @@ func TestStages(t *testing.T) {
 		n := rapid.SampledFrom([]int{0, 1, 5, 100, 500}).Draw(rt, "rows")
 		d := rapid.SampledFrom([]query.Distance{query.Cosine, query.Dot, query.Euclid, query.Manhattan}).Draw(rt, "distance")
 		dim := rapid.SampledFrom([]int{1, 3, 9}).Draw(rt, "dim")
-		v := typed(rng.Uint64(), n, dim, d, rapid.SampledFrom([]query.Datatype{query.Float32, query.Float16, query.Uint8}).Draw(rt, "datatype"))
+		v := typed(rng.Uint64(), n, dim, d, datatype(rt, d))
 		if rapid.Bool().Draw(rt, "many are equal") {
 			v = random(rng.Uint64(), n, dim, 3, 0.9, d)
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/index/rank"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // Vectors are the rows of one vector space, in the form in which they are stored
@@ -18,7 +19,9 @@ type Vectors struct {
 	Float32 []float32
 	Float16 []uint16 // IEEE 754 binary16
 	Uint8   []uint8
-	// Dim is the length of a vector, Stride how far rows are apart: at least Dim.
+	Turbo   []uint8 // rows of query.Turbo4, in bytes
+	// Dim is the length of a vector, Stride how far rows are apart: at least Dim,
+	// of Turbo turbo.RowBytes.
 	Dim, Stride int
 	Distance    query.Distance
 	// Has is a bit for each row that has a vector; nil: all have one.
@@ -36,15 +39,21 @@ type space struct {
 
 func newSpace(v Vectors) (space, error) {
 	m, ok := rank.MetricOf(v.Distance)
-	n := len(v.Float32) + len(v.Float16) + len(v.Uint8)
+	n := len(v.Float32) + len(v.Float16) + len(v.Uint8) + len(v.Turbo)
+	width := v.Dim
+	if v.Turbo != nil {
+		width = turbo.RowBytes(v.Dim)
+	}
 	switch {
 	case !ok:
 		return space{}, fmt.Errorf("hnsw: unknown distance %d", v.Distance)
 	case v.Dim < 1 || v.Dim > MaxDim:
 		return space{}, fmt.Errorf("hnsw: %w: %d is not in 1..%d", index.ErrDim, v.Dim, MaxDim)
-	case n > max(len(v.Float32), len(v.Float16), len(v.Uint8)):
+	case n > max(len(v.Float32), len(v.Float16), len(v.Uint8), len(v.Turbo)):
 		return space{}, fmt.Errorf("hnsw: rows of more than one type")
-	case v.Stride < v.Dim || n%v.Stride != 0:
+	case v.Turbo != nil && v.Distance == query.Manhattan:
+		return space{}, fmt.Errorf("hnsw: rows of turbo4 are not compared by Manhattan")
+	case v.Stride < width || n%v.Stride != 0:
 		return space{}, fmt.Errorf("hnsw: %d elements are not rows of %d, %d apart", n, v.Dim, v.Stride)
 	case n/v.Stride > int(index.MaxRow):
 		return space{}, fmt.Errorf("hnsw: %w: %d rows", index.ErrRow, n/v.Stride)
@@ -52,7 +61,10 @@ func newSpace(v Vectors) (space, error) {
 		return space{}, fmt.Errorf("hnsw: %d words do not have a bit for each of %d rows", len(v.Has), n/v.Stride)
 	}
 	s := space{Vectors: v, metric: m, rows: n / v.Stride, held: n / v.Stride}
-	s.stored = rank.Rows{Float32: v.Float32, Float16: v.Float16, Uint8: v.Uint8, Stride: v.Stride}
+	s.stored = rank.Rows{Float32: v.Float32, Float16: v.Float16, Uint8: v.Uint8, Turbo: v.Turbo, Stride: v.Stride, Form: rank.Form{Bytes: v.Uint8 != nil}}
+	if v.Turbo != nil {
+		s.stored.Coder = turbo.New(v.Dim)
+	}
 	if v.Has != nil {
 		s.held = 0
 		for r := range uint32(s.rows) {

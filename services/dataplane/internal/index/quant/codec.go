@@ -127,7 +127,7 @@ func (c *Codes) restore(tables []float32) scheme {
 		return restoreScalar(c, tables)
 	case query.BinaryQuantization, query.TurboQuantization:
 		if len(tables) == c.dim {
-			return newFew(c, &spread{newRotation(c.dim), tables})
+			return newFew(c, newSpread(c.dim, tables))
 		}
 	case query.ProductQuantization:
 		return restoreProduct(c, tables)

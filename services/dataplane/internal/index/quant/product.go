@@ -37,7 +37,7 @@ func newProduct(c *Codes, s *spread) *product {
 func restoreProduct(c *Codes, tables []float32) scheme {
 	p := newProduct(c, nil)
 	if len(tables) != kernel.Columns*c.dim && len(tables) > c.dim && c.metric.Raw != kernel.L1 {
-		p = newProduct(c, &spread{newRotation(c.dim), tables[:c.dim]})
+		p = newProduct(c, newSpread(c.dim, tables[:c.dim]))
 		tables = tables[c.dim:]
 	}
 	if len(tables) != kernel.Columns*p.dim {
@@ -85,7 +85,7 @@ func learnProduct(ctx context.Context, c *Codes, v *Vectors, threads int) (*prod
 		return plain, err
 	}
 	s := learnSpread(v)
-	turned := newProduct(c, &s)
+	turned := newProduct(c, s)
 	if e, err := turned.learn(ctx, v, rows, threads); err != nil || e < least {
 		return turned, err
 	}
@@ -274,7 +274,7 @@ func (p *product) prepare(c *Codes, q []float32, s *Scratch) Scorer {
 	default:
 		x = room(&s.floats, p.dim)
 		clear(x[copy(x, q):])
-		p.spread.turn(x)
+		p.spread.Turn(x)
 		sc.base = kernel.Dot.PairFloat32(p.spread.centre, q)
 	}
 	for j := range sc.tables {

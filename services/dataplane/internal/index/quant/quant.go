@@ -226,8 +226,7 @@ func Build(ctx context.Context, v Vectors, d query.Distance, q query.Quantizatio
 	case query.ProductQuantization:
 		c.scheme, err = learnProduct(ctx, c, &v, threads)
 	case query.BinaryQuantization, query.TurboQuantization:
-		s := learnSpread(&v)
-		c.scheme = newFew(c, &s)
+		c.scheme = newFew(c, learnSpread(&v))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("codes: %w", err)

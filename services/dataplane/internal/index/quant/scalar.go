@@ -56,7 +56,7 @@ func restoreScalar(c *Codes, tables []float32) scheme {
 		return s
 	}
 	if c.metric.Raw != kernel.L1 && len(tables) == 2+c.dim && tables[0] == 0 {
-		s := newScalar(c, &spread{newRotation(c.dim), tables[2:]})
+		s := newScalar(c, newSpread(c.dim, tables[2:]))
 		s.scale = tables[1]
 		return s
 	}
@@ -69,7 +69,7 @@ func learnScalar(ctx context.Context, c *Codes, v *Vectors, threads int) (*scala
 		s = newScalar(c, nil)
 	} else {
 		turned := learnSpread(v)
-		s = newScalar(c, &turned)
+		s = newScalar(c, turned)
 	}
 	if c.settings.Quantile == 1 {
 		return s, s.cover(ctx, v, threads)
@@ -266,7 +266,7 @@ func (s *scalar) prepare(c *Codes, q []float32, sc *Scratch) Scorer {
 			s.spread.put(x, q)
 		} else {
 			clear(x[copy(x, q):])
-			s.spread.turn(x)
+			s.spread.Turn(x)
 			p.base = float64(kernel.Dot.PairFloat32(s.spread.centre, q))
 		}
 		step = stepOf(x)

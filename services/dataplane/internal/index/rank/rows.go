@@ -7,6 +7,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/index"
 	"github.com/pandodb/pando/services/dataplane/internal/kernel"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/query/turbo"
 )
 
 // Check tells whether q can be asked of vectors of dim elements. Errors: index.ErrDim,
@@ -34,13 +35,22 @@ func CheckRows(q *index.Query) error {
 }
 
 // Rows are vectors in the form in which they are stored, Stride elements apart: one of
-// Float32, Float16 (IEEE 754 binary16) and Uint8.
+// Float32, Float16 (IEEE 754 binary16), Uint8 and Turbo, whose elements are bytes.
 type Rows struct {
 	Float32 []float32
 	Float16 []uint16
 	Uint8   []uint8
+	Turbo   []uint8
 	Stride  int
 	Inverse []float32 // Uint8 and Cosine: 1 / length of each row
+	Form
+}
+
+// Form is how vectors become what rows are compared with; the zero value is that of
+// rows of floats.
+type Form struct {
+	Bytes bool         // rows of Uint8
+	Coder *turbo.Coder // not nil: rows of Turbo
 }
 
 // Probe is what rows are compared with: a vector in their form, or the examples of a
@@ -49,6 +59,7 @@ type Probe struct {
 	Floats  []float32
 	Bytes   []uint8 // of rows of Uint8
 	Inverse float32 // of Bytes, for Cosine: 1 / length
+	turbo   turbo.Query
 
 	ints  []int64   // what the kernel gives for Uint8
 	own   []float32 // Floats, if they are of a query
@@ -58,15 +69,17 @@ type Probe struct {
 	blend Blend
 }
 
-// Take makes p what a query asks for, of rows of bytes or of others.
-func (p *Probe) Take(m *Metric, bytes bool, q *index.Query) {
+// Take makes p what a query asks for, of rows of a form.
+func (p *Probe) Take(m *Metric, f Form, q *index.Query) {
 	p.rank = nil
 	if q.Rank == nil {
-		p.Aim(m, bytes, q.Vector)
+		p.Aim(m, f, q.Vector)
 		return
 	}
-	if sum, ok := m.Sum(q.Rank, p.own); ok && !bytes {
-		p.own, p.Floats = sum, sum
+	if sum, ok := m.Sum(q.Rank, p.own); ok && !f.Bytes {
+		if p.own, p.Floats = sum, sum; f.Coder != nil {
+			f.Coder.Aim(&p.turbo, sum)
+		}
 		return
 	}
 	p.rank = q.Rank
@@ -74,13 +87,13 @@ func (p *Probe) Take(m *Metric, bytes bool, q *index.Query) {
 		if i == len(p.each) {
 			p.each = append(p.each, Probe{})
 		}
-		p.each[i].Aim(m, bytes, e.Data)
+		p.each[i].Aim(m, f, e.Data)
 	}
 }
 
 // Aim makes p a vector, for Cosine of any length.
-func (p *Probe) Aim(m *Metric, bytes bool, v []float32) {
-	if bytes {
+func (p *Probe) Aim(m *Metric, f Form, v []float32) {
+	if f.Bytes {
 		p.codes = AppendBytes(p.codes[:0], v)
 		p.Bytes, p.Inverse = p.codes, Inverse(p.codes)
 		return
@@ -88,6 +101,9 @@ func (p *Probe) Aim(m *Metric, bytes bool, v []float32) {
 	p.own = append(p.own[:0], v...)
 	if p.Floats = p.own; m.Normalize {
 		kernel.Normalize(p.own)
+	}
+	if f.Coder != nil {
+		f.Coder.Aim(&p.turbo, p.own)
 	}
 }
 
@@ -101,6 +117,8 @@ func (p *Probe) Stand(r *Rows, dim int, row uint32) {
 		p.own = slices.Grow(p.own[:0], dim)[:dim]
 		kernel.Widen(p.own, r.Float16[at:at+dim])
 		p.Floats = p.own
+	case r.Turbo != nil:
+		r.Coder.Stand(&p.turbo, r.Turbo[at:])
 	default:
 		p.Bytes = r.Uint8[at : at+dim : at+dim]
 		if r.Inverse != nil {
@@ -123,6 +141,8 @@ func (r *Rows) Gather(m *Metric, p *Probe, rows []uint32, raws []float32) {
 		m.Raw.GatherFloat32(p.Floats, kernel.Rows[float32]{Data: r.Float32, Stride: r.Stride}, rows, raws)
 	case r.Float16 != nil:
 		m.Raw.GatherFloat16(p.Floats, kernel.Rows[uint16]{Data: r.Float16, Stride: r.Stride}, rows, raws)
+	case r.Turbo != nil:
+		r.Coder.Compare(m.Raw, &p.turbo, turbo.Rows{Data: r.Turbo, Stride: r.Stride}, rows, raws)
 	default:
 		ints := p.room(len(raws))
 		m.Raw.GatherUint8(p.Bytes, kernel.Rows[uint8]{Data: r.Uint8, Stride: r.Stride}, rows, ints)
@@ -147,6 +167,8 @@ func (r *Rows) Range(m *Metric, p *Probe, first int, raws []float32) {
 		m.Raw.Float32(p.Floats, kernel.Rows[float32]{Data: r.Float32[at:], Stride: r.Stride}, raws)
 	case r.Float16 != nil:
 		m.Raw.Float16(p.Floats, kernel.Rows[uint16]{Data: r.Float16[at:], Stride: r.Stride}, raws)
+	case r.Turbo != nil:
+		r.Coder.Compare(m.Raw, &p.turbo, turbo.Rows{Data: r.Turbo[at:], Stride: r.Stride}, nil, raws)
 	default:
 		ints := p.room(len(raws))
 		m.Raw.Uint8(p.Bytes, kernel.Rows[uint8]{Data: r.Uint8[at:], Stride: r.Stride}, ints)

@@ -162,7 +162,7 @@ func (s *scorer) Range(from uint32, raws []float32) {
 // space is the rows as graphs see them.
 func (s *Sealed) space() hnsw.Vectors {
 	v := &s.dense
-	return hnsw.Vectors{Float32: v.F32, Float16: v.F16, Uint8: v.U8, Dim: v.Size, Stride: v.Stride, Distance: s.schema.Distance, Has: v.Present}
+	return hnsw.Vectors{Float32: v.F32, Float16: v.F16, Uint8: v.U8, Turbo: v.Turbo, Dim: v.Size, Stride: v.Stride, Distance: s.schema.Distance, Has: v.Present}
 }
 
 // With is s with another artefact.

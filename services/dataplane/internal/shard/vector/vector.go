@@ -25,7 +25,7 @@ func NewStore(v query.VectorSchema) (part.Vectors, error) {
 		t, err := multi.NewTail(multi.Space{Dim: v.Size, Distance: v.Distance, Datatype: v.Datatype})
 		return &multiStore{v.Name, t}, err
 	default:
-		x, err := flat.New(v.Size, v.Distance, flat.Options{Bytes: v.Datatype == query.Uint8})
+		x, err := flat.New(v.Size, v.Distance, flat.Options{Bytes: v.Datatype == query.Uint8, Turbo: v.Datatype == query.Turbo4})
 		return &denseStore{name: v.Name, index: x}, err
 	}
 }

@@ -169,15 +169,8 @@ func (s *Sealed) floats() quant.Vectors {
 	}
 	v.Rows = s.seg.Rows()
 	v.Read = func(row uint32, dst []float32) {
-		at := int(row) * d.Stride
-		if d.F16 != nil {
-			kernel.Widen(dst, d.F16[at:at+d.Size])
-			return
-		}
-		for i, b := range d.U8[at : at+d.Size] {
-			dst[i] = float32(b)
-		}
-		if s.schema.Distance == query.Cosine {
+		d.Read(row, dst)
+		if d.U8 != nil && s.schema.Distance == query.Cosine {
 			kernel.Normalize(dst)
 		}
 	}
