@@ -48,6 +48,8 @@ type Config struct {
 	CORS    bool
 	// Collection holds the defaults for new collections.
 	Collection config.Collection
+	// MaxCollections is the setting storage.max_collections.
+	MaxCollections int
 	// Performance bounds what goes on in the background.
 	Performance config.Performance
 	// LogSegment is the size in bytes of a segment of an operation log; 0: the default.
@@ -130,9 +132,13 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
+	also, err := rest.NewCollection(cfg.Collection.Members)
+	if err != nil {
+		return nil, err
+	}
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
 		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
-		Progress: s.progress, Collection: cfg.Collection})
+		Progress: s.progress, Collection: cfg.Collection, NewCollection: also, MaxCollections: cfg.MaxCollections})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
 	}

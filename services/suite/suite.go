@@ -178,7 +178,7 @@ func (s *process) composeData() (err error) {
 	s.data, err = dataplane.New(dataplane.Config{
 		Dir: s.dir, PeerID: topology.PeerID(c.Cluster.PeerID), URI: s.uri(), Zone: c.Cluster.Zone, Version: release.Version,
 		Commit: release.Commit(), ClusterEnabled: c.Cluster.Enabled, MaxBody: int64(c.Service.MaxRequestSizeMB) << 20, CORS: c.Service.EnableCORS,
-		Collection: c.Storage.Collection, Performance: c.Storage.Performance,
+		Collection: c.Storage.Collection, MaxCollections: c.Storage.MaxCollections, Performance: c.Storage.Performance,
 	}, dataplane.Deps{FS: s.fs, Control: s.anyCtrl, Dial: s.dial, Random: rand.Reader, Log: s.p.Log, Tracer: s.p.Tracer,
 		Meter: s.p.Meter, Metrics: s.p.Metrics, Keys: s.keys, Unreachable: s.unreachable, Removed: s.depart})
 	switch {

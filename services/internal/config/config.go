@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -43,6 +44,8 @@ type Storage struct {
 	Path        string      `koanf:"storage_path"`
 	Collection  Collection  `koanf:"collection"`
 	Performance Performance `koanf:"performance"`
+	// MaxCollections is how many there may be; 0: any number.
+	MaxCollections int `koanf:"max_collections"`
 }
 
 // Performance bounds work in the background.
@@ -61,6 +64,9 @@ type Collection struct {
 	WriteConsistencyFactor int `koanf:"write_consistency_factor"`
 	ShardNumber            int `koanf:"shard_number"`
 	ShardNumberPerNode     int `koanf:"shard_number_per_node"`
+	// Members are what else new collections have that do not say: members of the body of
+	// PUT /collections/{name}.
+	Members map[string]any `koanf:"-"`
 }
 
 // Service is the public side.
@@ -271,7 +277,22 @@ func (l *Loaded) decode(table []key) error {
 	if err := k.Load(confmap.Provider(flat, "."), nil); err != nil {
 		return err
 	}
-	return k.Unmarshal("", &l.Config)
+	if err := k.Unmarshal("", &l.Config); err != nil {
+		return err
+	}
+	members := koanf.New(".")
+	for _, path := range sortedKeys(l.values) {
+		if k, _ := lookup(table, path); k.class == member {
+			below := strings.TrimPrefix(path, strings.TrimSuffix(k.path, ".*"))
+			if err := members.Set(k.doc+below, l.values[path].value); err != nil {
+				return fmt.Errorf("%s (%s): %w", path, l.values[path].source, err)
+			}
+		}
+	}
+	if all := members.Raw(); len(all) > 0 {
+		l.Config.Storage.Collection.Members = all
+	}
+	return nil
 }
 
 // Validate checks limits and what keys say together. Load has called it; whoever changes a Config calls it again.
@@ -302,6 +323,7 @@ func (c *Config) Validate() error {
 	inRange("storage.collection.write_consistency_factor", c.Storage.Collection.WriteConsistencyFactor, 0, 255)
 	inRange("storage.collection.shard_number", c.Storage.Collection.ShardNumber, 0, 10_000)
 	inRange("storage.collection.shard_number_per_node", c.Storage.Collection.ShardNumberPerNode, 0, 10_000)
+	inRange("storage.max_collections", c.Storage.MaxCollections, 0, math.MaxInt)
 	inRange("storage.performance.optimizer_cpu_budget", c.Storage.Performance.OptimizerCPUs, -1024, 1024)
 	inRange("storage.performance.optimizer_write_mb_per_sec", c.Storage.Performance.OptimizerWrites, 0, 100_000)
 	inRange("storage.performance.scrub_interval_hours", c.Storage.Performance.ScrubHours, 0, 24*365)

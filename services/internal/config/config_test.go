@@ -32,11 +32,14 @@ func TestEveryKey(t *testing.T) {
 		{"storage.snapshots_config.s3_config.bucket", "b", warn},
 		{"storage.snapshots_config.s3_config.secret_key", "b", warn},
 		{"storage.temp_path", "/t", warn},
-		{"storage.on_disk_payload", "true", warn},
+		{"storage.on_disk_payload", "false", ok},
 		{"storage.payload.memory", "x", warn},
-		{"storage.optimizers.deleted_threshold", "0.3", warn},
+		{"storage.optimizers.deleted_threshold", "0.3", ok},
+		{"storage.optimizers.max_segment_size_kb", "1000", ok},
+		{"storage.optimizers.memmap_threshold_kb", "1000", ok},
+		{"storage.optimizers.indexing_threshold_kb", "1000", ok},
 		{"storage.optimizers_overwrite.indexing_threshold", "1", warn},
-		{"storage.wal.wal_capacity_mb", "32", warn},
+		{"storage.wal.wal_capacity_mb", "64", ok},
 		{"storage.performance.max_search_threads", "4", warn},
 		{"storage.performance.update_rate_limit", "4", warn},
 		{"storage.performance.async_scorer", "true", warn},
@@ -47,7 +50,8 @@ func TestEveryKey(t *testing.T) {
 		{"storage.performance.scrub_read_mb_per_sec", "5", ok},
 		{"storage.performance.incoming_shard_transfers_limit", "2", ok},
 		{"storage.performance.outgoing_shard_transfers_limit", "0", ok},
-		{"storage.hnsw_index.m", "16", warn},
+		{"storage.hnsw_index.m", "16", ok},
+		{"storage.hnsw_index.full_scan_threshold_kb", "1000", ok},
 		{"storage.hnsw_global_config.x", "16", warn},
 		{"storage.mmap_advice", "random", warn},
 		{"storage.low_memory_mode", "x", warn},
@@ -64,9 +68,9 @@ func TestEveryKey(t *testing.T) {
 		{"storage.collection.shard_number", "3", ok},
 		{"storage.collection.shard_number_per_node", "2", ok},
 		{"storage.collection.vectors.on_disk", "true", warn},
-		{"storage.collection.quantization.scalar.type", "int8", warn},
-		{"storage.collection.strict_mode.enabled", "true", warn},
-		{"storage.max_collections", "3", warn},
+		{"storage.collection.quantization.scalar.type", "int8", ok},
+		{"storage.collection.strict_mode.enabled", "true", ok},
+		{"storage.max_collections", "3", ok},
 		{"storage.quotas.x", "3", warn},
 		{"service.host", "127.0.0.1", ok},
 		{"service.http_port", "7333", ok},
@@ -177,6 +181,9 @@ func TestTableAndStruct(t *testing.T) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			path := prefix + f.Tag.Get("koanf")
+			if path == prefix+"-" { // of keys that are members
+				continue
+			}
 			if f.Type.Kind() == reflect.Struct {
 				walk(path+".", f.Type)
 				continue
@@ -212,6 +219,34 @@ func TestShippedFile(t *testing.T) {
 	}
 	if s := l.values["service.http_port"].source; s != "config/config.yaml" {
 		t.Errorf("the port comes from %q", s)
+	}
+}
+
+// TestMembers: defaults of new collections come under the names that the call has which
+// makes one, with numbers from the environment too.
+func TestMembers(t *testing.T) {
+	l, err := Load(Sources{FS: fstest.MapFS{"config/config.yaml": {Data: []byte(`storage:
+  on_disk_payload: false
+  hnsw_index: {m: 24, full_scan_threshold_kb: 5000, on_disk: null}
+  optimizers: {indexing_threshold_kb: 7, default_segment_number: 2}
+  wal: {wal_capacity_mb: 1}
+  collection:
+    quantization: {scalar: {type: int8}}
+    strict_mode: {enabled: true, sparse_config: {words: {max_length: 9}}}
+`)}}, Env: []string{"QDRANT__STORAGE__HNSW_INDEX__M=32", "PANDO__STORAGE__COLLECTION__STRICT_MODE__MAX_QUERY_LIMIT=50", "QDRANT__STORAGE__OPTIMIZERS__MAX_OPTIMIZATION_THREADS=auto"}})
+	if err != nil || len(l.Warnings) > 0 {
+		t.Fatal(err, l.Warnings)
+	}
+	want := map[string]any{
+		"on_disk_payload":     false,
+		"hnsw_config":         map[string]any{"m": 32, "full_scan_threshold": 5000},
+		"optimizers_config":   map[string]any{"indexing_threshold": 7, "default_segment_number": 2, "max_optimization_threads": "auto"},
+		"wal_config":          map[string]any{"wal_capacity_mb": 1},
+		"quantization_config": map[string]any{"scalar": map[string]any{"type": "int8"}},
+		"strict_mode_config":  map[string]any{"enabled": true, "max_query_limit": 50, "sparse_config": map[string]any{"words": map[string]any{"max_length": 9}}},
+	}
+	if d := cmp.Diff(want, l.Storage.Collection.Members); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -15,6 +15,7 @@ type class int
 
 const (
 	supported class = iota
+	member          // a default of new collections: doc is the member of the body that makes one
 	noEffect        // read by Qdrant, not (yet) by us, and harmless to leave out: one warning
 	moot            // what it asks for is the case anyway: accepted silently
 	refused         // anything but def would be unsafe to leave out: doc says why
@@ -30,6 +31,7 @@ const (
 	list // of texts; one text is a list of one
 	port // number, or null for off
 	any_ // whatever the file says, for keys without effect
+	bare // a number, a truth value or a text, as YAML has it, from the environment too
 )
 
 // key is one row. A path that ends in ".*" stands for everything below.
@@ -44,7 +46,7 @@ type key struct {
 
 // keys is the table of every key that is known.
 func keys() []key {
-	return slices.Concat(ownKeys(), refusedKeys(), ignoredKeys())
+	return slices.Concat(ownKeys(), memberKeys(), refusedKeys(), ignoredKeys())
 }
 
 func ownKeys() []key {
@@ -62,6 +64,7 @@ func ownKeys() []key {
 		sup("storage.collection.write_consistency_factor", number, 0, "for collections that do not say; 0: 1"),
 		sup("storage.collection.shard_number", number, 0, "for collections that do not say; 0: one per peer"),
 		sup("storage.collection.shard_number_per_node", number, 0, "factor on the number of peers; 0: 1"),
+		sup("storage.max_collections", number, 0, "how many collections there may be; 0: any number"),
 		sup("storage.performance.optimizer_cpu_budget", number, 0, "threads that merge segments and build indexes; 0: all processors but one in 32; below 0: all but so many; one at least"),
 		sup("storage.performance.optimizer_write_mb_per_sec", number, 100, "MiB/s that merges and builds write to the disk while clients write; 0: any number"),
 		sup("storage.performance.scrub_interval_hours", number, 168, "how often each file of a sealed segment is read again and held against its checksum; 0: only at a start"),
@@ -89,6 +92,27 @@ func ownKeys() []key {
 	}
 }
 
+// memberKeys are the defaults of new collections, more than those of ownKeys. The first row
+// that fits a key counts.
+func memberKeys() []key {
+	var out []key
+	for _, row := range [][2]string{
+		{"storage.on_disk_payload", "on_disk_payload"},
+		{"storage.hnsw_index.full_scan_threshold_kb", "hnsw_config.full_scan_threshold"},
+		{"storage.hnsw_index.*", "hnsw_config"},
+		{"storage.optimizers.max_segment_size_kb", "optimizers_config.max_segment_size"},
+		{"storage.optimizers.memmap_threshold_kb", "optimizers_config.memmap_threshold"},
+		{"storage.optimizers.indexing_threshold_kb", "optimizers_config.indexing_threshold"},
+		{"storage.optimizers.*", "optimizers_config"},
+		{"storage.wal.*", "wal_config"},
+		{"storage.collection.quantization.*", "quantization_config"},
+		{"storage.collection.strict_mode.*", "strict_mode_config"},
+	} {
+		out = append(out, key{path: row[0], class: member, kind: bare, doc: row[1]})
+	}
+	return out
+}
+
 func refusedKeys() []key {
 	ref := func(path string, k kind, def any, why string) key {
 		return key{path: path, class: refused, kind: k, def: def, doc: why}
@@ -109,12 +133,11 @@ func ignoredKeys() []key {
 	var out []key
 	for path := range strings.FieldsSeq(`
 		logger.on_disk.*
-		storage.snapshots_path storage.snapshots_config.* storage.temp_path storage.on_disk_payload storage.payload.*
-		storage.optimizers.* storage.optimizers_overwrite.* storage.wal.* storage.performance.*
-		storage.hnsw_index.* storage.hnsw_global_config.* storage.mmap_advice storage.low_memory_mode
+		storage.snapshots_path storage.snapshots_config.* storage.temp_path storage.payload.*
+		storage.optimizers_overwrite.* storage.performance.* storage.hnsw_global_config.* storage.mmap_advice storage.low_memory_mode
 		storage.update_queue_size storage.handle_collection_load_errors storage.update_concurrency
-		storage.shard_transfer_method storage.max_collections storage.quotas.*
-		storage.collection.vectors.* storage.collection.quantization.* storage.collection.strict_mode.*
+		storage.shard_transfer_method storage.quotas.*
+		storage.collection.vectors.*
 		service.metrics_port service.max_workers service.http_client_request_timeout_sec
 		service.http_client_disconnect_timeout_sec service.hide_jwt_dashboard service.static_content_dir
 		service.enable_static_content service.slow_query_secs service.hardware_reporting service.metrics_prefix
@@ -214,8 +237,22 @@ func (k kind) convert(v any) (any, error) {
 		return n, err
 	case list:
 		return toList(v)
+	case bare:
+		return toBare(v)
 	}
 	return v, nil
+}
+
+// toBare reads what the environment says as a file would be read.
+func toBare(v any) (out any, err error) {
+	s, ok := v.(string)
+	if !ok {
+		return v, nil
+	}
+	if err := yaml.Unmarshal([]byte(s), &out); err != nil || out == nil {
+		return nil, fmt.Errorf("must be a number, true, false or a text, not %q", s)
+	}
+	return out, nil
 }
 
 func toText(v any) (any, error) {

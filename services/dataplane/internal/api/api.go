@@ -25,7 +25,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Deps are the seams of an API; all but Unreachable, Progress and Collection must be set.
+// Deps are the seams of an API; all but Unreachable, Progress, Collection, NewCollection and
+// MaxCollections must be set.
 type Deps struct {
 	Coordinator Coordinator
 	Catalog     placementv1.CatalogClient
@@ -42,8 +43,12 @@ type Deps struct {
 	Commit string
 	// ClusterEnabled is the setting cluster.enabled.
 	ClusterEnabled bool
-	// Collection holds the settings storage.collection.
-	Collection config.Collection
+	// Collection holds the settings storage.collection, NewCollection what else new
+	// collections have that do not say.
+	Collection    config.Collection
+	NewCollection *qdrant.CreateCollection
+	// MaxCollections is how many there may be; 0: any number.
+	MaxCollections int
 }
 
 // Coordinator carries requests over the shards; coordinator.Coordinator is one.
@@ -70,7 +75,8 @@ func New(d Deps) *API {
 	}})
 	p := points.New(points.Deps{View: v, Coordinator: d.Coordinator, Catalog: d.Catalog, AwaitRevision: d.AwaitRevision})
 	c := collections.New(collections.Deps{View: v, Catalog: d.Catalog, Counter: d.Coordinator,
-		AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection})
+		AwaitRevision: d.AwaitRevision, Self: d.Self, Progress: d.Progress, ClusterEnabled: d.ClusterEnabled, Defaults: d.Collection,
+		New: d.NewCollection, MaxCollections: d.MaxCollections})
 	return &API{
 		root:        &root{commit: d.Commit},
 		collections: c,

@@ -77,6 +77,42 @@ func TestCreateTakesTheOperatorsDefaults(t *testing.T) {
 	}
 }
 
+// TestNewCollections: what the operator set beside that stands behind what a request says,
+// member by member, and before the defaults of the API; a limit on their number holds
+// for new names.
+func TestNewCollections(t *testing.T) {
+	quantized := &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Scalar{Scalar: &qdrant.ScalarQuantization{Type: qdrant.QuantizationType_Int8}}}
+	binary := &qdrant.QuantizationConfig{Quantization: &qdrant.QuantizationConfig_Binary{Binary: &qdrant.BinaryQuantization{}}}
+	c := startWith(t, true, config.Collection{}, func(d *Deps) {
+		d.NewCollection = &qdrant.CreateCollection{OnDiskPayload: new(false), HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(24)), PayloadM: new(uint64(8))},
+			OptimizersConfig: &qdrant.OptimizersConfigDiff{IndexingThreshold: new(uint64(7))}, WalConfig: &qdrant.WalConfigDiff{WalCapacityMb: new(uint64(1))},
+			QuantizationConfig: quantized, StrictModeConfig: &qdrant.StrictModeConfig{Enabled: new(true), MaxQueryLimit: new(uint32(50))}}
+	})
+	create := func(r *qdrant.CreateCollection) *qdrant.CollectionConfig {
+		t.Helper()
+		if _, err := c.Create(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		return c.world.last.(*placementv1.CreateCollectionRequest).GetConfig()
+	}
+	got := create(&qdrant.CreateCollection{CollectionName: "a", VectorsConfig: four()})
+	if h := got.GetHnswConfig(); h.GetM() != 24 || h.GetPayloadM() != 8 || h.GetEfConstruct() != 100 || got.GetParams().GetOnDiskPayload() ||
+		got.GetOptimizerConfig().GetIndexingThreshold() != 7 || got.GetOptimizerConfig().GetVacuumMinVectorNumber() != 1000 ||
+		got.GetWalConfig().GetWalCapacityMb() != 1 || got.GetQuantizationConfig().GetScalar() == nil || got.GetStrictModeConfig().GetMaxQueryLimit() != 50 {
+		t.Errorf("nothing was asked for: %v", got)
+	}
+	got = create(&qdrant.CreateCollection{CollectionName: "b", VectorsConfig: four(), OnDiskPayload: new(true), HnswConfig: &qdrant.HnswConfigDiff{M: new(uint64(32))},
+		QuantizationConfig: binary, StrictModeConfig: &qdrant.StrictModeConfig{Enabled: new(false)}})
+	if h := got.GetHnswConfig(); h.GetM() != 32 || h.GetPayloadM() != 8 || !got.GetParams().GetOnDiskPayload() || got.GetQuantizationConfig().GetBinary() == nil ||
+		got.GetStrictModeConfig().GetEnabled() || got.GetStrictModeConfig().GetMaxQueryLimit() != 50 {
+		t.Errorf("the request does not win: %v", got)
+	}
+	c = startWith(t, true, config.Collection{}, func(d *Deps) { d.MaxCollections = 1 }).with(t, "a", four())
+	_, err := c.Create(t.Context(), &qdrant.CreateCollection{CollectionName: "b", VectorsConfig: four()})
+	wants(t, err, fault.InvalidArgument, "Wrong input: Collection `b` cannot be made: there are 1, and storage.max_collections allows no more than 1")
+	create(&qdrant.CreateCollection{CollectionName: "a", VectorsConfig: four()}) // the control plane says what there is to say
+}
+
 func TestACollectionFromItsBirthToItsEnd(t *testing.T) {
 	c := start(t, true).with(t, "c", four())
 	ctx := t.Context()

@@ -412,7 +412,7 @@ func start(t testing.TB, clustered bool) *client {
 	return startWith(t, clustered, config.Collection{})
 }
 
-func startWith(t testing.TB, clustered bool, defaults config.Collection) *client {
+func startWith(t testing.TB, clustered bool, defaults config.Collection, change ...func(*Deps)) *client {
 	t.Helper()
 	w, s := newWorld(), &shards{points: map[uint64]*qdrant.RetrievedPoint{}, fail: map[int]error{}, info: coordinator.Info{Segments: 3}}
 	l, err := rpc.NewLocal(rpc.Options{})
@@ -421,10 +421,14 @@ func startWith(t testing.TB, clustered bool, defaults config.Collection) *client
 	}
 	c := &client{CollectionsClient: qdrant.NewCollectionsClient(l), PointsClient: qdrant.NewPointsClient(l), world: w, shards: s, conn: l}
 	c.progress = func(context.Context, []topology.Copy) map[topology.Copy]string { return nil }
-	New(Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
+	d := Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
 		Progress:    func(ctx context.Context, k []topology.Copy) map[topology.Copy]string { return c.progress(ctx, k) },
 		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
-		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}).Register(l)
+		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}
+	for _, c := range change {
+		c(&d)
+	}
+	New(d).Register(l)
 	return c
 }
 

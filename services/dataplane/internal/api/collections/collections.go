@@ -49,7 +49,7 @@ type Counter interface {
 	Info(ctx context.Context, r coordinator.Read) (coordinator.Info, error)
 }
 
-// Deps are the seams of a Service; all but Defaults must be set.
+// Deps are the seams of a Service; all but Defaults, New and MaxCollections must be set.
 type Deps struct {
 	View    *view.Cluster
 	Catalog Catalog
@@ -64,6 +64,10 @@ type Deps struct {
 	ClusterEnabled bool
 	// Defaults for collections that do not say; the zero value sets none.
 	Defaults config.Collection
+	// New is what else they have; nil: nothing.
+	New *qdrant.CreateCollection
+	// MaxCollections is how many there may be; 0: any number.
+	MaxCollections int
 }
 
 // Service implements qdrant.CollectionsServer.
@@ -99,6 +103,9 @@ func (s *Service) Create(ctx context.Context, r *qdrant.CreateCollection) (*qdra
 	if err := validate.Create(r); err != nil {
 		return nil, err
 	}
+	if err := s.room(r.GetCollectionName()); err != nil {
+		return nil, err
+	}
 	err := s.change(ctx, r.Timeout, func(ctx context.Context, timeout time.Duration) (uint64, error) {
 		resp, err := s.d.Catalog.CreateCollection(ctx, &placementv1.CreateCollectionRequest{
 			Name: r.GetCollectionName(), Config: s.withDefaults(r), Timeout: durationpb.New(timeout)})
@@ -108,6 +115,19 @@ func (s *Service) Create(ctx context.Context, r *qdrant.CreateCollection) (*qdra
 		return nil, err
 	}
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
+}
+
+// room tells whether one more collection may be made. Calls at the same moment may
+// make one too many each.
+func (s *Service) room(name string) error {
+	m, most := s.d.View.Map(), s.d.MaxCollections
+	if most == 0 {
+		return nil
+	}
+	if _, exists := m.Resolve(name); exists || len(m.Collections()) < most {
+		return nil
+	}
+	return fault.BadInput("Collection `%s` cannot be made: there are %d, and storage.max_collections allows no more than %d", name, len(m.Collections()), most)
 }
 
 // Update changes settings; what is not named stays. COLLECTION_NOT_FOUND,
