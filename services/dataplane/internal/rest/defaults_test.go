@@ -19,6 +19,8 @@ func TestNewCollection(t *testing.T) {
 		t.Errorf("%s %v", protojson.Format(c), err)
 	}
 	for name, bad := range map[string]map[string]any{
+		"there is no hnsw_config.mm":          {"hnsw_config": map[string]any{"mm": 1}},
+		"there is no strict_mode_config.x":    {"strict_mode_config": map[string]any{"enabled": true, "x": map[string]any{"y": 1}}},
 		"hnsw_config":                         {"hnsw_config": map[string]any{"m": "many"}},
 		"hnsw_config.m":                       {"hnsw_config": map[string]any{"m": 1}},
 		"strict_mode_config.max_query_limit":  {"strict_mode_config": map[string]any{"max_query_limit": 0}},
