@@ -309,8 +309,8 @@ func requests(f testing.TB) (out []request) {
 			if !strings.HasPrefix(body, "{") {
 				body = ""
 			}
-			if strings.HasPrefix(path, "/cluster/peer") || path == "/cluster/recover" {
-				continue // they take the peer out
+			if strings.HasPrefix(path, "/cluster/peer") {
+				continue // it takes the peer out
 			}
 			path = collection.ReplaceAllString(path, "/collections/c")
 			if verb != "GET" && strings.Contains(path, "/c/") && !strings.Contains(path, "wait=") {

@@ -81,3 +81,22 @@ func TestSettingsReachEveryReplica(t *testing.T) {
 		check()
 	})
 }
+
+// TestRecover: a peer that is told to fetches the cluster's state anew, and serves on.
+func TestRecover(t *testing.T) {
+	live(t, 3, func(t *testing.T, _ *street, hs []*house) {
+		hs[0].ok("PUT", "/collections/c", `{"vectors":{"size":2,"distance":"Dot"},"shard_number":3,"replication_factor":2}`)
+		hs[0].ok("PUT", "/collections/c/points?wait=true", `{"points":[{"id":1,"vector":[1,2]}]}`)
+		for i, h := range hs {
+			before := h.data.Placement().Revision()
+			if done := h.ok("POST", "/cluster/recover", ""); done != true {
+				t.Errorf("peer %d: %v", i, done)
+			}
+			if after := h.data.Placement().Revision(); after < before {
+				t.Errorf("peer %d is at revision %d after %d", i, after, before)
+			}
+			h.ok("GET", "/collections/c/points/1", "")
+		}
+		whole(t, hs, "c", 2)
+	})
+}

@@ -34,6 +34,8 @@ type Deps struct {
 	Map func() *topology.Map
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
+	// Refetch gets the whole map anew.
+	Refetch func(ctx context.Context) error
 	// Unreachable are the peers that could not be connected to at the last attempt.
 	Unreachable func() map[topology.PeerID]cluster.Unreachable
 	Self        topology.PeerID
@@ -83,7 +85,7 @@ func New(d Deps) *API {
 		points:      p,
 		snapshots:   snapshots.New(),
 		guard:       newGuard(v, d.Coordinator),
-		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Unreachable: d.Unreachable,
+		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Refetch: d.Refetch, Unreachable: d.Unreachable,
 			Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
 }

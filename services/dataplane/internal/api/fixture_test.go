@@ -45,6 +45,12 @@ type world struct {
 	status   *placementv1.StatusResponse
 
 	unreachable map[topology.PeerID]cluster.Unreachable
+	refetched   int
+}
+
+func (w *world) refetch(context.Context) error {
+	w.refetched++
+	return w.refuse
 }
 
 func newWorld() *world { return &world{m: topology.NewMap()} }
@@ -421,7 +427,7 @@ func startWith(t testing.TB, clustered bool, defaults config.Collection, change 
 	}
 	c := &client{CollectionsClient: qdrant.NewCollectionsClient(l), PointsClient: qdrant.NewPointsClient(l), world: w, shards: s, conn: l}
 	c.progress = func(context.Context, []topology.Copy) map[topology.Copy]string { return nil }
-	d := Deps{Coordinator: s, Catalog: w, Map: w.Map, AwaitRevision: w.AwaitRevision, Self: self,
+	d := Deps{Coordinator: s, Catalog: w, Map: w.Map, Refetch: w.refetch, AwaitRevision: w.AwaitRevision, Self: self,
 		Progress:    func(ctx context.Context, k []topology.Copy) map[topology.Copy]string { return c.progress(ctx, k) },
 		Unreachable: func() map[topology.PeerID]cluster.Unreachable { return w.unreachable },
 		Commit:      "0123456789012345678901234567890123456789", ClusterEnabled: clustered, Collection: defaults}

@@ -137,6 +137,17 @@ func TestRemovePeer(t *testing.T) {
 	wants(t, err, fault.InvalidArgument, "Wrong input: Cannot remove peer 8 as there are shards on it")
 }
 
+func TestRecoverPeer(t *testing.T) {
+	api := start(t, true)
+	cl := clusterv1.NewClusterClient(api.conn)
+	if r, err := cl.RecoverPeer(t.Context(), &clusterv1.RecoverPeerRequest{}); err != nil || !r.GetResult() || api.world.refetched != 1 {
+		t.Errorf("%v, %v; fetched %d times", r, err, api.world.refetched)
+	}
+	api.world.refuse = fault.New(fault.NoLeader, "nobody")
+	_, err := cl.RecoverPeer(t.Context(), &clusterv1.RecoverPeerRequest{})
+	wants(t, err, fault.NoLeader, "nobody")
+}
+
 // sick is a map with one replica of each kind, and transfers.
 func sick(t *testing.T, api *client) topology.CollectionID {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
@@ -103,17 +104,21 @@ const silence = 2 * time.Second
 func (s *Session) follow(ctx context.Context, up func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var out sync.WaitGroup
+	var anew atomic.Bool
 	defer out.Wait()
 	defer cancel()
 	out.Go(func() {
 		select {
 		case <-s.removed:
 			cancel()
+		case <-s.again:
+			anew.Store(true)
+			cancel()
 		case <-ctx.Done():
 		}
 	})
 	stream, err := s.o.Control.WatchPlacement(ctx, &placementv1.WatchPlacementRequest{
-		PeerId: s.o.Peer.GetPeerId(), AfterRevision: s.Map().Revision()})
+		PeerId: s.o.Peer.GetPeerId(), AfterRevision: s.after()})
 	if err != nil {
 		return err
 	}
@@ -123,6 +128,8 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 	for {
 		ev, err := stream.Recv()
 		switch {
+		case err != nil && anew.Load():
+			return nil
 		case err != nil && !alive.Stop():
 			return fault.New(fault.Timeout, "no sign of life of the placement for %v", silence)
 		case err != nil:
@@ -153,6 +160,16 @@ func (s *Session) follow(ctx context.Context, up func()) error {
 	}
 }
 
+// after is the revision to go on from; 0: everything is wanted.
+func (s *Session) after() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.anew != nil {
+		return 0
+	}
+	return s.mu.m.Revision()
+}
+
 // take makes the next map and wakes those who wait for it. A snapshot older than
 // the map is refused: what it lacks is not gone.
 func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Change) error {
@@ -167,6 +184,10 @@ func (s *Session) take(revision uint64, reset bool, changes []*placementv1.Chang
 	}
 	if reset {
 		s.mu.records = records{}
+		if s.mu.anew != nil {
+			close(s.mu.anew)
+			s.mu.anew = nil
+		}
 	}
 	for _, c := range changes {
 		s.mu.records.apply(c)

@@ -55,7 +55,10 @@ type Session struct {
 		dirty   bool // records are newer than the file
 		full    bool // the disk had no room for the file
 		leaving bool // the process is about to stop
+		// anew is closed and set to nil with the next snapshot; not nil: one was asked for.
+		anew chan struct{}
 	}
+	again      chan struct{} // cap 1: follow begins anew
 	save       chan struct{}
 	registered chan struct{} // closed by the first Register
 	removed    chan struct{} // closed when the peer was taken out
@@ -65,7 +68,7 @@ type Session struct {
 // Open reads the last placement from the disk; there may be none. A damaged
 // file is an error that names it.
 func Open(o Options) (*Session, error) {
-	s := &Session{o: o, save: make(chan struct{}, 1), registered: make(chan struct{}), removed: make(chan struct{})}
+	s := &Session{o: o, save: make(chan struct{}, 1), again: make(chan struct{}, 1), registered: make(chan struct{}), removed: make(chan struct{})}
 	s.mu.changed, s.mu.m, s.mu.records = make(chan struct{}), topology.NewMap(), records{}
 	kept, err := load(o.FS, o.Dir)
 	if err != nil {
@@ -193,6 +196,27 @@ func (s *Session) Newer(ctx context.Context, revision uint64) error {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for placement revision %d, have %d: %w", revision+1, m.Revision(), ctx.Err())
 		}
+	}
+}
+
+// Refetch asks for the whole placement instead of what changed, and returns when it is
+// there. NO_LEADER if that takes longer than ctx.
+func (s *Session) Refetch(ctx context.Context) error {
+	s.mu.Lock()
+	if s.mu.anew == nil {
+		s.mu.anew = make(chan struct{})
+		select {
+		case s.again <- struct{}{}:
+		default: // the stream is about to begin anew for an earlier call
+		}
+	}
+	done := s.mu.anew
+	s.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(fault.NoLeader, ctx.Err(), "the control plane has not sent the cluster's state")
 	}
 }
 

@@ -430,6 +430,49 @@ func TestWatchIsOpenedAgainFromWhereItWas(t *testing.T) {
 	})
 }
 
+// TestRefetch: the whole placement comes again, of the same revision too; what it lacks is
+// gone. Nobody waits for one that does not come, and whoever asks next gets it.
+func TestRefetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, disk(t), newControl())
+		f.run(t, func() {
+			f.control.events <- snapshot(7, 0, true, collection(1, "a"), collection(2, "lost elsewhere"))
+			synctest.Wait()
+			short, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := f.Refetch(short); fault.ReasonOf(err) != fault.NoLeader {
+				t.Errorf("without an answer: %v", err)
+			}
+			var asked sync.WaitGroup
+			for range 2 {
+				asked.Go(func() {
+					if err := f.Refetch(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			f.control.events <- snapshot(7, 0, false, collection(1, "a"))
+			f.control.events <- snapshot(7, 1, true, collection(3, "c"))
+			asked.Wait()
+			if m := f.Map(); m.Revision() != 7 || len(m.Collections()) != 2 || m.Collections()[1].Name != "c" {
+				t.Errorf("revision %d: %v", m.Revision(), m.Collections())
+			}
+			f.control.events <- delta(8, collection(4, "d"))
+			if err := f.Await(t.Context(), 8); err != nil {
+				t.Error(err)
+			}
+		})
+		f.control.mu.Lock()
+		defer f.control.mu.Unlock()
+		for i, after := range f.control.after {
+			if after != 0 {
+				t.Errorf("watch %d was opened after %d", i, after)
+			}
+		}
+	})
+}
+
 // TestSilentStreamIsLeft: a control plane that hangs keeps its connections, and says nothing. Signs of life keep the stream; they
 // make no new map.
 func TestSilentStreamIsLeft(t *testing.T) {

@@ -66,8 +66,10 @@ type Deps struct {
 	Shards  Collections
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
-	Unreachable   func() map[topology.PeerID]Unreachable
-	Self          topology.PeerID
+	// Refetch gets the whole map anew.
+	Refetch     func(ctx context.Context) error
+	Unreachable func() map[topology.PeerID]Unreachable
+	Self        topology.PeerID
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
 	ClusterEnabled bool
 }
@@ -274,12 +276,21 @@ func (s *Service) ForceReplica(ctx context.Context, r *clusterv1.ForceReplicaReq
 	return &clusterv1.ForceReplicaResponse{Result: true, Time: time.Since(begin).Seconds()}, nil
 }
 
-// RecoverPeer fetches the cluster's state anew. NOT_CLUSTERED, NOT_BUILT.
-func (s *Service) RecoverPeer(ctx context.Context, r *clusterv1.RecoverPeerRequest) (*clusterv1.RecoverPeerResponse, error) {
+// recoverTimeout is how long the cluster's state may take to come.
+const recoverTimeout = 10 * time.Second
+
+// RecoverPeer fetches the cluster's state anew, and returns when it is there.
+// NOT_CLUSTERED, NO_LEADER.
+func (s *Service) RecoverPeer(ctx context.Context, _ *clusterv1.RecoverPeerRequest) (*clusterv1.RecoverPeerResponse, error) {
 	if !s.d.ClusterEnabled {
 		return nil, fault.Standalone(clusterv1.Cluster_RecoverPeer_FullMethodName[1:])
 	}
-	return s.UnimplementedClusterServer.RecoverPeer(ctx, r)
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	if err := s.d.Refetch(ctx); err != nil {
+		return nil, err
+	}
+	return &clusterv1.RecoverPeerResponse{Result: true}, nil
 }
 
 // ClusterTelemetry gathers the state of all peers. NOT_CLUSTERED, NOT_BUILT.
