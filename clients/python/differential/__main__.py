@@ -137,12 +137,16 @@ class Round:
         client.create_collection(self.name, **self.shape.kw, **made_with)
         for key, schema in operations.INDEXES.items():
             client.create_payload_index(self.name, key, schema)
+        if client.collection_exists(queries.OTHER):
+            client.delete_collection(queries.OTHER)
+        client.create_collection(queries.OTHER, **self.shape.kw, **made_with)
+        client.upsert(queries.OTHER, queries.others(self.shape))
 
     def play(self, n, call):
         """Asks all; the first disagreement as (how, what)."""
         self.past.append((n, call))
         want = outcome(self.oracle, self.name, call, oracle=True)
-        self.world.known = None
+        self.world.known = self.world.named = None
         if want[1]:
             self.refused[call.method] += 1
         for t in self.targets:
@@ -155,6 +159,7 @@ class Round:
         for t in self.targets:
             self.parts = max(self.parts, t.clients[0].get_collection(self.name).segments_count)
             t.clients[0].delete_collection(self.name)
+            t.clients[0].delete_collection(queries.OTHER)
 
 
 def generate(seed, n, world, only):

@@ -31,6 +31,7 @@ class Shape:
     """The vectors of a collection: the arguments of its creation, and a maker of each vector by name."""
     kw: dict[str, Any]
     makers: dict[str, Callable]
+    spare: dict[str, Any] = field(default_factory=dict)  # vectors that come and go, by name: what they are made with
 
 
 def shapes():
@@ -41,8 +42,11 @@ def shapes():
     multi = {"rows": (3, d.DOT), "units": (4, d.COSINE), "places": (2, d.EUCLID), "blocks": (2, d.MANHATTAN)}
     vectors = {k: m.VectorParams(size=n, distance=x) for k, (n, x) in named.items()} | {k: m.VectorParams(size=n, distance=x, multivector_config=one) for k, (n, x) in multi.items()}
     makers = {k: dense(n) for k, (n, _) in named.items()} | {k: partial(values.rows, dim=n) for k, (n, _) in multi.items()} | {"bag": values.sparse, "words": values.sparse}
-    both = Shape({"vectors_config": vectors, "sparse_vectors_config": {"bag": m.SparseVectorParams(), "words": m.SparseVectorParams(modifier=m.Modifier.IDF)}}, makers)
-    only = Shape({"vectors_config": {}, "sparse_vectors_config": {"bag": m.SparseVectorParams()}}, {"bag": values.sparse})
+    late = {"late": dense(3), "later": dense(6), "latest": partial(values.rows, dim=2), "sack": values.sparse}
+    added = lambda size, distance, multi=None: m.DenseVectorNameConfig(dense=m.DenseVectorConfig(size=size, distance=distance, multivector_config=multi))
+    spare = {"late": added(3, d.DOT), "later": added(6, d.COSINE), "latest": added(2, d.DOT, one), "sack": m.SparseVectorNameConfig(sparse=m.SparseVectorConfig())}
+    both = Shape({"vectors_config": vectors, "sparse_vectors_config": {"bag": m.SparseVectorParams(), "words": m.SparseVectorParams(modifier=m.Modifier.IDF)}}, makers | late, spare)
+    only = Shape({"vectors_config": {}, "sparse_vectors_config": {"bag": m.SparseVectorParams()}}, {"bag": values.sparse} | late, spare)
     return [both, unnamed[0], both, unnamed[1], both, only]
 
 
@@ -50,13 +54,22 @@ class World:
     """What the generator knows of a collection: its shape, and what the oracle holds."""
 
     def __init__(self, oracle, name, shape):
-        self.oracle, self.name, self.shape, self.vectors, self.known = oracle, name, shape, list(shape.makers), None
+        self.oracle, self.name, self.shape, self.known, self.named = oracle, name, shape, None, None
 
     @property
     def ids(self):
         if self.known is None:
             self.known = [r.id for r in self.oracle.scroll(self.name, limit=ALL, with_payload=False)[0]]
         return self.known
+
+    @property
+    def vectors(self):
+        """The names that there are by now."""
+        if self.named is None:
+            params = self.oracle.get_collection(self.name).config.params
+            there = {"", *(params.sparse_vectors or {})} if isinstance(params.vectors, m.VectorParams) else {*params.vectors, *(params.sparse_vectors or {})}
+            self.named = [n for n in self.shape.makers if n in there]
+        return self.named
 
     def an_id(self, rng, stranger=0.1):
         return rng.choice(self.ids) if self.ids and rng.random() > stranger else values.point_id(rng)
@@ -200,6 +213,17 @@ def delete_index(rng, w):
     return Call("delete_payload_index", {"field_name": rng.choice(list(MORE_INDEXES))})
 
 
+def create_vector(rng, w):
+    if not w.shape.spare:
+        return None
+    name = rng.choice(list(w.shape.spare))
+    return Call("create_vector_name", {"vector_name": name, "vector_name_config": w.shape.spare[name]})
+
+
+def delete_vector(rng, w):
+    return Call("delete_vector_name", {"vector_name": rng.choice(list(w.shape.spare))}) if w.shape.spare else None
+
+
 # -- reads
 
 def with_payload(rng):
@@ -303,6 +327,7 @@ OPERATIONS = {
     "upsert": (10, upsert), "upsert columns": (4, upsert_columns), "delete": (4, delete), "set payload": (6, set_payload), "overwrite payload": (3, overwrite_payload),
     "delete payload": (4, delete_payload), "clear payload": (1, clear_payload), "update vectors": (3, update_vectors), "delete vectors": (2, delete_vectors),
     "batch": (4, steps), "create index": (2, create_index), "delete index": (1, delete_index),
+    "create vector": (2, create_vector), "delete vector": (1, delete_vector),
     "retrieve": (4, retrieve), "scroll": (8, scroll), "everything": (2, everything), "scroll ordered": (5, scroll_ordered), "count": (10, count), "facet": (5, facet),
     "nearest": (14, nearest), "nearest batch": (3, nearest_batch),
 }

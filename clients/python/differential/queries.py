@@ -1,5 +1,6 @@
 """Kinds of queries beyond the nearest, and what goes with them."""
 
+import random
 from functools import partial
 
 import agreement
@@ -43,7 +44,7 @@ def context(rng, w):
 
 def feedback(rng, w):
     # The oracle takes it for plain vectors only.
-    name, number = using(rng, w, ["bag", "rows", "units", "places", "blocks"]), lambda: rng.randrange(0, 9) / 8
+    name, number = using(rng, w, ["bag", "sack", "latest", "rows", "units", "places", "blocks"]), lambda: rng.randrange(0, 9) / 8
     if name is None:
         return None
     items = [m.FeedbackItem(example=target(rng, w, name), score=values.number(rng)) for _ in range(rng.randrange(2, 5))]
@@ -67,6 +68,31 @@ def unranked(rng, w):
 def sample(rng, w):
     limit, kw = rng.choice([1, 4, 500]), {"query": m.SampleQuery(sample=m.Sample.RANDOM), "query_filter": filters.maybe_filter(rng, w), **shown(rng, w)}
     return Call("query_points", {**kw, "limit": limit}, lambda got, want: agreement.drawn(got.points, want.points, limit), {**kw, "limit": ALL})
+
+
+# -- vectors of the points of another collection
+
+OTHER = "differential_other"
+OTHER_IDS = range(1, 16)
+
+
+def others(shape):
+    rng = random.Random(0)
+    vectors = lambda: shape.makers[""](rng) if "" in shape.makers else {n: make(rng) for n, make in shape.makers.items() if n not in shape.spare}
+    return [m.PointStruct(id=i, vector=vectors()) for i in OTHER_IDS]
+
+
+def looked_up(rng, w):
+    name = using(rng, w, w.shape.spare)
+    there = lambda: w.vector(rng, name) if rng.random() < 0.2 else rng.choice(OTHER_IDS)
+    some = lambda least: [there() for _ in range(rng.randrange(least, 4))]
+    strategy = rng.choice([None, *m.RecommendStrategy])
+    query, bounded = rng.choice([
+        lambda: (rng.choice(OTHER_IDS), True),
+        lambda: (m.RecommendQuery(recommend=m.RecommendInput(positive=some(1), negative=some(0) or None, strategy=strategy)), strategy in (None, m.RecommendStrategy.AVERAGE_VECTOR)),
+        lambda: (m.DiscoverQuery(discover=m.DiscoverInput(target=there(), context=[m.ContextPair(positive=there(), negative=there())])), False),
+    ])()
+    return asked(rng, w, query, name, bounded=bounded, lookup_from=m.LookupLocation(collection=OTHER, vector=name or None))
 
 
 # -- prefetches: sources whose order is beyond doubt, so that places in it are
@@ -141,7 +167,7 @@ def groups(rng, w):
 
 
 def matrix(rng, w):
-    name = using(rng, w, ["bag"])
+    name = using(rng, w, ["bag", "sack"])
     if name is None:
         return None
     few = m.Filter(must=[m.HasIdCondition(has_id=[w.an_id(rng) for _ in range(12)])])
@@ -172,5 +198,5 @@ def update_vectors_if(rng, w):
 KINDS = {
     "unranked": (2, unranked), "recommend": (3, recommend), "discover": (2, discover), "context": (1, context), "feedback": (1, feedback), "ordered": (2, ordered),
     "sample": (1, sample), "fused": (3, fused), "rescored": (2, rescored), "formula": (3, formula), "diverse": (2, diverse), "groups": (3, groups), "matrix": (1, matrix),
-    "upsert if": (3, upsert_if), "update vectors if": (1, update_vectors_if),
+    "looked up": (2, looked_up), "upsert if": (3, upsert_if), "update vectors if": (1, update_vectors_if),
 }

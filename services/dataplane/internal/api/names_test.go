@@ -63,8 +63,9 @@ func TestVectorNames(t *testing.T) {
 	if err != nil || out.GetResult().GetStatus() != qdrant.UpdateStatus_WaitTimeout || c.world.last.(*placementv1.ChangeVectorNameRequest).GetDelete() == nil {
 		t.Errorf("%v, %v", out, err)
 	}
-	_, err = c.DeleteVectorName(t.Context(), drop)
-	wants(t, err, fault.VectorNameUnknown, "Wrong input: Not existing vector name error: v")
+	if _, err = c.DeleteVectorName(t.Context(), drop); err != nil {
+		t.Errorf("dropped again: %v", err)
+	}
 }
 
 // A vector that was added through another peer is known to a write that names it, though

@@ -80,7 +80,6 @@ func TestRefusalsOverREST(t *testing.T) {
 			`Validation error in JSON body: [vector_name: vector name cannot contain "/" char]`},
 		{"new vector, turbo", http.MethodPut, "/collections/c/vectors/v", `{"dense":{"size":4,"distance":"Dot","datatype":"turbo8"}}`, 501,
 			"dense.datatype turbo8 is not built yet"},
-		{"dropping a vector that is not there", http.MethodDelete, "/collections/c/vectors/v", "", 400, "Wrong input: Not existing vector name error: v"},
 		{"unknown collection", http.MethodGet, "/collections/x", "", 404, "Not found: Collection `x` doesn't exist!"},
 		{"dimension", http.MethodPut, "/collections/c/points", `{"points":[{"id":1,"vector":[1,2,3]}]}`, 400,
 			"Wrong input: Vector dimension error: expected dim: 4, got 3"},

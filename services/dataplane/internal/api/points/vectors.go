@@ -28,16 +28,10 @@ func (s *Service) CreateVectorName(ctx context.Context, r *qdrant.CreateVectorNa
 
 // DeleteVectorName drops a named vector with the values that points have of it. They
 // are not shown from the moment when a shard learns of it; what they take is freed as
-// segments are merged. VECTOR_NAME_UNKNOWN, and the reasons of CreateVectorName.
+// segments are merged. One that is not there is no error: a drop can be repeated. The
+// reasons are those of CreateVectorName.
 func (s *Service) DeleteVectorName(ctx context.Context, r *qdrant.DeleteVectorNameRequest) (*qdrant.PointsOperationResponse, error) {
 	if err := validate.OldVector(r); err != nil {
-		return nil, err
-	}
-	col, err := s.d.View.Newest(ctx, r.GetCollectionName())
-	if err != nil {
-		return nil, err
-	}
-	if err := col.Schema.Names([]string{r.GetVectorName()}); err != nil {
 		return nil, err
 	}
 	return s.changeVector(ctx, r, &placementv1.ChangeVectorNameRequest{VectorName: r.GetVectorName(),
