@@ -175,6 +175,13 @@ def generate(seed, n, world, only):
             return kind, call
 
 
+def strangers(call, world):
+    """The vectors that a call names, may be there, and are not."""
+    if call.method.endswith("_vector_name"):
+        return set()
+    return {n for n in set(world.shape.spare) - set(world.vectors) if f"'{n}'" in spelled(call)}
+
+
 def shrink(past, name, shape, targets, patience=60):
     """Fewer operations that still end in a disagreement, as ddmin does, within some seconds."""
     end = time.monotonic() + patience
@@ -184,8 +191,8 @@ def shrink(past, name, shape, targets, patience=60):
         again = Round(name, shape, targets)
         try:
             for n, call in ops:
-                # What is left out may have made the points that a call needs.
-                if operations.needs(call) <= set(again.world.ids) and (bad := again.play(n, call)):
+                # What is left out may have made the points and the vectors that a call needs.
+                if operations.needs(call) <= set(again.world.ids) and not strangers(call, again.world) and (bad := again.play(n, call)):
                     return again.past, bad[1]
             return None
         finally:

@@ -84,7 +84,9 @@ def others(shape):
 
 def looked_up(rng, w):
     name = using(rng, w, w.shape.spare)
-    there = lambda: w.vector(rng, name) if rng.random() < 0.2 else rng.choice(OTHER_IDS)
+    # Each point once: what is right and wrong at once is decided by the last bit of a product.
+    left = rng.sample(OTHER_IDS, len(OTHER_IDS))
+    there = lambda: w.vector(rng, name) if rng.random() < 0.2 else left.pop()
     some = lambda least: [there() for _ in range(rng.randrange(least, 4))]
     strategy = rng.choice([None, *m.RecommendStrategy])
     query, bounded = rng.choice([
