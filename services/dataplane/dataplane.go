@@ -6,6 +6,7 @@ package dataplane
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
+	"github.com/pandodb/pando/services/dataplane/internal/promote"
 	"github.com/pandodb/pando/services/dataplane/internal/rest"
 	"github.com/pandodb/pando/services/dataplane/internal/session"
 	"github.com/pandodb/pando/services/internal/config"
@@ -103,6 +105,7 @@ type Service struct {
 	probe     *peer.Prober
 	care      care
 	api       *api.API
+	promote   *promote.Runner
 	local     *rpc.Local
 	handler   http.Handler
 }
@@ -132,6 +135,8 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
+	s.promote = promote.New(promote.Options{Self: s.Self(), Changed: s.session.Changed, Await: s.session.Await, Coordinator: c,
+		Catalog: placementv1.NewCatalogClient(deps.Control), Draw: s.draw, Log: deps.Log})
 	also, err := rest.NewCollection(cfg.Collection.Members)
 	if err != nil {
 		return nil, err
@@ -149,6 +154,15 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		return nil, err
 	}
 	return s, s.observe()
+}
+
+// draw makes a random number that is not 0.
+func (s *Service) draw() (uint64, error) {
+	var b [8]byte
+	if _, err := s.deps.Random.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("random number: %w", err)
+	}
+	return binary.LittleEndian.Uint64(b[:]) | 1, nil
 }
 
 // Self is this peer's id.
@@ -217,6 +231,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.streams.Run(ctx) })
 	g.Go(func() error { return s.asks.run(ctx) })
 	g.Go(func() error { return s.assign(ctx) })
+	g.Go(func() error { return s.promote.Run(ctx) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}

@@ -29,6 +29,9 @@ const (
 	MetaRetryAfter = "retry-after"
 	// MetaMethod names a gRPC method as package.Service/Method.
 	MetaMethod = "method"
+	// MetaRerouted names, in the failure of a shard that did not take a write since it may
+	// belong elsewhere, the revision of the settings that the shard knows.
+	MetaRerouted = "rerouted"
 	// MetaCollection names a collection.
 	MetaCollection = "collection"
 )

@@ -93,6 +93,17 @@ type Collection struct {
 type ShardGroup struct {
 	Key string // the API's own encoding of the shard key; empty with automatic sharding
 	IDs []ShardID
+	// Partial: it takes no requests until points of another group have been copied to it.
+	Partial bool
+	// Fill is such a copy that is under way.
+	Fill *Fill
+}
+
+// Fill is a copy of points of one group to another. Nobody changes it.
+type Fill struct {
+	From   string // the group's key
+	Filter []byte // a message of the API; nil: all points
+	Claim  uint64 // drawn by who copies; 0: nobody yet
 }
 
 // ShardOf is the shard that a point belongs to within a group.

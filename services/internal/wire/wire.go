@@ -142,18 +142,34 @@ func Collection(c *placementv1.Collection) (topology.Collection, error) {
 		out.Indexes[key] = b
 	}
 	for _, g := range c.GetGroups() {
-		group := topology.ShardGroup{}
-		if k := g.GetShardKey(); k != nil {
-			if group.Key, err = ShardKey(k); err != nil {
-				return topology.Collection{}, fmt.Errorf("collection %q: %w", c.GetName(), err)
-			}
-		}
-		for _, id := range g.GetShardIds() {
-			group.IDs = append(group.IDs, topology.ShardID(id))
+		group, err := shardGroup(g)
+		if err != nil {
+			return topology.Collection{}, fmt.Errorf("collection %q: %w", c.GetName(), err)
 		}
 		out.Groups = append(out.Groups, group)
 	}
 	return out, nil
+}
+
+func shardGroup(g *placementv1.ShardGroup) (out topology.ShardGroup, err error) {
+	out.Partial = g.GetPartial()
+	if k := g.GetShardKey(); k != nil {
+		if out.Key, err = ShardKey(k); err != nil {
+			return out, err
+		}
+	}
+	for _, id := range g.GetShardIds() {
+		out.IDs = append(out.IDs, topology.ShardID(id))
+	}
+	r := g.GetReplication()
+	if r == nil {
+		return out, nil
+	}
+	out.Fill = &topology.Fill{Claim: r.GetClaim()}
+	if out.Fill.From, err = ShardKey(r.GetFrom()); err == nil && r.Filter != nil {
+		out.Fill.Filter, err = proto.MarshalOptions{Deterministic: true}.Marshal(r.GetFilter())
+	}
+	return out, err
 }
 
 // ErrShardKey reports a shard key that is neither a string nor a number.

@@ -142,13 +142,70 @@ func (s catalog) changeGroups(ctx context.Context, key string, req *placementv1.
 		if at < 0 {
 			return 0, 0, fault.BadInput("Shard key %s does not exist", key[1:])
 		}
+		if to := slices.IndexFunc(rec.Groups, func(g store.Group) bool { return g.Fill != nil && g.Fill.From == key }); to >= 0 {
+			return 0, 0, fault.BadInput("points of shard key %s are being copied to shard key %s: delete that one, or wait", key[1:], rec.Groups[to].Key[1:])
+		}
 		rec.Groups = slices.Delete(rec.Groups, at, at+1)
 	default:
-		return 0, 0, fault.BadInput("the change of the shard key is empty")
+		if at < 0 {
+			return 0, 0, fault.BadInput("Shard key %s does not exist", key[1:])
+		}
+		if err := changeFill(rec.Groups, at, req); err != nil {
+			return 0, 0, err
+		}
 	}
 	txn.Then = []store.Op{store.Put(rec)}
 	revision, err := s.commit(ctx, txn)
 	return rec.ID, revision, err
+}
+
+// changeFill begins, hands over, ends or gives up the copy of points into a group that is Partial. Whoever copies says
+// with each step who it is: one that another has taken over from can end nothing.
+func changeFill(groups []store.Group, at int, req *placementv1.ChangeShardKeyRequest) error {
+	g := &groups[at]
+	name := g.Key[1:]
+	switch o := req.GetChange().(type) {
+	case *placementv1.ChangeShardKeyRequest_Replicate_:
+		from, err := wire.ShardKey(o.Replicate.GetFrom())
+		if err != nil {
+			return fault.BadInput("%v", err)
+		}
+		source := slices.IndexFunc(groups, func(g store.Group) bool { return g.Key == from })
+		switch {
+		case source < 0:
+			return fault.BadInput("Shard key %s does not exist", from[1:])
+		case groups[source].Partial:
+			return fault.BadInput("Shard key %s is Partial: it has no points that could be copied", from[1:])
+		case !g.Partial:
+			return fault.BadInput("Shard key %s is Active: points are copied to keys that were created with initial_state Partial", name)
+		case g.Fill != nil:
+			return fault.BadInput("points of shard key %s are being copied to shard key %s already", g.Fill.From[1:], name)
+		}
+		g.Fill = &store.Fill{From: from}
+		if o.Replicate.Filter != nil {
+			if g.Fill.Filter, err = (proto.MarshalOptions{Deterministic: true}).Marshal(o.Replicate.GetFilter()); err != nil {
+				return fault.Wrap(fault.Malformed, err, "the filter cannot be encoded")
+			}
+		}
+	case *placementv1.ChangeShardKeyRequest_Claim_:
+		if g.Fill == nil || o.Claim.GetClaim() == 0 {
+			return fault.BadInput("no points are being copied to shard key %s", name)
+		}
+		g.Fill = &store.Fill{From: g.Fill.From, Filter: g.Fill.Filter, Claim: o.Claim.GetClaim()}
+	case *placementv1.ChangeShardKeyRequest_Finish_:
+		if g.Fill == nil || g.Fill.Claim == 0 || g.Fill.Claim != o.Finish.GetClaim() {
+			return fault.BadInput("the copy of points to shard key %s was given up, or is another peer's by now", name)
+		}
+		g.Partial, g.Fill = false, nil
+	case *placementv1.ChangeShardKeyRequest_Abort_:
+		if g.Fill == nil {
+			return fault.New(fault.NotFound, "Not found: no points are being copied to shard key %s", name)
+		}
+		g.Fill = nil
+	default:
+		return fault.BadInput("the change of the shard key is empty")
+	}
+	return nil
 }
 
 func (s catalog) newGroup(rec *store.Collection, key string, c *placementv1.ChangeShardKeyRequest_Create) (store.Group, error) {
@@ -156,9 +213,8 @@ func (s catalog) newGroup(rec *store.Collection, key string, c *placementv1.Chan
 		if st != qdrant.ReplicaState_Partial {
 			return store.Group{}, fault.BadInput("initial_state of a shard key is Active or Partial, not %s", st)
 		}
-		return store.Group{}, fault.Missing("pando.placement.v1.Catalog/ChangeShardKey with initial_state Partial")
 	}
-	g := store.Group{Key: key, Factor: c.GetReplicationFactor()}
+	g := store.Group{Key: key, Factor: c.GetReplicationFactor(), Partial: c.GetInitialState() == qdrant.ReplicaState_Partial && c.InitialState != nil}
 	n := rec.Wish.ShardNumber
 	if c.ShardsNumber != nil {
 		n = c.GetShardsNumber()

@@ -146,7 +146,8 @@ func TestFellBehind(t *testing.T) {
 			_, err := w.deltas()
 			p.ok("deltas", err)
 		}
-		if len(sent) != 1 || sent[0].GetSnapshot().GetRevision() != last || len(sent[0].GetSnapshot().GetRecords()) != 2 {
+		// The peer's own records may have changed since.
+		if len(sent) != 1 || sent[0].GetSnapshot().GetRevision() < last || len(sent[0].GetSnapshot().GetRecords()) != 2 {
 			t.Errorf("%d messages, the first %v", len(sent), sent[0])
 		}
 	})

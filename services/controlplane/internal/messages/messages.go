@@ -86,7 +86,16 @@ func collection(c store.Versioned[store.Collection]) (*placementv1.Collection, e
 		return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored configuration of collection %q cannot be read", r.Name)
 	}
 	for _, g := range r.Groups {
-		group := &placementv1.ShardGroup{ShardKey: wire.ProtoShardKey(g.Key)}
+		group := &placementv1.ShardGroup{ShardKey: wire.ProtoShardKey(g.Key), Partial: g.Partial}
+		if f := g.Fill; f != nil {
+			group.Replication = &placementv1.Replication{From: wire.ProtoShardKey(f.From), Claim: f.Claim}
+			if f.Filter != nil {
+				group.Replication.Filter = &qdrant.Filter{}
+				if err := proto.Unmarshal(f.Filter, group.Replication.Filter); err != nil {
+					return nil, fault.Wrap(fault.StorageCorrupt, err, "the stored filter of a copy in collection %q cannot be read", r.Name)
+				}
+			}
+		}
 		for _, id := range g.Shards {
 			group.ShardIds = append(group.ShardIds, uint64(id))
 		}

@@ -72,7 +72,7 @@ func collectionFrom(c *placementv1.Collection) (store.Collection, error) {
 		Hash: store.Hash{Algorithm: topology.HashAlgorithm(c.GetHash().GetAlgorithm()), N: c.GetHash().GetN(), Seed: c.GetHash().GetSeed()},
 	}
 	for _, g := range c.GetGroups() {
-		group := store.Group{}
+		group := store.Group{Partial: g.GetPartial()} // what was being copied is begun anew
 		if g.GetShardKey() != nil {
 			if group.Key, err = wire.ShardKey(g.GetShardKey()); err != nil {
 				return store.Collection{}, fault.Wrap(fault.StorageCorrupt, err, "a kept shard key of collection %q cannot be read", c.GetName())

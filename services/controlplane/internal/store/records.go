@@ -98,6 +98,17 @@ type Group struct {
 	Shards []topology.ShardID `json:"shards"`
 	Factor uint32             `json:"factor,omitempty"` // replicas of each; 0 = the collection's wish
 	Peers  []topology.PeerID  `json:"peers,omitempty"`  // that may hold them; none = all
+	// Partial: the key takes no requests until points of another one have been copied.
+	Partial bool `json:"partial,omitempty"`
+	// Fill is such a copy that is under way.
+	Fill *Fill `json:"fill,omitempty"`
+}
+
+// Fill is a copy of points of one shard key to another.
+type Fill struct {
+	From   string `json:"from"`             // the key that has them
+	Filter []byte `json:"filter,omitempty"` // a message qdrant.Filter
+	Claim  uint64 `json:"claim,omitempty"`  // drawn by who copies; 0 = nobody yet
 }
 
 // Alias is another name of a collection. It counts only while the collection with CollectionID exists, so a

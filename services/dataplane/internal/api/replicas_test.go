@@ -94,6 +94,26 @@ func TestShardKeyChanges(t *testing.T) {
 	}
 }
 
+func replicate(from, to string, f *qdrant.Filter) *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints {
+	key := func(s string) *qdrant.ShardKey { return &qdrant.ShardKey{Key: &qdrant.ShardKey_Keyword{Keyword: s}} }
+	return &qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints{ReplicatePoints: &qdrant.ReplicatePoints{FromShardKey: key(from), ToShardKey: key(to), Filter: f}}
+}
+
+// TestReplicatePoints: the order reaches the control plane as it was given.
+func TestReplicatePoints(t *testing.T) {
+	api := start(t, true).with(t, "c", four())
+	only := &qdrant.Filter{Must: []*qdrant.Condition{{ConditionOneOf: &qdrant.Condition_IsEmpty{IsEmpty: &qdrant.IsEmptyCondition{Key: "k"}}}}}
+	order := replicate("a", "b", only)
+	if r, err := api.UpdateCollectionClusterSetup(t.Context(), &setup{CollectionName: "c", Operation: order}); err != nil || !r.GetResult() {
+		t.Fatal(r, err)
+	}
+	got := api.world.last.(*placementv1.ChangeShardKeyRequest)
+	if got.GetCollectionName() != "c" || !proto.Equal(got.GetShardKey(), order.ReplicatePoints.GetToShardKey()) ||
+		!proto.Equal(got.GetReplicate(), &placementv1.ChangeShardKeyRequest_Replicate{From: order.ReplicatePoints.GetFromShardKey(), Filter: only}) {
+		t.Errorf("the catalog got %v", got)
+	}
+}
+
 func TestClusterSetupRefused(t *testing.T) {
 	const method = "qdrant.Collections/UpdateCollectionClusterSetup with "
 	for _, c := range []struct {
@@ -105,7 +125,9 @@ func TestClusterSetupRefused(t *testing.T) {
 		{&setup{CollectionName: "c", Timeout: new(uint64(0))}, fault.Validation, "Validation error in body: [timeout: value 0 invalid, must be 1 or larger]"},
 		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_CreateShardKey{}}, fault.Malformed, "Malformed request: the shard key is missing"},
 		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey{}}, fault.Malformed, "Malformed shard_key: shard key must be a string or an unsigned integer"},
-		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints{}}, fault.NotBuilt, method + "replicate_points is not built yet"},
+		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints{}}, fault.Malformed, "Malformed from_shard_key: shard key must be a string or an unsigned integer"},
+		{&setup{CollectionName: "c", Operation: replicate("a", "a", nil)}, fault.Validation, "Validation error in body: [replicate_points: from_shard_key and to_shard_key must be different]"},
+		{&setup{CollectionName: "c", Operation: replicate("a", "b", &qdrant.Filter{MinShould: &qdrant.MinShould{}})}, fault.Validation, "Validation error in body: [filter.min_should.min_count: value 0 invalid, must be 1 or larger]"},
 		{&setup{CollectionName: "c", Operation: &qdrant.UpdateCollectionClusterSetupRequest_MoveShard{MoveShard: &qdrant.MoveShard{ToShardId: new(uint32(1))}}},
 			fault.NotBuilt, method + "to_shard_id is not built yet"},
 	} {

@@ -81,6 +81,9 @@ func New(o Options) *Coordinator {
 type Target struct {
 	Collection *topology.Collection
 	Groups     []topology.ShardGroup
+	// Routed: by other settings of the collection it might be other groups. A shard that
+	// knows newer ones takes no write then (ErrRerouted).
+	Routed bool
 }
 
 // shards lists the target's shards in a fixed order.
@@ -97,6 +100,11 @@ func (t Target) shards() []topology.Shard {
 // ErrDropped is in the errors of requests whose collection, or a shard key of it, was
 // dropped after it was found: another one may bear its name by now.
 var ErrDropped = errors.New("the collection or the shard key was dropped meanwhile")
+
+// ErrRerouted is in the errors of writes of a Routed target that a shard did not take:
+// of those shards that it names nothing has happened there. The target is to be found
+// anew, by a collection of a newer revision.
+var ErrRerouted = errors.New("the target was found by older settings of the collection")
 
 // unplaced says why m, which is no older than what t was made by, has no placement
 // of a shard of the target: the collection or the shard key was dropped, which no

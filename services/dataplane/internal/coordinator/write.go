@@ -43,6 +43,7 @@ type part struct {
 	done   bool
 	result *shardv1.ShardWriteResult
 	err    *fault.Error // why it is not done
+	moved  bool         // the shard knows that it may belong elsewhere
 }
 
 // Write carries an operation out on all shards that it concerns. The id is made
@@ -66,6 +67,9 @@ func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 		p.write.Ordering, p.write.Wait = w.Ordering, w.Wait
 		p.write.WriteConsistencyFactor = w.Target.Collection.WriteConsistency
 		p.write.SchemaRevision = w.Target.Collection.Revision
+		if w.Target.Routed {
+			p.write.RoutedRevision = w.Target.Collection.Revision
+		}
 	}
 	for pause := firstPause; ; pause = next(pause) {
 		m := c.o.Map()
@@ -73,6 +77,9 @@ func (c *Coordinator) Write(ctx context.Context, w Write) (Outcome, error) {
 		open, final := pending(parts)
 		if final != nil {
 			return Outcome{}, final
+		}
+		if err := rerouted(parts); err != nil {
+			return Outcome{}, err
 		}
 		if !open {
 			return outcome(parts, w.Wait), nil
@@ -171,7 +178,7 @@ func refused(err error) bool {
 // take judges the answer of one shard: finished, to be tried again, or refused.
 func (p *part) take(r *shardv1.ShardWriteResult, peer topology.PeerID) {
 	was := p.result
-	p.result, p.err = r, nil
+	p.result, p.err, p.moved = r, nil, r.GetFailure().GetMeta()[fault.MetaRerouted] != ""
 	switch r.GetStatus() {
 	case shardv1.WriteStatus_WRITE_STATUS_APPLIED, shardv1.WriteStatus_WRITE_STATUS_COMMITTED:
 		p.done = true
@@ -186,7 +193,7 @@ func (p *part) take(r *shardv1.ShardWriteResult, peer topology.PeerID) {
 	}
 	// An earlier try whose outcome is unknown keeps the whole part unknown
 	// until a primary says what became of it.
-	if was.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_UNKNOWN && !p.done {
+	if was.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_UNKNOWN && !p.done && !p.moved {
 		p.result = was
 	}
 }
@@ -209,6 +216,24 @@ func pending(parts []*part) (open bool, final error) {
 		open = open || !p.done
 	}
 	return open, final
+}
+
+// rerouted is ErrRerouted once no part is open but those that a shard did not take.
+func rerouted(parts []*part) error {
+	var moved *part
+	for _, p := range parts {
+		switch {
+		case p.done:
+		case !p.moved:
+			return nil
+		default:
+			moved = p
+		}
+	}
+	if moved == nil {
+		return nil
+	}
+	return fault.Wrap(fault.ShardUnavailable, ErrRerouted, "%s", moved.err.Msg)
 }
 
 // giveUp says what is known when time is over: if any part may have happened,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
@@ -315,6 +316,7 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 	if err != nil {
 		return replica.Result{}, err
 	}
+	what.Routed = w.GetRoutedRevision()
 	if d := w.GetTimeout().AsDuration(); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -325,6 +327,9 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 		wait = replica.WaitApplied
 	}
 	res, err := rep.Propose(ctx, id, what, wait, int(w.GetWriteConsistencyFactor()))
+	if errors.Is(err, replica.ErrRerouted) {
+		err = fault.Wrap(fault.StaleEpoch, err, "%v", err).With(fault.MetaRerouted, strconv.FormatUint(rep.Status().Config, 10))
+	}
 	return res, behind(rep, w.GetSchemaRevision(), err)
 }
 

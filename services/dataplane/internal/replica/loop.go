@@ -273,7 +273,7 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 		}
 		return core.Proposal{}, false
 	}
-	p := core.Proposal{ID: q.id, Wait: q.wait, Factor: q.factor}
+	p := core.Proposal{ID: q.id, Wait: q.wait, Factor: q.factor, Routed: q.write.Routed}
 	var err error
 	if p.Seen, _, err = l.r.o.Engine.Seen(q.id); err != nil { // appending might repeat it
 		if q.take() {
@@ -435,6 +435,8 @@ func (l *loop) errorOf(o core.Outcome) error {
 		return ErrTooFewActive
 	case core.NoSpace:
 		return ErrNoSpace
+	case core.Rerouted:
+		return ErrRerouted
 	case core.Moving:
 		return ErrMoving
 	default:

@@ -36,6 +36,9 @@ var (
 	ErrNotPrimary = errors.New("replica is not the primary of its shard")
 	// ErrTooFewActive: nothing was appended, the write consistency factor is not met (W9).
 	ErrTooFewActive = errors.New("fewer active replicas than the write consistency factor")
+	// ErrRerouted: nothing was appended nor will be, since there are newer settings than
+	// those by which the write was sent here.
+	ErrRerouted = errors.New("the write was sent here by older settings")
 	// ErrMoving: nothing was appended, another replica is about to become primary.
 	ErrMoving = errors.New("primary is moving to another peer")
 	// ErrBusy: nothing was appended, too much is waiting already.

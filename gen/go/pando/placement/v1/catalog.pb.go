@@ -737,6 +737,10 @@ type ChangeShardKeyRequest struct {
 	//
 	//	*ChangeShardKeyRequest_Create_
 	//	*ChangeShardKeyRequest_Delete_
+	//	*ChangeShardKeyRequest_Replicate_
+	//	*ChangeShardKeyRequest_Claim_
+	//	*ChangeShardKeyRequest_Finish_
+	//	*ChangeShardKeyRequest_Abort_
 	Change isChangeShardKeyRequest_Change `protobuf_oneof:"change"`
 	// How long to wait for the replicas to become Active. Default 10 s.
 	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
@@ -813,6 +817,42 @@ func (x *ChangeShardKeyRequest) GetDelete() *ChangeShardKeyRequest_Delete {
 	return nil
 }
 
+func (x *ChangeShardKeyRequest) GetReplicate() *ChangeShardKeyRequest_Replicate {
+	if x != nil {
+		if x, ok := x.Change.(*ChangeShardKeyRequest_Replicate_); ok {
+			return x.Replicate
+		}
+	}
+	return nil
+}
+
+func (x *ChangeShardKeyRequest) GetClaim() *ChangeShardKeyRequest_Claim {
+	if x != nil {
+		if x, ok := x.Change.(*ChangeShardKeyRequest_Claim_); ok {
+			return x.Claim
+		}
+	}
+	return nil
+}
+
+func (x *ChangeShardKeyRequest) GetFinish() *ChangeShardKeyRequest_Finish {
+	if x != nil {
+		if x, ok := x.Change.(*ChangeShardKeyRequest_Finish_); ok {
+			return x.Finish
+		}
+	}
+	return nil
+}
+
+func (x *ChangeShardKeyRequest) GetAbort() *ChangeShardKeyRequest_Abort {
+	if x != nil {
+		if x, ok := x.Change.(*ChangeShardKeyRequest_Abort_); ok {
+			return x.Abort
+		}
+	}
+	return nil
+}
+
 func (x *ChangeShardKeyRequest) GetTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.Timeout
@@ -834,9 +874,37 @@ type ChangeShardKeyRequest_Delete_ struct {
 	Delete *ChangeShardKeyRequest_Delete `protobuf:"bytes,4,opt,name=delete,proto3,oneof"`
 }
 
+type ChangeShardKeyRequest_Replicate_ struct {
+	// Begin to copy points.
+	Replicate *ChangeShardKeyRequest_Replicate `protobuf:"bytes,6,opt,name=replicate,proto3,oneof"`
+}
+
+type ChangeShardKeyRequest_Claim_ struct {
+	// Take the copying over.
+	Claim *ChangeShardKeyRequest_Claim `protobuf:"bytes,7,opt,name=claim,proto3,oneof"`
+}
+
+type ChangeShardKeyRequest_Finish_ struct {
+	// End it.
+	Finish *ChangeShardKeyRequest_Finish `protobuf:"bytes,8,opt,name=finish,proto3,oneof"`
+}
+
+type ChangeShardKeyRequest_Abort_ struct {
+	// Give it up.
+	Abort *ChangeShardKeyRequest_Abort `protobuf:"bytes,9,opt,name=abort,proto3,oneof"`
+}
+
 func (*ChangeShardKeyRequest_Create_) isChangeShardKeyRequest_Change() {}
 
 func (*ChangeShardKeyRequest_Delete_) isChangeShardKeyRequest_Change() {}
+
+func (*ChangeShardKeyRequest_Replicate_) isChangeShardKeyRequest_Change() {}
+
+func (*ChangeShardKeyRequest_Claim_) isChangeShardKeyRequest_Change() {}
+
+func (*ChangeShardKeyRequest_Finish_) isChangeShardKeyRequest_Change() {}
+
+func (*ChangeShardKeyRequest_Abort_) isChangeShardKeyRequest_Change() {}
 
 // The change.
 type ChangeShardKeyResponse struct {
@@ -2051,6 +2119,190 @@ func (*ChangeShardKeyRequest_Delete) Descriptor() ([]byte, []int) {
 	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 1}
 }
 
+// Points of another key are copied into this one, which is Partial; then it is Active.
+type ChangeShardKeyRequest_Replicate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key that has them.
+	From *qdrant.ShardKey `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Which of them; unset: all.
+	Filter        *qdrant.Filter `protobuf:"bytes,2,opt,name=filter,proto3,oneof" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeShardKeyRequest_Replicate) Reset() {
+	*x = ChangeShardKeyRequest_Replicate{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeShardKeyRequest_Replicate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeShardKeyRequest_Replicate) ProtoMessage() {}
+
+func (x *ChangeShardKeyRequest_Replicate) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeShardKeyRequest_Replicate.ProtoReflect.Descriptor instead.
+func (*ChangeShardKeyRequest_Replicate) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 2}
+}
+
+func (x *ChangeShardKeyRequest_Replicate) GetFrom() *qdrant.ShardKey {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ChangeShardKeyRequest_Replicate) GetFilter() *qdrant.Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+// Somebody copies from now on, instead of whoever did before.
+type ChangeShardKeyRequest_Claim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A number of its own.
+	Claim         uint64 `protobuf:"varint,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeShardKeyRequest_Claim) Reset() {
+	*x = ChangeShardKeyRequest_Claim{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeShardKeyRequest_Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeShardKeyRequest_Claim) ProtoMessage() {}
+
+func (x *ChangeShardKeyRequest_Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeShardKeyRequest_Claim.ProtoReflect.Descriptor instead.
+func (*ChangeShardKeyRequest_Claim) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 3}
+}
+
+func (x *ChangeShardKeyRequest_Claim) GetClaim() uint64 {
+	if x != nil {
+		return x.Claim
+	}
+	return 0
+}
+
+// The points are there.
+type ChangeShardKeyRequest_Finish struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of the last Claim.
+	Claim         uint64 `protobuf:"varint,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeShardKeyRequest_Finish) Reset() {
+	*x = ChangeShardKeyRequest_Finish{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeShardKeyRequest_Finish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeShardKeyRequest_Finish) ProtoMessage() {}
+
+func (x *ChangeShardKeyRequest_Finish) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeShardKeyRequest_Finish.ProtoReflect.Descriptor instead.
+func (*ChangeShardKeyRequest_Finish) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 4}
+}
+
+func (x *ChangeShardKeyRequest_Finish) GetClaim() uint64 {
+	if x != nil {
+		return x.Claim
+	}
+	return 0
+}
+
+// The copy is given up; the key stays Partial.
+type ChangeShardKeyRequest_Abort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeShardKeyRequest_Abort) Reset() {
+	*x = ChangeShardKeyRequest_Abort{}
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeShardKeyRequest_Abort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeShardKeyRequest_Abort) ProtoMessage() {}
+
+func (x *ChangeShardKeyRequest_Abort) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeShardKeyRequest_Abort.ProtoReflect.Descriptor instead.
+func (*ChangeShardKeyRequest_Abort) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_catalog_proto_rawDescGZIP(), []int{11, 5}
+}
+
 // The vector goes.
 type ChangeVectorNameRequest_Delete struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2060,7 +2312,7 @@ type ChangeVectorNameRequest_Delete struct {
 
 func (x *ChangeVectorNameRequest_Delete) Reset() {
 	*x = ChangeVectorNameRequest_Delete{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2324,7 @@ func (x *ChangeVectorNameRequest_Delete) String() string {
 func (*ChangeVectorNameRequest_Delete) ProtoMessage() {}
 
 func (x *ChangeVectorNameRequest_Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[32]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2357,7 @@ type ChangeReplicasRequest_Copy struct {
 
 func (x *ChangeReplicasRequest_Copy) Reset() {
 	*x = ChangeReplicasRequest_Copy{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2369,7 @@ func (x *ChangeReplicasRequest_Copy) String() string {
 func (*ChangeReplicasRequest_Copy) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Copy) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[33]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2426,7 @@ type ChangeReplicasRequest_Abort struct {
 
 func (x *ChangeReplicasRequest_Abort) Reset() {
 	*x = ChangeReplicasRequest_Abort{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2438,7 @@ func (x *ChangeReplicasRequest_Abort) String() string {
 func (*ChangeReplicasRequest_Abort) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Abort) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[34]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2479,7 @@ type ChangeReplicasRequest_Drop struct {
 
 func (x *ChangeReplicasRequest_Drop) Reset() {
 	*x = ChangeReplicasRequest_Drop{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2491,7 @@ func (x *ChangeReplicasRequest_Drop) String() string {
 func (*ChangeReplicasRequest_Drop) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[35]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2527,7 @@ type ChangeReplicasRequest_Force struct {
 
 func (x *ChangeReplicasRequest_Force) Reset() {
 	*x = ChangeReplicasRequest_Force{}
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2539,7 @@ func (x *ChangeReplicasRequest_Force) String() string {
 func (*ChangeReplicasRequest_Force) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest_Force) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_catalog_proto_msgTypes[36]
+	mi := &file_pando_placement_v1_catalog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2573,7 @@ var File_pando_placement_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/catalog.proto\x12\x12pando.placement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"+\n" +
+	" pando/placement/v1/catalog.proto\x12\x12pando.placement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fqdrant/collections_config.proto\x1a\x14qdrant/filters.proto\x1a\x1aqdrant/payload_index.proto\x1a\x1aqdrant/points_update.proto\x1a\x15qdrant/sharding.proto\x1a\x13qdrant/values.proto\"+\n" +
 	"\x15FindCollectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"4\n" +
 	"\x16FindCollectionResponse\x12\x1a\n" +
@@ -2382,12 +2634,16 @@ const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\v2\x1f.pando.placement.v1.AliasChangeR\achanges\"M\n" +
 	"\x15ChangeAliasesResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xd2\x04\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xb8\b\n" +
 	"\x15ChangeShardKeyRequest\x12'\n" +
 	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12-\n" +
 	"\tshard_key\x18\x02 \x01(\v2\x10.qdrant.ShardKeyR\bshardKey\x12J\n" +
 	"\x06create\x18\x03 \x01(\v20.pando.placement.v1.ChangeShardKeyRequest.CreateH\x00R\x06create\x12J\n" +
-	"\x06delete\x18\x04 \x01(\v20.pando.placement.v1.ChangeShardKeyRequest.DeleteH\x00R\x06delete\x123\n" +
+	"\x06delete\x18\x04 \x01(\v20.pando.placement.v1.ChangeShardKeyRequest.DeleteH\x00R\x06delete\x12S\n" +
+	"\treplicate\x18\x06 \x01(\v23.pando.placement.v1.ChangeShardKeyRequest.ReplicateH\x00R\treplicate\x12G\n" +
+	"\x05claim\x18\a \x01(\v2/.pando.placement.v1.ChangeShardKeyRequest.ClaimH\x00R\x05claim\x12J\n" +
+	"\x06finish\x18\b \x01(\v20.pando.placement.v1.ChangeShardKeyRequest.FinishH\x00R\x06finish\x12G\n" +
+	"\x05abort\x18\t \x01(\v2/.pando.placement.v1.ChangeShardKeyRequest.AbortH\x00R\x05abort\x123\n" +
 	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x1a\xff\x01\n" +
 	"\x06Create\x12(\n" +
 	"\rshards_number\x18\x01 \x01(\rH\x00R\fshardsNumber\x88\x01\x01\x122\n" +
@@ -2397,7 +2653,16 @@ const file_pando_placement_v1_catalog_proto_rawDesc = "" +
 	"\x0e_shards_numberB\x15\n" +
 	"\x13_replication_factorB\x10\n" +
 	"\x0e_initial_state\x1a\b\n" +
-	"\x06DeleteB\b\n" +
+	"\x06Delete\x1ai\n" +
+	"\tReplicate\x12$\n" +
+	"\x04from\x18\x01 \x01(\v2\x10.qdrant.ShardKeyR\x04from\x12+\n" +
+	"\x06filter\x18\x02 \x01(\v2\x0e.qdrant.FilterH\x00R\x06filter\x88\x01\x01B\t\n" +
+	"\a_filter\x1a\x1d\n" +
+	"\x05Claim\x12\x14\n" +
+	"\x05claim\x18\x01 \x01(\x04R\x05claim\x1a\x1e\n" +
+	"\x06Finish\x12\x14\n" +
+	"\x05claim\x18\x01 \x01(\x04R\x05claim\x1a\a\n" +
+	"\x05AbortB\b\n" +
 	"\x06change\"4\n" +
 	"\x16ChangeShardKeyResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\xa7\x01\n" +
@@ -2499,7 +2764,7 @@ func file_pando_placement_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_pando_placement_v1_catalog_proto_rawDescData
 }
 
-var file_pando_placement_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_pando_placement_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_pando_placement_v1_catalog_proto_goTypes = []any{
 	(*FindCollectionRequest)(nil),             // 0: pando.placement.v1.FindCollectionRequest
 	(*FindCollectionResponse)(nil),            // 1: pando.placement.v1.FindCollectionResponse
@@ -2533,90 +2798,101 @@ var file_pando_placement_v1_catalog_proto_goTypes = []any{
 	(*AliasChange_Delete)(nil),                // 29: pando.placement.v1.AliasChange.Delete
 	(*ChangeShardKeyRequest_Create)(nil),      // 30: pando.placement.v1.ChangeShardKeyRequest.Create
 	(*ChangeShardKeyRequest_Delete)(nil),      // 31: pando.placement.v1.ChangeShardKeyRequest.Delete
-	(*ChangeVectorNameRequest_Delete)(nil),    // 32: pando.placement.v1.ChangeVectorNameRequest.Delete
-	(*ChangeReplicasRequest_Copy)(nil),        // 33: pando.placement.v1.ChangeReplicasRequest.Copy
-	(*ChangeReplicasRequest_Abort)(nil),       // 34: pando.placement.v1.ChangeReplicasRequest.Abort
-	(*ChangeReplicasRequest_Drop)(nil),        // 35: pando.placement.v1.ChangeReplicasRequest.Drop
-	(*ChangeReplicasRequest_Force)(nil),       // 36: pando.placement.v1.ChangeReplicasRequest.Force
-	(*qdrant.CollectionConfig)(nil),           // 37: qdrant.CollectionConfig
-	(*durationpb.Duration)(nil),               // 38: google.protobuf.Duration
-	(*qdrant.CollectionParamsDiff)(nil),       // 39: qdrant.CollectionParamsDiff
-	(*qdrant.HnswConfigDiff)(nil),             // 40: qdrant.HnswConfigDiff
-	(*qdrant.OptimizersConfigDiff)(nil),       // 41: qdrant.OptimizersConfigDiff
-	(*qdrant.VectorsConfigDiff)(nil),          // 42: qdrant.VectorsConfigDiff
-	(*qdrant.SparseVectorConfig)(nil),         // 43: qdrant.SparseVectorConfig
-	(*qdrant.QuantizationConfigDiff)(nil),     // 44: qdrant.QuantizationConfigDiff
-	(*qdrant.StrictModeConfig)(nil),           // 45: qdrant.StrictModeConfig
-	(*qdrant.ShardKey)(nil),                   // 46: qdrant.ShardKey
-	(*qdrant.PayloadIndexParams)(nil),         // 47: qdrant.PayloadIndexParams
-	(*qdrant.DenseVectorCreationConfig)(nil),  // 48: qdrant.DenseVectorCreationConfig
-	(*qdrant.SparseVectorCreationConfig)(nil), // 49: qdrant.SparseVectorCreationConfig
-	(*qdrant.Value)(nil),                      // 50: qdrant.Value
-	(qdrant.ReplicaState)(0),                  // 51: qdrant.ReplicaState
-	(qdrant.ShardTransferMethod)(0),           // 52: qdrant.ShardTransferMethod
+	(*ChangeShardKeyRequest_Replicate)(nil),   // 32: pando.placement.v1.ChangeShardKeyRequest.Replicate
+	(*ChangeShardKeyRequest_Claim)(nil),       // 33: pando.placement.v1.ChangeShardKeyRequest.Claim
+	(*ChangeShardKeyRequest_Finish)(nil),      // 34: pando.placement.v1.ChangeShardKeyRequest.Finish
+	(*ChangeShardKeyRequest_Abort)(nil),       // 35: pando.placement.v1.ChangeShardKeyRequest.Abort
+	(*ChangeVectorNameRequest_Delete)(nil),    // 36: pando.placement.v1.ChangeVectorNameRequest.Delete
+	(*ChangeReplicasRequest_Copy)(nil),        // 37: pando.placement.v1.ChangeReplicasRequest.Copy
+	(*ChangeReplicasRequest_Abort)(nil),       // 38: pando.placement.v1.ChangeReplicasRequest.Abort
+	(*ChangeReplicasRequest_Drop)(nil),        // 39: pando.placement.v1.ChangeReplicasRequest.Drop
+	(*ChangeReplicasRequest_Force)(nil),       // 40: pando.placement.v1.ChangeReplicasRequest.Force
+	(*qdrant.CollectionConfig)(nil),           // 41: qdrant.CollectionConfig
+	(*durationpb.Duration)(nil),               // 42: google.protobuf.Duration
+	(*qdrant.CollectionParamsDiff)(nil),       // 43: qdrant.CollectionParamsDiff
+	(*qdrant.HnswConfigDiff)(nil),             // 44: qdrant.HnswConfigDiff
+	(*qdrant.OptimizersConfigDiff)(nil),       // 45: qdrant.OptimizersConfigDiff
+	(*qdrant.VectorsConfigDiff)(nil),          // 46: qdrant.VectorsConfigDiff
+	(*qdrant.SparseVectorConfig)(nil),         // 47: qdrant.SparseVectorConfig
+	(*qdrant.QuantizationConfigDiff)(nil),     // 48: qdrant.QuantizationConfigDiff
+	(*qdrant.StrictModeConfig)(nil),           // 49: qdrant.StrictModeConfig
+	(*qdrant.ShardKey)(nil),                   // 50: qdrant.ShardKey
+	(*qdrant.PayloadIndexParams)(nil),         // 51: qdrant.PayloadIndexParams
+	(*qdrant.DenseVectorCreationConfig)(nil),  // 52: qdrant.DenseVectorCreationConfig
+	(*qdrant.SparseVectorCreationConfig)(nil), // 53: qdrant.SparseVectorCreationConfig
+	(*qdrant.Value)(nil),                      // 54: qdrant.Value
+	(qdrant.ReplicaState)(0),                  // 55: qdrant.ReplicaState
+	(*qdrant.Filter)(nil),                     // 56: qdrant.Filter
+	(qdrant.ShardTransferMethod)(0),           // 57: qdrant.ShardTransferMethod
 }
 var file_pando_placement_v1_catalog_proto_depIdxs = []int32{
-	37, // 0: pando.placement.v1.CreateCollectionRequest.config:type_name -> qdrant.CollectionConfig
-	38, // 1: pando.placement.v1.CreateCollectionRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 2: pando.placement.v1.UpdateCollectionRequest.params:type_name -> qdrant.CollectionParamsDiff
-	40, // 3: pando.placement.v1.UpdateCollectionRequest.hnsw_config:type_name -> qdrant.HnswConfigDiff
-	41, // 4: pando.placement.v1.UpdateCollectionRequest.optimizers_config:type_name -> qdrant.OptimizersConfigDiff
-	42, // 5: pando.placement.v1.UpdateCollectionRequest.vectors_config:type_name -> qdrant.VectorsConfigDiff
-	43, // 6: pando.placement.v1.UpdateCollectionRequest.sparse_vectors_config:type_name -> qdrant.SparseVectorConfig
-	44, // 7: pando.placement.v1.UpdateCollectionRequest.quantization_config:type_name -> qdrant.QuantizationConfigDiff
-	45, // 8: pando.placement.v1.UpdateCollectionRequest.strict_mode_config:type_name -> qdrant.StrictModeConfig
+	41, // 0: pando.placement.v1.CreateCollectionRequest.config:type_name -> qdrant.CollectionConfig
+	42, // 1: pando.placement.v1.CreateCollectionRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 2: pando.placement.v1.UpdateCollectionRequest.params:type_name -> qdrant.CollectionParamsDiff
+	44, // 3: pando.placement.v1.UpdateCollectionRequest.hnsw_config:type_name -> qdrant.HnswConfigDiff
+	45, // 4: pando.placement.v1.UpdateCollectionRequest.optimizers_config:type_name -> qdrant.OptimizersConfigDiff
+	46, // 5: pando.placement.v1.UpdateCollectionRequest.vectors_config:type_name -> qdrant.VectorsConfigDiff
+	47, // 6: pando.placement.v1.UpdateCollectionRequest.sparse_vectors_config:type_name -> qdrant.SparseVectorConfig
+	48, // 7: pando.placement.v1.UpdateCollectionRequest.quantization_config:type_name -> qdrant.QuantizationConfigDiff
+	49, // 8: pando.placement.v1.UpdateCollectionRequest.strict_mode_config:type_name -> qdrant.StrictModeConfig
 	26, // 9: pando.placement.v1.UpdateCollectionRequest.metadata:type_name -> pando.placement.v1.UpdateCollectionRequest.MetadataEntry
-	38, // 10: pando.placement.v1.DeleteCollectionRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 10: pando.placement.v1.DeleteCollectionRequest.timeout:type_name -> google.protobuf.Duration
 	27, // 11: pando.placement.v1.AliasChange.create:type_name -> pando.placement.v1.AliasChange.Create
 	28, // 12: pando.placement.v1.AliasChange.rename:type_name -> pando.placement.v1.AliasChange.Rename
 	29, // 13: pando.placement.v1.AliasChange.delete:type_name -> pando.placement.v1.AliasChange.Delete
 	8,  // 14: pando.placement.v1.ChangeAliasesRequest.changes:type_name -> pando.placement.v1.AliasChange
-	46, // 15: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
+	50, // 15: pando.placement.v1.ChangeShardKeyRequest.shard_key:type_name -> qdrant.ShardKey
 	30, // 16: pando.placement.v1.ChangeShardKeyRequest.create:type_name -> pando.placement.v1.ChangeShardKeyRequest.Create
 	31, // 17: pando.placement.v1.ChangeShardKeyRequest.delete:type_name -> pando.placement.v1.ChangeShardKeyRequest.Delete
-	38, // 18: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
-	47, // 19: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
-	48, // 20: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
-	49, // 21: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
-	32, // 22: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
-	33, // 23: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	34, // 24: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
-	33, // 25: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
-	35, // 26: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
-	36, // 27: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
-	25, // 28: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
-	50, // 29: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
-	51, // 30: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
-	52, // 31: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
-	0,  // 32: pando.placement.v1.Catalog.FindCollection:input_type -> pando.placement.v1.FindCollectionRequest
-	2,  // 33: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
-	4,  // 34: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
-	6,  // 35: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
-	9,  // 36: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
-	11, // 37: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
-	13, // 38: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
-	15, // 39: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
-	17, // 40: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
-	19, // 41: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
-	21, // 42: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
-	23, // 43: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
-	1,  // 44: pando.placement.v1.Catalog.FindCollection:output_type -> pando.placement.v1.FindCollectionResponse
-	3,  // 45: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
-	5,  // 46: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
-	7,  // 47: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
-	10, // 48: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
-	12, // 49: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
-	14, // 50: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
-	16, // 51: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
-	18, // 52: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
-	20, // 53: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
-	22, // 54: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
-	24, // 55: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
-	44, // [44:56] is the sub-list for method output_type
-	32, // [32:44] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	32, // 18: pando.placement.v1.ChangeShardKeyRequest.replicate:type_name -> pando.placement.v1.ChangeShardKeyRequest.Replicate
+	33, // 19: pando.placement.v1.ChangeShardKeyRequest.claim:type_name -> pando.placement.v1.ChangeShardKeyRequest.Claim
+	34, // 20: pando.placement.v1.ChangeShardKeyRequest.finish:type_name -> pando.placement.v1.ChangeShardKeyRequest.Finish
+	35, // 21: pando.placement.v1.ChangeShardKeyRequest.abort:type_name -> pando.placement.v1.ChangeShardKeyRequest.Abort
+	42, // 22: pando.placement.v1.ChangeShardKeyRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 23: pando.placement.v1.ChangePayloadIndexRequest.params:type_name -> qdrant.PayloadIndexParams
+	52, // 24: pando.placement.v1.ChangeVectorNameRequest.dense:type_name -> qdrant.DenseVectorCreationConfig
+	53, // 25: pando.placement.v1.ChangeVectorNameRequest.sparse:type_name -> qdrant.SparseVectorCreationConfig
+	36, // 26: pando.placement.v1.ChangeVectorNameRequest.delete:type_name -> pando.placement.v1.ChangeVectorNameRequest.Delete
+	37, // 27: pando.placement.v1.ChangeReplicasRequest.copy:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	38, // 28: pando.placement.v1.ChangeReplicasRequest.abort:type_name -> pando.placement.v1.ChangeReplicasRequest.Abort
+	37, // 29: pando.placement.v1.ChangeReplicasRequest.restart:type_name -> pando.placement.v1.ChangeReplicasRequest.Copy
+	39, // 30: pando.placement.v1.ChangeReplicasRequest.drop:type_name -> pando.placement.v1.ChangeReplicasRequest.Drop
+	40, // 31: pando.placement.v1.ChangeReplicasRequest.force:type_name -> pando.placement.v1.ChangeReplicasRequest.Force
+	25, // 32: pando.placement.v1.StatusResponse.members:type_name -> pando.placement.v1.Member
+	54, // 33: pando.placement.v1.UpdateCollectionRequest.MetadataEntry.value:type_name -> qdrant.Value
+	55, // 34: pando.placement.v1.ChangeShardKeyRequest.Create.initial_state:type_name -> qdrant.ReplicaState
+	50, // 35: pando.placement.v1.ChangeShardKeyRequest.Replicate.from:type_name -> qdrant.ShardKey
+	56, // 36: pando.placement.v1.ChangeShardKeyRequest.Replicate.filter:type_name -> qdrant.Filter
+	57, // 37: pando.placement.v1.ChangeReplicasRequest.Copy.method:type_name -> qdrant.ShardTransferMethod
+	0,  // 38: pando.placement.v1.Catalog.FindCollection:input_type -> pando.placement.v1.FindCollectionRequest
+	2,  // 39: pando.placement.v1.Catalog.CreateCollection:input_type -> pando.placement.v1.CreateCollectionRequest
+	4,  // 40: pando.placement.v1.Catalog.UpdateCollection:input_type -> pando.placement.v1.UpdateCollectionRequest
+	6,  // 41: pando.placement.v1.Catalog.DeleteCollection:input_type -> pando.placement.v1.DeleteCollectionRequest
+	9,  // 42: pando.placement.v1.Catalog.ChangeAliases:input_type -> pando.placement.v1.ChangeAliasesRequest
+	11, // 43: pando.placement.v1.Catalog.ChangeShardKey:input_type -> pando.placement.v1.ChangeShardKeyRequest
+	13, // 44: pando.placement.v1.Catalog.ChangePayloadIndex:input_type -> pando.placement.v1.ChangePayloadIndexRequest
+	15, // 45: pando.placement.v1.Catalog.ChangeVectorName:input_type -> pando.placement.v1.ChangeVectorNameRequest
+	17, // 46: pando.placement.v1.Catalog.ChangeReplicas:input_type -> pando.placement.v1.ChangeReplicasRequest
+	19, // 47: pando.placement.v1.Catalog.RemovePeer:input_type -> pando.placement.v1.RemovePeerRequest
+	21, // 48: pando.placement.v1.Catalog.ChangeMetadata:input_type -> pando.placement.v1.ChangeMetadataRequest
+	23, // 49: pando.placement.v1.Catalog.Status:input_type -> pando.placement.v1.StatusRequest
+	1,  // 50: pando.placement.v1.Catalog.FindCollection:output_type -> pando.placement.v1.FindCollectionResponse
+	3,  // 51: pando.placement.v1.Catalog.CreateCollection:output_type -> pando.placement.v1.CreateCollectionResponse
+	5,  // 52: pando.placement.v1.Catalog.UpdateCollection:output_type -> pando.placement.v1.UpdateCollectionResponse
+	7,  // 53: pando.placement.v1.Catalog.DeleteCollection:output_type -> pando.placement.v1.DeleteCollectionResponse
+	10, // 54: pando.placement.v1.Catalog.ChangeAliases:output_type -> pando.placement.v1.ChangeAliasesResponse
+	12, // 55: pando.placement.v1.Catalog.ChangeShardKey:output_type -> pando.placement.v1.ChangeShardKeyResponse
+	14, // 56: pando.placement.v1.Catalog.ChangePayloadIndex:output_type -> pando.placement.v1.ChangePayloadIndexResponse
+	16, // 57: pando.placement.v1.Catalog.ChangeVectorName:output_type -> pando.placement.v1.ChangeVectorNameResponse
+	18, // 58: pando.placement.v1.Catalog.ChangeReplicas:output_type -> pando.placement.v1.ChangeReplicasResponse
+	20, // 59: pando.placement.v1.Catalog.RemovePeer:output_type -> pando.placement.v1.RemovePeerResponse
+	22, // 60: pando.placement.v1.Catalog.ChangeMetadata:output_type -> pando.placement.v1.ChangeMetadataResponse
+	24, // 61: pando.placement.v1.Catalog.Status:output_type -> pando.placement.v1.StatusResponse
+	50, // [50:62] is the sub-list for method output_type
+	38, // [38:50] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_catalog_proto_init() }
@@ -2633,6 +2909,10 @@ func file_pando_placement_v1_catalog_proto_init() {
 	file_pando_placement_v1_catalog_proto_msgTypes[11].OneofWrappers = []any{
 		(*ChangeShardKeyRequest_Create_)(nil),
 		(*ChangeShardKeyRequest_Delete_)(nil),
+		(*ChangeShardKeyRequest_Replicate_)(nil),
+		(*ChangeShardKeyRequest_Claim_)(nil),
+		(*ChangeShardKeyRequest_Finish_)(nil),
+		(*ChangeShardKeyRequest_Abort_)(nil),
 	}
 	file_pando_placement_v1_catalog_proto_msgTypes[13].OneofWrappers = []any{}
 	file_pando_placement_v1_catalog_proto_msgTypes[15].OneofWrappers = []any{
@@ -2649,14 +2929,15 @@ func file_pando_placement_v1_catalog_proto_init() {
 	}
 	file_pando_placement_v1_catalog_proto_msgTypes[21].OneofWrappers = []any{}
 	file_pando_placement_v1_catalog_proto_msgTypes[30].OneofWrappers = []any{}
-	file_pando_placement_v1_catalog_proto_msgTypes[33].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[32].OneofWrappers = []any{}
+	file_pando_placement_v1_catalog_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_catalog_proto_rawDesc), len(file_pando_placement_v1_catalog_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

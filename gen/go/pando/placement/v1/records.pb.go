@@ -250,7 +250,11 @@ type ShardGroup struct {
 	// Unset with auto sharding.
 	ShardKey *qdrant.ShardKey `protobuf:"bytes,1,opt,name=shard_key,json=shardKey,proto3,oneof" json:"shard_key,omitempty"`
 	// In the order that the hash rule counts.
-	ShardIds      []uint64 `protobuf:"varint,2,rep,packed,name=shard_ids,json=shardIds,proto3" json:"shard_ids,omitempty"`
+	ShardIds []uint64 `protobuf:"varint,2,rep,packed,name=shard_ids,json=shardIds,proto3" json:"shard_ids,omitempty"`
+	// The key takes no requests: it waits for points of another key.
+	Partial bool `protobuf:"varint,3,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Where these come from, while they are being copied.
+	Replication   *Replication `protobuf:"bytes,4,opt,name=replication,proto3" json:"replication,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +303,84 @@ func (x *ShardGroup) GetShardIds() []uint64 {
 	return nil
 }
 
+func (x *ShardGroup) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *ShardGroup) GetReplication() *Replication {
+	if x != nil {
+		return x.Replication
+	}
+	return nil
+}
+
+// A copy of points from one shard key to another.
+type Replication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key that has them.
+	From *qdrant.ShardKey `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Which of them; unset: all.
+	Filter *qdrant.Filter `protobuf:"bytes,2,opt,name=filter,proto3,oneof" json:"filter,omitempty"`
+	// Who copies: a number that it drew; 0: nobody yet.
+	Claim         uint64 `protobuf:"varint,3,opt,name=claim,proto3" json:"claim,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replication) Reset() {
+	*x = Replication{}
+	mi := &file_pando_placement_v1_records_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replication) ProtoMessage() {}
+
+func (x *Replication) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_placement_v1_records_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replication.ProtoReflect.Descriptor instead.
+func (*Replication) Descriptor() ([]byte, []int) {
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Replication) GetFrom() *qdrant.ShardKey {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Replication) GetFilter() *qdrant.Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Replication) GetClaim() uint64 {
+	if x != nil {
+		return x.Claim
+	}
+	return 0
+}
+
 // A catalog entry.
 type Collection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -328,7 +410,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +422,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[4]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +435,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{4}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Collection) GetCollectionId() uint64 {
@@ -441,7 +523,7 @@ type Alias struct {
 
 func (x *Alias) Reset() {
 	*x = Alias{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +535,7 @@ func (x *Alias) String() string {
 func (*Alias) ProtoMessage() {}
 
 func (x *Alias) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[5]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +548,7 @@ func (x *Alias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alias.ProtoReflect.Descriptor instead.
 func (*Alias) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{5}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Alias) GetName() string {
@@ -513,7 +595,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[6]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +607,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[6]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +620,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{6}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Replica) GetPeerId() uint64 {
@@ -615,7 +697,7 @@ type Shard struct {
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +709,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[7]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +722,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{7}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Shard) GetCollectionId() uint64 {
@@ -726,7 +808,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +820,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[8]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +833,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{8}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Transfer) GetCollectionId() uint64 {
@@ -832,7 +914,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +926,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[9]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +939,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{9}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MetadataEntry) GetKey() string {
@@ -894,7 +976,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +988,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[10]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1001,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{10}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ShardRef) GetCollectionId() uint64 {
@@ -953,7 +1035,7 @@ type TransferRef struct {
 
 func (x *TransferRef) Reset() {
 	*x = TransferRef{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1047,7 @@ func (x *TransferRef) String() string {
 func (*TransferRef) ProtoMessage() {}
 
 func (x *TransferRef) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[11]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1060,7 @@ func (x *TransferRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRef.ProtoReflect.Descriptor instead.
 func (*TransferRef) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{11}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TransferRef) GetCollectionId() uint64 {
@@ -1035,7 +1117,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_pando_placement_v1_records_proto_msgTypes[12]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1129,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_placement_v1_records_proto_msgTypes[12]
+	mi := &file_pando_placement_v1_records_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1142,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{12}
+	return file_pando_placement_v1_records_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Change) GetChange() isChange_Change {
@@ -1270,7 +1352,7 @@ var File_pando_placement_v1_records_proto protoreflect.FileDescriptor
 
 const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\n" +
-	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xc6\x01\n" +
+	" pando/placement/v1/records.proto\x12\x12pando.placement.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fqdrant/collections_config.proto\x1a\x14qdrant/filters.proto\x1a\x1aqdrant/payload_index.proto\x1a\x15qdrant/sharding.proto\"\xc6\x01\n" +
 	"\x04Peer\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x12\x18\n" +
@@ -1285,13 +1367,20 @@ const file_pando_placement_v1_records_proto_rawDesc = "" +
 	"\bHashRule\x12\x1c\n" +
 	"\talgorithm\x18\x01 \x01(\rR\talgorithm\x12\f\n" +
 	"\x01n\x18\x02 \x01(\rR\x01n\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"k\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xc8\x01\n" +
 	"\n" +
 	"ShardGroup\x122\n" +
 	"\tshard_key\x18\x01 \x01(\v2\x10.qdrant.ShardKeyH\x00R\bshardKey\x88\x01\x01\x12\x1b\n" +
-	"\tshard_ids\x18\x02 \x03(\x04R\bshardIdsB\f\n" +
+	"\tshard_ids\x18\x02 \x03(\x04R\bshardIds\x12\x18\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\x12A\n" +
+	"\vreplication\x18\x04 \x01(\v2\x1f.pando.placement.v1.ReplicationR\vreplicationB\f\n" +
 	"\n" +
-	"_shard_key\"\xc9\x05\n" +
+	"_shard_key\"\x81\x01\n" +
+	"\vReplication\x12$\n" +
+	"\x04from\x18\x01 \x01(\v2\x10.qdrant.ShardKeyR\x04from\x12+\n" +
+	"\x06filter\x18\x02 \x01(\v2\x0e.qdrant.FilterH\x00R\x06filter\x88\x01\x01\x12\x14\n" +
+	"\x05claim\x18\x03 \x01(\x04R\x05claimB\t\n" +
+	"\a_filter\"\xc9\x05\n" +
 	"\n" +
 	"Collection\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x12\n" +
@@ -1390,59 +1479,64 @@ func file_pando_placement_v1_records_proto_rawDescGZIP() []byte {
 	return file_pando_placement_v1_records_proto_rawDescData
 }
 
-var file_pando_placement_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_pando_placement_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_pando_placement_v1_records_proto_goTypes = []any{
 	(*Peer)(nil),                      // 0: pando.placement.v1.Peer
 	(*WireRange)(nil),                 // 1: pando.placement.v1.WireRange
 	(*HashRule)(nil),                  // 2: pando.placement.v1.HashRule
 	(*ShardGroup)(nil),                // 3: pando.placement.v1.ShardGroup
-	(*Collection)(nil),                // 4: pando.placement.v1.Collection
-	(*Alias)(nil),                     // 5: pando.placement.v1.Alias
-	(*Replica)(nil),                   // 6: pando.placement.v1.Replica
-	(*Shard)(nil),                     // 7: pando.placement.v1.Shard
-	(*Transfer)(nil),                  // 8: pando.placement.v1.Transfer
-	(*MetadataEntry)(nil),             // 9: pando.placement.v1.MetadataEntry
-	(*ShardRef)(nil),                  // 10: pando.placement.v1.ShardRef
-	(*TransferRef)(nil),               // 11: pando.placement.v1.TransferRef
-	(*Change)(nil),                    // 12: pando.placement.v1.Change
-	nil,                               // 13: pando.placement.v1.Collection.PayloadIndexesEntry
-	nil,                               // 14: pando.placement.v1.Collection.VectorGenerationsEntry
-	(*qdrant.ShardKey)(nil),           // 15: qdrant.ShardKey
-	(*qdrant.CollectionConfig)(nil),   // 16: qdrant.CollectionConfig
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 18: qdrant.ReplicaState
-	(qdrant.ShardTransferMethod)(0),   // 19: qdrant.ShardTransferMethod
-	(*qdrant.PayloadIndexParams)(nil), // 20: qdrant.PayloadIndexParams
+	(*Replication)(nil),               // 4: pando.placement.v1.Replication
+	(*Collection)(nil),                // 5: pando.placement.v1.Collection
+	(*Alias)(nil),                     // 6: pando.placement.v1.Alias
+	(*Replica)(nil),                   // 7: pando.placement.v1.Replica
+	(*Shard)(nil),                     // 8: pando.placement.v1.Shard
+	(*Transfer)(nil),                  // 9: pando.placement.v1.Transfer
+	(*MetadataEntry)(nil),             // 10: pando.placement.v1.MetadataEntry
+	(*ShardRef)(nil),                  // 11: pando.placement.v1.ShardRef
+	(*TransferRef)(nil),               // 12: pando.placement.v1.TransferRef
+	(*Change)(nil),                    // 13: pando.placement.v1.Change
+	nil,                               // 14: pando.placement.v1.Collection.PayloadIndexesEntry
+	nil,                               // 15: pando.placement.v1.Collection.VectorGenerationsEntry
+	(*qdrant.ShardKey)(nil),           // 16: qdrant.ShardKey
+	(*qdrant.Filter)(nil),             // 17: qdrant.Filter
+	(*qdrant.CollectionConfig)(nil),   // 18: qdrant.CollectionConfig
+	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 20: qdrant.ReplicaState
+	(qdrant.ShardTransferMethod)(0),   // 21: qdrant.ShardTransferMethod
+	(*qdrant.PayloadIndexParams)(nil), // 22: qdrant.PayloadIndexParams
 }
 var file_pando_placement_v1_records_proto_depIdxs = []int32{
 	1,  // 0: pando.placement.v1.Peer.wire:type_name -> pando.placement.v1.WireRange
-	15, // 1: pando.placement.v1.ShardGroup.shard_key:type_name -> qdrant.ShardKey
-	16, // 2: pando.placement.v1.Collection.config:type_name -> qdrant.CollectionConfig
-	2,  // 3: pando.placement.v1.Collection.hash:type_name -> pando.placement.v1.HashRule
-	3,  // 4: pando.placement.v1.Collection.groups:type_name -> pando.placement.v1.ShardGroup
-	13, // 5: pando.placement.v1.Collection.payload_indexes:type_name -> pando.placement.v1.Collection.PayloadIndexesEntry
-	17, // 6: pando.placement.v1.Collection.created_at:type_name -> google.protobuf.Timestamp
-	14, // 7: pando.placement.v1.Collection.vector_generations:type_name -> pando.placement.v1.Collection.VectorGenerationsEntry
-	18, // 8: pando.placement.v1.Replica.state:type_name -> qdrant.ReplicaState
-	17, // 9: pando.placement.v1.Replica.since:type_name -> google.protobuf.Timestamp
-	17, // 10: pando.placement.v1.Replica.retry:type_name -> google.protobuf.Timestamp
-	6,  // 11: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
-	19, // 12: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
-	17, // 13: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
-	4,  // 15: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
-	5,  // 16: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
-	7,  // 17: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
-	8,  // 18: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
-	9,  // 19: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
-	10, // 20: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
-	11, // 21: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
-	20, // 22: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	16, // 1: pando.placement.v1.ShardGroup.shard_key:type_name -> qdrant.ShardKey
+	4,  // 2: pando.placement.v1.ShardGroup.replication:type_name -> pando.placement.v1.Replication
+	16, // 3: pando.placement.v1.Replication.from:type_name -> qdrant.ShardKey
+	17, // 4: pando.placement.v1.Replication.filter:type_name -> qdrant.Filter
+	18, // 5: pando.placement.v1.Collection.config:type_name -> qdrant.CollectionConfig
+	2,  // 6: pando.placement.v1.Collection.hash:type_name -> pando.placement.v1.HashRule
+	3,  // 7: pando.placement.v1.Collection.groups:type_name -> pando.placement.v1.ShardGroup
+	14, // 8: pando.placement.v1.Collection.payload_indexes:type_name -> pando.placement.v1.Collection.PayloadIndexesEntry
+	19, // 9: pando.placement.v1.Collection.created_at:type_name -> google.protobuf.Timestamp
+	15, // 10: pando.placement.v1.Collection.vector_generations:type_name -> pando.placement.v1.Collection.VectorGenerationsEntry
+	20, // 11: pando.placement.v1.Replica.state:type_name -> qdrant.ReplicaState
+	19, // 12: pando.placement.v1.Replica.since:type_name -> google.protobuf.Timestamp
+	19, // 13: pando.placement.v1.Replica.retry:type_name -> google.protobuf.Timestamp
+	7,  // 14: pando.placement.v1.Shard.replicas:type_name -> pando.placement.v1.Replica
+	21, // 15: pando.placement.v1.Transfer.method:type_name -> qdrant.ShardTransferMethod
+	19, // 16: pando.placement.v1.Transfer.started_at:type_name -> google.protobuf.Timestamp
+	0,  // 17: pando.placement.v1.Change.peer:type_name -> pando.placement.v1.Peer
+	5,  // 18: pando.placement.v1.Change.collection:type_name -> pando.placement.v1.Collection
+	6,  // 19: pando.placement.v1.Change.alias:type_name -> pando.placement.v1.Alias
+	8,  // 20: pando.placement.v1.Change.shard:type_name -> pando.placement.v1.Shard
+	9,  // 21: pando.placement.v1.Change.transfer:type_name -> pando.placement.v1.Transfer
+	10, // 22: pando.placement.v1.Change.metadata:type_name -> pando.placement.v1.MetadataEntry
+	11, // 23: pando.placement.v1.Change.shard_gone:type_name -> pando.placement.v1.ShardRef
+	12, // 24: pando.placement.v1.Change.transfer_gone:type_name -> pando.placement.v1.TransferRef
+	22, // 25: pando.placement.v1.Collection.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_pando_placement_v1_records_proto_init() }
@@ -1451,7 +1545,8 @@ func file_pando_placement_v1_records_proto_init() {
 		return
 	}
 	file_pando_placement_v1_records_proto_msgTypes[3].OneofWrappers = []any{}
-	file_pando_placement_v1_records_proto_msgTypes[12].OneofWrappers = []any{
+	file_pando_placement_v1_records_proto_msgTypes[4].OneofWrappers = []any{}
+	file_pando_placement_v1_records_proto_msgTypes[13].OneofWrappers = []any{
 		(*Change_Peer)(nil),
 		(*Change_Collection)(nil),
 		(*Change_Alias)(nil),
@@ -1471,7 +1566,7 @@ func file_pando_placement_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_placement_v1_records_proto_rawDesc), len(file_pando_placement_v1_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

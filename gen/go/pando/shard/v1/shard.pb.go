@@ -2087,9 +2087,12 @@ type ShardWrite struct {
 	//	*ShardWrite_ClearPayload
 	//	*ShardWrite_UpdateVectors
 	//	*ShardWrite_DeleteVectors
-	Operation     isShardWrite_Operation `protobuf_oneof:"operation"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Operation isShardWrite_Operation `protobuf_oneof:"operation"`
+	// Revision of the collection by which the write was sent to this shard and not to another one; a log with newer settings does not
+	// take it. 0 = it would have come here by any.
+	RoutedRevision uint64 `protobuf:"varint,17,opt,name=routed_revision,json=routedRevision,proto3" json:"routed_revision,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ShardWrite) Reset() {
@@ -2255,6 +2258,13 @@ func (x *ShardWrite) GetDeleteVectors() *DeleteVectors {
 		}
 	}
 	return nil
+}
+
+func (x *ShardWrite) GetRoutedRevision() uint64 {
+	if x != nil {
+		return x.RoutedRevision
+	}
+	return 0
 }
 
 type isShardWrite_Operation interface {
@@ -3048,7 +3058,7 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06writes\x18\x01 \x03(\v2\x1a.pando.shard.v1.ShardWriteR\x06writes\"=\n" +
 	"\vOperationId\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\fR\arequest\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\rR\x05index\"\x8f\a\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\"\xb8\a\n" +
 	"\n" +
 	"ShardWrite\x12+\n" +
 	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x12+\n" +
@@ -3068,7 +3078,8 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x0edelete_payload\x18\r \x01(\v2\x1d.pando.shard.v1.DeletePayloadH\x00R\rdeletePayload\x12C\n" +
 	"\rclear_payload\x18\x0e \x01(\v2\x1c.pando.shard.v1.ClearPayloadH\x00R\fclearPayload\x12F\n" +
 	"\x0eupdate_vectors\x18\x0f \x01(\v2\x1d.pando.shard.v1.UpdateVectorsH\x00R\rupdateVectors\x12F\n" +
-	"\x0edelete_vectors\x18\x10 \x01(\v2\x1d.pando.shard.v1.DeleteVectorsH\x00R\rdeleteVectorsB\v\n" +
+	"\x0edelete_vectors\x18\x10 \x01(\v2\x1d.pando.shard.v1.DeleteVectorsH\x00R\rdeleteVectors\x12'\n" +
+	"\x0frouted_revision\x18\x11 \x01(\x04R\x0eroutedRevisionB\v\n" +
 	"\toperation\"\xaf\x01\n" +
 	"\fUpsertPoints\x12+\n" +
 	"\x06points\x18\x01 \x03(\v2\x13.qdrant.PointStructR\x06points\x128\n" +

@@ -214,8 +214,9 @@ func (s *Service) UpdateAliases(ctx context.Context, r *qdrant.ChangeAliases) (*
 	return &qdrant.CollectionOperationResponse{Result: true}, nil
 }
 
-// CreateShardKey adds a shard key with its shards. NOT_CLUSTERED,
-// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT, NOT_BUILT, NO_LEADER, TIMEOUT.
+// CreateShardKey adds a shard key with its shards; one that is Partial takes no requests
+// until replicate_points has copied points to it. NOT_CLUSTERED,
+// COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT, NO_LEADER, TIMEOUT.
 func (s *Service) CreateShardKey(ctx context.Context, r *qdrant.CreateShardKeyRequest) (*qdrant.CreateShardKeyResponse, error) {
 	if err := s.setup(qdrant.Collections_CreateShardKey_FullMethodName, r, r.Timeout); err != nil {
 		return nil, err

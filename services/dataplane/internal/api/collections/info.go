@@ -66,7 +66,7 @@ func (s *Service) Get(ctx context.Context, r *qdrant.GetCollectionInfoRequest) (
 // collection that is placed is red where these cannot be optimized, yellow while
 // they are, and grey where they should be and nothing is at work on it.
 func (s *Service) measure(ctx context.Context, c *view.Collection, info *qdrant.CollectionInfo) error {
-	read := coordinator.Read{Target: c.All()}
+	read := coordinator.Read{Target: c.Reads()}
 	n, err := s.d.Counter.Count(ctx, read, nil, true)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *Service) schema(ctx context.Context, c *view.Collection, placed bool) (
 	var points map[string]uint64
 	if placed {
 		var err error
-		if points, err = s.d.Counter.Fields(ctx, coordinator.Read{Target: c.All()}); err != nil {
+		if points, err = s.d.Counter.Fields(ctx, coordinator.Read{Target: c.Reads()}); err != nil {
 			return nil, err
 		}
 	}
@@ -233,16 +233,19 @@ func (s *Service) Cluster(ctx context.Context, name string) (*clusterv1.Collecti
 	if err != nil {
 		return nil, err
 	}
-	keys := map[topology.ShardID]string{}
+	keys, partial := map[topology.ShardID]string{}, map[topology.ShardID]bool{}
 	for _, g := range c.Groups {
 		for _, id := range g.IDs {
-			keys[id] = g.Key
+			keys[id], partial[id] = g.Key, g.Partial
 		}
 	}
 	out := &clusterv1.CollectionClusterResponse{PeerId: uint64(s.d.Self), ShardCount: uint64(len(c.Shards)), ShardTransfers: s.transfers(ctx, c)}
 	for _, p := range c.Shards {
 		for _, rep := range p.Replicas {
 			state := qdrant.ReplicaState(rep.State)
+			if partial[p.Shard.ID] && rep.State == topology.Active {
+				state = qdrant.ReplicaState_Partial
+			}
 			if rep.Peer != s.d.Self {
 				out.RemoteShards = append(out.RemoteShards, &qdrant.RemoteShardInfo{ShardId: uint32(p.Shard.ID), PeerId: uint64(rep.Peer),
 					State: state, ShardKey: wire.ProtoShardKey(keys[p.Shard.ID])})

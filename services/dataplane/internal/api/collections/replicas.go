@@ -3,14 +3,17 @@ package collections
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
+	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
+	"github.com/pandodb/pando/services/internal/wire"
 )
 
 // UpdateCollectionClusterSetup moves, copies and drops replicas, ends copies or
@@ -18,7 +21,8 @@ import (
 // afterwards. The method of a copy may be any: there is one, stream_records.
 // NOT_CLUSTERED, COLLECTION_NOT_FOUND, NOT_FOUND for a copy that is not there,
 // VALIDATION, INVALID_ARGUMENT, SHARD_UNAVAILABLE where no other replica can
-// confirm itself, NOT_BUILT for replicate_points, NO_LEADER, TIMEOUT.
+// confirm itself, NOT_BUILT for to_shard_id but where a copy by replicate_points ends,
+// NO_LEADER, TIMEOUT.
 func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) (*qdrant.UpdateCollectionClusterSetupResponse, error) {
 	if err := s.setup(qdrant.Collections_UpdateCollectionClusterSetup_FullMethodName, r, r.Timeout); err != nil {
 		return nil, err
@@ -29,6 +33,15 @@ func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.Up
 		err = s.createShardKey(ctx, r.GetCollectionName(), o.CreateShardKey, r.Timeout)
 	case *qdrant.UpdateCollectionClusterSetupRequest_DeleteShardKey:
 		err = s.deleteShardKey(ctx, r.GetCollectionName(), o.DeleteShardKey, r.Timeout)
+	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints:
+		err = s.replicatePoints(ctx, r.GetCollectionName(), o.ReplicatePoints, r.Timeout)
+	case *qdrant.UpdateCollectionClusterSetupRequest_AbortTransfer:
+		if to := s.filled(ctx, r.GetCollectionName(), o.AbortTransfer); to != nil {
+			err = s.changeShardKey(ctx, r.Timeout, &placementv1.ChangeShardKeyRequest{CollectionName: r.GetCollectionName(), ShardKey: to,
+				Change: &placementv1.ChangeShardKeyRequest_Abort_{Abort: &placementv1.ChangeShardKeyRequest_Abort{}}})
+			break
+		}
+		err = s.changeReplicas(ctx, r)
 	default:
 		err = s.changeReplicas(ctx, r)
 	}
@@ -36,6 +49,70 @@ func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.Up
 		return nil, err
 	}
 	return &qdrant.UpdateCollectionClusterSetupResponse{Result: true}, nil
+}
+
+// replicatePoints has the points of a shard key that satisfy a filter copied to one that
+// is Partial, which takes requests after that.
+func (s *Service) replicatePoints(ctx context.Context, name string, r *qdrant.ReplicatePoints, timeout *uint64) error {
+	from, err := wire.ShardKey(r.GetFromShardKey())
+	if err != nil {
+		return fault.Wrap(fault.Malformed, err, "Malformed from_shard_key: %v", err)
+	}
+	to, err := wire.ShardKey(r.GetToShardKey())
+	if err != nil {
+		return fault.Wrap(fault.Malformed, err, "Malformed to_shard_key: %v", err)
+	}
+	if from == to {
+		return fault.New(fault.Validation, "Validation error in body: [replicate_points: from_shard_key and to_shard_key must be different]")
+	}
+	if err := validate.Filter(r.GetFilter()); err != nil {
+		return err
+	}
+	return s.changeShardKey(ctx, timeout, &placementv1.ChangeShardKeyRequest{CollectionName: name, ShardKey: r.GetToShardKey(),
+		Change: &placementv1.ChangeShardKeyRequest_Replicate_{Replicate: &placementv1.ChangeShardKeyRequest_Replicate{From: r.GetFromShardKey(), Filter: r.GetFilter()}}})
+}
+
+// filled is the shard key whose copy an order ends; nil: none by replicate_points.
+func (s *Service) filled(ctx context.Context, name string, o *qdrant.AbortShardTransfer) *qdrant.ShardKey {
+	c, err := s.d.View.Resolve(ctx, name)
+	if err != nil || o.ToShardId == nil {
+		return nil
+	}
+	for _, t := range s.fills(c) {
+		if t.GetShardId() == o.GetShardId() && t.GetToShardId() == o.GetToShardId() {
+			return wire.ProtoShardKey(groupOf(c, topology.ShardID(t.GetToShardId())))
+		}
+	}
+	return nil
+}
+
+func groupOf(c *view.Collection, id topology.ShardID) string {
+	for _, g := range c.Groups {
+		if slices.Contains(g.IDs, id) {
+			return g.Key
+		}
+	}
+	return ""
+}
+
+// fills are the copies by replicate_points, by their first shards.
+func (s *Service) fills(c *view.Collection) (out []*clusterv1.ShardTransfer) {
+	m := s.d.View.Map()
+	for _, to := range c.Groups {
+		i := slices.IndexFunc(c.Groups, func(g topology.ShardGroup) bool { return to.Fill != nil && g.Key == to.Fill.From })
+		if i < 0 {
+			continue
+		}
+		source, _ := m.Placement(topology.Shard{Collection: c.ID, ID: c.Groups[i].IDs[0]})
+		target, _ := m.Placement(topology.Shard{Collection: c.ID, ID: to.IDs[0]})
+		comment := "waiting for the peer of the first shard"
+		if to.Fill.Claim != 0 {
+			comment = "transferring records that the filter passes"
+		}
+		out = append(out, &clusterv1.ShardTransfer{ShardId: uint32(source.Shard.ID), ToShardId: new(uint32(target.Shard.ID)), From: uint64(source.Primary),
+			To: uint64(target.Primary), Sync: true, Method: qdrant.ShardTransferMethod_StreamRecords.Enum(), Comment: &comment})
+	}
+	return out
 }
 
 func (s *Service) changeReplicas(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest) error {
@@ -83,8 +160,6 @@ func command(r *qdrant.UpdateCollectionClusterSetupRequest) (*placementv1.Change
 	case *qdrant.UpdateCollectionClusterSetupRequest_DropReplica:
 		req.ShardId = uint64(o.DropReplica.GetShardId())
 		req.Change = &placementv1.ChangeReplicasRequest_Drop_{Drop: &placementv1.ChangeReplicasRequest_Drop{PeerId: o.DropReplica.GetPeerId()}}
-	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints:
-		return nil, fault.Missing(method + "replicate_points")
 	default:
 		return nil, fault.New(fault.Malformed, "Wrong input: an operation must be given")
 	}
@@ -108,7 +183,7 @@ func (s *Service) transfers(ctx context.Context, c *view.Collection) []*clusterv
 	if s.d.Progress != nil && len(under) > 0 {
 		progress = s.d.Progress(ctx, under)
 	}
-	var out []*clusterv1.ShardTransfer
+	out := s.fills(c)
 	for _, t := range ts {
 		comment, ok := progress[topology.Copy{Shard: t.Shard, To: t.To}]
 		if !ok {

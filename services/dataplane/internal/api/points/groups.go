@@ -279,7 +279,7 @@ func (s *Service) joins(ctx context.Context, read coordinator.Read, w *qdrant.Wi
 	if err != nil {
 		return nil, err
 	}
-	read.Target = col.All()
+	read.Target = col.Reads()
 	return func(ctx context.Context, out *qdrant.GroupsResult) error {
 		ids := make(map[topology.PointID]*qdrant.PointGroup, len(out.GetGroups()))
 		var ask []*qdrant.PointId

@@ -8,6 +8,7 @@ package points
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,20 +83,41 @@ func duration(seconds *uint64) time.Duration {
 
 // target chooses the shards that a selector names. Without one, a read covers
 // all shards, and so does a write with automatic sharding. A key that is not known
-// here may have been made through another peer a moment ago.
+// here may have been made through another peer a moment ago. A write for a key that
+// points are being copied to waits until they are.
 func (s *Service) target(ctx context.Context, c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
 	t, err := target(c, sel, write)
-	if fault.ReasonOf(err) != fault.InvalidArgument || !c.Custom() {
-		return t, err
+	if fault.ReasonOf(err) == fault.InvalidArgument && c.Custom() {
+		if newest, bad := s.d.View.Newest(ctx, c.Name); bad == nil && newest.ID == c.ID {
+			c = newest
+			t, err = target(c, sel, write)
+		}
 	}
-	if newest, bad := s.d.View.Newest(ctx, c.Name); bad == nil && newest.ID == c.ID {
-		return target(newest, sel, write)
+	for errors.Is(err, errPaused) {
+		if s.d.AwaitRevision(ctx, c.Known()+1) != nil {
+			return t, err
+		}
+		id, bad := c.ID, error(nil)
+		if c, bad = s.d.View.Resolve(ctx, c.Name); bad != nil {
+			return t, bad
+		}
+		if c.ID != id {
+			return t, fault.NoCollection(c.Name)
+		}
+		t, err = target(c, sel, write)
 	}
 	return t, err
 }
 
+// errPaused is in the error of a write for a key that points are being copied to: its
+// place is there, and there it would be overtaken by the copy.
+var errPaused = errors.New("points are being copied")
+
 func target(c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coordinator.Target, error) {
 	t, keys := c.All(), sel.GetShardKeys()
+	if !write {
+		t = c.Reads()
+	}
 	switch {
 	case sel.GetFallback() != nil && len(keys) != 1:
 		return t, fault.BadInput("A fallback shard key needs exactly one target shard key, not %d", len(keys))
@@ -108,15 +130,23 @@ func target(c *view.Collection, sel *qdrant.ShardKeySelector, write bool) (coord
 	t.Groups = nil
 	for _, k := range keys {
 		g, found, err := group(c, k)
-		if err == nil && sel.GetFallback() != nil && !(found && c.Serves(g)) {
-			k = sel.GetFallback()
-			g, found, err = group(c, k)
+		if err == nil && sel.GetFallback() != nil {
+			if t.Routed = true; write && g.Fill != nil {
+				return t, fault.Wrap(fault.ShardUnavailable, errPaused, "points are being copied to shard key %s: writes for it wait", show(k))
+			}
+			if !(found && c.Serves(g)) {
+				k = sel.GetFallback()
+				g, found, err = group(c, k)
+			}
 		}
 		if err != nil {
 			return t, err
 		}
 		if !found {
 			return t, fault.BadInput("Shard key %s not found", show(k))
+		}
+		if g.Partial {
+			return t, fault.New(fault.ShardUnavailable, "Shard key %s is Partial: it takes requests once points were copied to it by replicate_points", show(k))
 		}
 		if !slices.ContainsFunc(t.Groups, func(has topology.ShardGroup) bool { return has.Key == g.Key }) {
 			t.Groups = append(t.Groups, g)

@@ -1,7 +1,9 @@
 package points
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strconv"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
@@ -84,6 +86,11 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 	for i, w := range writes {
 		w.ID, w.Index = id, uint32(i)
 		o, err := s.d.Coordinator.Write(ctx, w)
+		for errors.Is(err, coordinator.ErrRerouted) {
+			if w, err = s.again(ctx, f, ops[i], w); err == nil {
+				o, err = s.d.Coordinator.Write(ctx, w)
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -96,8 +103,27 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 	return out, nil
 }
 
+// again is a write whose target was found by settings that a shard knows newer ones than.
+func (s *Service) again(ctx context.Context, f frame, op operation, old coordinator.Write) (coordinator.Write, error) {
+	col, err := s.d.View.Resolve(ctx, f.collection)
+	if err == nil && col.Revision <= old.Target.Collection.Revision {
+		col, err = s.d.View.Newest(ctx, f.collection)
+	}
+	if err != nil {
+		return old, err
+	}
+	writes, err := s.prepare(ctx, col, f, []operation{op})
+	if err != nil {
+		return old, err
+	}
+	writes[0].ID, writes[0].Index = old.ID, old.Index
+	return writes[0], nil
+}
+
 func (s *Service) prepare(ctx context.Context, col *view.Collection, f frame, ops []operation) ([]coordinator.Write, error) {
 	writes := make([]coordinator.Write, 0, len(ops))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(duration(f.timeout), coordinator.DefaultTimeout)) // that a target may take
+	defer cancel()
 	for _, op := range ops {
 		body, err := op.prepare(col.Schema)
 		if err != nil {

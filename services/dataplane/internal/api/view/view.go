@@ -157,8 +157,12 @@ func (c *Collection) Custom() bool {
 	return c.Config.GetParams().GetShardingMethod() == qdrant.ShardingMethod_Custom
 }
 
-// Serves tells whether each shard of a group has an Active replica.
+// Serves tells whether each shard of a group has an Active replica, and the group takes
+// requests.
 func (c *Collection) Serves(g topology.ShardGroup) bool {
+	if g.Partial {
+		return false
+	}
 	for _, id := range g.IDs {
 		p, _ := c.from.Placement(topology.Shard{Collection: c.ID, ID: id})
 		if !slices.ContainsFunc(p.Replicas, func(r topology.Replica) bool { return r.State == topology.Active }) {
@@ -172,6 +176,18 @@ func (c *Collection) Serves(g topology.ShardGroup) bool {
 func (c *Collection) All() coordinator.Target {
 	return coordinator.Target{Collection: c.Collection, Groups: c.Groups}
 }
+
+// Reads is the target of reads of everything: what is Partial has only copies.
+func (c *Collection) Reads() coordinator.Target {
+	t := c.All()
+	if slices.ContainsFunc(t.Groups, func(g topology.ShardGroup) bool { return g.Partial }) {
+		t.Groups = slices.DeleteFunc(slices.Clone(t.Groups), func(g topology.ShardGroup) bool { return g.Partial })
+	}
+	return t
+}
+
+// Known is the revision of the map that the collection was found in.
+func (c *Collection) Known() uint64 { return c.from.Revision() }
 
 // One is the target of one shard alone.
 func (c *Collection) One(s topology.ShardID) coordinator.Target {

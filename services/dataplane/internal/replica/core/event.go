@@ -59,6 +59,9 @@ type Proposal struct {
 	// Seen is the place of the operation's last part in the engine's dedup, looked
 	// up after the last AppliedTo that the machine was told; 0: not there.
 	Seen topology.Seq
+	// Routed is the revision of the settings by which the write was sent to this shard
+	// and not to another one; 0: it would have come by any.
+	Routed uint64
 }
 
 // Linearize asks when a read of the state here will see everything that was

@@ -14,6 +14,7 @@ type mutations struct {
 	waitAtCommit     bool // W8
 	forgetUnapplied  bool // W2: only the engine's dedup is asked
 	ignoreFactor     bool // W9
+	ignoreRoute      bool // W12
 	lateHard         bool // the term's start is appended without the durable promise
 	ackUnsynced      bool // AppendAck before the follower's fsync
 	dropOnAsk        bool // C1: not required from the request on

@@ -37,6 +37,7 @@ type simOp struct {
 	del     bool
 	parts   int
 	factor  int
+	routed  uint64 // settings that it was sent by; 0: any
 	floor   op.HLC // highest stamp acknowledged on the point before it was issued
 	issued  int64  // when, by the time that no clock shows
 	tries   int
@@ -197,23 +198,24 @@ type world struct {
 	waiting map[uint64]simWait
 	nextRef uint64
 
-	canon   []op.Entry // the committed log
-	fold    simEngine
-	folds   [][simPoints]simPoint
-	places  map[Position]op.Entry
-	shown   topology.Seq // highest place answered as applied
-	acked   topology.Seq // highest place answered
-	maxAck  [simPoints]op.HLC
-	ackedBy map[topology.Epoch]topology.PeerID
-	step    int
-	counts  map[string]int
-	trace   *strings.Builder
-	healing bool
-	spoils  int             // copies that were spoilt
-	orphans map[uint32]bool // F1: operations that were acknowledged and that the shard goes on without
-	line    topology.Epoch  // F1: the newest forced one
-	stands  topology.Seq    // so far the committed log was kept then
-	lost    bool            // nobody can tell any more which of two copies is right
+	canonConf uint64     // the newest settings in it
+	canon     []op.Entry // the committed log
+	fold      simEngine
+	folds     [][simPoints]simPoint
+	places    map[Position]op.Entry
+	shown     topology.Seq // highest place answered as applied
+	acked     topology.Seq // highest place answered
+	maxAck    [simPoints]op.HLC
+	ackedBy   map[topology.Epoch]topology.PeerID
+	step      int
+	counts    map[string]int
+	trace     *strings.Builder
+	healing   bool
+	spoils    int             // copies that were spoilt
+	orphans   map[uint32]bool // F1: operations that were acknowledged and that the shard goes on without
+	line      topology.Epoch  // F1: the newest forced one
+	stands    topology.Seq    // so far the committed log was kept then
+	lost      bool            // nobody can tell any more which of two copies is right
 }
 
 type violation string
@@ -742,12 +744,15 @@ func (w *world) proposals(h *simHost) {
 			if o.factor > 1 && w.chance(70) {
 				o.factor = 1
 			}
+			if n%3 == 0 && w.conf > 1 {
+				o.routed = w.conf - uint64(n/3%2)
+			}
 			o.floor = w.maxAck[o.point]
 			w.ops = append(w.ops, o)
 		}
 		w.nextRef++
 		o := &w.ops[n]
-		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: o.factor}
+		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: o.factor, Routed: o.routed}
 		p.Seen = h.eng.seen[op.ID{Request: p.ID.Request, Part: op.LastPart}]
 		for range o.parts {
 			b := []byte{byte(o.point), 0}

@@ -36,6 +36,7 @@ func (w *world) committed(h *simHost) {
 func (w *world) commitOne(e op.Entry) {
 	w.counts["commits"]++
 	w.canon = append(w.canon, e)
+	w.canonConf = max(w.canonConf, simOwn(e).Revision)
 	if f := simOwn(e).Floor; f > 0 {
 		w.counts["floors"]++
 		if f <= w.fold.floor || f >= e.HLC {
@@ -60,6 +61,9 @@ func (w *world) commitOne(e op.Entry) {
 	p := w.cp.past[e.Epoch]
 	if p.ActiveCount() < min(o.factor, len(p.Replicas)) {
 		w.fail("W9: operation %d of factor %d commits with %d Active replicas", n, o.factor, p.ActiveCount())
+	}
+	if o.routed != 0 && o.routed < w.canonConf {
+		w.fail("W12: operation %d, sent by settings %d, comes after settings %d", n, o.routed, w.canonConf)
 	}
 	if o.refused && o.tries == 1 {
 		w.fail("operation %d was refused and commits at %d", n, e.Seq)
@@ -99,7 +103,7 @@ func (w *world) answered(h *simHost, as []Answer) {
 				w.fail("answered %v at %d, which is not committed there", a.Outcome, a.Seq)
 			}
 			w.acknowledged(h, o, a)
-		case NotPrimary, NoSpace, TooFewActive, Moving:
+		case NotPrimary, NoSpace, TooFewActive, Moving, Rerouted:
 			o.refused = !o.acked
 		}
 	}
@@ -189,9 +193,10 @@ func (w *world) overrule(h *simHost) {
 		}
 	}
 	w.canon, w.folds, w.shown, w.acked = w.canon[:n], w.folds[:n+1], min(w.shown, n), min(w.acked, n)
-	w.fold, w.maxAck = newSimEngine(), [simPoints]op.HLC{}
+	w.fold, w.maxAck, w.canonConf = newSimEngine(), [simPoints]op.HLC{}, 0
 	for _, e := range w.canon {
 		w.fold.apply(e)
+		w.canonConf = max(w.canonConf, simOwn(e).Revision)
 	}
 	for i := range w.ops {
 		if o := &w.ops[i]; o.acked {

@@ -38,7 +38,7 @@ func TestSim(t *testing.T) {
 		t.Logf("%-24s %d", k, total[k])
 	}
 	for _, k := range strings.Split("crashes,power losses,failed fsyncs,disks lost,refused,truncations,cuts,copies installed,copies dropped,rotten,wiped,"+
-		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,readable,spoilt,found,"+
+		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,sent by older settings,readable,spoilt,found,"+
 		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink,swap: force,set aside", ",") {
 		if total[k] == 0 && seeds >= 100 {
 			t.Errorf("the runs never saw: %s", k)
@@ -103,6 +103,7 @@ func TestMutations(t *testing.T) {
 		{"D2 floor by the wall clock", mutations{floorByWall: true}, []string{"D2", "I6"}},
 		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
 		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
+		{"W12 route ignored", mutations{ignoreRoute: true}, []string{"W12"}},
 		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I1", "I2", "broken", "stuck"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -160,11 +160,13 @@ const (
 	Moving
 	// Unknown: the entry is in the log and may commit later (W10).
 	Unknown
+	// Rerouted: nothing was appended, the log has newer settings than the write was sent by.
+	Rerouted
 	// Readable: the state shows everything that was acknowledged before it was asked for (R3).
 	Readable
 )
 
-var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown", "readable"}
+var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown", "sent by older settings", "readable"}
 
 // String names the outcome.
 func (o Outcome) String() string {

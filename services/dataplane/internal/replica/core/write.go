@@ -35,6 +35,10 @@ func (m *Machine) propose(ps []Proposal) {
 			continue
 		}
 		m.open()
+		if p.Routed != 0 && p.Routed < m.own.config && !m.mut.ignoreRoute { // W12: by newer ones it may belong elsewhere
+			m.answer(p.Ref, Rerouted, 0)
+			continue
+		}
 		for i, b := range p.Bodies {
 			id.Part = uint32(i)
 			if i == len(p.Bodies)-1 {

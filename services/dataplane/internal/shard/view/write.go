@@ -27,6 +27,8 @@ type Write struct {
 	Keys []string
 	// Upsert: what to do with ids that exist or do not.
 	Mode UpdateMode
+	// Routed is that of core.Proposal.
+	Routed uint64
 }
 
 // UpdateMode restricts an upsert. The numbers are those of the public enum.
