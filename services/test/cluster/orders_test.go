@@ -30,7 +30,7 @@ func TestOrders(t *testing.T) {
 		{"POST", "/collections/c/cluster", `{"restart_transfer":{"shard_id":0,"from_peer_id":SELF,"to_peer_id":2,"method":"snapshot"}}`, http.StatusNotFound, "no transfer of shard 0 of collection c"},
 		{"POST", "/collections/c/cluster", `{"drop_replica":{"shard_id":1,"peer_id":SELF}}`, http.StatusBadRequest, "shard 1 of collection c must keep at least one active replica"},
 		{"POST", "/collections/c/cluster", `{"create_sharding_key":{"shard_key":"k"}}`, http.StatusBadRequest, "automatic sharding"},
-		{"POST", "/collections/c/cluster", `{"replicate_points":{"from_shard_key":"k","to_shard_key":"l"}}`, http.StatusNotImplemented, "replicate_points is not built yet"},
+		{"POST", "/collections/c/cluster", `{"replicate_points":{"from_shard_key":"k","to_shard_key":"l"}}`, http.StatusBadRequest, "automatic sharding"},
 		{"DELETE", "/cluster/peer/SELF", "", http.StatusBadRequest, "Cannot remove peer SELF as there are shards on it"},
 		{"DELETE", "/cluster/peer/SELF?timeout=0", "", http.StatusUnprocessableEntity, "timeout"},
 	} {

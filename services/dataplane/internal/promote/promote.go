@@ -270,7 +270,7 @@ const page = 256
 
 // points copies those that the filter passes.
 func (x *run) points(ctx context.Context) (n int, err error) {
-	from, _, fill := x.groups()
+	_, _, fill := x.groups()
 	if fill == nil {
 		return 0, ErrOvertaken
 	}
@@ -282,7 +282,8 @@ func (x *run) points(ctx context.Context) (n int, err error) {
 		Vectors: &qdrant.WithVectorsSelector{SelectorOptions: &qdrant.WithVectorsSelector_Enable{Enable: true}}}
 	var offset *qdrant.PointId
 	for limit := uint32(page); ; {
-		if from, _, err = x.mine(); err != nil {
+		from, _, err := x.mine()
+		if err != nil {
 			return n, err
 		}
 		got, err := x.o.Coordinator.Scroll(ctx, coordinator.Read{Target: from, Linearizable: true}, filter, offset, limit, all)
