@@ -152,13 +152,13 @@ func (r *Runner) persist(ctx context.Context, t task) {
 	told := false
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		n, err := r.copy(ctx, t)
-		if ctx.Err() != nil {
-			return
-		}
 		if err == nil {
 			if n != nil {
 				r.o.Log.Info("points were copied to a shard key, which is Active now", "collection", t.collection, "points", *n)
 			}
+			return
+		}
+		if ctx.Err() != nil { // it is not this peer's any more
 			return
 		}
 		if !told {
@@ -248,7 +248,7 @@ func (x *run) mine() (from, to coordinator.Target, err error) {
 // decideTimeout bounds a decision of the control plane.
 const decideTimeout = 15 * time.Second
 
-// decide changes the shard key, and waits until the map shows it.
+// decide changes the shard key, and waits until the map shows it unless this is the end.
 func (x *run) decide(ctx context.Context, r *placementv1.ChangeShardKeyRequest) error {
 	_, to, fill := x.groups()
 	if fill == nil {
@@ -258,10 +258,10 @@ func (x *run) decide(ctx context.Context, r *placementv1.ChangeShardKeyRequest) 
 	defer cancel()
 	r.CollectionName, r.ShardKey = to.Collection.Name, wire.ProtoShardKey(x.key)
 	resp, err := x.o.Catalog.ChangeShardKey(ctx, r)
-	if err != nil {
-		return err
+	if r.GetFinish() == nil && err == nil {
+		err = x.o.Await(ctx, resp.GetRevision())
 	}
-	return x.o.Await(ctx, resp.GetRevision())
+	return err
 }
 
 // page is how many points are read at once. Where they are too large for that it is

@@ -225,12 +225,14 @@ func TestFailures(t *testing.T) {
 	w.points, w.most = []*qdrant.RetrievedPoint{retrieved(0, nil)}, 0
 	w.run(t, func() {
 		<-time.After(time.Minute)
+		synctest.Wait()
 		tries := w.drawn
 		if tries < 5 || tries > 20 {
 			t.Errorf("%d tries in a minute", tries)
 		}
 		w.fill(nil)
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if w.drawn != tries {
 			t.Error("a copy that was given up is tried on")
 		}
