@@ -58,6 +58,11 @@ func TestGolden(t *testing.T) {
 		Hash:   store.Hash{Algorithm: 1, N: 2},
 		Groups: []store.Group{{Shards: []topology.ShardID{0, 1}}},
 	}))
+	b.WriteString(sample(t, store.Collection{
+		ID: 18, Name: "tenants", Config: []byte("config"), Created: at, NextShard: 2, Wish: store.Wish{Custom: true}, Hash: store.Hash{Algorithm: 1},
+		Groups: []store.Group{{Key: "sall", Shards: []topology.ShardID{0}},
+			{Key: "n7", Shards: []topology.ShardID{1}, Partial: true, Fill: &store.Fill{From: "sall", Filter: []byte{10, 0}, Claim: 1<<64 - 1}}},
+	}))
 	b.WriteString(sample(t, store.Alias{Name: "w", Collection: "words", CollectionID: 17}))
 	b.WriteString(sample(t, store.Tombstone{Name: "words", ID: 16}))
 	b.WriteString(sample(t, store.Shard{
