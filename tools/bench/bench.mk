@@ -1,5 +1,5 @@
 # The search engine measured on real vectors, alone and beside other libraries: docs/benchmarks.md.
-.PHONY: bench bench-peers bench-kernel
+.PHONY: bench bench-peers bench-kernel bench-api
 
 BENCH   = .bin/bench -data '$(or $(DATA),services/test/demo/words)' $(if $(SETS),-sets '$(SETS)') $(if $(QUICK),-quick) $(ARGS)
 RIVALS := .bin/rivals
@@ -26,6 +26,9 @@ $(RIVALS)/stamp: tools/bench/requirements.txt | .bin
 
 bench-peers: .bin/bench .bin/plot $(RIVALS)/stamp ## the same beside hnswlib, faiss, usearch and Qdrant's edge engine, by turns on one core (DATA, SETS, QUICK as above)
 	@failed=0; $(BENCH) -peers tools/bench/peers.py -python $(RIVALS)/bin/python || failed=1; $(call DRAW,peers-); exit $$failed
+
+bench-api: | .bin ## searches and upserts over gRPC and REST: speed, where the CPU time goes, what groups and fusion cost (DATA=one data set with base.f16.npy.gz)
+	@$(GO) build -o .bin/apibench ./services/test/apibench && .bin/apibench -dir .bin $(if $(DATA),-data '$(DATA)') $(ARGS)
 
 bench-kernel: | .bin ## compare gathers of float32 with the same in C, and scans with a plain read of memory (needs gcc)
 	@CGO_ENABLED=1 GOWORK=off go -C tools/bench build -o $(BIN)/bench-kernel . && $(BIN)/bench-kernel
