@@ -16,19 +16,19 @@ import traceback
 
 import grpc
 import httpx
+from calls import Calls, Recorded
 from cluster import Cluster, addresses, within
 from contract import Contract
 from kinds import Kinds
 from other_kinds import OtherKinds
 from queries import Queries
-from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import UnexpectedResponse
 from truth import ABSENT, COUNT, DIM, SHARDS, Points, filled, metres, order, payload, point_id, same, unit, vector
 
 
-class Suite(Cluster, Kinds, OtherKinds, Queries):
+class Suite(Cluster, Kinds, OtherKinds, Queries, Calls):
     """Each part talks to the next peer; one that breaks off is one failed check."""
 
     def __init__(self, args):
@@ -48,9 +48,10 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
         key = args.api_key or None
         http = httpx.Client(base_url=f"http://{host}:{rest_port}", timeout=60, headers={"api-key": key} if key else {})
         if args.over == "memory":
-            return QdrantClient(":memory:"), http
+            return Recorded(":memory:"), http
         over_grpc = args.over == "grpc"
-        return QdrantClient(host=host, port=rest_port, grpc_port=grpc_port, https=False, api_key=key, prefer_grpc=over_grpc, timeout=60), http
+        self.where = {"host": host, "port": rest_port, "grpc_port": grpc_port, "https": False, "api_key": key, "prefer_grpc": over_grpc, "timeout": 60}
+        return Recorded(**self.where), http
 
     # -- bookkeeping
 
@@ -116,7 +117,7 @@ class Suite(Cluster, Kinds, OtherKinds, Queries):
         self.part("service", self.service)
         nobody_answers = self.failed > 0 and self.passed == 0
         parts = [self.create, self.upsert, self.get, self.query, self.queries, self.filters, self.indexes, self.texts, self.old_search, self.scroll, self.count, self.payloads, self.delete,
-                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.keys, self.info, self.errors, self.drop]
+                 self.batch, self.knobs, self.named, self.params, self.datatypes, self.sparse, self.multi, self.settings, self.aliases, self.keys, self.info, self.errors, self.drop, self.other_calls, self.covered]
         for f in [] if nobody_answers else parts:
             self.part(f.__name__, f)
 
