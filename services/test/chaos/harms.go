@@ -109,12 +109,14 @@ func replace(ctx context.Context, r *run, peer int) error {
 	if err := r.fleet.Start(ctx, peer); err != nil {
 		return err
 	}
-	for _, s := range r.fleet.Placement().Of(r.collection) {
-		if len(s.GetReplicas()) >= r.replicas {
-			continue
-		}
-		if err := r.copyTo(ctx, s.GetShardId(), id, at); err != nil {
-			return fmt.Errorf("shard %d: %w", s.GetShardId(), err)
+	for _, name := range []string{r.collection, registersOf(r.collection)} {
+		for _, s := range r.fleet.Placement().Of(name) {
+			if len(s.GetReplicas()) >= r.replicas {
+				continue
+			}
+			if err := r.copyTo(ctx, name, s.GetShardId(), id, at); err != nil {
+				return fmt.Errorf("shard %d of %s: %w", s.GetShardId(), name, err)
+			}
 		}
 	}
 	return nil
@@ -124,17 +126,17 @@ func replace(ctx context.Context, r *run, peer int) error {
 const patience = 20 * time.Second
 
 // copyTo orders a replica of a shard, from its primary.
-func (r *run) copyTo(ctx context.Context, shard, to uint64, at string) error {
+func (r *run) copyTo(ctx context.Context, collection string, shard, to uint64, at string) error {
 	var out struct{ Result bool }
 	for begun := time.Now(); ; {
 		var from uint64
-		for _, s := range r.fleet.Placement().Of(r.collection) {
+		for _, s := range r.fleet.Placement().Of(collection) {
 			if s.GetShardId() == shard {
 				from = s.GetPrimary()
 			}
 		}
 		order := map[string]any{"replicate_shard": map[string]any{"shard_id": shard, "from_peer_id": from, "to_peer_id": to}}
-		_, err := call(ctx, http.MethodPost, fmt.Sprintf("http://%s/collections/%s/cluster?timeout=20", at, r.collection), http.Header{}, order, &out)
+		_, err := call(ctx, http.MethodPost, fmt.Sprintf("http://%s/collections/%s/cluster?timeout=20", at, collection), http.Header{}, order, &out)
 		busy := err != nil && (from == 0 || strings.Contains(err.Error(), "already involved"))
 		if !busy || time.Since(begun) > patience {
 			return err

@@ -16,6 +16,7 @@ import (
 type report struct {
 	tally
 	sum    audit
+	linear linear
 	faults map[string]*effects
 }
 
@@ -99,6 +100,8 @@ func (r *report) print() {
 	say("time to whole", "%s", span(whole))
 	say("audit", "%d acknowledged writes on %d replicas, %d points", r.sum.acknowledged, r.sum.replicas, r.sum.points)
 	say("audit", "lost %d, divergent replicas %d, stale reads %d (and %d at replicas that could not know better)", r.sum.lost, r.sum.divergent, r.sum.stale, r.sum.staleExcused)
+	say("registers", "%d linearizable reads, %d writes and %d of unknown outcome: linearizability violations %d, not decided in time %d",
+		r.linear.reads, r.linear.writes, r.linear.unknown, r.linear.violations, r.linear.undecided)
 	for i, text := range slices.SortedFunc(maps.Keys(r.failures), func(a, b string) int { return cmp.Compare(r.failures[b], r.failures[a]) }) {
 		if i == mostFailed {
 			break
@@ -121,12 +124,15 @@ func (r *report) verdict() error {
 		err = fmt.Errorf("%d lost, %d divergent replicas, %d stale reads:\n  %s", r.sum.lost, r.sum.divergent, r.sum.stale,
 			strings.Join(r.sum.wrong[:min(mostWrong, len(r.sum.wrong))], "\n  "))
 	}
+	if r.linear.violations > 0 {
+		err = errors.Join(err, fmt.Errorf("%d registers have histories that no register can have", r.linear.violations))
+	}
 	for k, what := range []string{"reads", "writes"} {
 		if d := r.longest(k); d > pauseLimit {
 			err = errors.Join(err, fmt.Errorf("%s paused for %v", what, d.Round(time.Millisecond)))
 		}
 	}
-	if r.acknowledged == 0 || r.reads == 0 || r.sum.acknowledged == 0 {
+	if r.acknowledged == 0 || r.reads == 0 || r.linear.reads == 0 || r.linear.writes == 0 || r.sum.acknowledged == 0 {
 		err = errors.Join(err, errors.New("nothing was acknowledged, read or audited: the run shows nothing"))
 	}
 	return err

@@ -160,6 +160,8 @@ func (r *run) round(ctx context.Context, cards *deck, collection string, factor 
 	working, stop := context.WithCancel(ctx)
 	var clients sync.WaitGroup
 	clients.Go(func() { l.run(working, r.rng) })
+	g := newRegisters(l)
+	clients.Go(func() { g.run(working, r.seed) })
 	err := r.hurtAll(ctx, cards, over)
 	stop()
 	clients.Wait()
@@ -167,6 +169,7 @@ func (r *run) round(ctx context.Context, cards *deck, collection string, factor 
 	if err != nil {
 		return err
 	}
+	r.report.linear.add(decide(g.ops))
 	a, err := r.auditAll(ctx, l)
 	r.report.audit(a)
 	if err != nil {
@@ -179,20 +182,27 @@ func (r *run) drop(ctx context.Context) error {
 	var out struct{ Result bool }
 	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
 	defer cancel()
-	_, err := call(ctx, http.MethodDelete, fmt.Sprintf("http://%s/collections/%s?timeout=30", r.fleet.Peers()[0].Process().REST, r.collection), http.Header{}, nil, &out)
-	return err
+	for _, name := range []string{r.collection, registersOf(r.collection)} {
+		if _, err := call(ctx, http.MethodDelete, fmt.Sprintf("http://%s/collections/%s?timeout=30", r.fleet.Peers()[0].Process().REST, name), http.Header{}, nil, &out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *run) create(ctx context.Context) error {
 	var out struct{ Result bool }
 	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
 	defer cancel()
-	_, err := call(ctx, http.MethodPut, fmt.Sprintf("http://%s/collections/%s?timeout=30", r.fleet.Peers()[r.rng.IntN(r.peers)].Process().REST, r.collection), http.Header{},
-		map[string]any{"vectors": map[string]any{"size": dim, "distance": "Dot"}, "shard_number": r.shards, "replication_factor": r.replicas,
-			// So small that seals, merges and graphs happen while it is hurt.
-			"optimizers_config": map[string]any{"indexing_threshold": 1, "vacuum_min_vector_number": 100, "default_segment_number": 2}}, &out)
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
+	through := r.fleet.Peers()[r.rng.IntN(r.peers)].Process().REST
+	for name, shards := range map[string]int{r.collection: r.shards, registersOf(r.collection): registerShards} {
+		_, err := call(ctx, http.MethodPut, fmt.Sprintf("http://%s/collections/%s?timeout=30", through, name), http.Header{},
+			map[string]any{"vectors": map[string]any{"size": dim, "distance": "Dot"}, "shard_number": shards, "replication_factor": r.replicas,
+				// So small that seals, merges and graphs happen while it is hurt.
+				"optimizers_config": map[string]any{"indexing_threshold": 1, "vacuum_min_vector_number": 100, "default_segment_number": 2}}, &out)
+		if err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
 	}
 	if err := r.fleet.Await(ctx, r.isWhole); err != nil {
 		return fmt.Errorf("a new collection is not whole: %w: %s", err, r.why())
@@ -217,6 +227,9 @@ func (r *run) hurtAll(ctx context.Context, cards *deck, over time.Time) error {
 		// With three copies another peer may be hurt before the first one has caught up.
 		if another := cards.draw(); r.replicas > 2 && !another.needsDisk && r.rng.IntN(3) == 0 {
 			next := (peer + 1 + r.rng.IntN(r.peers-1)) % r.peers
+			if err := r.voting(ctx); err != nil {
+				return err
+			}
 			if ended, err = r.befall(ctx, another, next); err != nil {
 				return err
 			}
@@ -229,7 +242,19 @@ func (r *run) hurtAll(ctx context.Context, cards *deck, over time.Time) error {
 	return nil
 }
 
-func (r *run) isWhole(p fleet.Placement) bool { return p.Whole(r.collection, r.shards, r.replicas) }
+// voting waits until all peers have a vote again: a blank one begins without, and two voters cannot lose one.
+func (r *run) voting(ctx context.Context) error {
+	limited, done := context.WithTimeout(ctx, wholeLimit)
+	defer done()
+	if err := r.fleet.AwaitVoters(limited); err != nil {
+		return fmt.Errorf("not all peers vote again within %v: %w", wholeLimit, err)
+	}
+	return nil
+}
+
+func (r *run) isWhole(p fleet.Placement) bool {
+	return p.Whole(r.collection, r.shards, r.replicas) && p.Whole(registersOf(r.collection), registerShards, r.replicas)
+}
 
 // victim is any peer, more often than others the one that leads the control plane.
 func (r *run) victim(ctx context.Context) int {
