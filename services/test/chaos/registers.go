@@ -19,7 +19,7 @@ const (
 	registerCount   = 48
 	registerShards  = 2
 	registerClients = 4
-	// decideWithin bounds the search for an order; a history that it does not decide is counted, not passed.
+	// decideWithin bounds the search for orders of all histories of a round; one that is not decided is not passed.
 	decideWithin = 60 * time.Second
 )
 
@@ -55,7 +55,7 @@ func (g *registers) run(ctx context.Context, seed uint64) {
 				select {
 				case <-ctx.Done():
 					return
-				case <-time.After(rand.N(4 * rest)):
+				case <-time.After(time.Duration(rng.Int64N(int64(4 * rest)))):
 				}
 				a := act{register: rng.IntN(registerCount), read: rng.IntN(2) == 0}
 				if !a.read {
@@ -147,11 +147,12 @@ func decide(ops []porcupine.Operation) (l linear) {
 			l.writes++
 		}
 	}
+	until := time.Now().Add(decideWithin)
 	for _, part := range register.Partition(ops) {
 		if len(part) == 0 {
 			continue
 		}
-		switch porcupine.CheckOperationsTimeout(register, part, decideWithin) {
+		switch porcupine.CheckOperationsTimeout(register, part, max(time.Millisecond, time.Until(until))) { // 0 would be no bound
 		case porcupine.Illegal:
 			l.violations++
 		case porcupine.Unknown:

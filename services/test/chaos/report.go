@@ -127,6 +127,9 @@ func (r *report) verdict() error {
 	if r.linear.violations > 0 {
 		err = errors.Join(err, fmt.Errorf("%d registers have histories that no register can have", r.linear.violations))
 	}
+	if r.linear.undecided > 0 {
+		err = errors.Join(err, fmt.Errorf("of %d registers it was not found out whether their histories are right", r.linear.undecided))
+	}
 	for k, what := range []string{"reads", "writes"} {
 		if d := r.longest(k); d > pauseLimit {
 			err = errors.Join(err, fmt.Errorf("%s paused for %v", what, d.Round(time.Millisecond)))
