@@ -15,7 +15,7 @@ LOCAL = {"get_embedding_size", "list_image_models", "list_late_interaction_multi
 
 
 class Recorded(QdrantClient):
-    """The client, and which of its methods were used."""
+    """The client, and which of its methods were looked up, by this program or by the client itself."""
 
     used = set()
 
