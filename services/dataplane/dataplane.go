@@ -6,7 +6,6 @@ package dataplane
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -136,7 +135,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		Session: s.session.ID, Incarnation: s.incarnation}
 	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
 	s.promote = promote.New(promote.Options{Self: s.Self(), Changed: s.session.Changed, Await: s.session.Await, Coordinator: c,
-		Catalog: placementv1.NewCatalogClient(deps.Control), Draw: s.draw, Log: deps.Log})
+		Catalog: placementv1.NewCatalogClient(deps.Control), Draw: func() (uint64, error) { return node.Draw(deps.Random) }, Log: deps.Log})
 	also, err := rest.NewCollection(cfg.Collection.Members)
 	if err != nil {
 		return nil, err
@@ -154,15 +153,6 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		return nil, err
 	}
 	return s, s.observe()
-}
-
-// draw makes a random number that is not 0.
-func (s *Service) draw() (uint64, error) {
-	var b [8]byte
-	if _, err := s.deps.Random.Read(b[:]); err != nil {
-		return 0, fmt.Errorf("random number: %w", err)
-	}
-	return binary.LittleEndian.Uint64(b[:]) | 1, nil
 }
 
 // Self is this peer's id.

@@ -106,6 +106,23 @@ type Fill struct {
 	Claim  uint64 // drawn by who copies; 0: nobody yet
 }
 
+// Group finds a group by its key.
+func (c *Collection) Group(key string) (ShardGroup, bool) {
+	i := slices.IndexFunc(c.Groups, func(g ShardGroup) bool { return g.Key == key })
+	if i < 0 {
+		return ShardGroup{}, false
+	}
+	return c.Groups[i], true
+}
+
+// Source is the group that a group's copy is from; false: none is under way.
+func (c *Collection) Source(to ShardGroup) (ShardGroup, bool) {
+	if to.Fill == nil {
+		return ShardGroup{}, false
+	}
+	return c.Group(to.Fill.From)
+}
+
 // ShardOf is the shard that a point belongs to within a group.
 func (c *Collection) ShardOf(g ShardGroup, id PointID) ShardID {
 	r := c.Hash

@@ -224,22 +224,6 @@ func (s *subject) upsertREST(d set) func(context.Context, int, int) error {
 	}
 }
 
-// await asks again until done.
-func await(ctx context.Context, done func() (bool, error)) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // allocated is what the peer has allocated since it began.
 func (s *subject) allocated(ctx context.Context) (objects, size float64, err error) {
 	b, err := s.post(ctx, "GET", "/metrics", nil)

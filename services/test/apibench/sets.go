@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 
@@ -19,12 +18,7 @@ func (s set) dim() int { return len(s.base[0]) }
 // real reads vectors of a data set.
 func real(dir string, rows int) (s set, err error) {
 	s.name = filepath.Base(dir)
-	if s.base, err = vectors.Matrix(filepath.Join(dir, "base.f16.npy.gz")); err != nil {
-		return s, err
-	}
-	if s.queries, err = vectors.Matrix(filepath.Join(dir, "queries.f16.npy")); err == nil && (len(s.base) < top || len(s.queries) == 0) {
-		err = fmt.Errorf("%s: %d vectors and %d queries are too few", dir, len(s.base), len(s.queries))
-	}
+	s.base, s.queries, err = vectors.Searched(dir, top)
 	s.base = s.base[:min(rows, len(s.base))]
 	return s, err
 }

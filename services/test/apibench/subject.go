@@ -12,6 +12,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/test/child"
+	"github.com/pandodb/pando/services/test/settle"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -101,10 +102,7 @@ func (s *subject) fill(ctx context.Context, d set) error {
 		Wait: proto.Bool(true)}); err != nil {
 		return err
 	}
-	return await(ctx, func() (bool, error) {
-		r, err := collections.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: d.name})
-		return r.GetResult().GetStatus() == qdrant.CollectionStatus_Green, err
-	})
+	return settle.Green(ctx, collections, d.name)
 }
 
 // body is the search for v as JSON.

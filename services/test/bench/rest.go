@@ -19,6 +19,7 @@ import (
 	"github.com/pandodb/pando/services/suite"
 	"github.com/pandodb/pando/services/test/child"
 	"github.com/pandodb/pando/services/test/gobench"
+	"github.com/pandodb/pando/services/test/settle"
 	"github.com/pandodb/pando/services/test/usage"
 	"golang.org/x/sync/errgroup"
 )
@@ -152,7 +153,7 @@ func upload(ctx context.Context, p *child.Process, base [][]float32, payload []m
 		return "", err
 	}
 	stored := time.Since(begin)
-	if err := green(ctx, collections, name); err != nil {
+	if err := settle.Green(ctx, collections, name); err != nil {
 		return "", err
 	}
 	all := time.Since(begin)
@@ -162,26 +163,6 @@ func upload(ctx context.Context, p *child.Process, base [][]float32, payload []m
 	}
 	return fmt.Sprintf("%.1f s until all are acknowledged (%.0f points/s), %.1f s until green; %.1f s of CPU, %.0f MB resident",
 		stored.Seconds(), float64(len(base))/stored.Seconds(), all.Seconds(), u.CPU, u.RSS), nil
-}
-
-// green waits until the collection says that nothing is left to be done.
-func green(ctx context.Context, c qdrant.CollectionsClient, name string) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		r, err := c.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: name})
-		if err != nil {
-			return err
-		}
-		if info := r.GetResult(); info.GetStatus() == qdrant.CollectionStatus_Green && info.GetOptimizerStatus().GetOk() {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not green: %w", name, ctx.Err())
-		}
-	}
 }
 
 func pointOf(id uint64, v []float32, payload map[string]any) *qdrant.PointStruct {

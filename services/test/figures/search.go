@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/test/percentile"
@@ -24,12 +23,7 @@ type words struct {
 }
 
 func load(dir string) (w words, err error) {
-	if w.base, err = vectors.Matrix(filepath.Join(dir, "base.f16.npy.gz")); err != nil {
-		return w, err
-	}
-	if w.queries, err = vectors.Matrix(filepath.Join(dir, "queries.f16.npy")); err == nil && (len(w.base) < top || len(w.queries) == 0) {
-		err = fmt.Errorf("%s: %d vectors and %d queries are too few", dir, len(w.base), len(w.queries))
-	}
+	w.base, w.queries, err = vectors.Searched(dir, top)
 	return w, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/pandodb/pando/services/internal/npy"
@@ -30,6 +31,17 @@ func Open(name string, read func(io.Reader) error) (err error) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// Searched reads the vectors of a data set in float16, and what they are searched for: least of them at least.
+func Searched(dir string, least int) (base, queries [][]float32, err error) {
+	if base, err = Matrix(filepath.Join(dir, "base.f16.npy.gz")); err != nil {
+		return nil, nil, err
+	}
+	if queries, err = Matrix(filepath.Join(dir, "queries.f16.npy")); err == nil && (len(base) < least || len(queries) == 0) {
+		err = fmt.Errorf("%s: %d vectors and %d queries are too few", dir, len(base), len(queries))
+	}
+	return base, queries, err
 }
 
 // Matrix reads the rows of an .npy file.

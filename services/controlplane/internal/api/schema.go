@@ -209,12 +209,11 @@ func changeFill(groups []store.Group, at int, req *placementv1.ChangeShardKeyReq
 }
 
 func (s catalog) newGroup(rec *store.Collection, key string, c *placementv1.ChangeShardKeyRequest_Create) (store.Group, error) {
-	if st := c.GetInitialState(); c.InitialState != nil && st != qdrant.ReplicaState_Active {
-		if st != qdrant.ReplicaState_Partial {
-			return store.Group{}, fault.BadInput("initial_state of a shard key is Active or Partial, not %s", st)
-		}
+	st := c.GetInitialState() // Active if it is not given
+	if st != qdrant.ReplicaState_Active && st != qdrant.ReplicaState_Partial {
+		return store.Group{}, fault.BadInput("initial_state of a shard key is Active or Partial, not %s", st)
 	}
-	g := store.Group{Key: key, Factor: c.GetReplicationFactor(), Partial: c.GetInitialState() == qdrant.ReplicaState_Partial && c.InitialState != nil}
+	g := store.Group{Key: key, Factor: c.GetReplicationFactor(), Partial: st == qdrant.ReplicaState_Partial}
 	n := rec.Wish.ShardNumber
 	if c.ShardsNumber != nil {
 		n = c.GetShardsNumber()

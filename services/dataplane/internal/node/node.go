@@ -220,9 +220,12 @@ func (n *Node) Aside() ([]string, error) {
 }
 
 // session names one start of a replica.
-func (n *Node) session() (uint64, error) {
+func (n *Node) session() (uint64, error) { return Draw(n.o.Random) }
+
+// Draw makes a random number that is not 0.
+func Draw(random io.Reader) (uint64, error) {
 	var b [8]byte
-	_, err := io.ReadFull(n.o.Random, b[:])
+	_, err := io.ReadFull(random, b[:])
 	return binary.LittleEndian.Uint64(b[:]) | 1, err
 }
 

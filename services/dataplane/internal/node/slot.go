@@ -203,7 +203,7 @@ func (s *slot) live(ctx context.Context) error {
 					continue
 				}
 			case errors.Is(err, replica.ErrOverruled):
-				to, moved := s.move(asideDir)
+				to, moved := s.setAside()
 				s.log.Error("replica set aside, it will be copied anew", "reason", err, "folder", to)
 				if err = moved; err == nil {
 					continue
@@ -374,8 +374,18 @@ func (s *slot) remove() error {
 	return s.n.o.Folder.FS.RemoveAll(to)
 }
 
-// move puts the replica's folder under another one of the peer's, durably and in one
-// step; empty: there is none.
+// setAside keeps the replica's folder where nobody opens it. What it is put under is
+// durable before.
+func (s *slot) setAside() (to string, err error) {
+	f := s.n.o.Folder
+	if err := errors.Join(f.FS.MkdirAll(filepath.Join(f.Dir, asideDir), 0o750), vfs.SyncDir(f.FS, f.Dir)); err != nil {
+		return "", err
+	}
+	return s.move(asideDir)
+}
+
+// move puts the replica's folder under another one of the peer's, in one step; empty:
+// there is none.
 func (s *slot) move(under string) (to string, err error) {
 	f := s.n.o.Folder
 	parent := filepath.Join(f.Dir, under)
@@ -387,7 +397,7 @@ func (s *slot) move(under string) (to string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
-	return to, errors.Join(err, vfs.SyncDir(f.FS, parent), vfs.SyncDir(f.FS, f.Dir), s.leave(filepath.Dir(s.dir)))
+	return to, errors.Join(err, vfs.SyncDir(f.FS, parent), s.leave(filepath.Dir(s.dir)))
 }
 
 // leave makes durable that the replica's folder is no longer in its parent, and

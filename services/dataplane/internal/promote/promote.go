@@ -117,8 +117,8 @@ func (r *Runner) Run(ctx context.Context) error {
 func (r *Runner) due(m *topology.Map) (out []task) {
 	for _, c := range m.Collections() {
 		for _, to := range c.Groups {
-			from := sourceOf(c, to)
-			if from == nil {
+			from, ok := c.Source(to)
+			if !ok {
 				continue
 			}
 			if p, _ := m.Placement(topology.Shard{Collection: c.ID, ID: from.IDs[0]}); p.Primary == r.o.Self {
@@ -127,18 +127,6 @@ func (r *Runner) due(m *topology.Map) (out []task) {
 		}
 	}
 	return out
-}
-
-// sourceOf is the group that a group's copy is from; nil: there is none under way.
-func sourceOf(c *topology.Collection, to topology.ShardGroup) *topology.ShardGroup {
-	if to.Fill == nil {
-		return nil
-	}
-	i := slices.IndexFunc(c.Groups, func(g topology.ShardGroup) bool { return g.Key == to.Fill.From })
-	if i < 0 {
-		return nil
-	}
-	return &c.Groups[i]
 }
 
 // Pauses between tries.
@@ -227,13 +215,13 @@ func (x *run) groups() (from, to coordinator.Target, fill *topology.Fill) {
 	if !ok {
 		return from, to, nil
 	}
-	for _, g := range c.Groups {
-		if s := sourceOf(c, g); g.Key == x.key && s != nil {
-			return coordinator.Target{Collection: c, Groups: []topology.ShardGroup{*s}},
-				coordinator.Target{Collection: c, Groups: []topology.ShardGroup{g}, Routed: true}, g.Fill
-		}
+	g, _ := c.Group(x.key)
+	source, ok := c.Source(g)
+	if !ok {
+		return from, to, nil
 	}
-	return from, to, nil
+	return coordinator.Target{Collection: c, Groups: []topology.ShardGroup{source}},
+		coordinator.Target{Collection: c, Groups: []topology.ShardGroup{g}, Routed: true}, g.Fill
 }
 
 // mine are the groups as long as nobody has taken over.

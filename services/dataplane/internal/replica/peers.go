@@ -145,10 +145,11 @@ func (l *loop) judge(fx *core.Effects) {
 		l.dropCopy()
 	}
 	if fx.Wipe != "" {
-		l.outcome = fmt.Errorf("%w: %s", ErrWipe, fx.Wipe)
+		end := ErrWipe
 		if fx.Aside {
-			l.outcome = fmt.Errorf("%w: %s", ErrOverruled, fx.Wipe)
+			end = ErrOverruled
 		}
+		l.outcome = fmt.Errorf("%w: %s", end, fx.Wipe)
 	}
 }
 

@@ -27,17 +27,16 @@ import (
 // the cluster is there also while nobody answers.
 const statusTimeout = 2 * time.Second
 
-// changeTimeout is how long taking a peer out may take when the request does not
+// removeTimeout is how long taking a peer out may take when the request does not
 // say; grace lets the control plane's own word on a timeout arrive.
 const (
-	changeTimeout = 10 * time.Second
+	removeTimeout = 10 * time.Second
 	grace         = 2 * time.Second
 )
 
 // Catalog tells who leads, and takes peers out.
 type Catalog interface {
 	RemovePeer(context.Context, *placementv1.RemovePeerRequest, ...grpc.CallOption) (*placementv1.RemovePeerResponse, error)
-	ChangeReplicas(context.Context, *placementv1.ChangeReplicasRequest, ...grpc.CallOption) (*placementv1.ChangeReplicasResponse, error)
 	Status(context.Context, *placementv1.StatusRequest, ...grpc.CallOption) (*placementv1.StatusResponse, error)
 }
 
@@ -46,9 +45,10 @@ type Getter interface {
 	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
 }
 
-// Collections tells where the shards of a collection are.
+// Collections tells where the shards of a collection are, and changes that.
 type Collections interface {
 	Cluster(ctx context.Context, name string) (*clusterv1.CollectionClusterResponse, error)
+	Force(ctx context.Context, r *clusterv1.ForceReplicaRequest) error
 }
 
 // Unreachable is why a peer cannot be connected to.
@@ -225,10 +225,15 @@ func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest
 	if !s.d.ClusterEnabled {
 		return nil, fault.Standalone(clusterv1.Cluster_RemovePeer_FullMethodName[1:])
 	}
-	ctx, cancel, err := within(ctx, r.Timeout)
-	if err != nil {
-		return nil, err
+	var c validate.Check
+	if c.Timeout(r.Timeout); c.Err() != nil {
+		return nil, c.Err()
 	}
+	timeout := removeTimeout
+	if r.Timeout != nil {
+		timeout = time.Duration(min(r.GetTimeout(), 1<<31)) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
 	defer cancel()
 	resp, err := s.d.Catalog.RemovePeer(ctx, &placementv1.RemovePeerRequest{PeerId: r.GetPeerId(), Force: r.GetForce()})
 	if err != nil {
@@ -240,39 +245,14 @@ func (s *Service) RemovePeer(ctx context.Context, r *clusterv1.RemovePeerRequest
 	return &clusterv1.RemovePeerResponse{Result: true}, nil
 }
 
-// within bounds a change by the timeout of its request.
-func within(ctx context.Context, seconds *uint64) (context.Context, context.CancelFunc, error) {
-	var c validate.Check
-	if c.Timeout(seconds); c.Err() != nil {
-		return nil, nil, c.Err()
-	}
-	timeout := changeTimeout
-	if seconds != nil {
-		timeout = time.Duration(min(*seconds, 1<<31)) * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
-	return ctx, cancel, nil
-}
-
 // ForceReplica has a shard go on with a replica that is not Active, where no Active
 // one can come (F1): what was acknowledged meanwhile may be gone. NOT_CLUSTERED,
 // COLLECTION_NOT_FOUND, VALIDATION, INVALID_ARGUMENT, SHARD_UNAVAILABLE, NO_LEADER, TIMEOUT.
 func (s *Service) ForceReplica(ctx context.Context, r *clusterv1.ForceReplicaRequest) (*clusterv1.ForceReplicaResponse, error) {
-	if !s.d.ClusterEnabled {
-		return nil, fault.Standalone(clusterv1.Cluster_ForceReplica_FullMethodName[1:])
-	}
 	begin := time.Now()
-	ctx, cancel, err := within(ctx, r.Timeout)
-	if err != nil {
+	if err := s.d.Shards.Force(ctx, r); err != nil {
 		return nil, err
 	}
-	defer cancel()
-	resp, err := s.d.Catalog.ChangeReplicas(ctx, &placementv1.ChangeReplicasRequest{CollectionName: r.GetCollectionName(), ShardId: uint64(r.GetShardId()),
-		Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{PeerId: r.GetPeerId()}}})
-	if err != nil {
-		return nil, err
-	}
-	_ = s.d.AwaitRevision(ctx, resp.GetRevision()) // it has happened: a timeout of the waiting is no error
 	return &clusterv1.ForceReplicaResponse{Result: true, Time: time.Since(begin).Seconds()}, nil
 }
 

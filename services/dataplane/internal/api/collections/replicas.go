@@ -3,7 +3,6 @@ package collections
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	clusterv1 "github.com/pandodb/pando/gen/go/pando/cluster/v1"
@@ -36,12 +35,7 @@ func (s *Service) UpdateCollectionClusterSetup(ctx context.Context, r *qdrant.Up
 	case *qdrant.UpdateCollectionClusterSetupRequest_ReplicatePoints:
 		err = s.replicatePoints(ctx, r.GetCollectionName(), o.ReplicatePoints, r.Timeout)
 	case *qdrant.UpdateCollectionClusterSetupRequest_AbortTransfer:
-		if to := s.filled(ctx, r.GetCollectionName(), o.AbortTransfer); to != nil {
-			err = s.changeShardKey(ctx, r.Timeout, &placementv1.ChangeShardKeyRequest{CollectionName: r.GetCollectionName(), ShardKey: to,
-				Change: &placementv1.ChangeShardKeyRequest_Abort_{Abort: &placementv1.ChangeShardKeyRequest_Abort{}}})
-			break
-		}
-		err = s.changeReplicas(ctx, r)
+		err = s.abort(ctx, r, o.AbortTransfer)
 	default:
 		err = s.changeReplicas(ctx, r)
 	}
@@ -72,38 +66,38 @@ func (s *Service) replicatePoints(ctx context.Context, name string, r *qdrant.Re
 		Change: &placementv1.ChangeShardKeyRequest_Replicate_{Replicate: &placementv1.ChangeShardKeyRequest_Replicate{From: r.GetFromShardKey(), Filter: r.GetFilter()}}})
 }
 
+// abort ends a copy, by replicate_points or of one replica.
+func (s *Service) abort(ctx context.Context, r *qdrant.UpdateCollectionClusterSetupRequest, o *qdrant.AbortShardTransfer) error {
+	if to := s.filled(ctx, r.GetCollectionName(), o); to != nil {
+		return s.changeShardKey(ctx, r.Timeout, &placementv1.ChangeShardKeyRequest{CollectionName: r.GetCollectionName(), ShardKey: to,
+			Change: &placementv1.ChangeShardKeyRequest_Abort_{Abort: &placementv1.ChangeShardKeyRequest_Abort{}}})
+	}
+	return s.changeReplicas(ctx, r)
+}
+
 // filled is the shard key whose copy an order ends; nil: none by replicate_points.
 func (s *Service) filled(ctx context.Context, name string, o *qdrant.AbortShardTransfer) *qdrant.ShardKey {
 	c, err := s.d.View.Resolve(ctx, name)
 	if err != nil || o.ToShardId == nil {
 		return nil
 	}
-	for _, t := range s.fills(c) {
-		if t.GetShardId() == o.GetShardId() && t.GetToShardId() == o.GetToShardId() {
-			return wire.ProtoShardKey(groupOf(c, topology.ShardID(t.GetToShardId())))
+	for _, to := range c.Groups {
+		if from, ok := c.Source(to); ok && uint32(from.IDs[0]) == o.GetShardId() && uint32(to.IDs[0]) == o.GetToShardId() {
+			return wire.ProtoShardKey(to.Key)
 		}
 	}
 	return nil
-}
-
-func groupOf(c *view.Collection, id topology.ShardID) string {
-	for _, g := range c.Groups {
-		if slices.Contains(g.IDs, id) {
-			return g.Key
-		}
-	}
-	return ""
 }
 
 // fills are the copies by replicate_points, by their first shards.
 func (s *Service) fills(c *view.Collection) (out []*clusterv1.ShardTransfer) {
 	m := s.d.View.Map()
 	for _, to := range c.Groups {
-		i := slices.IndexFunc(c.Groups, func(g topology.ShardGroup) bool { return to.Fill != nil && g.Key == to.Fill.From })
-		if i < 0 {
+		from, ok := c.Source(to)
+		if !ok {
 			continue
 		}
-		source, _ := m.Placement(topology.Shard{Collection: c.ID, ID: c.Groups[i].IDs[0]})
+		source, _ := m.Placement(topology.Shard{Collection: c.ID, ID: from.IDs[0]})
 		target, _ := m.Placement(topology.Shard{Collection: c.ID, ID: to.IDs[0]})
 		comment := "waiting for the peer of the first shard"
 		if to.Fill.Claim != 0 {
@@ -120,7 +114,21 @@ func (s *Service) changeReplicas(ctx context.Context, r *qdrant.UpdateCollection
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, r.Timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
+	return s.order(ctx, req, r.Timeout)
+}
+
+// Force has a shard go on with a replica that is not Active (F1). The reasons are those
+// of UpdateCollectionClusterSetup.
+func (s *Service) Force(ctx context.Context, r *clusterv1.ForceReplicaRequest) error {
+	if err := s.setup(clusterv1.Cluster_ForceReplica_FullMethodName, r, r.Timeout); err != nil {
+		return err
+	}
+	return s.order(ctx, &placementv1.ChangeReplicasRequest{CollectionName: r.GetCollectionName(), ShardId: uint64(r.GetShardId()),
+		Change: &placementv1.ChangeReplicasRequest_Force_{Force: &placementv1.ChangeReplicasRequest_Force{PeerId: r.GetPeerId()}}}, r.Timeout)
+}
+
+func (s *Service) order(ctx context.Context, req *placementv1.ChangeReplicasRequest, timeout *uint64) error {
+	return s.change(ctx, timeout, func(ctx context.Context, _ time.Duration) (uint64, error) {
 		resp, err := s.d.Catalog.ChangeReplicas(ctx, req)
 		return resp.GetRevision(), err
 	})

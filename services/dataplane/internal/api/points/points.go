@@ -161,11 +161,10 @@ func group(c *view.Collection, k *qdrant.ShardKey) (g topology.ShardGroup, found
 	if err != nil {
 		return g, false, fault.Wrap(fault.Malformed, err, "Malformed shard key: %v", err)
 	}
-	i := slices.IndexFunc(c.Groups, func(g topology.ShardGroup) bool { return g.Key == key })
-	if i < 0 || !c.Custom() {
-		return g, false, nil
+	if c.Custom() {
+		g, found = c.Group(key)
 	}
-	return c.Groups[i], true, nil
+	return g, found, nil
 }
 
 func show(k *qdrant.ShardKey) string {

@@ -87,12 +87,13 @@ func (m *Machine) onAppend(from topology.PeerID, a Append) {
 	if !m.obeys(from, a.Term) {
 		return
 	}
-	if e, mine, clash := m.clashes(&a); clash {
+	if p, found := m.clash(&a); found {
+		mine, _ := m.place(p.Seq)
 		if m.role != Receiver {
-			m.broken("I2: committed entry %d is of term %v here, %v at the primary", e.Seq, mine, e.Term)
+			m.broken("I2: committed entry %d is of term %v here, %v at the primary", p.Seq, mine.Term, p.Term)
 			return
 		}
-		m.overrule(fmt.Sprintf("the shard was forced to go on without its entry %d of term %v, where the primary has one of term %v", e.Seq, mine, e.Term))
+		m.overrule(fmt.Sprintf("the shard was forced to go on without its entry %d of term %v, where the primary has one of term %v", p.Seq, mine.Term, p.Term))
 		return
 	}
 	m.ahead, m.round = max(m.ahead, a.Commit), max(m.round, a.Round)
@@ -122,26 +123,20 @@ func (m *Machine) holds(p Position) bool {
 	return p.Seq <= m.commit || ok && mine == p
 }
 
-// clashes looks for an entry that is committed here and another one there: by I2 there
-// is none, but after F1.
-func (m *Machine) clashes(a *Append) (at Position, mine topology.Term, found bool) {
-	clash := func(p Position) bool {
-		if p.Seq > m.commit || m.mut.ignoreClash {
-			return false
+// clash is the first place of an append that is committed here under another term: by I2
+// there is none, but after F1.
+func (m *Machine) clash(a *Append) (at Position, found bool) {
+	p := a.Prev
+	for i := 0; p.Seq <= m.commit && !m.mut.ignoreClash; i++ {
+		if mine, ok := m.place(p.Seq); ok && mine != p {
+			return p, true
 		}
-		own, ok := m.place(p.Seq)
-		at, mine = p, own.Term
-		return ok && own.Term != p.Term
-	}
-	if clash(a.Prev) {
-		return at, mine, true
-	}
-	for i := range a.Entries {
-		if e := &a.Entries[i]; clash(Position{e.Term, e.Seq}) {
-			return at, mine, true
+		if i == len(a.Entries) {
+			break
 		}
+		p = Position{a.Entries[i].Term, a.Entries[i].Seq}
 	}
-	return at, mine, false
+	return Position{}, false
 }
 
 // Line is what a replica holds as committed: how far, and under which terms.
