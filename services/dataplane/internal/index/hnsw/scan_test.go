@@ -82,8 +82,9 @@ func (v *Vectors) numbers(r uint32) []float32 {
 	return out
 }
 
-// scored is the score of row r for q, in float64.
-func (v *Vectors) scored(q []float32, r uint32) float64 {
+// scored is the score of row r for q, in float64, and the size of what it adds up, of
+// which an inner product may leave next to nothing.
+func (v *Vectors) scored(q []float32, r uint32) (score, size float64) {
 	row := v.numbers(r)
 	var dot, l2, l1, qq, rr float64
 	for i, x := range q {
@@ -92,19 +93,19 @@ func (v *Vectors) scored(q []float32, r uint32) float64 {
 	}
 	switch v.Distance {
 	case query.Euclid:
-		return math.Sqrt(l2)
+		return math.Sqrt(l2), 1 + math.Sqrt(l2)
 	case query.Manhattan:
-		return l1
+		return l1, 1 + l1
 	case query.Cosine:
 		if v.Uint8 == nil {
 			rr = 1 // rows have length 1, or what is taken for it
 		}
 		if qq*rr == 0 {
-			return 0
+			return 0, 1
 		}
-		return dot / math.Sqrt(qq*rr)
+		return dot / math.Sqrt(qq*rr), 1
 	default:
-		return dot
+		return dot, 1 + math.Sqrt(qq*rr)
 	}
 }
 
@@ -203,21 +204,23 @@ func anyRank(rt *rapid.T, rng *rand.Rand, v *Vectors) *query.Rank {
 	return rapid.SampledFrom(all).Draw(rt, "rank").Rank
 }
 
-// score is that of a row for a query, in float64.
-func (v *Vectors) score(q *Query, r uint32) float64 {
+// score is that of a row for a query, in float64, and the size of what it adds up.
+func (v *Vectors) score(q *Query, r uint32) (score, size float64) {
 	if q.Rank == nil {
 		return v.scored(q.Vector, r)
 	}
-	return float64(indextest.RankScore(q.Rank, func(e op.Vector) float32 {
-		switch s := v.scored(e.Data, r); v.Distance {
+	score = float64(indextest.RankScore(q.Rank, func(e op.Vector) float32 {
+		s, of := v.scored(e.Data, r)
+		switch v.Distance {
 		case query.Euclid:
-			return float32(-s * s)
+			s, of = -s*s, of*of
 		case query.Manhattan:
-			return float32(-s)
-		default:
-			return float32(s)
+			s = -s
 		}
+		size += of
+		return float32(s)
 	}))
+	return score, size
 }
 
 // bitsOf are the bits of those of n rows that pass, and, as it may be, of rows behind.
@@ -246,7 +249,8 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 	var scores []float64
 	for r := range uint32(x.v.rows) {
 		if x.v.has(r) && !x.dead.Dead(r, at) && wanted(q, r) {
-			scores = append(scores, x.v.score(q, r))
+			score, _ := x.v.score(q, r)
+			scores = append(scores, score)
 		}
 	}
 	slices.Sort(scores)
@@ -263,11 +267,12 @@ func holds(t *rapid.T, x *Index, q *Query, hits []index.Hit) {
 		if slices.ContainsFunc(hits[:i], func(o index.Hit) bool { return o.Row == h.Row }) {
 			t.Fatalf("row %d twice", h.Row)
 		}
-		bound := 1e-5 * max(1, math.Abs(scores[i]))
+		own, size := x.v.score(q, h.Row)
+		bound := 1e-5 * size
 		if q.Rank != nil || x.v.Turbo != nil {
-			bound = 3e-4 * max(1, math.Abs(scores[i])) // of weights and sums that are no whole numbers, and of queries in 16 bits
+			bound = 3e-4 * size // of weights and sums that are no whole numbers, and of queries in 16 bits
 		}
-		if own := x.v.score(q, h.Row); math.Abs(own-float64(h.Score)) > bound || math.Abs(own-scores[i]) > bound {
+		if math.Abs(own-float64(h.Score)) > bound || math.Abs(own-scores[i]) > bound {
 			t.Fatalf("hit %d: row %d with %v, not %v; place %d has %v", i, h.Row, h.Score, own, i, scores[i])
 		}
 	}
