@@ -5,6 +5,7 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/segment"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/intake"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/view"
@@ -21,9 +22,7 @@ var (
 	// ErrUnreadable: the disk does not give the bytes of a sealed part's file. It may
 	// pass.
 	ErrUnreadable = segment.ErrUnreadable
-	// ErrCopy: bytes that should be a copy of a shard are damaged, incomplete or not
-	// what their head says.
-	ErrCopy = errors.New("shard: copy is damaged or incomplete")
+	ErrCopy       = intake.ErrCopy
 	// ErrGap: an entry does not follow the applied one.
 	ErrGap = errors.New("shard: entry out of order")
 )
