@@ -187,6 +187,18 @@ func (s *Shard) load1(id topology.PointID) (*staged, error) {
 	if p, ok := a.staged[id]; ok {
 		return p, nil
 	}
+	p, err := s.stored(id)
+	if err != nil {
+		return nil, err
+	}
+	a.staged[id] = p
+	a.order = append(a.order, p)
+	return p, nil
+}
+
+// stored reads a point as the last step left it.
+func (s *Shard) stored(id topology.PointID) (*staged, error) {
+	a := &s.apply
 	p := &staged{Point: point.Point{ID: id}}
 	var err error
 	if _, p.inTail = s.state.Tail.Find(id); p.inTail {
@@ -204,8 +216,6 @@ func (s *Shard) load1(id topology.PointID) (*staged, error) {
 		return nil, err
 	}
 	s.trim(p)
-	a.staged[id] = p
-	a.order = append(a.order, p)
 	return p, nil
 }
 
@@ -336,6 +346,10 @@ func (s *Shard) bury(p *staged) error {
 // show makes the stored step visible, all of it at one instant.
 func (s *Shard) show() error {
 	a, st := &s.apply, &s.state
+	laid, err := s.relay()
+	if err != nil {
+		return s.store.Fail(err)
+	}
 	st.Lock()
 	defer st.Unlock()
 	for _, p := range a.order {
@@ -361,7 +375,11 @@ func (s *Shard) show() error {
 		}
 		st.Points += p.shown() - p.wasShown()
 	}
-	err := a.change.perform(s)
+	err = a.change.perform(s)
+	if laid != nil {
+		st.Overlay = laid
+		err = errors.Join(err, laid.Show(where(st.Tail, st.Sealed.List)))
+	}
 	a.change = nil
 	st.Meta = a.meta
 	clear(a.staged)

@@ -15,7 +15,7 @@ func (s *Shard) Info() query.Info {
 	list := s.state.Sealed.Hold()
 	parts, tail, all := s.weights(), s.state.Tail.Bytes(), settings.Optimizers
 	vectors, payloads := s.state.Tail.Sizes()
-	points := s.state.Points
+	points := s.state.Shown()
 	a.Unlock()
 	defer func() {
 		if err := list.Release(); err != nil {

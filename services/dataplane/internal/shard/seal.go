@@ -30,6 +30,7 @@ type change struct {
 	sealed   sealed.List  // nil: they stay
 	// indexes on payload fields, of the tail and of each sealed part; nil: they stay.
 	indexes  []*fieldindex.Set
+	laid     *part.Tail // of the overlay, empty; nil: it stays
 	unburied []topology.PointID
 }
 
@@ -95,6 +96,11 @@ func (s *Shard) stageConfig() error {
 		return fmt.Errorf("%w: %s: settings: %w", ErrCorrupt, s.opts.Dir, err)
 	}
 	c.texts = c.indexes[0].Texts()
+	if s.state.Overlay != nil {
+		if c.laid, err = s.newTail(c.settings); err != nil {
+			return err
+		}
+	}
 	a.change = c
 	return nil
 }

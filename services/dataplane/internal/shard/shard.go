@@ -1,7 +1,8 @@
 // Package shard is the state of one shard replica: points in the stored form of
 // replication.md §1, changed only by applying committed log entries in order
 // (P5, W7), and the reads over them. The applied position is stored atomically
-// with the data that it covers.
+// with the data that it covers. Provisional operations can be laid over the points, for
+// reads alone (P4).
 package shard
 
 import (
@@ -59,7 +60,7 @@ type Events struct {
 	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
 }
 
-// Shard is the state of one shard replica. Apply, Checkpoint and Close may be
+// Shard is the state of one shard replica. Apply, Lay, Lift, Checkpoint and Close may be
 // called from one goroutine at a time each, reads from any number beside them.
 // The store keeps goroutines of its own from Open to Close, and so does the making
 // of segments.

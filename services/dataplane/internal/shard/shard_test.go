@@ -48,7 +48,10 @@ func open(t testing.TB, o Options) *Shard {
 	return s
 }
 
-func ok(t testing.TB, err error) {
+func ok(t interface {
+	Helper()
+	Fatal(...any)
+}, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -167,11 +167,23 @@ func (p *Part) At(at uint64) View { return View{Part: p, at: at} }
 // View is a part at one time.
 type View struct {
 	*Part
-	at uint64
+	at     uint64
+	hidden *roaring.Bitmap // nil: none
 }
 
-// Lives tells whether a row holds a point.
-func (v View) Lives(row uint32) bool { return v.holds(row) && !v.Dead.Dead(row, v.at) }
+// Hiding is the view without some of its living rows, which must not change; nil: none.
+func (v View) Hiding(rows *roaring.Bitmap) View {
+	v.hidden = rows
+	return v
+}
+
+// Hides tells whether living rows are hidden.
+func (v View) Hides() bool { return v.hidden != nil }
+
+// Lives tells whether a row holds a point that is to be seen.
+func (v View) Lives(row uint32) bool {
+	return v.holds(row) && !v.Dead.Dead(row, v.at) && (v.hidden == nil || !v.hidden.Contains(row))
+}
 
 // Row finds a point.
 func (v View) Row(id topology.PointID) (uint32, bool) {
@@ -182,10 +194,10 @@ func (v View) Row(id topology.PointID) (uint32, bool) {
 // Len, Points and Used are what a plan wants to know.
 func (v View) Len() int { return v.Rows() }
 
-// Points is about how many rows are alive.
+// Points is about how many rows are alive, hidden ones included.
 func (v View) Points() int { return v.Alive() }
 
-// Used are the rows that hold points, dead ones included.
+// Used are the rows that hold points, dead and hidden ones included.
 func (v View) Used() *roaring.Bitmap {
 	if v.used != nil {
 		return roaring.FromDense(*v.used, true)
@@ -195,10 +207,10 @@ func (v View) Used() *roaring.Bitmap {
 	return all
 }
 
-// dead are the rows that are dead; nil: none.
+// dead are the rows that are dead or hidden; nil: none.
 func (v View) dead() *roaring.Bitmap {
 	if v.Dead.Len() == 0 {
-		return nil
+		return v.hidden
 	}
 	set := roaring.New()
 	v.Dead.Each(func(row uint32, at uint64) {
@@ -206,6 +218,9 @@ func (v View) dead() *roaring.Bitmap {
 			set.Add(row)
 		}
 	})
+	if v.hidden != nil {
+		set.Or(v.hidden)
+	}
 	return set
 }
 
@@ -266,7 +281,7 @@ func (v View) Scan(ctx context.Context, c Chosen, visit func(row uint32)) error 
 // Count counts the living rows that c chooses; an estimate where approx allows it.
 func (v View) Count(ctx context.Context, c Chosen, approx bool) (n uint64, err error) {
 	if about, ok := c.Estimate(); ok && approx {
-		return uint64(about), nil
+		return uint64(v.less(about, c)), nil
 	}
 	if _, bounded := c.Most(); bounded {
 		if sel := c.Select(); sel.Exact {
@@ -276,11 +291,33 @@ func (v View) Count(ctx context.Context, c Chosen, approx bool) (n uint64, err e
 					n--
 				}
 			})
-			return n, nil
+			return n - uint64(v.hiddenIn(sel)), nil
 		}
 	}
 	err = v.Scan(ctx, c, func(uint32) { n++ })
 	return n, err
+}
+
+// hiddenIn counts the hidden rows in a selection.
+func (v View) hiddenIn(sel fieldindex.Selection) (n int) {
+	if v.hidden != nil {
+		v.hidden.Iterate(func(row uint32) bool {
+			if sel.Has(row) {
+				n++
+			}
+			return true
+		})
+	}
+	return n
+}
+
+// less is an estimate without its share of hidden rows.
+func (v View) less(about int, c Chosen) int {
+	if v.hidden == nil || about == 0 {
+		return about
+	}
+	sel := c.Select()
+	return about - about*v.hiddenIn(sel)/max(1, sel.Len())
 }
 
 // Subject shows a row to a filter.

@@ -46,11 +46,11 @@ func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
 	if !v.sorted {
 		out.Before = func(a, b uint32) bool { return v.ID(a).Compare(v.ID(b)) < 0 }
 	}
-	// Rows of a sealed tail die without its vectors' knowledge.
-	mortal := v.used != nil && v.Dead.Len() > 0
+	// Rows of a sealed tail die, and any are hidden, without the vectors' knowledge.
+	mortal := v.used != nil && v.Dead.Len() > 0 || v.hidden != nil
 	if m.All() {
 		if mortal {
-			out.Accept = v.Lives
+			out.Accept, out.Estimate = v.Lives, max(1, v.visible())
 		}
 		return out
 	}
@@ -62,6 +62,8 @@ func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
 		if out.Bits = sel.Dense(v.Rows()); !sel.Exact {
 			out.Accept = v.accept(m, mortal)
 			out.Estimate, _ = c.Plan.Estimate()
+		} else if mortal {
+			out.Accept = v.Lives
 		}
 	case bounded && most <= v.Rows()/pickShare:
 		sel := c.Select()
@@ -86,7 +88,16 @@ func (v View) Prepare(q *query.Nearest, m *filter.Matcher) Query {
 	return out
 }
 
-// accept asks a filter about rows; mortal: and whether they are alive.
+// visible is about how many rows live.
+func (v View) visible() int {
+	n := v.Alive()
+	if v.hidden != nil {
+		n -= int(v.hidden.GetCardinality())
+	}
+	return n
+}
+
+// accept asks a filter about rows; mortal: and whether they are to be seen.
 func (v View) accept(m *filter.Matcher, mortal bool) func(row uint32) bool {
 	s := v.Subject()
 	if mortal {

@@ -14,7 +14,7 @@ type counted interface{ Frequency(index uint32) uint64 }
 
 // Frequencies counts the points with a sparse vector, and those of them that have
 // each index. Without a corpus, rows that died since their segment was made are
-// counted until it is merged.
+// counted until it is merged, and so are those that an overlay hides.
 func (s *Reads) Frequencies(ctx context.Context, q query.Frequencies) (points uint64, each []uint64, err error) {
 	r := s.read()
 	defer r.end()
@@ -28,7 +28,8 @@ func (s *Reads) Frequencies(ctx context.Context, q query.Frequencies) (points ui
 	each = make([]uint64, len(q.Indices))
 	err = r.each(func(v part.View) error {
 		f := v.Field(q.Using)
-		if x, ok := f.Vectors.(counted); ok && m.All() {
+		exact := r.inTail && v.Hides()
+		if x, ok := f.Vectors.(counted); ok && m.All() && !exact {
 			points += uint64(f.Len())
 			for i, dim := range q.Indices {
 				each[i] += x.Frequency(dim)

@@ -9,6 +9,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/index/mask"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/overlay"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -21,6 +22,7 @@ type reader struct {
 	of     *Reads
 	seen   part.Part // the tail's; its vectors may be others once the read has left it
 	tail   part.View
+	laid   part.View // over all others, as long as the tail is there; no Part: nothing is
 	sealed []part.View
 	parts  *sealed.Parts
 	points int
@@ -33,13 +35,33 @@ type reader struct {
 func (s *Reads) read() *reader {
 	st := s.state
 	st.RLock()
-	r := &reader{of: s, seen: st.Tail.Part, parts: st.Sealed.Hold(), points: st.Points, inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
+	r := &reader{of: s, seen: st.Tail.Part, parts: st.Sealed.Hold(), points: st.Shown(), inTail: true, texts: st.Texts, vector: st.Settings.Vectors}
 	r.tail = r.seen.At(mask.Now)
 	r.sealed = make([]part.View, len(r.parts.List))
 	for i, p := range r.parts.List {
 		r.sealed[i] = p.At(uint64(st.Meta.Seq))
 	}
+	if st.Overlay != nil {
+		r.cover(st.Overlay)
+	}
 	return r
+}
+
+// cover lays an overlay over the others, whose rows of its points are hidden.
+func (r *reader) cover(o *overlay.Overlay) {
+	r.laid = o.View()
+	r.tail = r.tail.Hiding(o.Hidden(0))
+	for i, v := range r.sealed {
+		r.sealed[i] = v.Hiding(o.Hidden(v.Number))
+	}
+}
+
+// others are all parts but the tail.
+func (r *reader) others() []part.View {
+	if r.laid.Part == nil {
+		return r.sealed
+	}
+	return append(slices.Clip(r.sealed), r.laid)
 }
 
 // compile makes a filter ready, whose meaning depends on the indexes on texts.
@@ -63,9 +85,12 @@ func (r *reader) end() {
 	}
 }
 
-// each asks all parts, the tail first and then without it.
+// each asks all parts, the tail and what is laid over them first and then without these.
 func (r *reader) each(ask func(part.View) error) error {
 	err := ask(r.tail)
+	if err == nil && r.laid.Part != nil {
+		err = ask(r.laid)
+	}
 	r.leave()
 	if err != nil || len(r.sealed) == 0 {
 		return err
@@ -89,6 +114,11 @@ func (r *reader) guarded(do func() error) (err error) {
 
 // row finds a point.
 func (r *reader) row(id topology.PointID) (part.View, uint32, bool) {
+	if r.laid.Part != nil {
+		if row, ok := r.laid.Row(id); ok {
+			return r.laid, row, true
+		}
+	}
 	if row, ok := r.tail.Row(id); ok {
 		return r.tail, row, true
 	}

@@ -151,7 +151,7 @@ func (v *resolver) points() ([]op.Op, error) {
 			continue
 		}
 		if v.w.Kind == op.UpdateVectors {
-			p.Vectors = overlay(out[at].Vectors, p.Vectors)
+			p.Vectors = joined(out[at].Vectors, p.Vectors)
 		}
 		out[at] = p
 	}
@@ -161,8 +161,8 @@ func (v *resolver) points() ([]op.Op, error) {
 	return []op.Op{{Kind: v.w.Kind, Points: out}}, nil
 }
 
-// overlay joins two sorted lists of vectors; b's count where both have a name.
-func overlay(a, b []op.Vector) []op.Vector {
+// joined is two sorted lists of vectors in one; b's count where both have a name.
+func joined(a, b []op.Vector) []op.Vector {
 	out := slices.Clone(b)
 	for _, x := range a {
 		if !slices.ContainsFunc(b, func(y op.Vector) bool { return y.Name == x.Name }) {

@@ -8,6 +8,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/filter"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/shard/overlay"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/part"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
@@ -24,9 +25,19 @@ type State struct {
 	Points int
 	Tail   *part.Tail
 	Sealed *sealed.Parts
+	// Overlay is shown over all that; nil: there is none. Meta and Points are without it.
+	Overlay *overlay.Overlay
 	// Settings in effect, and what of them filters on texts are bound to.
 	Settings query.Settings
 	Texts    filter.Texts
+}
+
+// Shown counts the points that reads see.
+func (s *State) Shown() int {
+	if s.Overlay == nil {
+		return s.Points
+	}
+	return s.Points + s.Overlay.Adds()
 }
 
 // Reads are the reads of a shard. Any number may be under way beside each other and
@@ -50,7 +61,8 @@ func (s *Reads) Applied() store.Position {
 	return s.state.Meta.Position
 }
 
-// Digest is the digest of all stored points, tombstones included, at seq.
+// Digest is the digest of all stored points, tombstones included, at seq. What is laid
+// over them is not in it.
 func (s *Reads) Digest() (topology.Seq, point.Digest) {
 	s.state.RLock()
 	defer s.state.RUnlock()
@@ -70,7 +82,7 @@ func (s *Reads) Fields() (revision uint64, points map[string]uint64) {
 	r := s.read()
 	defer r.end()
 	revision, points = s.state.Meta.Revision, r.tail.FieldCounts()
-	for _, v := range r.sealed {
+	for _, v := range r.others() {
 		for key, n := range v.FieldCounts() {
 			points[key] += n
 		}
