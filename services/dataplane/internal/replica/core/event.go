@@ -26,8 +26,13 @@ type Start struct {
 	// Entries are those after Applied, dense up to Last. Being readable does not
 	// make them durable: a process that died may have left them in the page cache.
 	Entries []op.Entry
-	// MaxHLC is the highest stamp in the engine state and in the log.
+	// MaxHLC is the highest stamp in the engine state, in the log and in Provisional.
 	MaxHLC op.HLC
+	// Provisional are the entries of Effects.Keep that were not released yet; they are
+	// shown over the state.
+	Provisional []op.Entry
+	// Kept is the number of the last one that was ever there.
+	Kept topology.Seq
 }
 
 // PlacementSeen brings a placement, from the control plane or from disk, and the
@@ -62,6 +67,8 @@ type Proposal struct {
 	// Routed is the revision of the settings by which the write was sent to this shard
 	// and not to another one; 0: it would have come by any.
 	Routed uint64
+	// Weak: it may be taken provisionally.
+	Weak bool
 }
 
 // Linearize asks when a read of the state here will see everything that was
@@ -83,6 +90,13 @@ type AppliedTo struct {
 	Seq  topology.Seq
 	Mark point.Mark
 }
+
+// KeptTo reports that Effects.Keep is durable, and shown, up to a number.
+type KeptTo struct{ Number topology.Seq }
+
+// KeepFailed reports that nothing of Effects.Keep from a number on is durable, nor
+// will ever be found. It follows the step that asked with no other event between.
+type KeepFailed struct{ From topology.Seq }
 
 // AppendFailed reports that the log took none of the entries from From on, and
 // that none of them can be found in it later, after a crash either. It follows
@@ -137,6 +151,8 @@ func (Durable) event()       {}
 func (AppliedTo) event()     {}
 func (AppendFailed) event()  {}
 func (Checkpointed) event()  {}
+func (KeptTo) event()        {}
+func (KeepFailed) event()    {}
 func (Maintain) event()      {}
 func (ReadDone) event()      {}
 func (Pinned) event()        {}
@@ -156,6 +172,15 @@ type Effects struct {
 	// Append goes to the end of the log, in order. If the log refuses it whole,
 	// Send is dropped, the rest of the effects stands and AppendFailed follows.
 	Append []op.Entry
+	// Keep goes to the provisional operations, durably, by number (P3, P4), and is shown
+	// over the state. KeptTo follows, or KeepFailed. It is independent of the log.
+	Keep []op.Entry
+	// Lift are the parts of operations that are not to be shown over the state any more,
+	// since it has them; Late those among them that came too late to be appended (D2a). Entries up to
+	// Release need not be kept.
+	Lift    []op.ID
+	Late    []op.Entry
+	Release topology.Seq
 	// Sync asks for a Durable that covers everything appended so far.
 	Sync bool
 	// Apply goes to the engine in order; it is committed (W7). AppliedTo follows.
@@ -236,4 +261,5 @@ type Answer struct {
 	Ref     uint64
 	Outcome Outcome      // 0 in Accepted
 	Seq     topology.Seq // of the last part; 0 if nothing was appended
+	Disks   int          // that have it; of Provisional
 }

@@ -41,17 +41,25 @@ func (m *Machine) receive(from topology.PeerID, msg Message) {
 	case Offer:
 		if m.obeys(from, x.Term) && m.role == Receiver {
 			m.ackDue = true
-			if x.Session == m.opt.Session && !m.fetching {
+			if m.list.Len() == 0 && x.Session == m.opt.Session && !m.fetching {
 				m.fetching, m.fx.Fetch = true, from
 			}
 		}
 	case Diverged:
 		// A late one may be about a copy that another one has replaced since.
 		mine := slices.ContainsFunc(m.marks, func(k point.Mark) bool { return k.Seq == x.Mark })
-		if m.obeys(from, x.Term) && m.role == Receiver && mine && !m.mut.ignoreDigest {
+		if m.obeys(from, x.Term) && m.role == Receiver && mine && !m.mut.ignoreDigest && m.list.Len() == 0 {
 			m.fx.Wipe = "the primary found another digest"
 			m.enter(Stopped)
 		}
+	case Copy:
+		m.onCopy(from, x)
+	case Kept:
+		m.list.Acked(from, x.Upto, m.now.Mono)
+	case Reconcile:
+		m.onReconcile(from, x)
+	case Reconciled:
+		m.onReconciled(x)
 	default:
 		m.broken("unknown message %T", msg)
 	}
@@ -63,14 +71,14 @@ func (m *Machine) obeys(from topology.PeerID, t topology.Term) bool {
 	fenced := t.Less(m.hard.Promised) && !m.mut.noFence
 	switch {
 	case fenced || t.Epoch < p.Epoch:
-		m.fx.Send = append(m.fx.Send, Envelope{from, Stale{t, p}})
+		m.say(from, Stale{Term: t, Placement: p})
 		return false
 	case t.Epoch > p.Epoch || p.Primary != from || from == m.opt.Self:
 		return false // the sender repeats the placement until it was acknowledged
 	}
 	me, ok := p.Replica(m.opt.Self)
 	if ok && me.Incarnation != m.opt.Incarnation {
-		m.fx.Send = append(m.fx.Send, Envelope{from, Stranger{t}})
+		m.say(from, Stranger{Term: t})
 	}
 	if m.role != Follower && m.role != Receiver {
 		return false
@@ -93,12 +101,15 @@ func (m *Machine) onAppend(from topology.PeerID, a Append) {
 			m.broken("I2: committed entry %d is of term %v here, %v at the primary", p.Seq, mine.Term, p.Term)
 			return
 		}
+		if m.list.Len() > 0 {
+			return // first what was acknowledged provisionally (P7)
+		}
 		m.overrule(fmt.Sprintf("the shard was forced to go on without its entry %d of term %v, where the primary has one of term %v", p.Seq, mine.Term, p.Term))
 		return
 	}
 	m.ahead, m.round = max(m.ahead, a.Commit), max(m.round, a.Round)
 	if !m.holds(a.Prev) {
-		m.fx.Send = append(m.fx.Send, Envelope{from, Mismatch{a.Term, slices.Clone(m.history), m.last.Seq, m.opt.Session}})
+		m.say(from, Mismatch{Term: a.Term, History: slices.Clone(m.history), Last: m.last.Seq, Session: m.opt.Session})
 		return
 	}
 	for i := range a.Entries {
@@ -134,28 +145,13 @@ func (m *Machine) clash(a *Append) (at Position, found bool) {
 		if i == len(a.Entries) {
 			break
 		}
-		p = Position{a.Entries[i].Term, a.Entries[i].Seq}
+		p = Position{Term: a.Entries[i].Term, Seq: a.Entries[i].Seq}
 	}
 	return Position{}, false
 }
 
-// Line is what a replica holds as committed: how far, and under which terms.
-type Line struct {
-	History []TermStart
-	Commit  topology.Seq
-}
-
 // Line is the machine's now.
-func (m *Machine) Line() Line { return Line{slices.Clone(m.history), m.commit} }
-
-// Clashes tells whether a state at a place, of another history, lacks a committed entry
-// of this line: by I2 none does, but after F1.
-func (l Line) Clashes(history []TermStart, at topology.Seq) bool {
-	last := min(l.Commit, at)
-	mine, ok := termAt(l.History, last)
-	theirs, known := termAt(history, last)
-	return ok && known && mine != theirs
-}
+func (m *Machine) Line() Line { return Line{History: slices.Clone(m.history), Commit: m.commit} }
 
 // overrule ends a replica that has applied what the shard goes on without (F1). It is
 // made anew, and what it has is set aside.
@@ -241,12 +237,12 @@ func (m *Machine) report() {
 		return
 	}
 	m.ackDue = false
-	a := Ack{Term: m.hard.Promised, Durable: min(m.durable, m.proven), Applied: m.applied, Session: m.opt.Session, Round: m.round}
+	a := Ack{Term: m.hard.Promised, Durable: min(m.durable, m.proven), Applied: m.applied, Session: m.opt.Session, Round: m.round, Owes: m.list.Len() > 0}
 	if m.mut.ackUnsynced {
 		a.Durable = m.proven
 	}
 	if n := len(m.marks); n > 0 {
 		a.Mark = m.marks[n-1]
 	}
-	m.fx.Send = append(m.fx.Send, Envelope{m.chief, a})
+	m.say(m.chief, a)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -25,7 +27,7 @@ type leader struct {
 	heir      topology.PeerID   // C3b: nothing is appended until it has everything
 	heirSince int64
 	heirAsked int64
-	glances   []glance     // ascending, a fifteenth of the retry window apart; the first one is the newest that is that old
+	floors    floor.Keeper
 	escaped   int64        // when the lead was last given away because the disk was full, or the state is wrong
 	markedAt  int64        // when the last mark was appended, or the term began
 	judged    topology.Seq // the mark at which the Active replicas were compared last
@@ -36,6 +38,7 @@ type leader struct {
 	onApply  map[topology.Seq][]uint64
 	told     topology.Seq // waiters on apply are answered up to here
 
+	owed  []owed    // who is told when an entry is committed (P6)
 	reads []reading // in the order of their coming
 	asked uint64    // newest round of this term
 }
@@ -45,7 +48,7 @@ func newLeader() leader {
 }
 
 func (l *leader) resign() {
-	l.term, l.opened, l.outvoted, l.heir, l.peers, l.ranks, l.glances = topology.Term{}, 0, false, 0, nil, nil, nil
+	l.owed, l.term, l.opened, l.outvoted, l.heir, l.peers, l.ranks = nil, topology.Term{}, 0, false, 0, nil, nil
 }
 
 // mode says how a follower is fed.
@@ -69,6 +72,7 @@ type progress struct {
 	session  uint64
 	round    uint64 // it has answered (R3)
 	acked    bool   // it has a placement of this epoch
+	owes     bool   // provisional operations
 	reading  bool   // entries for it are being read
 	due      bool   // it should hear from us although there is nothing to send
 
@@ -152,6 +156,7 @@ func (m *Machine) behind(f *progress) bool {
 // lead does what follows from the step for the other replicas.
 func (m *Machine) lead() {
 	t := m.opt.Timing
+	m.settle()
 	m.compare()
 	m.each(func(f *progress) {
 		switch silent, stuck := m.now.Mono-max(f.heardAt, m.resumed), m.now.Mono-max(f.movedAt, m.resumed); {
@@ -177,6 +182,7 @@ func (m *Machine) promote(f *progress) {
 	}
 	if !f.pending {
 		near := f.mode == streaming && f.acked && f.match+m.opt.Timing.Near >= m.last.Seq
+		near = near && (!f.owes || m.mut.forgetOwed) // P7
 		if !near || m.heir != 0 || m.commit < m.inherited {
 			return
 		}
@@ -193,8 +199,9 @@ func (m *Machine) promote(f *progress) {
 	switch {
 	case f.mark.Seq <= f.gate || i < 0 || f.match < m.commit && !m.mut.skipPending:
 	case m.marks[i] != f.mark && !m.mut.ignoreDigest:
-		m.send(f, Diverged{m.term, f.mark.Seq})
+		m.send(f, Diverged{Term: m.term, Mark: f.mark.Seq})
 		m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
+	case m.compareAt() != math.MaxInt64 && m.judged <= f.gate: // the Active ones come first
 	case !m.outvoted || m.mut.promoteOutvoted: // a copy of what is wrong would be a vote for it
 		m.ask(f, topology.Active, "")
 	}
@@ -327,7 +334,7 @@ func (m *Machine) succeed() {
 
 func (m *Machine) send(f *progress, msg Message) {
 	f.sentAt = m.now.Mono
-	m.fx.Send = append(m.fx.Send, Envelope{f.Peer, msg})
+	m.say(f.Peer, msg)
 }
 
 // pump sends what a follower lacks, as far as its window and the memory reach.
@@ -381,7 +388,7 @@ func (m *Machine) sendEntries(f *progress, es []op.Entry) bool {
 		f.mode = copying
 	}
 	if f.mode == copying {
-		m.send(f, Offer{m.term, f.session})
+		m.send(f, Offer{Term: m.term, Session: f.session})
 		return false
 	}
 	a := Append{Term: m.term, Prev: prev, Entries: es, Commit: m.commit, Complete: m.commit >= m.inherited, Session: f.session, Round: m.asked}
@@ -425,7 +432,7 @@ func (m *Machine) offer(f *progress) {
 		return
 	}
 	f.mode, f.pinned = copying, 0
-	m.send(f, Offer{m.term, f.session})
+	m.send(f, Offer{Term: m.term, Session: f.session})
 }
 
 // peer gives the books of a sender that answers under this term.
@@ -443,7 +450,7 @@ func (m *Machine) onAck(from topology.PeerID, a Ack) {
 	if f == nil {
 		return
 	}
-	f.acked = true
+	f.acked, f.owes = true, a.Owes
 	if f.session != a.Session { // R2a: it wants to hear from us under its new session
 		f.session, f.due = a.Session, true
 		if f.mode == copying && f.pinned > 0 { // it may have started on the copy
@@ -482,7 +489,7 @@ func (m *Machine) onMismatch(from topology.PeerID, x Mismatch) {
 	if f.session != x.Session {
 		f.session, f.mode = x.Session, streaming
 	}
-	s, known := common(m.history, m.last.Seq, x.History, x.Last)
+	s, known := line.Common(m.history, m.last.Seq, x.History, x.Last)
 	next := max(s, f.match) + 1
 	if !known && f.match == 0 {
 		m.offer(f)
@@ -497,35 +504,6 @@ func (m *Machine) onMismatch(from topology.PeerID, x Mismatch) {
 		return
 	}
 	m.sendEntries(f, nil)
-}
-
-// common is the last place at which two logs have the same entry (I4); false if
-// the histories do not reach back to it.
-func common(a []TermStart, lastA topology.Seq, b []TermStart, lastB topology.Seq) (topology.Seq, bool) {
-	s := min(lastA, lastB)
-	for s > 0 {
-		ta, okA := termAt(a, s)
-		tb, okB := termAt(b, s)
-		if !okA || !okB {
-			return 0, false
-		}
-		if ta == tb {
-			return s, true
-		}
-		s = max(startOf(a, s), startOf(b, s)) - 1
-	}
-	return 0, true
-}
-
-func startOf(h []TermStart, s topology.Seq) topology.Seq {
-	first := topology.Seq(0)
-	for _, t := range h {
-		if t.First > s {
-			break
-		}
-		first = t.First
-	}
-	return first
 }
 
 // pinned: the log after the copy is kept until the receiver has got there (C9).
@@ -592,6 +570,12 @@ func (m *Machine) wake() int64 {
 		if m.ready {
 			sooner(m.heardAt + t.Serve)
 		}
+	}
+	if m.role == Primary && len(m.peers) > 0 || m.role == Follower {
+		sooner(max(m.now.Control, m.now.Mono) + t.Detach)
+	}
+	if m.list.Len() > 0 || m.list.Waits() {
+		sooner(m.now.Mono + t.Repeat)
 	}
 	if at != 0 {
 		at = max(at, m.now.Mono+1)

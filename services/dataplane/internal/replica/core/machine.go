@@ -7,6 +7,8 @@ import (
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -66,6 +68,9 @@ type Machine struct {
 
 	leader   // as primary
 	follower // as follower or receiver
+	detached // in any role
+
+	startedAt, placedAt int64 // when the process began, when the placement was adopted
 
 	ready   bool
 	wakeAt  int64 // as the last step asked for
@@ -94,7 +99,7 @@ func New(opt Options) *Machine {
 	if opt.Timing == (Timing{}) {
 		opt.Timing = DefaultTiming()
 	}
-	return &Machine{opt: opt, index: map[op.ID]topology.Seq{}, leader: newLeader()}
+	return &Machine{opt: opt, index: map[op.ID]topology.Seq{}, leader: newLeader(), detached: detached{acks: map[topology.PeerID][2]topology.Seq{}}}
 }
 
 // Changes tells whether an event may lead to Effects.Append or Cut, so that it has
@@ -103,7 +108,7 @@ func Changes(ev Event) bool {
 	switch e := ev.(type) {
 	case Received:
 		switch x := e.Message.(type) {
-		case Ack, Mismatch:
+		case Ack, Mismatch, Kept, Reconciled:
 			return false
 		case Append:
 			return len(x.Entries) > 0 || x.Placement != nil
@@ -123,10 +128,12 @@ func (m *Machine) Step(now Time, ev Event) Effects {
 	if m.role != Stopped {
 		m.take(ev)
 	}
+	m.detach()
 	m.advance()
 	if m.role == Primary {
 		m.lead()
 	}
+	m.hand()
 	m.report()
 	if m.hardDue {
 		h := m.hard
@@ -157,6 +164,10 @@ func (m *Machine) take(ev Event) {
 		m.synced(e.Seq)
 	case AppliedTo:
 		m.appliedTo(e)
+	case KeptTo:
+		m.list.Keep(e.Number)
+	case KeepFailed:
+		m.keepFailed(e.From)
 	case AppendFailed:
 		m.unappend(e.From)
 	case Checkpointed:
@@ -170,7 +181,7 @@ func (m *Machine) take(ev Event) {
 	case Fetched:
 		m.fetched(e.At)
 	case FetchFailed:
-		if m.fetching = false; e.Clash && m.role == Receiver {
+		if m.fetching = false; e.Clash && m.role == Receiver && m.list.Len() == 0 {
 			m.overrule("the shard was forced to go on without what is committed here, says a copy")
 		}
 	case HandOver:
@@ -188,6 +199,9 @@ func (m *Machine) take(ev Event) {
 // start: S1, S2, S2a.
 func (m *Machine) start(e Start) {
 	h := e.Hard
+	m.startedAt = m.now.Mono
+	m.list.Load(e.Provisional, e.Kept)
+	m.fx.Release = m.list.Front()
 	m.hard, m.last, m.applied, m.issued = h, e.Last, e.Applied, e.Applied
 	if len(e.Entries) != int(e.Last.Seq-e.Applied) || e.Last.Seq < e.Applied || h.Commit > e.Last.Seq {
 		m.broken("log ends at %d with %d entries after applied %d, commit %d", e.Last.Seq, len(e.Entries), e.Applied, h.Commit)
@@ -238,7 +252,8 @@ func (m *Machine) adopt(p topology.Placement) bool {
 	if p.Epoch <= m.hard.Placement.Epoch {
 		return false
 	}
-	m.hard.Placement, m.hardDue = p, true
+	m.hard.Placement, m.hardDue, m.placedAt = p, true, m.now.Mono
+	m.setAlone(false)
 	if m.hard.Pending.Epoch < p.Epoch {
 		m.hard.Pending = Pending{} // C8: only a higher epoch ends it
 	}
@@ -304,6 +319,7 @@ func (m *Machine) elect() {
 	m.hard.Run, m.hard.Promised, m.hardDue = run, term, !m.mut.lateHard
 	if m.role != Primary {
 		m.ready = false
+		m.floors.Begin(m.now.Mono, m.last.Seq)
 	}
 	m.role, m.chief, m.proven, m.fetching = Primary, 0, 0, false
 	m.term, m.opened, m.inherited, m.heir, m.markedAt = term, 0, m.last.Seq, 0, m.now.Mono
@@ -318,7 +334,7 @@ func (m *Machine) elect() {
 // newer settings (W11) and a mark for whoever is to be promoted (C8). The disk may
 // have refused them before.
 func (m *Machine) open() {
-	if m.role != Primary {
+	if m.role != Primary || m.alone {
 		return
 	}
 	if m.opened == 0 {
@@ -334,48 +350,39 @@ func (m *Machine) open() {
 	}
 }
 
-// raiseFloor: D2. Below the floor nobody re-proposes any more, so that all replicas
-// may forget stamps, tombstones and operation ids at the same entry. No replica
-// takes provisional writes, hence the floor is the primary's clock less the window,
-// and what that clock showed a window ago, by the time since boot: a wall clock that
-// jumps ahead makes nothing older. It moves in steps, and only when there is
-// something to forget.
+// raiseFloor: D2, in package floor.
 func (m *Machine) raiseFloor() {
-	if m.role != Primary || m.opened == 0 || m.lastWrite <= m.own.floor {
+	if m.role != Primary || m.opened == 0 || m.alone {
 		return
 	}
-	step := m.opt.RetryWindowMS / 15
-	if n := len(m.glances); n == 0 || m.now.Mono-m.glances[n-1].mono >= int64(step) {
-		m.glances = append(m.glances, glance{m.now.Mono, m.clock.Last()})
+	s := floor.State{
+		Mono: m.now.Mono, Wall: m.wall(), Clock: m.clock.Last(), Floor: m.own.floor, Oldest: m.oldest, Written: m.lastWrite, End: m.last.Seq,
+		Seen: m.last.Seq, Whole: m.list.Len() == 0 && m.hard.Placement.ActiveCount() == len(m.hard.Placement.Replicas),
 	}
-	for len(m.glances) > 1 && m.now.Mono-m.glances[1].mono >= int64(m.opt.RetryWindowMS) {
-		m.glances = m.glances[1:]
+	m.each(func(f *progress) {
+		s.Seen, s.Whole = min(s.Seen, f.match), s.Whole && !f.owes && m.now.Mono-f.heardAt < m.opt.Timing.Detach
+	})
+	l := floor.Limits{Window: m.opt.RetryWindowMS, Away: m.opt.Timing.Away, Entries: floor.MaxEntries}
+	if m.mut.forgetOwed {
+		l.Away = 0
 	}
-	now := max(m.clock.Last().Ms(), m.wall())
-	if now < m.opt.RetryWindowMS || m.now.Mono-m.glances[0].mono < int64(m.opt.RetryWindowMS) {
-		return
+	if m.mut.floorByWall {
+		s.Clock, s.Mono = op.MakeHLC(max(s.Wall, s.Clock.Ms()), 0), int64(s.Wall)
 	}
-	floor := op.MakeHLC(now-m.opt.RetryWindowMS, 0)
-	if !m.mut.floorByWall {
-		floor = min(floor, m.glances[0].clock)
+	if h := m.floors.Next(s, l); h != 0 {
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: h}.Append(nil))
 	}
-	if floor < m.oldest || floor <= m.own.floor+op.MakeHLC(step, 0) {
-		return
-	}
-	m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Floor, Floor: floor}.Append(nil))
+}
+
+func (m *Machine) say(to topology.PeerID, msg Message) {
+	m.fx.Send = append(m.fx.Send, Envelope{To: to, Message: msg})
 }
 
 func (m *Machine) maintain(o op.Op) {
-	if m.role == Primary && m.opened > 0 && m.heir == 0 && m.upkeep <= m.applied {
+	if m.role == Primary && m.opened > 0 && !m.alone && m.heir == 0 && m.upkeep <= m.applied {
 		m.append(op.ID{Part: op.LastPart}, o.Append(nil))
 		m.upkeep = m.last.Seq
 	}
-}
-
-// glance is what the clock showed at a time since boot.
-type glance struct {
-	mono  int64
-	clock op.HLC
 }
 
 func (m *Machine) wall() uint64 { return uint64(min(max(m.now.Wall, 0), maxWallMS)) }
@@ -386,33 +393,13 @@ func (m *Machine) broken(format string, args ...any) {
 	}
 }
 
-// termAt gives the term of the entry at a place, if the history reaches so far.
-func termAt(h []TermStart, s topology.Seq) (topology.Term, bool) {
-	i, exact := slices.BinarySearchFunc(h, s, func(t TermStart, s topology.Seq) int {
-		switch {
-		case t.First < s:
-			return -1
-		case t.First > s:
-			return 1
-		}
-		return 0
-	})
-	if exact {
-		return h[i].Term, true
-	}
-	if i == 0 {
-		return topology.Term{}, false
-	}
-	return h[i-1].Term, true
-}
-
 // place names the entry at s of the own log; false if the history ends above it.
 func (m *Machine) place(s topology.Seq) (Position, bool) {
 	if s == 0 {
 		return Position{}, true
 	}
-	t, ok := termAt(m.history, s)
-	return Position{t, s}, ok && s <= m.last.Seq
+	t, ok := line.TermAt(m.history, s)
+	return Position{Term: t, Seq: s}, ok && s <= m.last.Seq
 }
 
 // Status is a picture of a machine.
@@ -437,6 +424,11 @@ type Status struct {
 	// Told is the commit index as a primary has told it, 0 if none has yet; Behind is
 	// how many of these entries are not here. Of a Follower or Receiver.
 	Told, Behind topology.Seq
+	// Detached: it serves what it has, and takes weak writes provisionally (P1).
+	Detached bool
+	// Provisional counts the operations of which it is not known whether they are
+	// committed.
+	Provisional int
 	// Diverged counts the replicas that this one, as primary, has found to differ.
 	Diverged uint64
 }
@@ -447,6 +439,7 @@ func (m *Machine) Status() Status {
 		Role: m.role, Promised: m.hard.Promised, Placement: m.hard.Placement, Last: m.last,
 		Durable: m.durable, Commit: m.commit, Applied: m.applied, Config: m.own.config, Settled: m.own.configSeq <= m.applied,
 		Unapplied: m.bytes, Ready: m.ready, Fetching: m.fetching, Diverged: m.diverged,
+		Detached: m.alone, Provisional: m.list.Len(),
 	}
 	switch m.role {
 	case Primary:

@@ -62,7 +62,7 @@ func TestBirthThenWrite(t *testing.T) {
 	}
 	fx = m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active), Config: Config{3, []byte("c3")}})
 	want := topology.Term{Epoch: 1, Run: 1}
-	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(m.history, []TermStart{{want, 1}}) {
+	if fx.Hard == nil || fx.Hard.Promised != want || fx.Hard.Run != 1 || !slices.Equal(m.history, []TermStart{{Term: want, First: 1}}) {
 		t.Fatalf("C4: %+v", fx.Hard)
 	}
 	if len(fx.Append) != 2 || !bytes.Equal(fx.Append[1].Body, op.Op{Kind: op.Config, Revision: 3, Settings: []byte("c3")}.Append(nil)) || !fx.Sync || len(fx.Apply) != 0 {
@@ -84,16 +84,16 @@ func TestBirthThenWrite(t *testing.T) {
 		t.Fatalf("half an operation answered: %+v", fx)
 	}
 	fx = m.Step(now, Durable{5})
-	if diff := cmp.Diff([]Answer{{2, Committed, 5}}, fx.Answers); diff != "" {
+	if diff := cmp.Diff([]Answer{{2, Committed, 5, 0}}, fx.Answers); diff != "" {
 		t.Fatal(diff)
 	}
 	fx = m.Step(now, AppliedTo{Seq: 5})
-	if diff := cmp.Diff([]Answer{{3, Applied, 5}}, fx.Answers); diff != "" {
+	if diff := cmp.Diff([]Answer{{3, Applied, 5, 0}}, fx.Answers); diff != "" {
 		t.Fatal(diff)
 	}
 	dup := write(4, 2, WaitApplied)
 	dup.Seen = 5
-	if fx = m.Step(now, Propose{[]Proposal{dup}}); len(fx.Append) != 0 || !slices.Equal(fx.Answers, []Answer{{4, Applied, 5}}) {
+	if fx = m.Step(now, Propose{[]Proposal{dup}}); len(fx.Append) != 0 || !slices.Equal(fx.Answers, []Answer{{4, Applied, 5, 0}}) {
 		t.Fatalf("W2: %+v", fx)
 	}
 }
@@ -111,10 +111,10 @@ func TestRequiredReplicaBlocksUntilNewEpoch(t *testing.T) {
 	if fx.Hard.Promised != (topology.Term{Epoch: 2, Run: 2}) || len(fx.Append) != 1 || fx.Append[0].Seq != 4 {
 		t.Fatalf("C5: %+v", fx)
 	}
-	if len(fx.Apply) != 3 || !slices.Equal(fx.Answers, []Answer{{2, Committed, 3}}) {
+	if len(fx.Apply) != 3 || !slices.Equal(fx.Answers, []Answer{{2, Committed, 3, 0}}) {
 		t.Fatalf("C5: %+v", fx)
 	}
-	if fx = m.Step(now, AppliedTo{Seq: 3}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) || !m.Status().Ready {
+	if fx = m.Step(now, AppliedTo{Seq: 3}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2, 0}}) || !m.Status().Ready {
 		t.Fatalf("C5: %+v", fx)
 	}
 }
@@ -130,7 +130,7 @@ func TestApplyIsToldInTheNextEpoch(t *testing.T) {
 		t.Fatalf("W8: %+v, applied %d", fx.Answers, m.Status().Applied)
 	}
 	fx := m.Step(now, PlacementSeen{Placement: placement(2, 1, topology.Active, topology.Dead)})
-	if !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+	if !slices.Equal(fx.Answers, []Answer{{1, Applied, 2, 0}}) {
 		t.Fatalf("C5: %+v", fx.Answers)
 	}
 }
@@ -141,7 +141,7 @@ func TestRepetitionWaitsForPending(t *testing.T) {
 	m.Step(now, PlacementSeen{Placement: placement(1, 1, topology.Active, topology.Partial)})
 	m.Step(now, Propose{[]Proposal{write(1, 1, WaitApplied, "a")}})
 	m.Step(now, Durable{2})
-	if fx := m.Step(now, AppliedTo{Seq: 2}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2}}) {
+	if fx := m.Step(now, AppliedTo{Seq: 2}); !slices.Equal(fx.Answers, []Answer{{1, Applied, 2, 0}}) {
 		t.Fatalf("W8: %+v", fx.Answers)
 	}
 	m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 1}})
@@ -151,7 +151,7 @@ func TestRepetitionWaitsForPending(t *testing.T) {
 		t.Fatalf("C8: %+v, pending %+v", fx.Answers, m.hard.Pending)
 	}
 	fx := m.Step(now, Received{2, Ack{Term: topology.Term{Epoch: 1, Run: 1}, Durable: 3, Applied: 2}})
-	if !slices.Equal(fx.Answers, []Answer{{2, Applied, 2}}) {
+	if !slices.Equal(fx.Answers, []Answer{{2, Applied, 2, 0}}) {
 		t.Fatalf("W8: %+v", fx.Answers)
 	}
 }
@@ -177,17 +177,17 @@ func TestBehind(t *testing.T) {
 		a    Append
 		want topology.Seq
 	}{
-		{Append{Term: term, Prev: Position{term, 8}, Commit: 8}, 8}, // does not fit: from where to go on is asked for
+		{Append{Term: term, Prev: Position{Term: term, Seq: 8}, Commit: 8}, 8}, // does not fit: from where to go on is asked for
 		{Append{Term: term, Entries: entries, Commit: 8}, 6},
-		{Append{Term: term, Prev: Position{term, 2}, Commit: 1}, 6}, // late: says less than is known
-		{Append{Term: term, Prev: Position{term, 2}, Commit: 2}, 6},
+		{Append{Term: term, Prev: Position{Term: term, Seq: 2}, Commit: 1}, 6}, // late: says less than is known
+		{Append{Term: term, Prev: Position{Term: term, Seq: 2}, Commit: 2}, 6},
 	} {
 		m.Step(now, Received{From: 2, Message: c.a})
 		if got := m.Status(); got.Behind != c.want || got.Told != 8 {
 			t.Errorf("%d: %d entries behind %d, want %d behind 8", i, got.Behind, got.Told, c.want)
 		}
 	}
-	m.Step(now, Received{From: 2, Message: Append{Term: term, Prev: Position{term, 2}, Commit: 9, Entries: []op.Entry{{Term: term, Seq: 3}}}})
+	m.Step(now, Received{From: 2, Message: Append{Term: term, Prev: Position{Term: term, Seq: 2}, Commit: 9, Entries: []op.Entry{{Term: term, Seq: 3}}}})
 	if got := m.Status().Behind; got != 6 {
 		t.Errorf("%d entries behind 9 with 3", got)
 	}
@@ -232,14 +232,14 @@ func TestRestart(t *testing.T) {
 	old := topology.Term{Epoch: 4, Run: 9}
 	log := []op.Entry{{Term: old, Seq: 11, HLC: 1 << 62, ID: op.ID{Request: [16]byte{1}, Part: op.LastPart}}, {Term: old, Seq: 12, HLC: 1<<62 + 1, Body: op.Op{Kind: op.EpochStart}.Append(nil)}}
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(4, 1, topology.Active), Run: 9, Promised: topology.Term{Epoch: 4}, Commit: 11}
-	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{old, 12}, History: []TermStart{{old, 7}}, Entries: log, MaxHLC: 1<<62 + 1, Config: 2, Floor: 1<<62 + 1})
+	m, fx := machine(t, Start{Hard: h, Applied: 10, Last: Position{Term: old, Seq: 12}, History: []TermStart{{Term: old, First: 7}}, Entries: log, MaxHLC: 1<<62 + 1, Config: 2, Floor: 1<<62 + 1})
 	if fx.Hard.Promised != (topology.Term{Epoch: 4, Run: 10}) || len(fx.Apply) != 1 || !fx.Sync || len(fx.Append) != 1 {
 		t.Fatalf("S1, S2: %+v", fx)
 	}
 	if fx.Append[0].HLC <= 1<<62+1 {
 		t.Fatalf("W4: %d", fx.Append[0].HLC)
 	}
-	if fx = m.Step(now, AppendFailed{13}); m.Status().Last != (Position{old, 12}) {
+	if fx = m.Step(now, AppendFailed{13}); m.Status().Last != (Position{Term: old, Seq: 12}) {
 		t.Fatalf("%+v", m.Status())
 	}
 	// The disk is full: what was there is synced, committed and readable, writes are refused.
@@ -251,11 +251,11 @@ func TestRestart(t *testing.T) {
 	if len(fx.Append) != 2 || fx.Append[0].Seq != 13 {
 		t.Fatalf("C4: %+v", fx.Append)
 	}
-	if fx = m.Step(now, AppendFailed{13}); !slices.Equal(fx.Answers, []Answer{{1, NoSpace, 14}}) || m.Pending(op.ID{Request: [16]byte{7}}) {
+	if fx = m.Step(now, AppendFailed{13}); !slices.Equal(fx.Answers, []Answer{{1, NoSpace, 14, 0}}) || m.Pending(op.ID{Request: [16]byte{7}}) {
 		t.Fatalf("%+v", fx)
 	}
 	fx = m.Step(now, Tick{})
-	if len(fx.Append) != 1 || fx.Hard == nil || m.history[len(m.history)-1] != (TermStart{topology.Term{Epoch: 4, Run: 10}, 13}) {
+	if len(fx.Append) != 1 || fx.Hard == nil || m.history[len(m.history)-1] != (TermStart{Term: topology.Term{Epoch: 4, Run: 10}, First: 13}) {
 		t.Fatalf("%+v", fx)
 	}
 }
@@ -338,14 +338,14 @@ func TestFloor(t *testing.T) {
 
 // TestLateDiverged: the word that a copy differs is about the mark that it names; a newer copy does not go for it.
 func TestLateDiverged(t *testing.T) {
-	m, _ := machine(t, Start{Applied: 10, Last: Position{topology.Term{Epoch: 1, Run: 1}, 10}, Mark: point.Mark{Seq: 9}})
+	m, _ := machine(t, Start{Applied: 10, Last: Position{Term: topology.Term{Epoch: 1, Run: 1}, Seq: 10}, Mark: point.Mark{Seq: 9}})
 	p := placement(2, 2, topology.Partial, topology.Active)
 	m.Step(now, PlacementSeen{Placement: p})
 	term := topology.Term{Epoch: 2, Run: 1}
-	if fx := m.Step(now, Received{From: 2, Message: Diverged{term, 7}}); fx.Wipe != "" {
+	if fx := m.Step(now, Received{From: 2, Message: Diverged{Term: term, Mark: 7}}); fx.Wipe != "" {
 		t.Errorf("wiped for a mark of an earlier copy: %s", fx.Wipe)
 	}
-	if fx := m.Step(now, Received{From: 2, Message: Diverged{term, 9}}); fx.Wipe == "" {
+	if fx := m.Step(now, Received{From: 2, Message: Diverged{Term: term, Mark: 9}}); fx.Wipe == "" {
 		t.Error("not wiped for its own mark")
 	}
 }
@@ -445,19 +445,59 @@ func TestOverruled(t *testing.T) {
 	h := Hard{Incarnation: topology.Incarnation{1}, Placement: placement(3, 2, topology.Partial, topology.Active), Commit: 2}
 	h.Placement.Forced = true
 	old := topology.Term{Epoch: 1, Run: 1}
-	st := Start{Hard: h, Applied: 2, Last: Position{old, 2}, History: []TermStart{{old, 1}}}
+	st := Start{Hard: h, Applied: 2, Last: Position{Term: old, Seq: 2}, History: []TermStart{{Term: old, First: 1}}}
 	m, _ := machine(t, st)
 	fresh := topology.Term{Epoch: 3, Run: 1}
-	fx := m.Step(now, Received{2, Append{Term: fresh, Prev: Position{old, 1}, Entries: []op.Entry{{Term: fresh, Seq: 2}}}})
+	fx := m.Step(now, Received{2, Append{Term: fresh, Prev: Position{Term: old, Seq: 1}, Entries: []op.Entry{{Term: fresh, Seq: 2}}}})
 	if fx.Wipe == "" || !fx.Aside || m.Status().Role != Stopped || fx.Broken != "" {
 		t.Errorf("%+v", fx)
 	}
 	m, _ = machine(t, st)
 	line := m.Line()
-	if !line.Clashes([]TermStart{{old, 1}, {fresh, 2}}, 9) || line.Clashes([]TermStart{{old, 1}, {fresh, 3}}, 9) || line.Clashes([]TermStart{{old, 1}}, 1) {
+	if !line.Clashes([]TermStart{{Term: old, First: 1}, {Term: fresh, First: 2}}, 9) || line.Clashes([]TermStart{{Term: old, First: 1}, {Term: fresh, First: 3}}, 9) || line.Clashes([]TermStart{{Term: old, First: 1}}, 1) {
 		t.Errorf("%+v", line)
 	}
 	if fx := m.Step(now, FetchFailed{Clash: true}); fx.Wipe == "" || !fx.Aside {
 		t.Errorf("%+v", fx)
+	}
+}
+
+// TestDetached: P1 to P3. Who answers has a copy, who does not is waited for once.
+func TestDetached(t *testing.T) {
+	p := placement(3, 1, topology.Active, topology.Active, topology.Active)
+	m := New(Options{Self: 2, Incarnation: topology.Incarnation{2}, Session: 7})
+	at := func(ms int64) Time { return Time{Wall: 1_700_000_000_000 + ms, Mono: 1 + ms} }
+	m.Step(at(0), Start{Hard: Hard{Incarnation: topology.Incarnation{2}, Placement: p}})
+	write := func(ms int64, ref uint64, weak bool) Effects {
+		return m.Step(at(ms), Propose{Proposals: []Proposal{{Ref: ref, ID: op.ID{Request: [16]byte{byte(ref)}}, Bodies: [][]byte{{1}}, Weak: weak}}})
+	}
+	limit := DefaultTiming().Detach
+	if fx := write(limit-1, 1, true); len(fx.Answers) != 1 || fx.Answers[0].Outcome != NotPrimary {
+		t.Fatalf("before it is detached: %+v", fx.Answers)
+	}
+	m.Step(at(limit), Tick{})
+	if fx := write(limit, 2, false); len(fx.Answers) != 1 || fx.Answers[0].Outcome != Detached || !m.Status().Detached {
+		t.Fatalf("a write that is not weak: %+v", fx.Answers)
+	}
+	fx := write(limit+1, 3, true)
+	if len(fx.Keep) != 1 || len(fx.Send) != 2 || len(fx.Answers) != 0 {
+		t.Fatalf("keep %v, send %v, answers %v", fx.Keep, fx.Send, fx.Answers)
+	}
+	m.Step(at(limit+2), KeptTo{Number: 1})
+	if fx := m.Step(at(limit+3), Received{3, Kept{Upto: 1}}); len(fx.Answers) != 0 {
+		t.Fatalf("answered before the other one is known to be silent: %v", fx.Answers)
+	}
+	fx = m.Step(at(limit+1+DefaultTiming().Deadline), Tick{})
+	if want := (Answer{Ref: 3, Outcome: Provisional, Disks: 2}); len(fx.Answers) != 1 || fx.Answers[0] != want {
+		t.Fatalf("answers %+v, want %+v", fx.Answers, want)
+	}
+	next := placement(4, 3, topology.Dead, topology.Dead, topology.Active)
+	fx = m.Step(at(20_000), PlacementSeen{Placement: next})
+	if len(fx.Send) != 1 || fx.Send[0].To != 3 || m.Status().Detached { // P7
+		t.Fatalf("after the exit: %+v", fx.Send)
+	}
+	fx = m.Step(at(20_001), Received{3, Reconciled{Settled: []Settled{{ID: op.ID{Request: [16]byte{3}, Part: op.LastPart}, Seq: 9}}}})
+	if len(fx.Lift) != 1 || fx.Release != 1 || m.Status().Provisional != 0 {
+		t.Fatalf("lift %v, release %d", fx.Lift, fx.Release)
 	}
 }

@@ -30,5 +30,10 @@ type mutations struct {
 	readUnproven     bool // R3: answered without proof
 	readByOldRound   bool // R3: proof that may be older than the request
 	ignoreClash      bool // F1: what clashes with a committed entry is passed over
+	forgetSuffix     bool // P4
+	keepUnsynced     bool // P3: answered before it is durable
+	freshStamps      bool // P6: re-proposed under a new stamp
+	dropUnapplied    bool // P6: dropped when committed, not when applied
+	forgetOwed       bool // P7, D2: who owes provisional operations is not waited for
 	anySession       bool // R2a: messages from before the start are believed
 }

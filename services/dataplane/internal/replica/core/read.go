@@ -12,6 +12,10 @@ type reading struct {
 // linearize: R3. What was acknowledged before is committed here, or another replica
 // acknowledged it, which then has a higher term, and is one that the proof asks.
 func (m *Machine) linearize(ref uint64) {
+	if m.alone {
+		m.answer(ref, Detached, 0)
+		return
+	}
 	if m.role != Primary {
 		m.answer(ref, NotPrimary, 0)
 		return

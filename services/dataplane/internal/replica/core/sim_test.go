@@ -27,7 +27,7 @@ const (
 
 // simTiming is quick, and its window is small enough to be felt.
 func simTiming() Timing {
-	return Timing{Deadline: 200, Repeat: 40, Heartbeat: 100, Silence: 500, Serve: 400, Move: 200, Compare: 300, Near: 4, Window: 400}
+	return Timing{Deadline: 200, Repeat: 40, Heartbeat: 100, Silence: 500, Serve: 400, Detach: 250, Away: 3000, Move: 200, Compare: 300, Near: 4, Window: 400}
 }
 
 // simOp is an operation that a client issues and repeats under one id.
@@ -43,7 +43,15 @@ type simOp struct {
 	refused bool // its only try was
 	seq     topology.Seq
 	acked   bool
+	under   topology.Epoch // of the acknowledgement; 0: a provisional one, or none
+	shown   bool           // by a detached replica
+	loose   bool           // it was held by a replica that was taken out (P7)
+	late    bool           // D2a: listed instead
+	stamps  []op.HLC       // that it was kept provisionally with
 }
+
+// promised: it must be in the log when all has come to rest.
+func (o *simOp) promised() bool { return (o.acked || o.shown) && !o.late }
 
 // simPoint is the fold's state of one point (P5 without fields).
 type simPoint struct {
@@ -110,7 +118,15 @@ func simOwn(e op.Entry) (o op.Op) {
 }
 
 func simID(n uint32) (id op.ID) {
+	id.Index = op.ClientIndexBit
 	binary.BigEndian.PutUint32(id.Request[:], n+1)
+	return id
+}
+
+// simLast is the id of its last part.
+func simLast(n uint32) op.ID {
+	id := simID(n)
+	id.Part = op.LastPart
 	return id
 }
 
@@ -126,6 +142,10 @@ type simDisk struct {
 	terms  []TermStart
 	state  simEngine // last checkpoint
 	full   bool
+	// Provisional operations, and how many of the entries are durable.
+	kept       []op.Entry
+	keptSynced int
+	released   topology.Seq // number of the last one that was ever there
 }
 
 func (d *simDisk) end() topology.Seq { return d.front + topology.Seq(len(d.log)) }
@@ -151,6 +171,8 @@ type simHost struct {
 	line             topology.Epoch // F1: the newest forced one that it has heard of
 	overruled        bool           // F1: it knows as committed what the shard goes on without
 	spoilt           bool           // bits flipped in it while it was Active
+	over             map[op.ID]bool // shown over the state
+	control          int64          // when the control plane was heard last
 	held             []Event        // wait for the log to be free
 	fetching         topology.PeerID
 	copied           *simCopy // fetched, not judged yet
@@ -197,6 +219,7 @@ type world struct {
 	waiting map[uint64]simWait
 	nextRef uint64
 
+	highest   op.HLC     // stamp in the committed log
 	canonConf uint64     // the newest settings in it
 	canon     []op.Entry // the committed log
 	fold      simEngine
@@ -211,6 +234,7 @@ type world struct {
 	trace     *strings.Builder
 	healing   bool
 	spoils    int             // copies that were spoilt
+	wholeAt   int64           // when all replicas were Active last, and nothing was provisional
 	orphans   map[uint32]bool // F1: operations that were acknowledged and that the shard goes on without
 	line      topology.Epoch  // F1: the newest forced one
 	stands    topology.Seq    // so far the committed log was kept then
@@ -271,7 +295,10 @@ func (w *world) run(steps int) (caught string) {
 func (w *world) chance(percent float64) bool { return w.rng.Float64()*100 < percent }
 
 func (w *world) now(h *simHost) Time {
-	return Time{Wall: w.mono + h.skew, Mono: w.mono}
+	if w.linked(h.id, 0) && h.lease != 0 {
+		h.control = w.mono
+	}
+	return Time{Wall: w.mono + h.skew, Mono: w.mono, Control: h.control}
 }
 
 func (w *world) act() {
@@ -321,8 +348,10 @@ func (w *world) busy(h *simHost) {
 			w.startSync(h)
 		case r < 65:
 			w.endSync(h)
-		case r < 91:
+		case r < 84:
 			w.applySome(h)
+		case r < 91:
+			w.keepSome(h)
 		case r < 92:
 			w.do(h, Maintain{op.Op{Kind: op.Seal}})
 		case r < 95:
@@ -365,6 +394,9 @@ func (w *world) around() {
 		w.note("links whole")
 	case r < 88:
 		w.cp.down = !w.cp.down
+		if w.cp.down && w.chance(60) { // with a peer of the data plane
+			h.asleep = w.mono + int64(500+w.rng.IntN(2000))
+		}
 		w.note("control plane down %v", w.cp.down)
 	case r < 92:
 		w.loseDisk(h)
@@ -389,6 +421,9 @@ func (w *world) do(h *simHost, ev Event) {
 		}
 		return
 	}
+	if r, ok := ev.(Received); ok {
+		ev = Received{r.From, w.lookedUp(h, r.Message)}
+	}
 	was := h.m.Status()
 	fx := h.m.Step(w.now(h), ev)
 	h.wake = fx.Wake
@@ -408,7 +443,7 @@ func (w *world) do(h *simHost, ev Event) {
 func (w *world) perform(h *simHost, was Status, fx Effects) {
 	dieAt := -1
 	if !w.healing && w.chance(w.faults/5) {
-		dieAt = w.rng.IntN(6)
+		dieAt = w.rng.IntN(7)
 	}
 	die := func(at int) bool {
 		if dieAt == at {
@@ -427,6 +462,10 @@ func (w *world) perform(h *simHost, was Status, fx Effects) {
 	}
 	if fx.Cut != nil {
 		w.cutLog(h, fx.Cut.After)
+	}
+	full := w.keep(h, fx)
+	if die(5) {
+		return
 	}
 	refused := len(fx.Append) > 0 && h.disk.full
 	if !refused && !w.append(h, fx.Append, dieAt == 2) {
@@ -449,7 +488,7 @@ func (w *world) perform(h *simHost, was Status, fx Effects) {
 		}
 	}
 	for _, a := range fx.Ask {
-		if other := w.host(a.Peer); strings.HasPrefix(a.Reason, "its copy differs") && other.eng.rotten == 0 && other.m != nil && w.cp.activeIn(other) {
+		if other := w.host(a.Peer); strings.HasPrefix(a.Reason, "its copy differs") && a.Epoch == w.cp.rec.Epoch && other.eng.rotten == 0 && other.m != nil && w.cp.activeIn(other) {
 			w.fail("a good copy is taken out: %s", a.Reason)
 		}
 		w.send(simMsg{from: h.id, what: a, lease: h.lease})
@@ -472,6 +511,10 @@ func (w *world) perform(h *simHost, was Status, fx Effects) {
 		w.counts["refused"]++
 		w.do(h, AppendFailed{fx.Append[0].Seq})
 	}
+	if full && h.m != nil {
+		w.counts["not kept"]++
+		w.do(h, KeepFailed{fx.Keep[0].Seq})
+	}
 }
 
 // judge does what the machine says of a copy, or of its own.
@@ -479,6 +522,7 @@ func (w *world) judge(h *simHost, fx Effects) {
 	c := h.copied
 	switch fx.Copy {
 	case Install:
+		w.guardKept(h, "a copy")
 		w.counts["copies installed"]++
 		h.copied = nil
 		w.destroyed(h, c.state.seen, "a copy")
@@ -490,6 +534,7 @@ func (w *world) judge(h *simHost, fx Effects) {
 		h.copied = nil
 	}
 	if fx.Wipe != "" {
+		w.guardKept(h, "a wipe")
 		w.counts["wiped"]++
 		if fx.Aside {
 			w.counts["set aside"]++
@@ -513,7 +558,7 @@ func (w *world) proposals(h *simHost) {
 	if h.syncing > 0 || h.failed {
 		return
 	}
-	if h.m.Status().Role != Primary && w.chance(85) {
+	if s := h.m.Status(); s.Role != Primary && !s.Detached && w.chance(85) {
 		return
 	}
 	var ps []Proposal
@@ -546,8 +591,8 @@ func (w *world) proposals(h *simHost) {
 		}
 		w.nextRef++
 		o := &w.ops[n]
-		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: o.factor, Routed: o.routed}
-		p.Seen = h.eng.seen[op.ID{Request: p.ID.Request, Part: op.LastPart}]
+		p := Proposal{Ref: w.nextRef, ID: simID(n), Wait: WaitMode(w.rng.IntN(2)), Factor: o.factor, Routed: o.routed, Weak: n%5 > 0}
+		p.Seen = h.eng.seen[simLast(n)]
 		for range o.parts {
 			b := []byte{byte(o.point), 0}
 			if o.del {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -43,22 +44,35 @@ func (w *world) commitOne(e op.Entry) {
 			w.fail("D2: floor %d after %d at %d", f.Ms(), w.fold.floor.Ms(), e.HLC.Ms())
 		}
 		for n := range w.ops {
-			if o := &w.ops[n]; o.seq != 0 && w.mono-o.issued < simRetryWindowMS && w.canon[o.seq-1].HLC <= f {
+			if o := &w.ops[n]; o.seq != 0 && w.mono-o.issued < simRetryWindowMS && w.canon[o.seq-1].HLC <= f && len(o.stamps) == 0 { // provisional ones have the stamp of whoever took them (P9)
 				w.fail("D2: floor %d passes operation %d, which is repeated still", f.Ms(), n)
 			}
 		}
 	}
 	w.fold.apply(e)
 	w.folds = append(w.folds, w.fold.points)
-	if n := len(w.canon); n > 1 && e.HLC <= w.canon[n-2].HLC {
+	again := e.ID.Request != [16]byte{} && len(w.ops[simNumber(e.ID)].stamps) > 0
+	if !again && e.HLC <= w.highest {
 		w.fail("W4: stamp of %d not above the one before", e.Seq)
 	}
+	w.highest = max(w.highest, e.HLC)
 	if e.ID.Request == [16]byte{} || e.ID.Part != op.LastPart {
 		return
 	}
 	n := simNumber(e.ID)
 	o := &w.ops[n]
 	p := w.cp.past[e.Epoch]
+	if o.seq != 0 {
+		w.fail("I6: operation %d at %d and %d", n, o.seq, e.Seq)
+	}
+	o.seq = e.Seq
+	if again {
+		w.counts["re-proposed"]++
+		if e.Origin != p.Primary && !slices.Contains(o.stamps, e.HLC) {
+			w.fail("P6: operation %d has another stamp than it was acknowledged with", n)
+		}
+		return
+	}
 	if p.ActiveCount() < min(o.factor, len(p.Replicas)) {
 		w.fail("W9: operation %d of factor %d commits with %d Active replicas", n, o.factor, p.ActiveCount())
 	}
@@ -71,10 +85,6 @@ func (w *world) commitOne(e op.Entry) {
 	if e.HLC <= o.floor {
 		w.fail("I7: operation %d older than one acknowledged before it was issued", n)
 	}
-	if o.seq != 0 {
-		w.fail("I6: operation %d at %d and %d", n, o.seq, e.Seq)
-	}
-	o.seq = e.Seq
 }
 
 func (w *world) answered(h *simHost, as []Answer) {
@@ -99,11 +109,13 @@ func (w *world) answered(h *simHost, as []Answer) {
 			if (a.Outcome == Applied) != (x.mode == WaitApplied) {
 				w.fail("W8: %v for mode %d", a.Outcome, x.mode)
 			}
-			if int(a.Seq) > len(w.canon) || w.canon[a.Seq-1].ID != (op.ID{Request: simID(x.op).Request, Part: op.LastPart}) {
+			if int(a.Seq) > len(w.canon) || w.canon[a.Seq-1].ID != simLast(x.op) {
 				w.fail("answered %v at %d, which is not committed there", a.Outcome, a.Seq)
 			}
 			w.acknowledged(h, o, a)
-		case NotPrimary, NoSpace, TooFewActive, Moving, Rerouted:
+		case Provisional:
+			w.promise(h, x.op, a)
+		case NotPrimary, Detached, NoSpace, TooFewActive, Moving, Rerouted:
 			o.refused = !o.acked
 		}
 	}
@@ -112,7 +124,7 @@ func (w *world) answered(h *simHost, as []Answer) {
 // answeredRead: I10.
 func (w *world) answeredRead(h *simHost, x simWait, a Answer) {
 	switch {
-	case a.Outcome == NotPrimary:
+	case a.Outcome == NotPrimary || a.Outcome == Detached:
 	case a.Outcome != Readable:
 		w.fail("a read was answered %v", a.Outcome)
 	case h.eng.applied < x.need:
@@ -128,7 +140,9 @@ func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
 		w.fail("I5: %d and %d acknowledge under epoch %d", by, h.id, e)
 	}
 	w.ackedBy[e] = h.id
-	o.acked = true
+	if o.acked = true; o.under == 0 || e < o.under {
+		o.under = e
+	}
 	w.acked = max(w.acked, a.Seq)
 	w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[a.Seq-1].HLC)
 	if a.Outcome == Applied {
@@ -137,6 +151,7 @@ func (w *world) acknowledged(h *simHost, o *simOp, a Answer) {
 }
 
 func (w *world) check() {
+	w.assemble()
 	for _, h := range w.hosts {
 		// With two Active copies, or none but the wrong one that can be copied, the primary is right by definition.
 		w.lost = w.lost || h.spoilt && w.cp.activeIn(h) && w.cp.rec.ActiveCount() < 3
@@ -156,12 +171,13 @@ func (w *world) check() {
 		if h.eng.applied > 0 && h.eng.rotten == 0 && w.folds[h.eng.applied] != h.eng.points {
 			w.fail("I2: state of %d at %d is not the fold", h.id, h.eng.applied)
 		}
-		if s.Ready && w.cp.activeIn(h) && h.eng.applied < w.shown {
+		if s.Ready && !s.Detached && w.cp.activeIn(h) && h.eng.applied < w.shown {
 			w.fail("I8: %d serves %d, answered as applied %d", h.id, h.eng.applied, w.shown)
 		}
 		if h.eng.rotten > 0 && w.cp.activeIn(h) && !h.spoilt {
 			w.fail("C8: a rotten copy is Active")
 		}
+		w.overlaid(h, s)
 		if s.Diverged > 0 && w.spoils == 0 {
 			w.fail("%d finds that copies differ, and none does", h.id)
 		}
@@ -176,7 +192,7 @@ func (w *world) check() {
 func (w *world) overrule(h *simHost) {
 	n := min(topology.Seq(len(w.canon)), h.disk.synced)
 	for ; n > 0; n-- {
-		if t, ok := termAt(h.disk.terms, n); n <= h.disk.front || ok && t == w.canon[n-1].Term {
+		if t, ok := line.TermAt(h.disk.terms, n); n <= h.disk.front || ok && t == w.canon[n-1].Term {
 			break
 		}
 	}
@@ -186,20 +202,20 @@ func (w *world) overrule(h *simHost) {
 		o := &w.ops[i]
 		if o.seq > n {
 			w.orphans[uint32(i)] = w.orphans[uint32(i)] || o.acked
-			o.seq, o.acked = 0, false
+			o.seq, o.acked, o.shown, o.under = 0, false, false, 0
 		}
 		if o.seq == 0 {
 			o.floor = 0
 		}
 	}
 	w.canon, w.folds, w.shown, w.acked = w.canon[:n], w.folds[:n+1], min(w.shown, n), min(w.acked, n)
-	w.fold, w.maxAck, w.canonConf = newSimEngine(), [simPoints]op.HLC{}, 0
+	w.fold, w.maxAck, w.canonConf, w.highest = newSimEngine(), [simPoints]op.HLC{}, 0, 0
 	for _, e := range w.canon {
 		w.fold.apply(e)
-		w.canonConf = max(w.canonConf, simOwn(e).Revision)
+		w.canonConf, w.highest = max(w.canonConf, simOwn(e).Revision), max(w.highest, e.HLC)
 	}
 	for i := range w.ops {
-		if o := &w.ops[i]; o.acked {
+		if o := &w.ops[i]; o.acked && o.seq != 0 {
 			w.maxAck[o.point] = max(w.maxAck[o.point], w.canon[o.seq-1].HLC)
 		}
 	}
@@ -228,7 +244,7 @@ func (w *world) otherLine(h *simHost) bool { return h.overruled || h.line < w.li
 // destroyed: F1, the only copy of what was acknowledged may not go.
 func (w *world) destroyed(h *simHost, left map[op.ID]topology.Seq, by string) {
 	for n := range w.orphans {
-		id := op.ID{Request: simID(n).Request, Part: op.LastPart}
+		id := simLast(n)
 		_, has := h.eng.seen[id]
 		_, there := left[id]
 		if w.orphans[n] && has && !there && w.ops[n].seq == 0 {
@@ -240,7 +256,7 @@ func (w *world) destroyed(h *simHost, left map[op.ID]topology.Seq, by string) {
 // durable: I1, at every instant, up or down.
 func (w *world) durable(h *simHost) {
 	if n := topology.Seq(len(w.canon)); w.cp.activeIn(h) && n > 0 && h.forced == 0 {
-		t, ok := termAt(h.disk.terms, n)
+		t, ok := line.TermAt(h.disk.terms, n)
 		if h.disk.synced < n || !ok || t != w.canon[n-1].Term {
 			w.fail("I1: Active replica %d has %d synced of %d committed", h.id, h.disk.synced, n)
 		}
@@ -271,6 +287,7 @@ func (w *world) heal() {
 			w.startSync(h)
 			w.endSync(h)
 			w.applySome(h)
+			w.keepSome(h)
 			w.copying(h)
 		}
 		if p := w.cp.rec.Primary; slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.spoilt }) && p != 0 && w.host(p).m != nil && w.chance(5) { // states are compared while there are writes
@@ -287,11 +304,15 @@ func (w *world) heal() {
 				w.note("stuck %d: %+v, engine %d of %d", h.id, h.m.Status(), h.eng.config, w.conf)
 			}
 		}
+		for _, h := range w.hosts {
+			w.note("stuck %d keeps %v", h.id, entries(h.disk.kept))
+		}
+		w.note("stuck waiting %v", w.waiting)
 		w.fail("stuck: %+v", w.cp.rec)
 	}
 	for n, o := range w.ops {
-		if o.acked && (o.seq == 0 || w.canon[o.seq-1].ID.Request != simID(uint32(n)).Request) {
-			w.fail("acknowledged operation %d lost", n)
+		if o.promised() && (o.seq == 0 || w.canon[o.seq-1].ID.Request != simID(uint32(n)).Request) {
+			w.fail("acknowledged operation %d lost: %+v", n, o)
 		}
 	}
 }
@@ -300,6 +321,11 @@ func (w *world) heal() {
 func (w *world) whole() bool {
 	if w.cp.rec.Primary == 0 || len(w.waiting) > 0 {
 		return false
+	}
+	for _, h := range w.hosts {
+		if len(h.disk.kept) > 0 {
+			return false
+		}
 	}
 	p := w.host(w.cp.rec.Primary)
 	for _, r := range w.cp.rec.Replicas {

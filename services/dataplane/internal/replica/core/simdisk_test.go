@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -11,6 +12,7 @@ import (
 
 func (w *world) newDisk(h *simHost) {
 	w.disks++
+	w.losesKept(h)
 	h.disk, h.spoilt, h.overruled = simDisk{inc: topology.Incarnation{w.disks}, state: newSimEngine()}, false, false
 	h.line = w.line
 }
@@ -19,7 +21,7 @@ func (w *world) newDisk(h *simHost) {
 func (w *world) install(h *simHost, c *simCopy) {
 	d := &h.disk
 	d.state = c.state.clone()
-	t, ok := termAt(d.terms, c.at.Seq)
+	t, ok := line.TermAt(d.terms, c.at.Seq)
 	if ok && t == c.at.Term && d.end() >= c.at.Seq {
 		d.synced = max(d.synced, c.at.Seq) // up to there the state has it
 		return
@@ -37,7 +39,7 @@ func (w *world) append(h *simHost, es []op.Entry, dies bool) bool {
 		if e.Seq != d.end()+1 {
 			w.fail("gap at %d: %d after %d", h.id, e.Seq, d.end())
 		}
-		at := Position{e.Term, e.Seq}
+		at := Position{Term: e.Term, Seq: e.Seq}
 		if o, ok := w.places[at]; ok && (o.HLC != e.HLC || o.ID != e.ID) {
 			w.fail("I4: two entries at %+v", at)
 		}
@@ -46,7 +48,7 @@ func (w *world) append(h *simHost, es []op.Entry, dies bool) bool {
 			if n > 0 && e.Term.Less(d.terms[n-1].Term) {
 				w.fail("I4: term %v after %v at %d", e.Term, d.terms[n-1].Term, h.id)
 			}
-			d.terms = append(d.terms, TermStart{e.Term, e.Seq})
+			d.terms = append(d.terms, TermStart{Term: e.Term, First: e.Seq})
 		}
 		d.log = append(d.log, e)
 	}
@@ -173,6 +175,8 @@ func (w *world) crash(h *simHost, power bool) {
 	if power {
 		w.counts["power losses"]++
 		w.loseTail(h)
+		d := &h.disk
+		d.kept = d.kept[:d.keptSynced+w.rng.IntN(len(d.kept)-d.keptSynced+1)]
 	}
 }
 
@@ -192,7 +196,8 @@ func (w *world) loseDisk(h *simHost) {
 
 // rot flips bits in a copy that is not vouched for yet.
 func (w *world) rot(h *simHost) {
-	if h.m == nil || h.m.Status().Role != Receiver || w.cp.activeIn(h) {
+	leant := w.cp.due != nil && w.cp.due.on == h.id // it is about to be forced
+	if h.m == nil || h.m.Status().Role != Receiver || w.cp.activeIn(h) || leant {
 		return
 	}
 	p := w.host(max(w.cp.rec.Primary, 1))
@@ -220,6 +225,7 @@ func (w *world) boot(h *simHost) {
 	h.eng = d.state.clone()
 	st := Start{Hard: d.hard, Applied: h.eng.applied, MaxHLC: h.eng.maxHLC, Config: h.eng.config, Floor: h.eng.floor, Mark: h.eng.mark}
 	st.Last.Seq, st.History = d.end(), slices.Clone(d.terms)
+	h.control = 0
 	if n := len(d.terms); n > 0 {
 		st.Last.Term = d.terms[n-1].Term
 	}
@@ -227,6 +233,18 @@ func (w *world) boot(h *simHost) {
 		st.MaxHLC = max(st.MaxHLC, e.HLC)
 		if e.Seq > h.eng.applied {
 			st.Entries = append(st.Entries, d.log[i])
+		}
+	}
+	// A log of operations is synced when it is opened.
+	d.keptSynced = len(d.kept)
+	h.over, st.Provisional = map[op.ID]bool{}, slices.Clone(d.kept)
+	if n := len(d.kept); n > 0 {
+		d.released = d.kept[n-1].Seq
+	}
+	st.Kept = d.released
+	for _, e := range d.kept {
+		if st.MaxHLC = max(st.MaxHLC, e.HLC); e.ID.IsLast() {
+			h.over[e.ID] = true
 		}
 	}
 	w.sessions++

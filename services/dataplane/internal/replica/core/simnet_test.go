@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -32,6 +33,8 @@ func (w *world) partition(p topology.PeerID) {
 
 func (w *world) linked(a, b topology.PeerID) bool {
 	switch {
+	case a == b:
+		return true
 	case a == 0:
 		return !w.cp.down && !w.cp.cut[b]
 	case b == 0:
@@ -122,11 +125,11 @@ func (w *world) copying(h *simHost) {
 		h.copied = &simCopy{state: src.eng.clone(), other: src.overruled, line: src.line}
 		h.copied.state.mark = point.Mark{} // what it did not compute itself proves nothing
 		at := src.eng.applied
-		t, ok := termAt(src.disk.terms, at)
+		t, ok := line.TermAt(src.disk.terms, at)
 		if !ok && at > 0 {
 			w.fail("term of applied %d unknown at %d", at, src.id)
 		}
-		h.copied.at = Position{t, at}
+		h.copied.at = Position{Term: t, Seq: at}
 		for _, s := range src.disk.terms {
 			if s.First <= at {
 				h.copied.terms = append(h.copied.terms, s)

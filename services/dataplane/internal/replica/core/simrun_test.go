@@ -12,7 +12,7 @@ import (
 // TestSim runs PANDO_SIM_SEEDS seeds of PANDO_SIM_STEPS steps from PANDO_SIM_SEED
 // on. PANDO_SIM_TRACE=1 prints what one seed does.
 func TestSim(t *testing.T) {
-	seed, seeds, steps := setting(t, "PANDO_SIM_SEED", 1), setting(t, "PANDO_SIM_SEEDS", 100), setting(t, "PANDO_SIM_STEPS", 2000)
+	seed, seeds, steps := setting(t, "PANDO_SIM_SEED", 1), setting(t, "PANDO_SIM_SEEDS", 400), setting(t, "PANDO_SIM_STEPS", 2000)
 	if os.Getenv("PANDO_SIM_SEED") != "" && os.Getenv("PANDO_SIM_SEEDS") == "" {
 		seeds = 1
 	}
@@ -39,8 +39,8 @@ func TestSim(t *testing.T) {
 	}
 	for _, k := range strings.Split("crashes,power losses,failed fsyncs,disks lost,refused,truncations,cuts,copies installed,copies dropped,rotten,wiped,"+
 		"lost messages,repeated messages,repetitions,floors,committed,applied,unknown,no space,too few active replicas,not primary,primary is moving,sent by older settings,readable,spoilt,found,"+
-		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink,swap: force,set aside", ",") {
-		if total[k] == 0 && seeds >= 100 {
+		"swap: dead,swap: partial,swap: asked Active,swap: asked Dead,swap: handover,swap: grow,swap: shrink,swap: force,set aside,provisional,detached,re-proposed,not kept,steps detached", ",") {
+		if total[k] == 0 && seeds >= 400 {
 			t.Errorf("the runs never saw: %s", k)
 		}
 	}
@@ -104,6 +104,11 @@ func TestMutations(t *testing.T) {
 		{"W8 wait=true at commit", mutations{waitAtCommit: true}, []string{"I8"}},
 		{"W9 factor ignored", mutations{ignoreFactor: true}, []string{"W9"}},
 		{"W12 route ignored", mutations{ignoreRoute: true}, []string{"W12"}},
+		{"P3 answered before it is durable", mutations{keepUnsynced: true}, []string{"P3", "acknowledged"}},
+		{"P4 end of the log not copied", mutations{forgetSuffix: true}, []string{"X2"}},
+		{"P6 new stamps", mutations{freshStamps: true}, []string{"P6"}},
+		{"P6 dropped when committed", mutations{dropUnapplied: true}, []string{"P6"}},
+		{"P7 not waited for", mutations{forgetOwed: true}, []string{"D2"}},
 		{"state: term not durable before its first entry", mutations{lateHard: true}, []string{"I4", "I1", "I2", "broken", "stuck"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -46,6 +46,16 @@ func brief(x any) string {
 		return fmt.Sprintf("start applied %d last %s", v.Applied, at(v.Last))
 	case ReadDone:
 		return fmt.Sprintf("read for %d from %d: %s", v.Peer, v.From, entries(v.Entries))
+	case Copy:
+		return fmt.Sprintf("copy epoch %d upto %d %s", v.Placement.Epoch, v.Upto, operations(v.Entries))
+	case Reconcile:
+		return fmt.Sprintf("reconcile %s seen %v", operations(v.Entries), v.Seen)
+	case Reconciled:
+		var b strings.Builder
+		for _, x := range v.Settled {
+			fmt.Fprintf(&b, " op%d at %d", simNumber(x.ID), x.Seq)
+		}
+		return "reconciled" + b.String()
 	case Effects:
 		return v.brief()
 	}
@@ -62,6 +72,12 @@ func (fx Effects) brief() string {
 	}
 	if len(fx.Append) > 0 {
 		fmt.Fprintf(&b, " append %s", entries(fx.Append))
+	}
+	if len(fx.Keep) > 0 {
+		fmt.Fprintf(&b, " keep %s %s", entries(fx.Keep), operations(fx.Keep))
+	}
+	if len(fx.Lift)+len(fx.Late) > 0 {
+		fmt.Fprintf(&b, " lift %d late %s release %d", len(fx.Lift), operations(fx.Late), fx.Release)
 	}
 	if len(fx.Apply) > 0 {
 		fmt.Fprintf(&b, " apply %s", entries(fx.Apply))
@@ -95,4 +111,14 @@ func entries(es []op.Entry) string {
 		return "[]"
 	}
 	return fmt.Sprintf("[%d..%d]", es[0].Seq, es[len(es)-1].Seq)
+}
+
+func operations(es []op.Entry) string {
+	var b strings.Builder
+	for _, e := range es {
+		if e.ID.IsLast() {
+			fmt.Fprintf(&b, " op%d", simNumber(e.ID))
+		}
+	}
+	return "[" + b.String() + " ]"
 }

@@ -11,14 +11,16 @@
 //	Idle       anything else
 //	Stopped    for good: Stop, a failed disk, or the replica starts anew on a copy
 //
-// What travels between replicas is in message.go. Detached mode, leases and
-// force are not part of it.
+// A replica that reaches neither the others nor the control plane is detached
+// (detached.go). What travels between replicas is in message.go. Leases are not
+// part of it.
 package core
 
 import (
-	"fmt"
-
 	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/message"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/timing"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -30,17 +32,30 @@ type Pending struct {
 	Peers []topology.PeerID
 }
 
-// TermStart says where the entries of a term begin in the log.
-type TermStart struct {
-	topology.Term
-	First topology.Seq
-}
+// Names of package line.
+type (
+	TermStart = line.TermStart
+	Position  = line.Position
+	Line      = line.Line
+)
 
-// Position names an entry: equal positions imply equal prefixes (I4).
-type Position struct {
-	topology.Term
-	Seq topology.Seq
-}
+// What replicas say to each other.
+type (
+	Message    = message.Message
+	Append     = message.Append
+	Ack        = message.Ack
+	Stale      = message.Stale
+	Mismatch   = message.Mismatch
+	Stranger   = message.Stranger
+	Offer      = message.Offer
+	Diverged   = message.Diverged
+	Copy       = message.Copy
+	Kept       = message.Kept
+	Reconcile  = message.Reconcile
+	Reconciled = message.Reconciled
+	Settled    = message.Settled
+	Envelope   = message.Envelope
+)
 
 // Hard is the small durable state of a replica (replication.md §1). The shell
 // makes it durable as a whole before it performs anything else of the same step.
@@ -85,50 +100,15 @@ func (r Role) String() string {
 }
 
 // Time is what the clocks show, in milliseconds: the wall clock since 1970, which
-// may jump and makes stamps, and the one since boot, which makes timeouts.
-type Time struct{ Wall, Mono int64 }
+// may jump and makes stamps, and the one since boot, which makes timeouts. Control is
+// what the latter showed when the control plane was heard last.
+type Time struct{ Wall, Mono, Control int64 }
 
-// Timing holds the waits of replication.md §15, in milliseconds of Time.Mono.
-type Timing struct {
-	// Deadline: a required follower that moves nothing for so long is reported Dead (C1).
-	Deadline int64
-	// Repeat: a follower that owes an answer is asked again.
-	Repeat int64
-	// Heartbeat: an idle follower hears from the primary.
-	Heartbeat int64
-	// Silence: a Partial that says nothing for so long is reported Dead.
-	Silence int64
-	// Serve is T_read: a replica that heard nothing for so long stops serving (R2).
-	Serve int64
-	// Move: a handover that is not over by then is given up (C3b).
-	Move int64
-	// Compare: the Active replicas compare their states so often while clients write.
-	Compare int64
-	// Near is N of C8: so close behind, in entries, a Partial becomes required.
-	Near topology.Seq
-	// Window is how many bytes of entries may be on the way to one follower.
-	Window int
-}
+// Timing is that of package timing.
+type Timing = timing.Timing
 
 // DefaultTiming is that of replication.md §15.
-func DefaultTiming() Timing {
-	return Timing{Deadline: 1000, Repeat: 300, Heartbeat: 2500, Silence: 10_000, Serve: 10_000, Move: 1000, Compare: 20_000, Near: 1000, Window: 8 << 20}
-}
-
-// Validate says which wait does not fit the others.
-func (t Timing) Validate() error {
-	switch {
-	case t.Repeat <= 0 || 2*t.Repeat >= t.Deadline:
-		return fmt.Errorf("repeat %d ms must be positive and less than half of the deadline of %d ms", t.Repeat, t.Deadline)
-	case 3*t.Heartbeat > t.Serve || t.Heartbeat <= 0:
-		return fmt.Errorf("heartbeat %d ms must be positive and a third of the time to serve unheard, %d ms, at most", t.Heartbeat, t.Serve)
-	case t.Silence < 2*t.Heartbeat:
-		return fmt.Errorf("silence %d ms must be two heartbeats of %d ms at least", t.Silence, t.Heartbeat)
-	case t.Move <= 0 || t.Compare <= 0 || t.Near == 0 || t.Window <= 0:
-		return fmt.Errorf("move %d ms, compare %d ms, near %d entries and window %d bytes must be positive", t.Move, t.Compare, t.Near, t.Window)
-	}
-	return nil
-}
+func DefaultTiming() Timing { return timing.Default() }
 
 // WaitMode says when a write is answered (W8).
 type WaitMode uint8
@@ -164,9 +144,15 @@ const (
 	Rerouted
 	// Readable: the state shows everything that was acknowledged before it was asked for (R3).
 	Readable
+	// Provisional: durable here and at Disks-1 others, shown here, and it will be in the
+	// log when the replicas reach each other again (P3).
+	Provisional
+	// Detached: nothing was appended, and what was asked for takes all replicas or the
+	// control plane (P1).
+	Detached
 )
 
-var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown", "sent by older settings", "readable"}
+var outcomeNames = [...]string{"", "committed", "applied", "not primary", "too few active replicas", "no space", "primary is moving", "unknown", "sent by older settings", "readable", "provisional", "detached"}
 
 // String names the outcome.
 func (o Outcome) String() string {

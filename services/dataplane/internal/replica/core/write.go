@@ -12,12 +12,16 @@ import (
 // consecutive places; its identity is that of its last part.
 func (m *Machine) propose(ps []Proposal) {
 	for _, p := range ps {
+		id := p.ID
+		id.Part = op.LastPart
+		if m.alone {
+			m.provide(p, id)
+			continue
+		}
 		if m.role != Primary {
 			m.answer(p.Ref, NotPrimary, 0)
 			continue
 		}
-		id := p.ID
-		id.Part = op.LastPart
 		if s, ok := m.find(id, p.Seen); ok { // W2: append nothing, wait for that entry
 			m.await(p, s)
 			continue
@@ -40,10 +44,7 @@ func (m *Machine) propose(ps []Proposal) {
 			continue
 		}
 		for i, b := range p.Bodies {
-			id.Part = uint32(i)
-			if i == len(p.Bodies)-1 {
-				id.Part = op.LastPart
-			}
+			id.Part = part(i, len(p.Bodies))
 			m.append(id, b)
 		}
 		m.await(p, m.last.Seq)
@@ -66,11 +67,11 @@ func (m *Machine) find(id op.ID, seen topology.Seq) (topology.Seq, bool) {
 }
 
 // Pending tells whether the operation is in the log and not yet reported as
-// applied. With the engine's dedup, asked first, it tells a repetition (W2).
+// applied, or is held provisionally. With the engine's dedup, asked first, it tells a repetition (W2).
 func (m *Machine) Pending(id op.ID) bool {
 	id.Part = op.LastPart
 	_, ok := m.index[id]
-	return ok
+	return ok || m.alone && m.list.Holds(id)
 }
 
 // append gives an entry its place and stamp (W4).
@@ -95,9 +96,9 @@ func (m *Machine) bound() {
 // put adds an entry to the end of the log.
 func (m *Machine) put(e op.Entry) {
 	if m.last.Term != e.Term {
-		m.history = append(m.history, TermStart{e.Term, e.Seq})
+		m.history = append(m.history, TermStart{Term: e.Term, First: e.Seq})
 	}
-	m.last = Position{e.Term, e.Seq}
+	m.last = Position{Term: e.Term, Seq: e.Seq}
 	m.tail = append(m.tail, e)
 	m.remember(&m.tail[len(m.tail)-1])
 	m.fx.Append = append(m.fx.Append, e)
@@ -113,7 +114,7 @@ func (m *Machine) remember(e *op.Entry) {
 		m.index[e.ID] = e.Seq
 		fallthrough
 	default:
-		if m.lastWrite <= m.own.floor {
+		if m.lastWrite <= m.own.floor || e.HLC < m.oldest {
 			m.oldest = e.HLC
 		}
 		m.lastWrite, m.written = max(m.lastWrite, e.HLC), e.Seq
@@ -158,7 +159,7 @@ func (m *Machine) await(p Proposal, s topology.Seq) {
 }
 
 func (m *Machine) answer(ref uint64, o Outcome, s topology.Seq) {
-	m.fx.Answers = append(m.fx.Answers, Answer{ref, o, s})
+	m.fx.Answers = append(m.fx.Answers, Answer{Ref: ref, Outcome: o, Seq: s})
 }
 
 func (m *Machine) synced(s topology.Seq) {
@@ -236,6 +237,9 @@ func (m *Machine) advance() {
 // serves: R1, R2, R2a. A primary that waits for others' acknowledgements is as
 // cut off as any follower when it hears none.
 func (m *Machine) serves() bool {
+	if m.alone { // P4
+		return m.list.Kept() >= m.suffix && m.applied >= m.commit
+	}
 	switch m.role {
 	case Primary:
 		// All that an earlier term may have acknowledged is committed and applied
@@ -308,6 +312,7 @@ func (m *Machine) unappend(from topology.Seq) {
 		m.tell(m.onCommit, s, outcome)
 		m.tell(m.onApply, s, outcome)
 	}
+	m.owed = slices.DeleteFunc(m.owed, func(o owed) bool { return o.seq >= from })
 	m.shorten(from - 1)
 	m.proven = min(m.proven, from-1)
 	if m.opened >= from {

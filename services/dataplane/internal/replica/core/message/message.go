@@ -1,8 +1,10 @@
-package core
+// Package message is what the replicas of a shard say to each other.
+package message
 
 import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -14,7 +16,7 @@ type Message interface{ message() }
 // or asks whether the follower holds Prev.
 type Append struct {
 	topology.Term
-	Prev    Position
+	Prev    line.Position
 	Entries []op.Entry
 	Commit  topology.Seq
 	// Complete: Commit covers whatever earlier terms may have acknowledged (R2a).
@@ -37,6 +39,9 @@ type Ack struct {
 	Mark    point.Mark
 	Session uint64
 	Round   uint64 // highest of this term's appends
+	// Owes: it has provisional operations of which it does not know whether they are
+	// committed.
+	Owes bool
 }
 
 // Stale refuses a term that is lower than the promise.
@@ -48,7 +53,7 @@ type Stale struct {
 // Mismatch says that Append.Prev is not in the follower's log, and what is (C6).
 type Mismatch struct {
 	topology.Term
-	History []TermStart
+	History []line.TermStart
 	Last    topology.Seq
 	Session uint64
 }
@@ -71,13 +76,46 @@ type Diverged struct {
 	Mark topology.Seq
 }
 
-func (Append) message()   {}
-func (Ack) message()      {}
-func (Stale) message()    {}
-func (Mismatch) message() {}
-func (Stranger) message() {}
-func (Offer) message()    {}
-func (Diverged) message() {}
+// Copy: a detached replica to the other Active ones, to be kept provisionally (P3).
+// Upto is echoed once all of it is durable.
+type Copy struct {
+	Placement topology.Placement
+	Upto      topology.Seq
+	Entries   []op.Entry
+}
+
+// Kept answers Copy.
+type Kept struct{ Upto topology.Seq }
+
+// Reconcile: provisional operations to the primary, oldest first, parts in order
+// (P6). Seen is what the primary's engine has in its dedup, in the order of the
+// operations; the receiver's shell fills it in.
+type Reconcile struct {
+	Entries []op.Entry
+	Seen    []topology.Seq
+}
+
+// Reconciled answers Reconcile, operation by operation as they are committed.
+type Reconciled struct{ Settled []Settled }
+
+// Settled is where an operation is in the committed log; 0: it came too late to be
+// appended (D2a).
+type Settled struct {
+	ID  op.ID
+	Seq topology.Seq
+}
+
+func (Append) message()     {}
+func (Ack) message()        {}
+func (Stale) message()      {}
+func (Mismatch) message()   {}
+func (Stranger) message()   {}
+func (Offer) message()      {}
+func (Diverged) message()   {}
+func (Copy) message()       {}
+func (Kept) message()       {}
+func (Reconcile) message()  {}
+func (Reconciled) message() {}
 
 // Envelope is a message and the peer that it is for.
 type Envelope struct {
