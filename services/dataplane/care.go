@@ -17,6 +17,7 @@ import (
 type care struct {
 	log                    *slog.Logger
 	lost, mended, scrubbed metric.Int64Counter
+	conflicts              metric.Int64Counter
 }
 
 func newCare(meters metric.MeterProvider, log *slog.Logger) (c care, err error) {
@@ -28,6 +29,7 @@ func newCare(meters metric.MeterProvider, log *slog.Logger) (c care, err error) 
 	}{
 		{&c.scrubbed, "pando_data_scrubbed", "By", "Bytes of sealed parts that were read again from the disk and held against their checksums."},
 		{&c.lost, "pando_data_lost_artefacts", "", "Graphs, codes and indexes whose files were found damaged, missing or unreadable, by kind."},
+		{&c.conflicts, "pando_data_conflicts", "", "Operations that were acknowledged while a replica was cut off and of which later ones left nothing, or not all, by replica and point, and by effect."},
 		{&c.mended, "pando_data_mended_artefacts", "", "Such files that were made again from their segments, by kind."},
 	} {
 		if *x.to, err = m.Int64Counter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.text)); err != nil {

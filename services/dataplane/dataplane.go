@@ -16,6 +16,7 @@ import (
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/api"
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
+	"github.com/pandodb/pando/services/dataplane/internal/conflicts"
 	"github.com/pandodb/pando/services/dataplane/internal/coordinator"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/peer"
@@ -103,6 +104,7 @@ type Service struct {
 	decisions placementv1.DecisionsClient
 	probe     *peer.Prober
 	care      care
+	conflicts *conflicts.List
 	api       *api.API
 	promote   *promote.Runner
 	local     *rpc.Local
@@ -124,7 +126,11 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	if s.care, err = newCare(deps.Meter, deps.Log); err != nil {
 		return nil, err
 	}
-	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Peers: s.peers, Tracer: s.replicaTracer(), Random: deps.Random, Logger: deps.Log})
+	var damaged error
+	if s.conflicts, damaged = conflicts.Open(deps.FS, cfg.Dir); damaged != nil {
+		deps.Log.Warn("the list of conflicts cannot be read and begins anew", "reason", damaged)
+	}
+	s.node = node.New(node.Options{Folder: s.folder, Open: s.storage().Open, Peers: s.peers, Tracer: s.replicaTracer(), Control: s.heardControl, Late: s.late, Random: deps.Random, Logger: deps.Log})
 	if s.session, err = s.openSession(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -133,7 +139,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	s.copies = &peer.Replication{Server: s.shards, Streams: s.streams, Export: s.export}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
-	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Peer: s.peer, Span: s.span})
+	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Detached: s.detachedHere, Peer: s.peer, Span: s.span})
 	s.promote = promote.New(promote.Options{Self: s.Self(), Changed: s.session.Changed, Await: s.session.Await, Coordinator: c,
 		Catalog: placementv1.NewCatalogClient(deps.Control), Draw: func() (uint64, error) { return node.Draw(deps.Random) }, Log: deps.Log})
 	also, err := rest.NewCollection(cfg.Collection.Members)
@@ -141,7 +147,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 		return nil, err
 	}
 	s.api = api.New(api.Deps{Coordinator: c, Catalog: placementv1.NewCatalogClient(deps.Control), Map: s.session.Map,
-		Unreachable: deps.Unreachable, AwaitRevision: s.session.Await, Refetch: s.session.Refetch, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
+		Unreachable: deps.Unreachable, Detached: s.detached, Conflicts: s.conflicts.All, AwaitRevision: s.session.Await, Refetch: s.session.Refetch, Self: s.Self(), Commit: cfg.Commit, ClusterEnabled: cfg.ClusterEnabled,
 		Progress: s.progress, Collection: cfg.Collection, NewCollection: also, MaxCollections: cfg.MaxCollections})
 	if s.local, err = rpc.NewLocal(rpc.Options{Plane: "data", Logger: deps.Log, Tracer: deps.Tracer, Meter: deps.Meter, Keys: deps.Keys}); err != nil {
 		return nil, err
@@ -217,6 +223,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.session.Run(ctx) })
+	g.Go(func() error { return s.saveConflicts(ctx) })
 	g.Go(func() error { return s.node.Run(ctx) })
 	g.Go(func() error { return s.streams.Run(ctx) })
 	g.Go(func() error { return s.asks.run(ctx) })

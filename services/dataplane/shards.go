@@ -29,7 +29,7 @@ func (s *Service) storage() node.Storage {
 	p := s.cfg.Performance
 	background := budget.New(budget.Options{Threads: p.OptimizerCPUs, BytesPerSecond: p.OptimizerWrites << 20,
 		ScrubEvery: time.Duration(p.ScrubHours) * time.Hour, ScrubBytesPerSecond: p.ScrubReads << 20})
-	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, Events: s.care.of, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
+	return node.Storage{Shard: shard.Options{Background: background, Settings: peer.EngineSettings}, Events: s.events, SegmentBytes: s.cfg.LogSegment, Fetch: s.fetch}
 }
 
 // fetch copies the state of another peer's replica.

@@ -135,7 +135,7 @@ func readMethods() map[string]bool {
 			DiscoverBatch Count Query QueryBatch QueryGroups Facet SearchMatrixPairs SearchMatrixOffsets`,
 		"qdrant.Snapshots": "List ListFull",
 		"qdrant.Qdrant":    "HealthCheck",
-		"pando.cluster.v1.Cluster": `GetPoint ClusterStatus ClusterTelemetry ListMetadataKeys GetMetadata Telemetry ListIssues GetQuotas
+		"pando.cluster.v1.Cluster": `GetPoint ClusterStatus ListConflicts ClusterTelemetry ListMetadataKeys GetMetadata Telemetry ListIssues GetQuotas
 			ListOptimizations CollectionMemory CollectionCluster`,
 		"pando.cluster.v1.LocalShards": "GetShardPoints ScrollShardPoints CountShardPoints",
 		"pando.cluster.v1.Archives":    "ListShardSnapshots",

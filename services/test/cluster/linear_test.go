@@ -37,7 +37,7 @@ func TestLinearizableReads(t *testing.T) {
 			clients.Go(func() {
 				for n := int64(1); going(); n++ {
 					h := pick(id + int(n))
-					code, _ := h.call("PUT", "/collections/c/points?wait=false", fmt.Sprintf(`{"points":[{"id":%d,"vector":[1,0,0,1],"payload":{"n":%d}}]}`, id, n))
+					code, _ := h.call("PUT", "/collections/c/points?wait=false&ordering=medium", fmt.Sprintf(`{"points":[{"id":%d,"vector":[1,0,0,1],"payload":{"n":%d}}]}`, id, n)) // a weak one may be provisional
 					if code == http.StatusOK {
 						acked[id].Store(n)
 					}

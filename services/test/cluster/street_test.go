@@ -50,6 +50,7 @@ type street struct {
 	mu     sync.Mutex
 	doors  map[topology.PeerID]*bufconn.Listener
 	off    map[topology.PeerID]bool          // cut off from everybody, the control plane included
+	dark   bool                              // the control plane has no quorum
 	deaf   map[topology.PeerID]chan struct{} // hear nothing new of the placement until it is closed
 	pipes  map[*pipe]bool
 	all    []*house
@@ -255,6 +256,16 @@ func (s *street) cut(h *house, cut bool) {
 	}
 }
 
+// darken takes the control plane's quorum away, or gives it back.
+func (s *street) darken(dark bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dark = dark
+	for _, h := range s.all {
+		s.memory.SetCutOff(strconv.FormatUint(uint64(h.data.Self()), 10), dark)
+	}
+}
+
 // deafen holds back what a peer is to hear of the placement, for so long.
 func (s *street) deafen(h *house, d time.Duration) {
 	s.mu.Lock()
@@ -275,7 +286,7 @@ type gate struct {
 func (g *gate) check() error {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
-	if g.h.data != nil && g.s.off[g.h.data.Self()] {
+	if g.h.data != nil && (g.s.dark || g.s.off[g.h.data.Self()]) {
 		return status.Error(codes.Unavailable, errCut.Error())
 	}
 	return nil

@@ -19,13 +19,14 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/api/snapshots"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/dataplane/internal/conflicts"
 	"github.com/pandodb/pando/services/internal/config"
 	"github.com/pandodb/pando/services/internal/release"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
 )
 
-// Deps are the seams of an API; all but Unreachable, Progress, Collection, NewCollection and
+// Deps are the seams of an API; all but Detached, Conflicts, Unreachable, Progress, Collection, NewCollection and
 // MaxCollections must be set.
 type Deps struct {
 	Coordinator Coordinator
@@ -36,6 +37,9 @@ type Deps struct {
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	// Refetch gets the whole map anew.
 	Refetch func(ctx context.Context) error
+	// Detached and Conflicts are as in cluster.Deps.
+	Detached  func() []cluster.Detached
+	Conflicts func() []conflicts.Conflict
 	// Unreachable are the peers that could not be connected to at the last attempt.
 	Unreachable func() map[topology.PeerID]cluster.Unreachable
 	Self        topology.PeerID
@@ -85,7 +89,7 @@ func New(d Deps) *API {
 		points:      p,
 		snapshots:   snapshots.New(),
 		guard:       newGuard(v, d.Coordinator),
-		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Refetch: d.Refetch, Unreachable: d.Unreachable,
+		cluster: cluster.New(cluster.Deps{View: v, Catalog: d.Catalog, Points: p, Shards: c, AwaitRevision: d.AwaitRevision, Refetch: d.Refetch, Unreachable: d.Unreachable, Detached: d.Detached, Conflicts: d.Conflicts,
 			Self: d.Self, ClusterEnabled: d.ClusterEnabled}),
 	}
 }

@@ -57,6 +57,9 @@ type Options struct {
 	Map func() *topology.Map
 	// Newer waits until the map's revision is above the given one.
 	Newer func(ctx context.Context, revision uint64) error
+	// Detached tells of a replica here that takes weak writes provisionally (P1); nil:
+	// none ever does.
+	Detached func(topology.Shard) bool
 	// Peer finds the way to a peer.
 	Peer func(topology.PeerID) (Shards, error)
 	// Span opens a span around the RPC to one peer; nil opens none.

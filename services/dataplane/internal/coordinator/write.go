@@ -34,6 +34,9 @@ type Outcome struct {
 	// Parts is the most log entries that it took in one shard: above 1 it is not atomic
 	// there.
 	Parts uint32
+	// Disks: shards took it provisionally, and so many disks have it at least (P3); 0: all
+	// of it is committed.
+	Disks uint32
 }
 
 // part is the share of one shard in a write.
@@ -44,6 +47,7 @@ type part struct {
 	result *shardv1.ShardWriteResult
 	err    *fault.Error // why it is not done
 	moved  bool         // the shard knows that it may belong elsewhere
+	astray int          // tries that did not reach a primary
 }
 
 // Write carries an operation out on all shards that it concerns. The id is made
@@ -98,7 +102,29 @@ func (w Write) requestID() (id [16]byte, bit uint32, err error) {
 	return id, 0, err
 }
 
-// try sends every open part to its primary, one RPC to each peer.
+// taker is who is asked to take a write: the primary. A weak one may be taken by any
+// Active replica that is detached (P1), so these are asked where the primary is not
+// reached. One here is asked first; it says, too, why another write cannot be taken.
+func (c *Coordinator) taker(p *part, pl topology.Placement) topology.PeerID {
+	if c.o.Detached != nil && c.o.Detached(p.shard) {
+		return c.o.Self
+	}
+	if p.write.GetOrdering() != qdrant.WriteOrderingType_Weak {
+		return pl.Primary
+	}
+	var others []topology.PeerID
+	for _, r := range pl.Replicas {
+		if r.State == topology.Active && r.Peer != pl.Primary {
+			others = append(others, r.Peer)
+		}
+	}
+	if i := p.astray % (len(others) + 1); i > 0 {
+		return others[i-1]
+	}
+	return pl.Primary
+}
+
+// try sends every open part to whoever takes it, one RPC to each peer.
 func (c *Coordinator) try(ctx context.Context, m *topology.Map, t Target, parts []*part) {
 	byPeer := map[topology.PeerID][]*part{}
 	for _, p := range parts {
@@ -113,7 +139,8 @@ func (c *Coordinator) try(ctx context.Context, m *topology.Map, t Target, parts 
 			p.err = located(fault.New(fault.ShardUnavailable, "shard %d has no primary at the moment", p.shard.ID), p.shard, 0)
 		default:
 			p.write.Route = &shardv1.Route{CollectionId: uint64(p.shard.Collection), ShardId: uint64(p.shard.ID), Epoch: uint64(pl.Epoch)}
-			byPeer[pl.Primary] = append(byPeer[pl.Primary], p)
+			to := c.taker(p, pl)
+			byPeer[to] = append(byPeer[to], p)
 		}
 	}
 	each(byPeer, func(peer topology.PeerID, ps []*part) { c.send(ctx, peer, ps) })
@@ -124,6 +151,7 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 	shards, err := c.o.Peer(peer)
 	if err != nil {
 		for _, p := range ps {
+			p.astray++
 			p.err = located(fault.Wrap(fault.ShardUnavailable, err, "peer %d of shard %d cannot be reached", peer, p.shard.ID), p.shard, peer)
 		}
 		return
@@ -137,7 +165,7 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 	rctx, cancel := c.rpcContext(ctx, func(m *topology.Map) bool {
 		return !slices.ContainsFunc(ps, func(p *part) bool {
 			pl, _ := m.Placement(p.shard)
-			return pl.Primary != peer
+			return uint64(pl.Epoch) != p.write.GetRoute().GetEpoch() && pl.Primary != peer
 		})
 	})
 	defer cancel()
@@ -158,6 +186,7 @@ func (c *Coordinator) send(ctx context.Context, peer topology.PeerID, ps []*part
 	}
 	for i, p := range ps {
 		if err != nil {
+			p.astray++
 			p.result = &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_UNKNOWN}
 			p.err = located(fault.Wrap(fault.WriteOutcomeUnknown, err, "peer %d did not answer for shard %d", peer, p.shard.ID), p.shard, peer)
 			continue
@@ -186,7 +215,9 @@ func (p *part) take(r *shardv1.ShardWriteResult, peer topology.PeerID) {
 	case shardv1.WriteStatus_WRITE_STATUS_REFUSED:
 		p.err = failureOf(r.GetFailure(), p.shard, peer)
 		p.done = !transient(p.err.Reason)
+		p.astray++
 	case shardv1.WriteStatus_WRITE_STATUS_NOT_PRIMARY:
+		p.astray++
 		p.err = failureOf(r.GetFailure(), p.shard, peer)
 	default:
 		p.err = located(fault.New(fault.WriteOutcomeUnknown, "%s", r.GetFailure().GetMessage()), p.shard, peer)
@@ -267,6 +298,14 @@ func outcome(parts []*part, wait bool) Outcome {
 		o.Seq, o.Parts = max(o.Seq, p.result.GetSeq()), max(o.Parts, p.result.GetParts())
 		if wait && p.result.GetStatus() == shardv1.WriteStatus_WRITE_STATUS_COMMITTED {
 			o.Status = qdrant.UpdateStatus_WaitTimeout
+		}
+	}
+	for _, p := range parts {
+		if p.result.GetProvisional() { // not everybody shows it yet
+			o.Status = qdrant.UpdateStatus_Acknowledged
+			if d := p.result.GetDisks(); o.Disks == 0 || d < o.Disks {
+				o.Disks = d
+			}
 		}
 	}
 	return o

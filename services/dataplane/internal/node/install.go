@@ -21,8 +21,10 @@ const (
 	stateDir    = "state"
 	newStateDir = "state.new"
 	logDir      = "log"
-	metaFile    = "meta"
-	installFile = "install"
+	// provisionalDir holds operations that may be in no log yet.
+	provisionalDir = "provisional"
+	metaFile       = "meta"
+	installFile    = "install"
 )
 
 // installVersion is the payload version of an install file.

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
@@ -87,6 +88,9 @@ type Options struct {
 	// there are none.
 	Peers  func(topology.Shard, topology.Incarnation) replica.Peers
 	Tracer replica.Tracer
+	// Control and Late are as in replica.Options.
+	Control func() time.Time
+	Late    func(topology.Shard, []op.Entry)
 	// Loads is how many replicas are opened at once; 0: 4.
 	Loads  int
 	Random io.Reader // for incarnations and sessions

@@ -65,13 +65,17 @@ func (st Storage) Open(fsys vfs.FS, dir string, a Assignment, hard core.Hard) (P
 	if err := alignLog(fsys, dir, in, sh, log, hard.Commit); err != nil {
 		return Parts{}, errors.Join(err, log.Close(), sh.Close())
 	}
+	kept, err := openProvisional(fsys, dir, a.Placement.Shard, sh)
+	if err != nil {
+		return Parts{}, errors.Join(err, log.Close(), sh.Close())
+	}
 	o.Dir = filepath.Join(dir, newStateDir)
 	return Parts{
-		Log: logOf{log}, Engine: engineOf{sh}, Failed: failed, Reads: sh,
+		Log: logOf{log}, Engine: engineOf{sh}, Provisional: kept, Failed: failed, Reads: sh,
 		Export: func() (*Export, error) { return exportOf(sh, log) },
 		Copier: &copier{fsys: fsys, dir: dir, id: a.Placement.Shard, state: o, fetch: st.Fetch},
 		Bytes:  func() uint64 { return uint64(log.Size()) + sh.Disk() }, Scrubbed: sh.Scrubbed,
-		Close: func() error { return errors.Join(log.Close(), sh.Close()) },
+		Close: func() error { return errors.Join(kept.Close(), log.Close(), sh.Close()) },
 	}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
@@ -32,6 +33,8 @@ type Parts struct {
 	// Export pins the state for a copy; it ends with Close.
 	Export func() (*Export, error)
 	Copier replica.Copier
+	// Provisional keeps what may be in no log yet.
+	Provisional replica.Provisional
 	// Bytes on disk, of log and engine; nil: not known.
 	Bytes func() uint64
 	// Scrubbed is as in Holding; nil: not known.
@@ -274,8 +277,11 @@ func (s *slot) serve(ctx context.Context, a *Assignment) (err error) {
 	o := s.n.o
 	ro := replica.Options{
 		Shard: s.id, Self: o.Folder.Peer, Incarnation: hard.Incarnation, Session: session, Hard: hard,
-		Log: parts.Log, Engine: parts.Engine, Failed: parts.Failed, State: state, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
+		Log: parts.Log, Engine: parts.Engine, Failed: parts.Failed, State: state, Provisional: parts.Provisional, Control: o.Control, Copier: parts.Copier, Tracer: o.Tracer, Limits: o.Limits, Now: o.Now, Logger: o.Logger,
 		Changed: func() { poke(s.n.changed); s.tend() },
+	}
+	if o.Late != nil {
+		ro.Late = func(es []op.Entry) { o.Late(s.id, es) }
 	}
 	if o.Peers != nil {
 		ro.Peers = o.Peers(s.id, hard.Incarnation)
@@ -352,7 +358,7 @@ func (s *slot) openParts(a Assignment, hard core.Hard) (p Parts, err error) {
 // bear gives a new replica its incarnation, durably before anything else is in its
 // folder (C0, S3).
 func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
-	for _, name := range []string{logDir, stateDir, newStateDir} {
+	for _, name := range []string{logDir, stateDir, newStateDir, provisionalDir} {
 		if _, err := s.n.o.Folder.FS.Stat(filepath.Join(s.dir, name)); err == nil {
 			return hard, fmt.Errorf("%s: %w", s.dir, errMetaLost)
 		}
@@ -365,8 +371,13 @@ func (s *slot) bear(state *replica.StateFile) (hard core.Hard, err error) {
 }
 
 // remove takes the replica's folder away: out of the way first, so that a crash leaves
-// it whole or gone.
+// it whole or gone. What was acknowledged and may be in no log yet (P7) is kept aside.
 func (s *slot) remove() error {
+	if holdsProvisional(s.n.o.Folder.FS, s.dir, s.id) {
+		to, err := s.setAside()
+		s.log.Error("replica set aside, not removed: it has operations that were acknowledged while it was cut off and may be in no log", "folder", to)
+		return err
+	}
 	to, err := s.move(trashDir)
 	if err != nil || to == "" {
 		return err

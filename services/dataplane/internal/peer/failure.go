@@ -40,6 +40,7 @@ var sentinels = [...]struct {
 	{node.ErrNotLoaded, fault.ShardUnavailable},
 	{replica.ErrNotPrimary, fault.NotPrimary},
 	{replica.ErrTooFewActive, fault.ShardUnavailable},
+	{replica.ErrDetached, fault.Detached},
 	{replica.ErrMoving, fault.ShardUnavailable},
 	{replica.ErrBusy, fault.ShardUnavailable},
 	{replica.ErrNoSpace, fault.DiskFull},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
+	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
@@ -144,7 +145,7 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 		return nil, behind(rep, r.GetSchemaRevision(), err)
 	}
 	st := rep.Status()
-	res.AppliedSeq = uint64(st.Applied)
+	res.AppliedSeq, res.Detached = uint64(st.Applied), st.Detached
 	if i := res.GetInfo(); i != nil {
 		i.Unapplied = uint64(st.Last.Seq - min(st.Last.Seq, st.Applied))
 	}
@@ -289,6 +290,9 @@ func (s *Server) write(ctx context.Context, w *shardv1.ShardWrite) *shardv1.Shar
 		if res.Applied {
 			out.Status = shardv1.WriteStatus_WRITE_STATUS_APPLIED
 		}
+		if res.Disks > 0 {
+			out.Provisional, out.Disks = true, uint32(res.Disks)
+		}
 		return out
 	}
 	out := &shardv1.ShardWriteResult{Status: shardv1.WriteStatus_WRITE_STATUS_REFUSED, Failure: failure(err, shardOf(w.GetRoute()))}
@@ -316,7 +320,7 @@ func (s *Server) propose(ctx context.Context, w *shardv1.ShardWrite) (_ replica.
 	if err != nil {
 		return replica.Result{}, err
 	}
-	what.Routed = w.GetRoutedRevision()
+	what.Routed, what.Weak = w.GetRoutedRevision(), w.GetOrdering() == qdrant.WriteOrderingType_Weak
 	if d := w.GetTimeout().AsDuration(); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)

@@ -32,10 +32,11 @@ func load(ctx context.Context, o Options) (*loader, core.Start, error) {
 		return nil, core.Start{}, fmt.Errorf("log stops before entry %d of %d", ld.next, tail.Last.Seq)
 	}
 	at = o.Engine.Position()
-	return ld, core.Start{
+	start := core.Start{
 		Hard: o.Hard, Applied: at.Applied, Config: at.Config, Floor: at.Floor, Mark: at.Mark,
 		Last: tail.Last, History: tail.History, Entries: ld.rest, MaxHLC: max(at.MaxHLC, ld.maxHLC),
-	}, nil
+	}
+	return ld, start, recall(o.Provisional, &start)
 }
 
 type loader struct {

@@ -273,7 +273,7 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 		}
 		return core.Proposal{}, false
 	}
-	p := core.Proposal{ID: q.id, Wait: q.wait, Factor: q.factor, Routed: q.write.Routed}
+	p := core.Proposal{ID: q.id, Wait: q.wait, Factor: q.factor, Routed: q.write.Routed, Weak: q.write.Weak}
 	var err error
 	if p.Seen, _, err = l.r.o.Engine.Seen(q.id); err != nil { // appending might repeat it
 		if q.take() {
@@ -282,9 +282,12 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 		return p, false
 	}
 	s := l.m.Status()
-	if p.Seen == 0 && !l.m.Pending(q.id) && s.Role == core.Primary { // W2 before the evaluation: a repetition is not judged anew
+	if p.Seen == 0 && !l.m.Pending(q.id) && (s.Role == core.Primary || s.Detached) { // W2 before the evaluation: a repetition is not judged anew
 		hold := q.write.NeedsState() && (s.Applied != s.Last.Seq || !quiet)
-		if hold || !s.Settled {
+		if s.Detached { // it is decided on what is shown, which a batch adds to at once (P3, X3)
+			hold = q.write.NeedsState() && !quiet
+		}
+		if hold || !s.Settled && !s.Detached {
 			l.parked = q
 			return p, false
 		}
@@ -311,12 +314,21 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 
 // now is what the clocks show.
 func (r *Replica) now() core.Time {
-	return core.Time{Wall: r.o.Now().UnixMilli(), Mono: time.Since(r.began).Milliseconds() + 1}
+	t := core.Time{Wall: r.o.Now().UnixMilli(), Mono: time.Since(r.began).Milliseconds() + 1}
+	if t.Control = t.Mono; r.o.Control != nil {
+		t.Control = r.o.Control().Sub(r.began).Milliseconds() + 1
+	}
+	return t
 }
 
 // step gives an event to the protocol and performs the effects in their order.
 func (l *loop) step(ev core.Event) {
 	now := l.r.now()
+	ev, err := l.lookUp(ev)
+	if err != nil {
+		l.fail(err)
+		return
+	}
 	fx := l.m.Step(now, ev)
 	if fx.Wake != 0 {
 		l.waking.Reset(time.Duration(fx.Wake-now.Mono) * time.Millisecond)
@@ -324,6 +336,8 @@ func (l *loop) step(ev core.Event) {
 		l.waking.Stop()
 	}
 	refused, failed := l.write(&fx)
+	kept, refusedKeep, keepErr := l.keep(&fx)
+	failed = errors.Join(failed, keepErr)
 	l.syncDue = l.syncDue || fx.Sync && failed == nil
 	l.queue = append(l.queue, fx.Apply...)
 	if fx.Truncate > 0 && failed == nil {
@@ -348,6 +362,13 @@ func (l *loop) step(ev core.Event) {
 		l.step(core.AppendFailed{From: fx.Append[0].Seq})
 	default:
 		l.judge(&fx)
+	}
+	switch {
+	case l.failed != nil || l.outcome != nil:
+	case refusedKeep:
+		l.step(core.KeepFailed{From: fx.Keep[0].Seq})
+	case kept != 0:
+		l.step(core.KeptTo{Number: kept})
 	}
 }
 
@@ -385,7 +406,7 @@ func (l *loop) write(fx *core.Effects) (refused bool, failed error) {
 func unproven(as []core.Answer) []core.Answer {
 	for i := range as {
 		switch as[i].Outcome {
-		case core.Committed, core.Applied:
+		case core.Committed, core.Applied, core.Provisional:
 			as[i].Outcome = core.Unknown
 		case core.Readable:
 			as[i].Outcome = core.NotPrimary
@@ -421,14 +442,16 @@ func (l *loop) answer(as []core.Answer) {
 		}
 		q := l.refs[a.Ref]
 		delete(l.refs, a.Ref)
-		q.finish(Result{Seq: a.Seq, Applied: a.Outcome == core.Applied}, l.errorOf(a.Outcome))
+		q.finish(Result{Seq: a.Seq, Applied: a.Outcome == core.Applied, Disks: a.Disks}, l.errorOf(a.Outcome))
 	}
 }
 
 func (l *loop) errorOf(o core.Outcome) error {
 	switch o {
-	case core.Committed, core.Applied, core.Readable:
+	case core.Committed, core.Applied, core.Readable, core.Provisional:
 		return nil
+	case core.Detached:
+		return ErrDetached
 	case core.NotPrimary:
 		return ErrNotPrimary
 	case core.TooFewActive:
@@ -497,7 +520,7 @@ func (l *loop) publish() {
 	l.r.commit.Store(uint64(s.Commit))
 	l.r.mu.Lock()
 	old := l.r.mu.status
-	changed := s.Phase != old.Phase || s.Role != old.Role
+	changed := s.Phase != old.Phase || s.Role != old.Role || s.Detached != old.Detached
 	if s.Since = old.Since; changed {
 		s.Since = l.r.o.Now()
 	}
@@ -511,7 +534,7 @@ func (l *loop) publish() {
 		l.r.o.Logger.Error("copies of the shard differ", "epoch", uint64(s.Placement.Epoch), "applied", uint64(s.Applied), "found", s.Diverged)
 	}
 	if changed {
-		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "epoch", uint64(s.Placement.Epoch),
+		l.r.o.Logger.Info("replica state", "phase", s.Phase.String(), "role", s.Role.String(), "detached", s.Detached, "epoch", uint64(s.Placement.Epoch),
 			"run", uint64(s.Term.Run), "last", uint64(s.Last.Seq), "applied", uint64(s.Applied))
 		l.r.o.Changed()
 	}

@@ -94,6 +94,7 @@ func (l *loop) ring() {
 // speak sends what a step has to say to others.
 func (l *loop) speak(fx *core.Effects) {
 	p := l.r.o.Peers
+	l.loopBack(fx)
 	if p == nil {
 		return
 	}

@@ -25,6 +25,8 @@ type trio struct {
 		sync.Mutex
 		place topology.Placement
 		cut   map[topology.PeerID]bool
+		// down: the control plane answers nobody since then.
+		down time.Time
 	}
 	hosts map[topology.PeerID]*trioHost
 }
@@ -35,6 +37,7 @@ type trioHost struct {
 	log     *fakeLog
 	eng     *fakeEngine
 	state   *fakeState
+	kept    *fakeKept
 	r       *Replica
 	session uint64
 	stop    context.CancelFunc
@@ -51,7 +54,7 @@ func withTrio(t *testing.T, states []topology.ReplicaState, f func(t *testing.T,
 		for i, s := range states {
 			id := topology.PeerID(i + 1)
 			x.mu.place.Replicas = append(x.mu.place.Replicas, topology.Replica{Peer: id, State: s, Incarnation: topology.Incarnation{byte(id)}})
-			x.hosts[id] = &trioHost{trio: x, id: id, log: &fakeLog{}, eng: newEngine(), state: &fakeState{}}
+			x.hosts[id] = &trioHost{trio: x, id: id, log: &fakeLog{}, eng: newEngine(), state: &fakeState{}, kept: &fakeKept{}}
 		}
 		for _, h := range x.hosts {
 			h.start()
@@ -68,10 +71,11 @@ func withTrio(t *testing.T, states []topology.ReplicaState, f func(t *testing.T,
 }
 
 func (h *trioHost) start() {
+	x := h.trio
 	h.session++
 	h.r = New(Options{
 		Self: h.id, Incarnation: topology.Incarnation{byte(h.id)}, Hard: h.state.hard, Log: h.log, Engine: h.eng, State: h.state,
-		Peers: h, Session: h.session, Logger: slog.New(slog.DiscardHandler),
+		Peers: h, Provisional: h.kept, Control: x.heard, Session: h.session, Logger: slog.New(slog.DiscardHandler),
 		Tracer: Tracer{
 			Context: func(ctx context.Context) string { s, _ := ctx.Value(traceKey{}).(string); return s },
 			Follow: func(parent string, _ topology.Shard) func() {
@@ -129,7 +133,7 @@ func (h *trioHost) HandOver(m core.Move) {
 
 func (x *trio) swap(expected topology.Epoch, change func(*topology.Placement)) {
 	x.mu.Lock()
-	if x.mu.place.Epoch == expected {
+	if x.mu.place.Epoch == expected && x.mu.down.IsZero() {
 		x.mu.place.Replicas = slices.Clone(x.mu.place.Replicas)
 		change(&x.mu.place)
 		x.mu.place.Epoch++
@@ -142,7 +146,7 @@ func (x *trio) announce() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for id, h := range x.hosts {
-		if !x.mu.cut[id] {
+		if !x.mu.cut[id] && x.mu.down.IsZero() {
 			h.r.See(core.PlacementSeen{Placement: x.mu.place, Config: core.Config{Revision: 1, Settings: []byte("{}")}})
 		}
 	}
@@ -151,6 +155,26 @@ func (x *trio) announce() {
 func (x *trio) cutOff(p topology.PeerID, cut bool) {
 	x.mu.Lock()
 	x.mu.cut[p] = cut
+	x.mu.Unlock()
+	x.announce()
+}
+
+// heard is when the control plane was.
+func (x *trio) heard() time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.mu.down.IsZero() {
+		return time.Now()
+	}
+	return x.mu.down
+}
+
+// control takes the control plane away, or brings it back.
+func (x *trio) control(up bool) {
+	x.mu.Lock()
+	if x.mu.down = time.Now(); up {
+		x.mu.down = time.Time{}
+	}
 	x.mu.Unlock()
 	x.announce()
 }

@@ -39,6 +39,9 @@ var (
 	// ErrRerouted: nothing was appended nor will be, since there are newer settings than
 	// those by which the write was sent here.
 	ErrRerouted = errors.New("the write was sent here by older settings")
+	// ErrDetached: nothing was appended; the write takes all replicas or the control plane,
+	// and neither is reached (P1).
+	ErrDetached = errors.New("replica reaches neither the other replicas nor the control plane: only weak writes go on")
 	// ErrMoving: nothing was appended, another replica is about to become primary.
 	ErrMoving = errors.New("primary is moving to another peer")
 	// ErrBusy: nothing was appended, too much is waiting already.
@@ -133,6 +136,19 @@ type Position struct {
 	Mark point.Mark
 }
 
+// Provisional keeps the operations that the replica holds without knowing whether they
+// are committed (P3), and shows them over the state.
+type Provisional interface {
+	// Load gives what is there, by number, and the number of the last one that ever was.
+	// It is shown from then on.
+	Load() ([]op.Entry, topology.Seq, error)
+	// Keep returns when entries are durable and shown. ErrNoSpace promises that nothing
+	// of them is there, now or after a crash; any other error ends the replica.
+	Keep([]op.Entry) error
+	// Lift stops showing operations. Entries up to a number need not be kept.
+	Lift(ids []op.ID, upto topology.Seq) error
+}
+
 // State keeps the small durable state.
 type State interface {
 	// Save returns when h is durable.
@@ -206,15 +222,21 @@ type Options struct {
 	Engine      Engine
 	Failed      <-chan error // tells of a failure of the engine outside its calls; nil: there is none
 	State       State
-	Peers       Peers  // nil: there is no other replica
-	Copier      Copier // nil only with Peers
-	Tracer      Tracer
-	Limits      Limits
-	Timing      core.Timing      // zero: core.DefaultTiming
-	Session     uint64           // new with every start, not 0
-	Now         func() time.Time // wall clock; nil: time.Now
-	Changed     func()           // called by the loop when phase or role changed; must not block; nil: nobody is told
-	Logger      *slog.Logger
+	Provisional Provisional // nil only without Peers
+	// Late is told of operations that were acknowledged and came too late for the log
+	// (D2a); nil: nobody is.
+	Late func([]op.Entry)
+	// Control tells when the control plane was heard last; nil: it always is.
+	Control func() time.Time
+	Peers   Peers  // nil: there is no other replica
+	Copier  Copier // nil only with Peers
+	Tracer  Tracer
+	Limits  Limits
+	Timing  core.Timing      // zero: core.DefaultTiming
+	Session uint64           // new with every start, not 0
+	Now     func() time.Time // wall clock; nil: time.Now
+	Changed func()           // called by the loop when phase or role changed; must not block; nil: nobody is told
+	Logger  *slog.Logger
 }
 
 // The forms of a write's answer, W8.
@@ -226,12 +248,14 @@ const (
 	WaitApplied   = core.WaitApplied
 )
 
-// Result of a write that is committed.
+// Result of a write that is committed, or will be.
 type Result struct {
 	Seq topology.Seq
 	// Applied: every required replica shows it. False is no failure: the caller
 	// asked for the commit only, or its time ended between the two.
 	Applied bool
+	// Disks: it is provisional, and so many have it (P3); 0: it is in the log.
+	Disks int
 	// Parts is how many entries the operation took; more than one: it is not atomic. 0: a
 	// repetition, of which that is not known.
 	Parts int

@@ -84,7 +84,7 @@ func New(d Deps) (http.Handler, error) {
 		runtime.WithRoutingErrorHandler(g.handleRouting),
 		runtime.SetQueryParameterParser(queryParser{g}),
 		runtime.WithIncomingHeaderMatcher(incoming),
-		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) { return "Pando-Parts", key == "pando-parts" }),
+		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) { return http.CanonicalHeaderKey(key), strings.HasPrefix(key, "pando-") }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMiddlewares(g.enter),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),

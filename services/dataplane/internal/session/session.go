@@ -52,9 +52,10 @@ type Session struct {
 		id      uint64
 		joined  uint64 // the control plane's revision when this process registered first
 		cluster string
-		dirty   bool // records are newer than the file
-		full    bool // the disk had no room for the file
-		leaving bool // the process is about to stop
+		dirty   bool      // records are newer than the file
+		full    bool      // the disk had no room for the file
+		leaving bool      // the process is about to stop
+		heard   time.Time // when the control plane answered last
 		// anew is closed and set to nil with the next snapshot; not nil: one was asked for.
 		anew chan struct{}
 	}
@@ -165,6 +166,23 @@ func (s *Session) Changed() (*topology.Map, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.m, s.mu.changed
+}
+
+// Heard is when the control plane answered last, with a quorum behind it; zero: it has
+// not. A peer that was taken out of the cluster expects nothing of it.
+func (s *Session) Heard() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired() {
+		return time.Now()
+	}
+	return s.mu.heard
+}
+
+func (s *Session) hear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.heard = time.Now()
 }
 
 // Confirmed tells whether m holds everything that the control plane had decided
@@ -319,6 +337,7 @@ func (s *Session) hold(ctx context.Context, up func()) error {
 		s.wake() // the map may just have become confirmed
 	}
 	s.mu.Unlock()
+	s.hear()
 	up()
 	if fresh {
 		s.o.Log.Info("registered with the control plane", "session", r.GetSessionId(), "cluster", r.GetClusterId())
@@ -377,6 +396,7 @@ func (s *Session) beat(ctx context.Context, r *placementv1.RegisterResponse) err
 				if a.GetMoved() {
 					return fault.New(fault.NoLeader, "the session moves to another member")
 				}
+				s.hear()
 				silent.Reset(patience)
 			case <-silent.C:
 				return fault.New(fault.Timeout, "no answer to signs of life for %v", patience)

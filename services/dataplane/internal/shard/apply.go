@@ -158,7 +158,7 @@ func (s *Shard) stageChanges(e *op.Entry, o *op.Op) (err error) {
 		s.trim(p)
 		p.touch = p.touch || (effect != point.Lost && (p.stored || !p.Blank()))
 		if effect != point.Whole && s.opts.Events.Overtaken != nil {
-			s.opts.Events.Overtaken(e.ID, id, effect, p.Version())
+			s.opts.Events.Overtaken(e, id, effect, p.Version())
 		}
 		if err = s.fits(c); err != nil {
 			err = fmt.Errorf("%w: entry %d: %w", ErrCorrupt, e.Seq, err)

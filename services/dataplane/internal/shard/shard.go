@@ -57,7 +57,7 @@ type Events struct {
 	Scrubbed func(bytes int)
 	// Overtaken: an operation changed a point only in part or not at all,
 	// because winner is later (P8).
-	Overtaken func(id op.ID, p topology.PointID, e point.Effect, winner op.HLC)
+	Overtaken func(e *op.Entry, p topology.PointID, left point.Effect, winner op.HLC)
 }
 
 // Shard is the state of one shard replica. Apply, Lay, Lift, Checkpoint and Close may be

@@ -258,7 +258,7 @@ func (x ReshardRequest_Step) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReshardRequest_Step.Descriptor instead.
 func (ReshardRequest_Step) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
 }
 
 // Asks for one point. A message cannot be a path parameter, so the id is text.
@@ -964,6 +964,198 @@ func (x *MessageSendFailure) GetLatestErrorTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// Asks for conflicts.
+type ListConflictsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConflictsRequest) Reset() {
+	*x = ListConflictsRequest{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConflictsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConflictsRequest) ProtoMessage() {}
+
+func (x *ListConflictsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConflictsRequest.ProtoReflect.Descriptor instead.
+func (*ListConflictsRequest) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+// Conflicts.
+type ListConflictsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Result []*Conflict `protobuf:"bytes,1,rep,name=result,proto3" json:"result,omitempty"`
+	// Seconds spent.
+	Time          float64 `protobuf:"fixed64,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConflictsResponse) Reset() {
+	*x = ListConflictsResponse{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConflictsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConflictsResponse) ProtoMessage() {}
+
+func (x *ListConflictsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConflictsResponse.ProtoReflect.Descriptor instead.
+func (*ListConflictsResponse) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListConflictsResponse) GetResult() []*Conflict {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ListConflictsResponse) GetTime() float64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+// An operation on one point that lost to a later one.
+type Conflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its collection; empty if that is gone.
+	CollectionName string `protobuf:"bytes,1,opt,name=collection_name,json=collectionName,proto3" json:"collection_name,omitempty"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Id and index of the operation.
+	Operation string `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	// The point; empty where the whole operation came too late.
+	Point string `protobuf:"bytes,4,opt,name=point,proto3" json:"point,omitempty"`
+	// What is left of it: "lost", "partly lost" or "too late".
+	Effect string `protobuf:"bytes,5,opt,name=effect,proto3" json:"effect,omitempty"`
+	// When it was taken, by the clock of the peer that took it.
+	Stamp *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	// When the later one was; unset = there is none.
+	Winner        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=winner,proto3" json:"winner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Conflict) Reset() {
+	*x = Conflict{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Conflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Conflict) ProtoMessage() {}
+
+func (x *Conflict) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Conflict.ProtoReflect.Descriptor instead.
+func (*Conflict) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Conflict) GetCollectionName() string {
+	if x != nil {
+		return x.CollectionName
+	}
+	return ""
+}
+
+func (x *Conflict) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *Conflict) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Conflict) GetPoint() string {
+	if x != nil {
+		return x.Point
+	}
+	return ""
+}
+
+func (x *Conflict) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
+func (x *Conflict) GetStamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Stamp
+	}
+	return nil
+}
+
+func (x *Conflict) GetWinner() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Winner
+	}
+	return nil
+}
+
 // A shard in detached mode.
 type DetachedShard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -981,7 +1173,7 @@ type DetachedShard struct {
 
 func (x *DetachedShard) Reset() {
 	*x = DetachedShard{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1185,7 @@ func (x *DetachedShard) String() string {
 func (*DetachedShard) ProtoMessage() {}
 
 func (x *DetachedShard) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1198,7 @@ func (x *DetachedShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachedShard.ProtoReflect.Descriptor instead.
 func (*DetachedShard) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DetachedShard) GetCollectionName() string {
@@ -1060,7 +1252,7 @@ type InactiveReplica struct {
 
 func (x *InactiveReplica) Reset() {
 	*x = InactiveReplica{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1264,7 @@ func (x *InactiveReplica) String() string {
 func (*InactiveReplica) ProtoMessage() {}
 
 func (x *InactiveReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1277,7 @@ func (x *InactiveReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InactiveReplica.ProtoReflect.Descriptor instead.
 func (*InactiveReplica) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InactiveReplica) GetCollectionName() string {
@@ -1150,7 +1342,7 @@ type ClusterTelemetryRequest struct {
 
 func (x *ClusterTelemetryRequest) Reset() {
 	*x = ClusterTelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1354,7 @@ func (x *ClusterTelemetryRequest) String() string {
 func (*ClusterTelemetryRequest) ProtoMessage() {}
 
 func (x *ClusterTelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1367,7 @@ func (x *ClusterTelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTelemetryRequest.ProtoReflect.Descriptor instead.
 func (*ClusterTelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClusterTelemetryRequest) GetDetailsLevel() uint32 {
@@ -1205,7 +1397,7 @@ type ClusterTelemetryResponse struct {
 
 func (x *ClusterTelemetryResponse) Reset() {
 	*x = ClusterTelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1409,7 @@ func (x *ClusterTelemetryResponse) String() string {
 func (*ClusterTelemetryResponse) ProtoMessage() {}
 
 func (x *ClusterTelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1422,7 @@ func (x *ClusterTelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTelemetryResponse.ProtoReflect.Descriptor instead.
 func (*ClusterTelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClusterTelemetryResponse) GetResult() *qdrant.Struct {
@@ -1262,7 +1454,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1466,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1479,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemovePeerRequest) GetPeerId() uint64 {
@@ -1328,7 +1520,7 @@ type ForceReplicaRequest struct {
 
 func (x *ForceReplicaRequest) Reset() {
 	*x = ForceReplicaRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1532,7 @@ func (x *ForceReplicaRequest) String() string {
 func (*ForceReplicaRequest) ProtoMessage() {}
 
 func (x *ForceReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1545,7 @@ func (x *ForceReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ForceReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ForceReplicaRequest) GetCollectionName() string {
@@ -1397,7 +1589,7 @@ type ForceReplicaResponse struct {
 
 func (x *ForceReplicaResponse) Reset() {
 	*x = ForceReplicaResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1601,7 @@ func (x *ForceReplicaResponse) String() string {
 func (*ForceReplicaResponse) ProtoMessage() {}
 
 func (x *ForceReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1614,7 @@ func (x *ForceReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ForceReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForceReplicaResponse) GetResult() bool {
@@ -1452,7 +1644,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1656,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1669,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemovePeerResponse) GetResult() bool {
@@ -1503,7 +1695,7 @@ type RecoverPeerRequest struct {
 
 func (x *RecoverPeerRequest) Reset() {
 	*x = RecoverPeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1707,7 @@ func (x *RecoverPeerRequest) String() string {
 func (*RecoverPeerRequest) ProtoMessage() {}
 
 func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1720,7 @@ func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerRequest.ProtoReflect.Descriptor instead.
 func (*RecoverPeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 // Outcome of RecoverPeer.
@@ -1544,7 +1736,7 @@ type RecoverPeerResponse struct {
 
 func (x *RecoverPeerResponse) Reset() {
 	*x = RecoverPeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1748,7 @@ func (x *RecoverPeerResponse) String() string {
 func (*RecoverPeerResponse) ProtoMessage() {}
 
 func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1761,7 @@ func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerResponse.ProtoReflect.Descriptor instead.
 func (*RecoverPeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RecoverPeerResponse) GetResult() bool {
@@ -1595,7 +1787,7 @@ type ListMetadataKeysRequest struct {
 
 func (x *ListMetadataKeysRequest) Reset() {
 	*x = ListMetadataKeysRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1799,7 @@ func (x *ListMetadataKeysRequest) String() string {
 func (*ListMetadataKeysRequest) ProtoMessage() {}
 
 func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1812,7 @@ func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 // The metadata's keys.
@@ -1636,7 +1828,7 @@ type ListMetadataKeysResponse struct {
 
 func (x *ListMetadataKeysResponse) Reset() {
 	*x = ListMetadataKeysResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1840,7 @@ func (x *ListMetadataKeysResponse) String() string {
 func (*ListMetadataKeysResponse) ProtoMessage() {}
 
 func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1853,7 @@ func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListMetadataKeysResponse) GetResult() []string {
@@ -1689,7 +1881,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1893,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1906,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetMetadataRequest) GetKey() string {
@@ -1737,7 +1929,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1941,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1954,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetMetadataResponse) GetResult() *qdrant.Value {
@@ -1794,7 +1986,7 @@ type SetMetadataRequest struct {
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1998,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2011,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetMetadataRequest) GetKey() string {
@@ -1856,7 +2048,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2060,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2073,7 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetMetadataResponse) GetResult() bool {
@@ -1911,7 +2103,7 @@ type DeleteMetadataRequest struct {
 
 func (x *DeleteMetadataRequest) Reset() {
 	*x = DeleteMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2115,7 @@ func (x *DeleteMetadataRequest) String() string {
 func (*DeleteMetadataRequest) ProtoMessage() {}
 
 func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2128,7 @@ func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteMetadataRequest) GetKey() string {
@@ -1966,7 +2158,7 @@ type DeleteMetadataResponse struct {
 
 func (x *DeleteMetadataResponse) Reset() {
 	*x = DeleteMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2170,7 @@ func (x *DeleteMetadataResponse) String() string {
 func (*DeleteMetadataResponse) ProtoMessage() {}
 
 func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2183,7 @@ func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteMetadataResponse) GetResult() bool {
@@ -2028,7 +2220,7 @@ type ReshardRequest struct {
 
 func (x *ReshardRequest) Reset() {
 	*x = ReshardRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2232,7 @@ func (x *ReshardRequest) String() string {
 func (*ReshardRequest) ProtoMessage() {}
 
 func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2245,7 @@ func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest.ProtoReflect.Descriptor instead.
 func (*ReshardRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReshardRequest) GetCollectionName() string {
@@ -2126,7 +2318,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2330,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2343,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReshardResponse) GetResult() bool {
@@ -2185,7 +2377,7 @@ type TelemetryRequest struct {
 
 func (x *TelemetryRequest) Reset() {
 	*x = TelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2389,7 @@ func (x *TelemetryRequest) String() string {
 func (*TelemetryRequest) ProtoMessage() {}
 
 func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2402,7 @@ func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryRequest.ProtoReflect.Descriptor instead.
 func (*TelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TelemetryRequest) GetAnonymize() bool {
@@ -2254,7 +2446,7 @@ type TelemetryResponse struct {
 
 func (x *TelemetryResponse) Reset() {
 	*x = TelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2458,7 @@ func (x *TelemetryResponse) String() string {
 func (*TelemetryResponse) ProtoMessage() {}
 
 func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2471,7 @@ func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryResponse.ProtoReflect.Descriptor instead.
 func (*TelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TelemetryResponse) GetResult() *qdrant.Struct {
@@ -2305,7 +2497,7 @@ type ListIssuesRequest struct {
 
 func (x *ListIssuesRequest) Reset() {
 	*x = ListIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2509,7 @@ func (x *ListIssuesRequest) String() string {
 func (*ListIssuesRequest) ProtoMessage() {}
 
 func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2522,7 @@ func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ListIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 // Issues of this peer.
@@ -2346,7 +2538,7 @@ type ListIssuesResponse struct {
 
 func (x *ListIssuesResponse) Reset() {
 	*x = ListIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2550,7 @@ func (x *ListIssuesResponse) String() string {
 func (*ListIssuesResponse) ProtoMessage() {}
 
 func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2563,7 @@ func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ListIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListIssuesResponse) GetResult() *Issues {
@@ -2399,7 +2591,7 @@ type Issues struct {
 
 func (x *Issues) Reset() {
 	*x = Issues{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2603,7 @@ func (x *Issues) String() string {
 func (*Issues) ProtoMessage() {}
 
 func (x *Issues) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2616,7 @@ func (x *Issues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issues.ProtoReflect.Descriptor instead.
 func (*Issues) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Issues) GetIssues() []*Issue {
@@ -2453,7 +2645,7 @@ type Issue struct {
 
 func (x *Issue) Reset() {
 	*x = Issue{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2657,7 @@ func (x *Issue) String() string {
 func (*Issue) ProtoMessage() {}
 
 func (x *Issue) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2670,7 @@ func (x *Issue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issue.ProtoReflect.Descriptor instead.
 func (*Issue) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Issue) GetId() string {
@@ -2525,7 +2717,7 @@ type ClearIssuesRequest struct {
 
 func (x *ClearIssuesRequest) Reset() {
 	*x = ClearIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +2729,7 @@ func (x *ClearIssuesRequest) String() string {
 func (*ClearIssuesRequest) ProtoMessage() {}
 
 func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +2742,7 @@ func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ClearIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 // Outcome of ClearIssues.
@@ -2566,7 +2758,7 @@ type ClearIssuesResponse struct {
 
 func (x *ClearIssuesResponse) Reset() {
 	*x = ClearIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2770,7 @@ func (x *ClearIssuesResponse) String() string {
 func (*ClearIssuesResponse) ProtoMessage() {}
 
 func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2783,7 @@ func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ClearIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ClearIssuesResponse) GetResult() bool {
@@ -2625,7 +2817,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2829,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2842,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *QuotaConfig) GetEnabled() bool {
@@ -2696,7 +2888,7 @@ type QuotaUsage struct {
 
 func (x *QuotaUsage) Reset() {
 	*x = QuotaUsage{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2900,7 @@ func (x *QuotaUsage) String() string {
 func (*QuotaUsage) ProtoMessage() {}
 
 func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2913,7 @@ func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUsage.ProtoReflect.Descriptor instead.
 func (*QuotaUsage) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *QuotaUsage) GetResidentMemoryPercent() float64 {
@@ -2754,7 +2946,7 @@ type GetQuotasRequest struct {
 
 func (x *GetQuotasRequest) Reset() {
 	*x = GetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2958,7 @@ func (x *GetQuotasRequest) String() string {
 func (*GetQuotasRequest) ProtoMessage() {}
 
 func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2971,7 @@ func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 // Limits and their use.
@@ -2795,7 +2987,7 @@ type GetQuotasResponse struct {
 
 func (x *GetQuotasResponse) Reset() {
 	*x = GetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +2999,7 @@ func (x *GetQuotasResponse) String() string {
 func (*GetQuotasResponse) ProtoMessage() {}
 
 func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +3012,7 @@ func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetQuotasResponse) GetResult() *Quotas {
@@ -2852,7 +3044,7 @@ type Quotas struct {
 
 func (x *Quotas) Reset() {
 	*x = Quotas{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3056,7 @@ func (x *Quotas) String() string {
 func (*Quotas) ProtoMessage() {}
 
 func (x *Quotas) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3069,7 @@ func (x *Quotas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quotas.ProtoReflect.Descriptor instead.
 func (*Quotas) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Quotas) GetConfig() *QuotaConfig {
@@ -2914,7 +3106,7 @@ type SetQuotasRequest struct {
 
 func (x *SetQuotasRequest) Reset() {
 	*x = SetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3118,7 @@ func (x *SetQuotasRequest) String() string {
 func (*SetQuotasRequest) ProtoMessage() {}
 
 func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3131,7 @@ func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*SetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetQuotasRequest) GetConfig() *QuotaConfig {
@@ -2969,7 +3161,7 @@ type SetQuotasResponse struct {
 
 func (x *SetQuotasResponse) Reset() {
 	*x = SetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3173,7 @@ func (x *SetQuotasResponse) String() string {
 func (*SetQuotasResponse) ProtoMessage() {}
 
 func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3186,7 @@ func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*SetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetQuotasResponse) GetResult() bool {
@@ -3026,7 +3218,7 @@ type ListOptimizationsRequest struct {
 
 func (x *ListOptimizationsRequest) Reset() {
 	*x = ListOptimizationsRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3038,7 +3230,7 @@ func (x *ListOptimizationsRequest) String() string {
 func (*ListOptimizationsRequest) ProtoMessage() {}
 
 func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3051,7 +3243,7 @@ func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListOptimizationsRequest) GetCollectionName() string {
@@ -3088,7 +3280,7 @@ type ListOptimizationsResponse struct {
 
 func (x *ListOptimizationsResponse) Reset() {
 	*x = ListOptimizationsResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3292,7 @@ func (x *ListOptimizationsResponse) String() string {
 func (*ListOptimizationsResponse) ProtoMessage() {}
 
 func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3305,7 @@ func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListOptimizationsResponse) GetResult() *qdrant.Struct {
@@ -3141,7 +3333,7 @@ type CollectionMemoryRequest struct {
 
 func (x *CollectionMemoryRequest) Reset() {
 	*x = CollectionMemoryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3345,7 @@ func (x *CollectionMemoryRequest) String() string {
 func (*CollectionMemoryRequest) ProtoMessage() {}
 
 func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3358,7 @@ func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryRequest.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectionMemoryRequest) GetCollectionName() string {
@@ -3189,7 +3381,7 @@ type CollectionMemoryResponse struct {
 
 func (x *CollectionMemoryResponse) Reset() {
 	*x = CollectionMemoryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3393,7 @@ func (x *CollectionMemoryResponse) String() string {
 func (*CollectionMemoryResponse) ProtoMessage() {}
 
 func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3406,7 @@ func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryResponse.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CollectionMemoryResponse) GetResult() *qdrant.Struct {
@@ -3242,7 +3434,7 @@ type CollectionClusterRequest struct {
 
 func (x *CollectionClusterRequest) Reset() {
 	*x = CollectionClusterRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3446,7 @@ func (x *CollectionClusterRequest) String() string {
 func (*CollectionClusterRequest) ProtoMessage() {}
 
 func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3459,7 @@ func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterRequest.ProtoReflect.Descriptor instead.
 func (*CollectionClusterRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CollectionClusterRequest) GetCollectionName() string {
@@ -3298,7 +3490,7 @@ type CollectionClusterResponse struct {
 
 func (x *CollectionClusterResponse) Reset() {
 	*x = CollectionClusterResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3502,7 @@ func (x *CollectionClusterResponse) String() string {
 func (*CollectionClusterResponse) ProtoMessage() {}
 
 func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3515,7 @@ func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterResponse.ProtoReflect.Descriptor instead.
 func (*CollectionClusterResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{50}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CollectionClusterResponse) GetPeerId() uint64 {
@@ -3391,7 +3583,7 @@ type ShardTransfer struct {
 
 func (x *ShardTransfer) Reset() {
 	*x = ShardTransfer{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3595,7 @@ func (x *ShardTransfer) String() string {
 func (*ShardTransfer) ProtoMessage() {}
 
 func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3608,7 @@ func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardTransfer.ProtoReflect.Descriptor instead.
 func (*ShardTransfer) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{51}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ShardTransfer) GetShardId() uint32 {
@@ -3483,7 +3675,7 @@ type ReshardRequest_Start struct {
 
 func (x *ReshardRequest_Start) Reset() {
 	*x = ReshardRequest_Start{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3687,7 @@ func (x *ReshardRequest_Start) String() string {
 func (*ReshardRequest_Start) ProtoMessage() {}
 
 func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3700,7 @@ func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest_Start.ProtoReflect.Descriptor instead.
 func (*ReshardRequest_Start) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
 }
 
 func (x *ReshardRequest_Start) GetDirection() qdrant.ReshardingDirection {
@@ -3620,7 +3812,19 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x12MessageSendFailure\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12!\n" +
 	"\flatest_error\x18\x02 \x01(\tR\vlatestError\x12P\n" +
-	"\x16latest_error_timestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x14latestErrorTimestamp\"\xbc\x01\n" +
+	"\x16latest_error_timestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x14latestErrorTimestamp\"\x16\n" +
+	"\x14ListConflictsRequest\"_\n" +
+	"\x15ListConflictsResponse\x122\n" +
+	"\x06result\x18\x01 \x03(\v2\x1a.pando.cluster.v1.ConflictR\x06result\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"\x80\x02\n" +
+	"\bConflict\x12'\n" +
+	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x19\n" +
+	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\tR\toperation\x12\x14\n" +
+	"\x05point\x18\x04 \x01(\tR\x05point\x12\x16\n" +
+	"\x06effect\x18\x05 \x01(\tR\x06effect\x120\n" +
+	"\x05stamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05stamp\x122\n" +
+	"\x06winner\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06winner\"\xbc\x01\n" +
 	"\rDetachedShard\x12'\n" +
 	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x120\n" +
@@ -3820,14 +4024,15 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\f_to_shard_idB\t\n" +
 	"\a_methodB\n" +
 	"\n" +
-	"\b_comment2\x93\x0e\n" +
+	"\b_comment2\xf5\x0e\n" +
 	"\aCluster\x12Q\n" +
 	"\bGetPoint\x12!.pando.cluster.v1.GetPointRequest\x1a\".pando.cluster.v1.GetPointResponse\x12`\n" +
 	"\rClusterStatus\x12&.pando.cluster.v1.ClusterStatusRequest\x1a'.pando.cluster.v1.ClusterStatusResponse\x12i\n" +
 	"\x10ClusterTelemetry\x12).pando.cluster.v1.ClusterTelemetryRequest\x1a*.pando.cluster.v1.ClusterTelemetryResponse\x12W\n" +
 	"\n" +
 	"RemovePeer\x12#.pando.cluster.v1.RemovePeerRequest\x1a$.pando.cluster.v1.RemovePeerResponse\x12]\n" +
-	"\fForceReplica\x12%.pando.cluster.v1.ForceReplicaRequest\x1a&.pando.cluster.v1.ForceReplicaResponse\x12Z\n" +
+	"\fForceReplica\x12%.pando.cluster.v1.ForceReplicaRequest\x1a&.pando.cluster.v1.ForceReplicaResponse\x12`\n" +
+	"\rListConflicts\x12&.pando.cluster.v1.ListConflictsRequest\x1a'.pando.cluster.v1.ListConflictsResponse\x12Z\n" +
 	"\vRecoverPeer\x12$.pando.cluster.v1.RecoverPeerRequest\x1a%.pando.cluster.v1.RecoverPeerResponse\x12i\n" +
 	"\x10ListMetadataKeys\x12).pando.cluster.v1.ListMetadataKeysRequest\x1a*.pando.cluster.v1.ListMetadataKeysResponse\x12Z\n" +
 	"\vGetMetadata\x12$.pando.cluster.v1.GetMetadataRequest\x1a%.pando.cluster.v1.GetMetadataResponse\x12Z\n" +
@@ -3857,7 +4062,7 @@ func file_pando_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(ClusterStatus_Mode)(0),           // 0: pando.cluster.v1.ClusterStatus.Mode
 	(RaftInfo_Role)(0),                // 1: pando.cluster.v1.RaftInfo.Role
@@ -3873,158 +4078,166 @@ var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(*RaftInfo)(nil),                  // 11: pando.cluster.v1.RaftInfo
 	(*ConsensusThreadStatus)(nil),     // 12: pando.cluster.v1.ConsensusThreadStatus
 	(*MessageSendFailure)(nil),        // 13: pando.cluster.v1.MessageSendFailure
-	(*DetachedShard)(nil),             // 14: pando.cluster.v1.DetachedShard
-	(*InactiveReplica)(nil),           // 15: pando.cluster.v1.InactiveReplica
-	(*ClusterTelemetryRequest)(nil),   // 16: pando.cluster.v1.ClusterTelemetryRequest
-	(*ClusterTelemetryResponse)(nil),  // 17: pando.cluster.v1.ClusterTelemetryResponse
-	(*RemovePeerRequest)(nil),         // 18: pando.cluster.v1.RemovePeerRequest
-	(*ForceReplicaRequest)(nil),       // 19: pando.cluster.v1.ForceReplicaRequest
-	(*ForceReplicaResponse)(nil),      // 20: pando.cluster.v1.ForceReplicaResponse
-	(*RemovePeerResponse)(nil),        // 21: pando.cluster.v1.RemovePeerResponse
-	(*RecoverPeerRequest)(nil),        // 22: pando.cluster.v1.RecoverPeerRequest
-	(*RecoverPeerResponse)(nil),       // 23: pando.cluster.v1.RecoverPeerResponse
-	(*ListMetadataKeysRequest)(nil),   // 24: pando.cluster.v1.ListMetadataKeysRequest
-	(*ListMetadataKeysResponse)(nil),  // 25: pando.cluster.v1.ListMetadataKeysResponse
-	(*GetMetadataRequest)(nil),        // 26: pando.cluster.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),       // 27: pando.cluster.v1.GetMetadataResponse
-	(*SetMetadataRequest)(nil),        // 28: pando.cluster.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),       // 29: pando.cluster.v1.SetMetadataResponse
-	(*DeleteMetadataRequest)(nil),     // 30: pando.cluster.v1.DeleteMetadataRequest
-	(*DeleteMetadataResponse)(nil),    // 31: pando.cluster.v1.DeleteMetadataResponse
-	(*ReshardRequest)(nil),            // 32: pando.cluster.v1.ReshardRequest
-	(*ReshardResponse)(nil),           // 33: pando.cluster.v1.ReshardResponse
-	(*TelemetryRequest)(nil),          // 34: pando.cluster.v1.TelemetryRequest
-	(*TelemetryResponse)(nil),         // 35: pando.cluster.v1.TelemetryResponse
-	(*ListIssuesRequest)(nil),         // 36: pando.cluster.v1.ListIssuesRequest
-	(*ListIssuesResponse)(nil),        // 37: pando.cluster.v1.ListIssuesResponse
-	(*Issues)(nil),                    // 38: pando.cluster.v1.Issues
-	(*Issue)(nil),                     // 39: pando.cluster.v1.Issue
-	(*ClearIssuesRequest)(nil),        // 40: pando.cluster.v1.ClearIssuesRequest
-	(*ClearIssuesResponse)(nil),       // 41: pando.cluster.v1.ClearIssuesResponse
-	(*QuotaConfig)(nil),               // 42: pando.cluster.v1.QuotaConfig
-	(*QuotaUsage)(nil),                // 43: pando.cluster.v1.QuotaUsage
-	(*GetQuotasRequest)(nil),          // 44: pando.cluster.v1.GetQuotasRequest
-	(*GetQuotasResponse)(nil),         // 45: pando.cluster.v1.GetQuotasResponse
-	(*Quotas)(nil),                    // 46: pando.cluster.v1.Quotas
-	(*SetQuotasRequest)(nil),          // 47: pando.cluster.v1.SetQuotasRequest
-	(*SetQuotasResponse)(nil),         // 48: pando.cluster.v1.SetQuotasResponse
-	(*ListOptimizationsRequest)(nil),  // 49: pando.cluster.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil), // 50: pando.cluster.v1.ListOptimizationsResponse
-	(*CollectionMemoryRequest)(nil),   // 51: pando.cluster.v1.CollectionMemoryRequest
-	(*CollectionMemoryResponse)(nil),  // 52: pando.cluster.v1.CollectionMemoryResponse
-	(*CollectionClusterRequest)(nil),  // 53: pando.cluster.v1.CollectionClusterRequest
-	(*CollectionClusterResponse)(nil), // 54: pando.cluster.v1.CollectionClusterResponse
-	(*ShardTransfer)(nil),             // 55: pando.cluster.v1.ShardTransfer
-	nil,                               // 56: pando.cluster.v1.ClusterStatus.PeersEntry
-	nil,                               // 57: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	(*ReshardRequest_Start)(nil),      // 58: pando.cluster.v1.ReshardRequest.Start
-	nil,                               // 59: pando.cluster.v1.Quotas.PeersEntry
-	(*qdrant.ReadConsistency)(nil),    // 60: qdrant.ReadConsistency
-	(*qdrant.ShardKeySelector)(nil),   // 61: qdrant.ShardKeySelector
-	(*qdrant.RetrievedPoint)(nil),     // 62: qdrant.RetrievedPoint
-	(*qdrant.Usage)(nil),              // 63: qdrant.Usage
-	(*timestamppb.Timestamp)(nil),     // 64: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 65: qdrant.ReplicaState
-	(*qdrant.Struct)(nil),             // 66: qdrant.Struct
-	(*qdrant.Value)(nil),              // 67: qdrant.Value
-	(*qdrant.LocalShardInfo)(nil),     // 68: qdrant.LocalShardInfo
-	(*qdrant.RemoteShardInfo)(nil),    // 69: qdrant.RemoteShardInfo
-	(*qdrant.ReshardingInfo)(nil),     // 70: qdrant.ReshardingInfo
-	(qdrant.ShardTransferMethod)(0),   // 71: qdrant.ShardTransferMethod
-	(qdrant.ReshardingDirection)(0),   // 72: qdrant.ReshardingDirection
-	(*qdrant.ShardKey)(nil),           // 73: qdrant.ShardKey
+	(*ListConflictsRequest)(nil),      // 14: pando.cluster.v1.ListConflictsRequest
+	(*ListConflictsResponse)(nil),     // 15: pando.cluster.v1.ListConflictsResponse
+	(*Conflict)(nil),                  // 16: pando.cluster.v1.Conflict
+	(*DetachedShard)(nil),             // 17: pando.cluster.v1.DetachedShard
+	(*InactiveReplica)(nil),           // 18: pando.cluster.v1.InactiveReplica
+	(*ClusterTelemetryRequest)(nil),   // 19: pando.cluster.v1.ClusterTelemetryRequest
+	(*ClusterTelemetryResponse)(nil),  // 20: pando.cluster.v1.ClusterTelemetryResponse
+	(*RemovePeerRequest)(nil),         // 21: pando.cluster.v1.RemovePeerRequest
+	(*ForceReplicaRequest)(nil),       // 22: pando.cluster.v1.ForceReplicaRequest
+	(*ForceReplicaResponse)(nil),      // 23: pando.cluster.v1.ForceReplicaResponse
+	(*RemovePeerResponse)(nil),        // 24: pando.cluster.v1.RemovePeerResponse
+	(*RecoverPeerRequest)(nil),        // 25: pando.cluster.v1.RecoverPeerRequest
+	(*RecoverPeerResponse)(nil),       // 26: pando.cluster.v1.RecoverPeerResponse
+	(*ListMetadataKeysRequest)(nil),   // 27: pando.cluster.v1.ListMetadataKeysRequest
+	(*ListMetadataKeysResponse)(nil),  // 28: pando.cluster.v1.ListMetadataKeysResponse
+	(*GetMetadataRequest)(nil),        // 29: pando.cluster.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),       // 30: pando.cluster.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),        // 31: pando.cluster.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),       // 32: pando.cluster.v1.SetMetadataResponse
+	(*DeleteMetadataRequest)(nil),     // 33: pando.cluster.v1.DeleteMetadataRequest
+	(*DeleteMetadataResponse)(nil),    // 34: pando.cluster.v1.DeleteMetadataResponse
+	(*ReshardRequest)(nil),            // 35: pando.cluster.v1.ReshardRequest
+	(*ReshardResponse)(nil),           // 36: pando.cluster.v1.ReshardResponse
+	(*TelemetryRequest)(nil),          // 37: pando.cluster.v1.TelemetryRequest
+	(*TelemetryResponse)(nil),         // 38: pando.cluster.v1.TelemetryResponse
+	(*ListIssuesRequest)(nil),         // 39: pando.cluster.v1.ListIssuesRequest
+	(*ListIssuesResponse)(nil),        // 40: pando.cluster.v1.ListIssuesResponse
+	(*Issues)(nil),                    // 41: pando.cluster.v1.Issues
+	(*Issue)(nil),                     // 42: pando.cluster.v1.Issue
+	(*ClearIssuesRequest)(nil),        // 43: pando.cluster.v1.ClearIssuesRequest
+	(*ClearIssuesResponse)(nil),       // 44: pando.cluster.v1.ClearIssuesResponse
+	(*QuotaConfig)(nil),               // 45: pando.cluster.v1.QuotaConfig
+	(*QuotaUsage)(nil),                // 46: pando.cluster.v1.QuotaUsage
+	(*GetQuotasRequest)(nil),          // 47: pando.cluster.v1.GetQuotasRequest
+	(*GetQuotasResponse)(nil),         // 48: pando.cluster.v1.GetQuotasResponse
+	(*Quotas)(nil),                    // 49: pando.cluster.v1.Quotas
+	(*SetQuotasRequest)(nil),          // 50: pando.cluster.v1.SetQuotasRequest
+	(*SetQuotasResponse)(nil),         // 51: pando.cluster.v1.SetQuotasResponse
+	(*ListOptimizationsRequest)(nil),  // 52: pando.cluster.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil), // 53: pando.cluster.v1.ListOptimizationsResponse
+	(*CollectionMemoryRequest)(nil),   // 54: pando.cluster.v1.CollectionMemoryRequest
+	(*CollectionMemoryResponse)(nil),  // 55: pando.cluster.v1.CollectionMemoryResponse
+	(*CollectionClusterRequest)(nil),  // 56: pando.cluster.v1.CollectionClusterRequest
+	(*CollectionClusterResponse)(nil), // 57: pando.cluster.v1.CollectionClusterResponse
+	(*ShardTransfer)(nil),             // 58: pando.cluster.v1.ShardTransfer
+	nil,                               // 59: pando.cluster.v1.ClusterStatus.PeersEntry
+	nil,                               // 60: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	(*ReshardRequest_Start)(nil),      // 61: pando.cluster.v1.ReshardRequest.Start
+	nil,                               // 62: pando.cluster.v1.Quotas.PeersEntry
+	(*qdrant.ReadConsistency)(nil),    // 63: qdrant.ReadConsistency
+	(*qdrant.ShardKeySelector)(nil),   // 64: qdrant.ShardKeySelector
+	(*qdrant.RetrievedPoint)(nil),     // 65: qdrant.RetrievedPoint
+	(*qdrant.Usage)(nil),              // 66: qdrant.Usage
+	(*timestamppb.Timestamp)(nil),     // 67: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 68: qdrant.ReplicaState
+	(*qdrant.Struct)(nil),             // 69: qdrant.Struct
+	(*qdrant.Value)(nil),              // 70: qdrant.Value
+	(*qdrant.LocalShardInfo)(nil),     // 71: qdrant.LocalShardInfo
+	(*qdrant.RemoteShardInfo)(nil),    // 72: qdrant.RemoteShardInfo
+	(*qdrant.ReshardingInfo)(nil),     // 73: qdrant.ReshardingInfo
+	(qdrant.ShardTransferMethod)(0),   // 74: qdrant.ShardTransferMethod
+	(qdrant.ReshardingDirection)(0),   // 75: qdrant.ReshardingDirection
+	(*qdrant.ShardKey)(nil),           // 76: qdrant.ShardKey
 }
 var file_pando_cluster_v1_cluster_proto_depIdxs = []int32{
-	60, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
-	61, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
-	62, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
-	63, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
+	63, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
+	64, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
+	65, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
+	66, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
 	8,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
 	0,  // 5: pando.cluster.v1.ClusterStatus.status:type_name -> pando.cluster.v1.ClusterStatus.Mode
-	56, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
+	59, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
 	11, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
 	12, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
-	57, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	14, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
-	15, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
+	60, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	17, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
+	18, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
 	9,  // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
 	1,  // 13: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
 	2,  // 14: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
-	64, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
-	64, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
-	64, // 17: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
-	65, // 18: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
-	64, // 19: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
-	66, // 20: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
-	67, // 21: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
-	67, // 22: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
-	58, // 23: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
-	3,  // 24: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
-	66, // 25: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
-	38, // 26: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
-	39, // 27: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
-	66, // 28: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
-	64, // 29: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
-	46, // 30: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
-	42, // 31: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
-	43, // 32: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
-	59, // 33: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
-	42, // 34: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
-	66, // 35: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
-	66, // 36: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
-	68, // 37: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
-	69, // 38: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
-	55, // 39: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
-	70, // 40: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
-	71, // 41: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
-	10, // 42: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
-	13, // 43: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
-	72, // 44: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
-	73, // 45: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
-	43, // 46: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
-	4,  // 47: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
-	6,  // 48: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
-	16, // 49: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
-	18, // 50: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
-	19, // 51: pando.cluster.v1.Cluster.ForceReplica:input_type -> pando.cluster.v1.ForceReplicaRequest
-	22, // 52: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
-	24, // 53: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
-	26, // 54: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
-	28, // 55: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
-	30, // 56: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
-	32, // 57: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
-	34, // 58: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
-	36, // 59: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
-	40, // 60: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
-	44, // 61: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
-	47, // 62: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
-	49, // 63: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
-	51, // 64: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
-	53, // 65: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
-	5,  // 66: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
-	7,  // 67: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
-	17, // 68: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
-	21, // 69: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
-	20, // 70: pando.cluster.v1.Cluster.ForceReplica:output_type -> pando.cluster.v1.ForceReplicaResponse
-	23, // 71: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
-	25, // 72: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
-	27, // 73: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
-	29, // 74: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
-	31, // 75: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
-	33, // 76: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
-	35, // 77: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
-	37, // 78: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
-	41, // 79: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
-	45, // 80: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
-	48, // 81: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
-	50, // 82: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
-	52, // 83: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
-	54, // 84: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
-	66, // [66:85] is the sub-list for method output_type
-	47, // [47:66] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	67, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
+	67, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
+	16, // 17: pando.cluster.v1.ListConflictsResponse.result:type_name -> pando.cluster.v1.Conflict
+	67, // 18: pando.cluster.v1.Conflict.stamp:type_name -> google.protobuf.Timestamp
+	67, // 19: pando.cluster.v1.Conflict.winner:type_name -> google.protobuf.Timestamp
+	67, // 20: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
+	68, // 21: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
+	67, // 22: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
+	69, // 23: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
+	70, // 24: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
+	70, // 25: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
+	61, // 26: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
+	3,  // 27: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
+	69, // 28: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
+	41, // 29: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
+	42, // 30: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
+	69, // 31: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
+	67, // 32: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
+	49, // 33: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
+	45, // 34: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
+	46, // 35: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
+	62, // 36: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
+	45, // 37: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
+	69, // 38: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
+	69, // 39: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
+	71, // 40: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
+	72, // 41: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
+	58, // 42: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
+	73, // 43: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
+	74, // 44: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
+	10, // 45: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
+	13, // 46: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
+	75, // 47: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
+	76, // 48: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
+	46, // 49: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
+	4,  // 50: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
+	6,  // 51: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
+	19, // 52: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
+	21, // 53: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
+	22, // 54: pando.cluster.v1.Cluster.ForceReplica:input_type -> pando.cluster.v1.ForceReplicaRequest
+	14, // 55: pando.cluster.v1.Cluster.ListConflicts:input_type -> pando.cluster.v1.ListConflictsRequest
+	25, // 56: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
+	27, // 57: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
+	29, // 58: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
+	31, // 59: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
+	33, // 60: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
+	35, // 61: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
+	37, // 62: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
+	39, // 63: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
+	43, // 64: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
+	47, // 65: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
+	50, // 66: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
+	52, // 67: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
+	54, // 68: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
+	56, // 69: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
+	5,  // 70: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
+	7,  // 71: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
+	20, // 72: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
+	24, // 73: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
+	23, // 74: pando.cluster.v1.Cluster.ForceReplica:output_type -> pando.cluster.v1.ForceReplicaResponse
+	15, // 75: pando.cluster.v1.Cluster.ListConflicts:output_type -> pando.cluster.v1.ListConflictsResponse
+	26, // 76: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
+	28, // 77: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
+	30, // 78: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
+	32, // 79: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
+	34, // 80: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
+	36, // 81: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
+	38, // 82: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
+	40, // 83: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
+	44, // 84: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
+	48, // 85: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
+	51, // 86: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
+	53, // 87: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
+	55, // 88: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
+	57, // 89: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
+	70, // [70:90] is the sub-list for method output_type
+	50, // [50:70] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_pando_cluster_v1_cluster_proto_init() }
@@ -4037,30 +4250,30 @@ func file_pando_cluster_v1_cluster_proto_init() {
 	file_pando_cluster_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[7].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[8].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[12].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[14].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[15].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{
+	file_pando_cluster_v1_cluster_proto_msgTypes[17].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[18].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[29].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[31].OneofWrappers = []any{
 		(*ReshardRequest_Start_)(nil),
 		(*ReshardRequest_Step_)(nil),
 	}
-	file_pando_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[35].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[38].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[43].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[45].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[51].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[41].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[42].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[46].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[48].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[54].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[57].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_cluster_v1_cluster_proto_rawDesc), len(file_pando_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   56,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	Cluster_ClusterTelemetry_FullMethodName  = "/pando.cluster.v1.Cluster/ClusterTelemetry"
 	Cluster_RemovePeer_FullMethodName        = "/pando.cluster.v1.Cluster/RemovePeer"
 	Cluster_ForceReplica_FullMethodName      = "/pando.cluster.v1.Cluster/ForceReplica"
+	Cluster_ListConflicts_FullMethodName     = "/pando.cluster.v1.Cluster/ListConflicts"
 	Cluster_RecoverPeer_FullMethodName       = "/pando.cluster.v1.Cluster/RecoverPeer"
 	Cluster_ListMetadataKeys_FullMethodName  = "/pando.cluster.v1.Cluster/ListMetadataKeys"
 	Cluster_GetMetadata_FullMethodName       = "/pando.cluster.v1.Cluster/GetMetadata"
@@ -61,6 +62,9 @@ type ClusterClient interface {
 	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
 	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
 	ForceReplica(ctx context.Context, in *ForceReplicaRequest, opts ...grpc.CallOption) (*ForceReplicaResponse, error)
+	// Operations that were acknowledged while a replica was cut off and of which later ones left nothing, or not all: the newest that
+	// replicas of this peer have seen.
+	ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error)
 	// Makes this peer fetch the cluster's state anew. NOT_CLUSTERED, NO_LEADER.
 	RecoverPeer(ctx context.Context, in *RecoverPeerRequest, opts ...grpc.CallOption) (*RecoverPeerResponse, error)
 	// Keys of the cluster's metadata.
@@ -144,6 +148,16 @@ func (c *clusterClient) ForceReplica(ctx context.Context, in *ForceReplicaReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ForceReplicaResponse)
 	err := c.cc.Invoke(ctx, Cluster_ForceReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListConflictsResponse)
+	err := c.cc.Invoke(ctx, Cluster_ListConflicts_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -309,6 +323,9 @@ type ClusterServer interface {
 	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
 	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
 	ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error)
+	// Operations that were acknowledged while a replica was cut off and of which later ones left nothing, or not all: the newest that
+	// replicas of this peer have seen.
+	ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error)
 	// Makes this peer fetch the cluster's state anew. NOT_CLUSTERED, NO_LEADER.
 	RecoverPeer(context.Context, *RecoverPeerRequest) (*RecoverPeerResponse, error)
 	// Keys of the cluster's metadata.
@@ -362,6 +379,9 @@ func (UnimplementedClusterServer) RemovePeer(context.Context, *RemovePeerRequest
 }
 func (UnimplementedClusterServer) ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForceReplica not implemented")
+}
+func (UnimplementedClusterServer) ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConflicts not implemented")
 }
 func (UnimplementedClusterServer) RecoverPeer(context.Context, *RecoverPeerRequest) (*RecoverPeerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecoverPeer not implemented")
@@ -512,6 +532,24 @@ func _Cluster_ForceReplica_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ClusterServer).ForceReplica(ctx, req.(*ForceReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ListConflicts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConflictsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ListConflicts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ListConflicts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ListConflicts(ctx, req.(*ListConflictsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -794,6 +832,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForceReplica",
 			Handler:    _Cluster_ForceReplica_Handler,
+		},
+		{
+			MethodName: "ListConflicts",
+			Handler:    _Cluster_ListConflicts_Handler,
 		},
 		{
 			MethodName: "RecoverPeer",

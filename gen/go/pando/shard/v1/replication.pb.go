@@ -364,6 +364,8 @@ type ReplicateRequest struct {
 	//	*ReplicateRequest_Confirmation
 	//	*ReplicateRequest_Offer
 	//	*ReplicateRequest_Diverged
+	//	*ReplicateRequest_Copy
+	//	*ReplicateRequest_Reconcile
 	Message       isReplicateRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -481,6 +483,24 @@ func (x *ReplicateRequest) GetDiverged() *Diverged {
 	return nil
 }
 
+func (x *ReplicateRequest) GetCopy() *ProvisionalCopy {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Copy); ok {
+			return x.Copy
+		}
+	}
+	return nil
+}
+
+func (x *ReplicateRequest) GetReconcile() *Reconcile {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateRequest_Reconcile); ok {
+			return x.Reconcile
+		}
+	}
+	return nil
+}
+
 type isReplicateRequest_Message interface {
 	isReplicateRequest_Message()
 }
@@ -515,6 +535,16 @@ type ReplicateRequest_Diverged struct {
 	Diverged *Diverged `protobuf:"bytes,9,opt,name=diverged,proto3,oneof"`
 }
 
+type ReplicateRequest_Copy struct {
+	// Detached replica -> another Active one: operations to be kept provisionally.
+	Copy *ProvisionalCopy `protobuf:"bytes,10,opt,name=copy,proto3,oneof"`
+}
+
+type ReplicateRequest_Reconcile struct {
+	// Any replica -> primary: provisional operations for the log.
+	Reconcile *Reconcile `protobuf:"bytes,11,opt,name=reconcile,proto3,oneof"`
+}
+
 func (*ReplicateRequest_Append) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Snapshot) isReplicateRequest_Message() {}
@@ -526,6 +556,10 @@ func (*ReplicateRequest_Confirmation) isReplicateRequest_Message() {}
 func (*ReplicateRequest_Offer) isReplicateRequest_Message() {}
 
 func (*ReplicateRequest_Diverged) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Copy) isReplicateRequest_Message() {}
+
+func (*ReplicateRequest_Reconcile) isReplicateRequest_Message() {}
 
 // Entries.
 type Append struct {
@@ -954,6 +988,8 @@ type ReplicateResponse struct {
 	//	*ReplicateResponse_Ack
 	//	*ReplicateResponse_Nack
 	//	*ReplicateResponse_ConfirmationAck
+	//	*ReplicateResponse_Kept
+	//	*ReplicateResponse_Reconciled
 	Message       isReplicateResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1044,6 +1080,24 @@ func (x *ReplicateResponse) GetConfirmationAck() *ConfirmationAck {
 	return nil
 }
 
+func (x *ReplicateResponse) GetKept() *ProvisionalKept {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateResponse_Kept); ok {
+			return x.Kept
+		}
+	}
+	return nil
+}
+
+func (x *ReplicateResponse) GetReconciled() *Reconciled {
+	if x != nil {
+		if x, ok := x.Message.(*ReplicateResponse_Reconciled); ok {
+			return x.Reconciled
+		}
+	}
+	return nil
+}
+
 type isReplicateResponse_Message interface {
 	isReplicateResponse_Message()
 }
@@ -1063,11 +1117,25 @@ type ReplicateResponse_ConfirmationAck struct {
 	ConfirmationAck *ConfirmationAck `protobuf:"bytes,6,opt,name=confirmation_ack,json=confirmationAck,proto3,oneof"`
 }
 
+type ReplicateResponse_Kept struct {
+	// The copy is durable.
+	Kept *ProvisionalKept `protobuf:"bytes,7,opt,name=kept,proto3,oneof"`
+}
+
+type ReplicateResponse_Reconciled struct {
+	// What became of provisional operations.
+	Reconciled *Reconciled `protobuf:"bytes,8,opt,name=reconciled,proto3,oneof"`
+}
+
 func (*ReplicateResponse_Ack) isReplicateResponse_Message() {}
 
 func (*ReplicateResponse_Nack) isReplicateResponse_Message() {}
 
 func (*ReplicateResponse_ConfirmationAck) isReplicateResponse_Message() {}
+
+func (*ReplicateResponse_Kept) isReplicateResponse_Message() {}
+
+func (*ReplicateResponse_Reconciled) isReplicateResponse_Message() {}
 
 // An acknowledgement.
 type AppendAck struct {
@@ -1087,7 +1155,9 @@ type AppendAck struct {
 	// Of the append, echoed.
 	Sequence uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// The newest mark of the log that is applied; 0 = none.
-	Mark          uint64 `protobuf:"varint,8,opt,name=mark,proto3" json:"mark,omitempty"`
+	Mark uint64 `protobuf:"varint,8,opt,name=mark,proto3" json:"mark,omitempty"`
+	// The follower holds provisional operations.
+	Owes          bool `protobuf:"varint,9,opt,name=owes,proto3" json:"owes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1178,6 +1248,215 @@ func (x *AppendAck) GetMark() uint64 {
 	return 0
 }
 
+func (x *AppendAck) GetOwes() bool {
+	if x != nil {
+		return x.Owes
+	}
+	return false
+}
+
+// Operations to be kept provisionally, as entries without a place in the log.
+type ProvisionalCopy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By which the sender is Active.
+	Placement *v1.Shard `protobuf:"bytes,1,opt,name=placement,proto3" json:"placement,omitempty"`
+	// Echoed when all is durable.
+	Upto uint64 `protobuf:"varint,2,opt,name=upto,proto3" json:"upto,omitempty"`
+	// Parts of an operation in order.
+	Entries       []*Entry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionalCopy) Reset() {
+	*x = ProvisionalCopy{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionalCopy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionalCopy) ProtoMessage() {}
+
+func (x *ProvisionalCopy) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionalCopy.ProtoReflect.Descriptor instead.
+func (*ProvisionalCopy) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ProvisionalCopy) GetPlacement() *v1.Shard {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
+func (x *ProvisionalCopy) GetUpto() uint64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
+func (x *ProvisionalCopy) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// They are durable.
+type ProvisionalKept struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the copy.
+	Upto          uint64 `protobuf:"varint,1,opt,name=upto,proto3" json:"upto,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionalKept) Reset() {
+	*x = ProvisionalKept{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionalKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionalKept) ProtoMessage() {}
+
+func (x *ProvisionalKept) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionalKept.ProtoReflect.Descriptor instead.
+func (*ProvisionalKept) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProvisionalKept) GetUpto() uint64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
+// Provisional operations that may be in no log yet.
+type Reconcile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With their stamps, oldest first.
+	Entries       []*Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reconcile) Reset() {
+	*x = Reconcile{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reconcile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reconcile) ProtoMessage() {}
+
+func (x *Reconcile) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reconcile.ProtoReflect.Descriptor instead.
+func (*Reconcile) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Reconcile) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// What became of them.
+type Reconciled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Some or all of those that were sent.
+	Settled       []*Reconciled_Settled `protobuf:"bytes,1,rep,name=settled,proto3" json:"settled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reconciled) Reset() {
+	*x = Reconciled{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reconciled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reconciled) ProtoMessage() {}
+
+func (x *Reconciled) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reconciled.ProtoReflect.Descriptor instead.
+func (*Reconciled) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Reconciled) GetSettled() []*Reconciled_Settled {
+	if x != nil {
+		return x.Settled
+	}
+	return nil
+}
+
 // A refusal.
 type Nack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1197,7 +1476,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1488,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1501,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Nack) GetTerm() *Term {
@@ -1304,7 +1583,7 @@ type ConfirmationAck struct {
 
 func (x *ConfirmationAck) Reset() {
 	*x = ConfirmationAck{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1595,7 @@ func (x *ConfirmationAck) String() string {
 func (*ConfirmationAck) ProtoMessage() {}
 
 func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1608,7 @@ func (x *ConfirmationAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmationAck.ProtoReflect.Descriptor instead.
 func (*ConfirmationAck) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConfirmationAck) GetPromised() *Term {
@@ -1371,7 +1650,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1662,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1675,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TransferRequest) GetCollectionId() uint64 {
@@ -1468,7 +1747,7 @@ type FileRange struct {
 
 func (x *FileRange) Reset() {
 	*x = FileRange{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1759,7 @@ func (x *FileRange) String() string {
 func (*FileRange) ProtoMessage() {}
 
 func (x *FileRange) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1772,7 @@ func (x *FileRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRange.ProtoReflect.Descriptor instead.
 func (*FileRange) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FileRange) GetName() string {
@@ -1528,7 +1807,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1819,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1832,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TransferResponse) GetPiece() isTransferResponse_Piece {
@@ -1625,7 +1904,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1916,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1929,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Chunk) GetName() string {
@@ -1705,7 +1984,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1996,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2009,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Operation) GetId() *EntryId {
@@ -1776,7 +2055,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +2067,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +2080,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProposeRequest) GetRoute() *Route {
@@ -1836,7 +2115,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2127,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,223 +2140,12 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProposeResponse) GetResult() *ShardWriteResult {
 	if x != nil {
 		return x.Result
-	}
-	return nil
-}
-
-// A provisional operation for another replica.
-type CopyProvisionalRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which shard.
-	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	// What.
-	Operations    []*Operation `protobuf:"bytes,2,rep,name=operations,proto3" json:"operations,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CopyProvisionalRequest) Reset() {
-	*x = CopyProvisionalRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CopyProvisionalRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CopyProvisionalRequest) ProtoMessage() {}
-
-func (x *CopyProvisionalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CopyProvisionalRequest.ProtoReflect.Descriptor instead.
-func (*CopyProvisionalRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *CopyProvisionalRequest) GetRoute() *Route {
-	if x != nil {
-		return x.Route
-	}
-	return nil
-}
-
-func (x *CopyProvisionalRequest) GetOperations() []*Operation {
-	if x != nil {
-		return x.Operations
-	}
-	return nil
-}
-
-// Durable.
-type CopyProvisionalResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many were new to the receiver.
-	Added         uint32 `protobuf:"varint,1,opt,name=added,proto3" json:"added,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CopyProvisionalResponse) Reset() {
-	*x = CopyProvisionalResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CopyProvisionalResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CopyProvisionalResponse) ProtoMessage() {}
-
-func (x *CopyProvisionalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CopyProvisionalResponse.ProtoReflect.Descriptor instead.
-func (*CopyProvisionalResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *CopyProvisionalResponse) GetAdded() uint32 {
-	if x != nil {
-		return x.Added
-	}
-	return 0
-}
-
-// Provisional operations for the primary.
-type ReconcileRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which shard.
-	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	// In the order of their stamps.
-	Operations []*Operation `protobuf:"bytes,2,rep,name=operations,proto3" json:"operations,omitempty"`
-	// Who re-proposes.
-	From          uint64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReconcileRequest) Reset() {
-	*x = ReconcileRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReconcileRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReconcileRequest) ProtoMessage() {}
-
-func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
-func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *ReconcileRequest) GetRoute() *Route {
-	if x != nil {
-		return x.Route
-	}
-	return nil
-}
-
-func (x *ReconcileRequest) GetOperations() []*Operation {
-	if x != nil {
-		return x.Operations
-	}
-	return nil
-}
-
-func (x *ReconcileRequest) GetFrom() uint64 {
-	if x != nil {
-		return x.From
-	}
-	return 0
-}
-
-// Outcomes.
-type ReconcileResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the operations.
-	Results       []*ShardWriteResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReconcileResponse) Reset() {
-	*x = ReconcileResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReconcileResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReconcileResponse) ProtoMessage() {}
-
-func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
-func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
-}
-
-func (x *ReconcileResponse) GetResults() []*ShardWriteResult {
-	if x != nil {
-		return x.Results
 	}
 	return nil
 }
@@ -2794,6 +2862,61 @@ func (x *ConfirmResponse) GetSessionId() uint64 {
 	return 0
 }
 
+// One operation.
+type Reconciled_Settled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity.
+	Id *EntryId `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Place in the committed log; 0 = it came too late to be appended.
+	Seq           uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reconciled_Settled) Reset() {
+	*x = Reconciled_Settled{}
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reconciled_Settled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reconciled_Settled) ProtoMessage() {}
+
+func (x *Reconciled_Settled) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reconciled_Settled.ProtoReflect.Descriptor instead.
+func (*Reconciled_Settled) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *Reconciled_Settled) GetId() *EntryId {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Reconciled_Settled) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 // The sender is older than what the follower obeys.
 type Nack_StaleEpoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2805,7 +2928,7 @@ type Nack_StaleEpoch struct {
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +2940,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +2953,7 @@ func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_StaleEpoch.ProtoReflect.Descriptor instead.
 func (*Nack_StaleEpoch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 0}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18, 0}
 }
 
 func (x *Nack_StaleEpoch) GetPlacement() *v1.Shard {
@@ -2855,7 +2978,7 @@ type Nack_Mismatch struct {
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +2990,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3003,7 @@ func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_Mismatch.ProtoReflect.Descriptor instead.
 func (*Nack_Mismatch) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 1}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18, 1}
 }
 
 func (x *Nack_Mismatch) GetEpochHistory() []*TermStart {
@@ -2913,7 +3036,7 @@ type Nack_WrongIncarnation struct {
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +3048,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3061,7 @@ func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack_WrongIncarnation.ProtoReflect.Descriptor instead.
 func (*Nack_WrongIncarnation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{14, 2}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{18, 2}
 }
 
 var File_pando_shard_v1_replication_proto protoreflect.FileDescriptor
@@ -2965,7 +3088,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x03hlc\x18\x03 \x01(\x06R\x03hlc\x12\x16\n" +
 	"\x06origin\x18\x04 \x01(\x04R\x06origin\x12'\n" +
 	"\x02id\x18\x05 \x01(\v2\x17.pando.shard.v1.EntryIdR\x02id\x12\x12\n" +
-	"\x04body\x18\x06 \x01(\fR\x04body\"\xcb\x03\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\"\xbd\x04\n" +
 	"\x10ReplicateRequest\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
@@ -2975,7 +3098,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\rrelease_lease\x18\x06 \x01(\v2\x1c.pando.shard.v1.ReleaseLeaseH\x00R\freleaseLease\x12B\n" +
 	"\fconfirmation\x18\a \x01(\v2\x1c.pando.shard.v1.ConfirmationH\x00R\fconfirmation\x12-\n" +
 	"\x05offer\x18\b \x01(\v2\x15.pando.shard.v1.OfferH\x00R\x05offer\x126\n" +
-	"\bdiverged\x18\t \x01(\v2\x18.pando.shard.v1.DivergedH\x00R\bdivergedB\t\n" +
+	"\bdiverged\x18\t \x01(\v2\x18.pando.shard.v1.DivergedH\x00R\bdiverged\x125\n" +
+	"\x04copy\x18\n" +
+	" \x01(\v2\x1f.pando.shard.v1.ProvisionalCopyH\x00R\x04copy\x129\n" +
+	"\treconcile\x18\v \x01(\v2\x19.pando.shard.v1.ReconcileH\x00R\treconcileB\t\n" +
 	"\amessage\"\xe3\x03\n" +
 	"\x06Append\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12,\n" +
@@ -3009,15 +3135,19 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\"N\n" +
 	"\fConfirmation\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\x9b\x02\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"\x90\x03\n" +
 	"\x11ReplicateResponse\x12#\n" +
 	"\rcollection_id\x18\x01 \x01(\x04R\fcollectionId\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12-\n" +
 	"\x03ack\x18\x04 \x01(\v2\x19.pando.shard.v1.AppendAckH\x00R\x03ack\x12*\n" +
 	"\x04nack\x18\x05 \x01(\v2\x14.pando.shard.v1.NackH\x00R\x04nack\x12L\n" +
-	"\x10confirmation_ack\x18\x06 \x01(\v2\x1f.pando.shard.v1.ConfirmationAckH\x00R\x0fconfirmationAckB\t\n" +
-	"\amessage\"\xfc\x01\n" +
+	"\x10confirmation_ack\x18\x06 \x01(\v2\x1f.pando.shard.v1.ConfirmationAckH\x00R\x0fconfirmationAck\x125\n" +
+	"\x04kept\x18\a \x01(\v2\x1f.pando.shard.v1.ProvisionalKeptH\x00R\x04kept\x12<\n" +
+	"\n" +
+	"reconciled\x18\b \x01(\v2\x1a.pando.shard.v1.ReconciledH\x00R\n" +
+	"reconciledB\t\n" +
+	"\amessage\"\x90\x02\n" +
 	"\tAppendAck\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12\x18\n" +
 	"\adurable\x18\x02 \x01(\x04R\adurable\x12\x18\n" +
@@ -3026,7 +3156,22 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\x04R\asession\x12/\n" +
 	"\x05lease\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x1a\n" +
 	"\bsequence\x18\a \x01(\x04R\bsequence\x12\x12\n" +
-	"\x04mark\x18\b \x01(\x04R\x04mark\"\xed\x03\n" +
+	"\x04mark\x18\b \x01(\x04R\x04mark\x12\x12\n" +
+	"\x04owes\x18\t \x01(\bR\x04owes\"\x8f\x01\n" +
+	"\x0fProvisionalCopy\x127\n" +
+	"\tplacement\x18\x01 \x01(\v2\x19.pando.placement.v1.ShardR\tplacement\x12\x12\n" +
+	"\x04upto\x18\x02 \x01(\x04R\x04upto\x12/\n" +
+	"\aentries\x18\x03 \x03(\v2\x15.pando.shard.v1.EntryR\aentries\"%\n" +
+	"\x0fProvisionalKept\x12\x12\n" +
+	"\x04upto\x18\x01 \x01(\x04R\x04upto\"<\n" +
+	"\tReconcile\x12/\n" +
+	"\aentries\x18\x01 \x03(\v2\x15.pando.shard.v1.EntryR\aentries\"\x90\x01\n" +
+	"\n" +
+	"Reconciled\x12<\n" +
+	"\asettled\x18\x01 \x03(\v2\".pando.shard.v1.Reconciled.SettledR\asettled\x1aD\n" +
+	"\aSettled\x12'\n" +
+	"\x02id\x18\x01 \x01(\v2\x17.pando.shard.v1.EntryIdR\x02id\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\xed\x03\n" +
 	"\x04Nack\x12(\n" +
 	"\x04term\x18\x01 \x01(\v2\x14.pando.shard.v1.TermR\x04term\x12B\n" +
 	"\vstale_epoch\x18\x02 \x01(\v2\x1f.pando.shard.v1.Nack.StaleEpochH\x00R\n" +
@@ -3081,22 +3226,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\toperation\x18\x02 \x01(\v2\x19.pando.shard.v1.OperationR\toperation\x12\x12\n" +
 	"\x04wait\x18\x03 \x01(\bR\x04wait\"K\n" +
 	"\x0fProposeResponse\x128\n" +
-	"\x06result\x18\x01 \x01(\v2 .pando.shard.v1.ShardWriteResultR\x06result\"\x80\x01\n" +
-	"\x16CopyProvisionalRequest\x12+\n" +
-	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x129\n" +
-	"\n" +
-	"operations\x18\x02 \x03(\v2\x19.pando.shard.v1.OperationR\n" +
-	"operations\"/\n" +
-	"\x17CopyProvisionalResponse\x12\x14\n" +
-	"\x05added\x18\x01 \x01(\rR\x05added\"\x8e\x01\n" +
-	"\x10ReconcileRequest\x12+\n" +
-	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x129\n" +
-	"\n" +
-	"operations\x18\x02 \x03(\v2\x19.pando.shard.v1.OperationR\n" +
-	"operations\x12\x12\n" +
-	"\x04from\x18\x03 \x01(\x04R\x04from\"O\n" +
-	"\x11ReconcileResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .pando.shard.v1.ShardWriteResultR\aresults\"X\n" +
+	"\x06result\x18\x01 \x01(\v2 .pando.shard.v1.ShardWriteResultR\x06result\"X\n" +
 	"\fProbeRequest\x124\n" +
 	"\x06shards\x18\x01 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x06shards\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\bR\x04disk\"\xd0\x01\n" +
@@ -3157,13 +3287,11 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\bpromised\x18\x04 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12,\n" +
 	"\x04last\x18\x05 \x01(\v2\x18.pando.shard.v1.PositionR\x04last\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\x04R\tsessionId2\xb6\x03\n" +
+	"session_id\x18\x06 \x01(\x04R\tsessionId2\x80\x02\n" +
 	"\vReplication\x12T\n" +
 	"\tReplicate\x12 .pando.shard.v1.ReplicateRequest\x1a!.pando.shard.v1.ReplicateResponse(\x010\x01\x12O\n" +
 	"\bTransfer\x12\x1f.pando.shard.v1.TransferRequest\x1a .pando.shard.v1.TransferResponse0\x01\x12J\n" +
-	"\aPropose\x12\x1e.pando.shard.v1.ProposeRequest\x1a\x1f.pando.shard.v1.ProposeResponse\x12b\n" +
-	"\x0fCopyProvisional\x12&.pando.shard.v1.CopyProvisionalRequest\x1a'.pando.shard.v1.CopyProvisionalResponse\x12P\n" +
-	"\tReconcile\x12 .pando.shard.v1.ReconcileRequest\x1a!.pando.shard.v1.ReconcileResponse2M\n" +
+	"\aPropose\x12\x1e.pando.shard.v1.ProposeRequest\x1a\x1f.pando.shard.v1.ProposeResponse2M\n" +
 	"\x05Probe\x12D\n" +
 	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2\xa4\x01\n" +
 	"\aConfirm\x12J\n" +
@@ -3182,55 +3310,56 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
-	(*Term)(nil),                    // 0: pando.shard.v1.Term
-	(*Position)(nil),                // 1: pando.shard.v1.Position
-	(*TermStart)(nil),               // 2: pando.shard.v1.TermStart
-	(*EntryId)(nil),                 // 3: pando.shard.v1.EntryId
-	(*Entry)(nil),                   // 4: pando.shard.v1.Entry
-	(*ReplicateRequest)(nil),        // 5: pando.shard.v1.ReplicateRequest
-	(*Append)(nil),                  // 6: pando.shard.v1.Append
-	(*Snapshot)(nil),                // 7: pando.shard.v1.Snapshot
-	(*Offer)(nil),                   // 8: pando.shard.v1.Offer
-	(*Diverged)(nil),                // 9: pando.shard.v1.Diverged
-	(*ReleaseLease)(nil),            // 10: pando.shard.v1.ReleaseLease
-	(*Confirmation)(nil),            // 11: pando.shard.v1.Confirmation
-	(*ReplicateResponse)(nil),       // 12: pando.shard.v1.ReplicateResponse
-	(*AppendAck)(nil),               // 13: pando.shard.v1.AppendAck
-	(*Nack)(nil),                    // 14: pando.shard.v1.Nack
-	(*ConfirmationAck)(nil),         // 15: pando.shard.v1.ConfirmationAck
-	(*TransferRequest)(nil),         // 16: pando.shard.v1.TransferRequest
-	(*FileRange)(nil),               // 17: pando.shard.v1.FileRange
-	(*TransferResponse)(nil),        // 18: pando.shard.v1.TransferResponse
-	(*Chunk)(nil),                   // 19: pando.shard.v1.Chunk
-	(*Operation)(nil),               // 20: pando.shard.v1.Operation
-	(*ProposeRequest)(nil),          // 21: pando.shard.v1.ProposeRequest
-	(*ProposeResponse)(nil),         // 22: pando.shard.v1.ProposeResponse
-	(*CopyProvisionalRequest)(nil),  // 23: pando.shard.v1.CopyProvisionalRequest
-	(*CopyProvisionalResponse)(nil), // 24: pando.shard.v1.CopyProvisionalResponse
-	(*ReconcileRequest)(nil),        // 25: pando.shard.v1.ReconcileRequest
-	(*ReconcileResponse)(nil),       // 26: pando.shard.v1.ReconcileResponse
-	(*ProbeRequest)(nil),            // 27: pando.shard.v1.ProbeRequest
-	(*ProbeResponse)(nil),           // 28: pando.shard.v1.ProbeResponse
-	(*ReplicaHealth)(nil),           // 29: pando.shard.v1.ReplicaHealth
-	(*Catchup)(nil),                 // 30: pando.shard.v1.Catchup
-	(*CopyProgress)(nil),            // 31: pando.shard.v1.CopyProgress
-	(*DiskHealth)(nil),              // 32: pando.shard.v1.DiskHealth
-	(*ConfirmRequest)(nil),          // 33: pando.shard.v1.ConfirmRequest
-	(*HandoverRequest)(nil),         // 34: pando.shard.v1.HandoverRequest
-	(*HandoverResponse)(nil),        // 35: pando.shard.v1.HandoverResponse
-	(*ConfirmResponse)(nil),         // 36: pando.shard.v1.ConfirmResponse
-	nil,                             // 37: pando.shard.v1.Append.TraceparentsEntry
-	(*Nack_StaleEpoch)(nil),         // 38: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),           // 39: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil),   // 40: pando.shard.v1.Nack.WrongIncarnation
-	(*v1.Shard)(nil),                // 41: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
-	(*Route)(nil),                   // 43: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),        // 44: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),             // 45: pando.placement.v1.ShardRef
-	(*Failure)(nil),                 // 46: pando.shard.v1.Failure
+	(*Term)(nil),                  // 0: pando.shard.v1.Term
+	(*Position)(nil),              // 1: pando.shard.v1.Position
+	(*TermStart)(nil),             // 2: pando.shard.v1.TermStart
+	(*EntryId)(nil),               // 3: pando.shard.v1.EntryId
+	(*Entry)(nil),                 // 4: pando.shard.v1.Entry
+	(*ReplicateRequest)(nil),      // 5: pando.shard.v1.ReplicateRequest
+	(*Append)(nil),                // 6: pando.shard.v1.Append
+	(*Snapshot)(nil),              // 7: pando.shard.v1.Snapshot
+	(*Offer)(nil),                 // 8: pando.shard.v1.Offer
+	(*Diverged)(nil),              // 9: pando.shard.v1.Diverged
+	(*ReleaseLease)(nil),          // 10: pando.shard.v1.ReleaseLease
+	(*Confirmation)(nil),          // 11: pando.shard.v1.Confirmation
+	(*ReplicateResponse)(nil),     // 12: pando.shard.v1.ReplicateResponse
+	(*AppendAck)(nil),             // 13: pando.shard.v1.AppendAck
+	(*ProvisionalCopy)(nil),       // 14: pando.shard.v1.ProvisionalCopy
+	(*ProvisionalKept)(nil),       // 15: pando.shard.v1.ProvisionalKept
+	(*Reconcile)(nil),             // 16: pando.shard.v1.Reconcile
+	(*Reconciled)(nil),            // 17: pando.shard.v1.Reconciled
+	(*Nack)(nil),                  // 18: pando.shard.v1.Nack
+	(*ConfirmationAck)(nil),       // 19: pando.shard.v1.ConfirmationAck
+	(*TransferRequest)(nil),       // 20: pando.shard.v1.TransferRequest
+	(*FileRange)(nil),             // 21: pando.shard.v1.FileRange
+	(*TransferResponse)(nil),      // 22: pando.shard.v1.TransferResponse
+	(*Chunk)(nil),                 // 23: pando.shard.v1.Chunk
+	(*Operation)(nil),             // 24: pando.shard.v1.Operation
+	(*ProposeRequest)(nil),        // 25: pando.shard.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 26: pando.shard.v1.ProposeResponse
+	(*ProbeRequest)(nil),          // 27: pando.shard.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 28: pando.shard.v1.ProbeResponse
+	(*ReplicaHealth)(nil),         // 29: pando.shard.v1.ReplicaHealth
+	(*Catchup)(nil),               // 30: pando.shard.v1.Catchup
+	(*CopyProgress)(nil),          // 31: pando.shard.v1.CopyProgress
+	(*DiskHealth)(nil),            // 32: pando.shard.v1.DiskHealth
+	(*ConfirmRequest)(nil),        // 33: pando.shard.v1.ConfirmRequest
+	(*HandoverRequest)(nil),       // 34: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),      // 35: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),       // 36: pando.shard.v1.ConfirmResponse
+	nil,                           // 37: pando.shard.v1.Append.TraceparentsEntry
+	(*Reconciled_Settled)(nil),    // 38: pando.shard.v1.Reconciled.Settled
+	(*Nack_StaleEpoch)(nil),       // 39: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),         // 40: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil), // 41: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),              // 42: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*Route)(nil),                 // 44: pando.shard.v1.Route
+	(*ShardWriteResult)(nil),      // 45: pando.shard.v1.ShardWriteResult
+	(*v1.ShardRef)(nil),           // 46: pando.placement.v1.ShardRef
+	(*Failure)(nil),               // 47: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -3243,77 +3372,77 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	11, // 7: pando.shard.v1.ReplicateRequest.confirmation:type_name -> pando.shard.v1.Confirmation
 	8,  // 8: pando.shard.v1.ReplicateRequest.offer:type_name -> pando.shard.v1.Offer
 	9,  // 9: pando.shard.v1.ReplicateRequest.diverged:type_name -> pando.shard.v1.Diverged
-	0,  // 10: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
-	1,  // 11: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
-	4,  // 12: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	41, // 13: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	37, // 14: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
-	0,  // 15: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
-	1,  // 16: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
-	2,  // 17: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
-	0,  // 18: pando.shard.v1.Offer.term:type_name -> pando.shard.v1.Term
-	0,  // 19: pando.shard.v1.Diverged.term:type_name -> pando.shard.v1.Term
-	0,  // 20: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
-	0,  // 21: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
-	13, // 22: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
-	14, // 23: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
-	15, // 24: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
-	0,  // 25: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	42, // 26: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
-	0,  // 27: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	38, // 28: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	39, // 29: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	40, // 30: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
-	0,  // 31: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
-	17, // 32: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
-	7,  // 33: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
-	19, // 34: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
-	3,  // 35: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	43, // 36: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
-	20, // 37: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	44, // 38: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	43, // 39: pando.shard.v1.CopyProvisionalRequest.route:type_name -> pando.shard.v1.Route
-	20, // 40: pando.shard.v1.CopyProvisionalRequest.operations:type_name -> pando.shard.v1.Operation
-	43, // 41: pando.shard.v1.ReconcileRequest.route:type_name -> pando.shard.v1.Route
-	20, // 42: pando.shard.v1.ReconcileRequest.operations:type_name -> pando.shard.v1.Operation
-	44, // 43: pando.shard.v1.ReconcileResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	45, // 44: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
-	29, // 45: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
-	32, // 46: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	42, // 47: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	46, // 48: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	30, // 49: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
-	31, // 50: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
-	42, // 51: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	42, // 52: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	46, // 53: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	41, // 54: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	41, // 55: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
-	0,  // 56: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 57: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	41, // 58: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	2,  // 59: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	5,  // 60: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	16, // 61: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	21, // 62: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	23, // 63: pando.shard.v1.Replication.CopyProvisional:input_type -> pando.shard.v1.CopyProvisionalRequest
-	25, // 64: pando.shard.v1.Replication.Reconcile:input_type -> pando.shard.v1.ReconcileRequest
-	27, // 65: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	33, // 66: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	34, // 67: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
-	12, // 68: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	18, // 69: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	22, // 70: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	24, // 71: pando.shard.v1.Replication.CopyProvisional:output_type -> pando.shard.v1.CopyProvisionalResponse
-	26, // 72: pando.shard.v1.Replication.Reconcile:output_type -> pando.shard.v1.ReconcileResponse
+	14, // 10: pando.shard.v1.ReplicateRequest.copy:type_name -> pando.shard.v1.ProvisionalCopy
+	16, // 11: pando.shard.v1.ReplicateRequest.reconcile:type_name -> pando.shard.v1.Reconcile
+	0,  // 12: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
+	1,  // 13: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
+	4,  // 14: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
+	42, // 15: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	37, // 16: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	0,  // 17: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
+	1,  // 18: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
+	2,  // 19: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
+	0,  // 20: pando.shard.v1.Offer.term:type_name -> pando.shard.v1.Term
+	0,  // 21: pando.shard.v1.Diverged.term:type_name -> pando.shard.v1.Term
+	0,  // 22: pando.shard.v1.ReleaseLease.term:type_name -> pando.shard.v1.Term
+	0,  // 23: pando.shard.v1.Confirmation.term:type_name -> pando.shard.v1.Term
+	13, // 24: pando.shard.v1.ReplicateResponse.ack:type_name -> pando.shard.v1.AppendAck
+	18, // 25: pando.shard.v1.ReplicateResponse.nack:type_name -> pando.shard.v1.Nack
+	19, // 26: pando.shard.v1.ReplicateResponse.confirmation_ack:type_name -> pando.shard.v1.ConfirmationAck
+	15, // 27: pando.shard.v1.ReplicateResponse.kept:type_name -> pando.shard.v1.ProvisionalKept
+	17, // 28: pando.shard.v1.ReplicateResponse.reconciled:type_name -> pando.shard.v1.Reconciled
+	0,  // 29: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
+	43, // 30: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	42, // 31: pando.shard.v1.ProvisionalCopy.placement:type_name -> pando.placement.v1.Shard
+	4,  // 32: pando.shard.v1.ProvisionalCopy.entries:type_name -> pando.shard.v1.Entry
+	4,  // 33: pando.shard.v1.Reconcile.entries:type_name -> pando.shard.v1.Entry
+	38, // 34: pando.shard.v1.Reconciled.settled:type_name -> pando.shard.v1.Reconciled.Settled
+	0,  // 35: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
+	39, // 36: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	40, // 37: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	41, // 38: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	0,  // 39: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
+	21, // 40: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
+	7,  // 41: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
+	23, // 42: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
+	3,  // 43: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
+	44, // 44: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
+	24, // 45: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
+	45, // 46: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
+	46, // 47: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	29, // 48: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
+	32, // 49: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
+	43, // 50: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	47, // 51: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	30, // 52: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
+	31, // 53: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
+	43, // 54: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	43, // 55: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	47, // 56: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	42, // 57: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	42, // 58: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 59: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 60: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	3,  // 61: pando.shard.v1.Reconciled.Settled.id:type_name -> pando.shard.v1.EntryId
+	42, // 62: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 63: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 64: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	20, // 65: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	25, // 66: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	27, // 67: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	33, // 68: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	34, // 69: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 70: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	22, // 71: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	26, // 72: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
 	28, // 73: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
 	36, // 74: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
 	35, // 75: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
-	68, // [68:76] is the sub-list for method output_type
-	60, // [60:68] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	70, // [70:76] is the sub-list for method output_type
+	64, // [64:70] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -3329,19 +3458,23 @@ func file_pando_shard_v1_replication_proto_init() {
 		(*ReplicateRequest_Confirmation)(nil),
 		(*ReplicateRequest_Offer)(nil),
 		(*ReplicateRequest_Diverged)(nil),
+		(*ReplicateRequest_Copy)(nil),
+		(*ReplicateRequest_Reconcile)(nil),
 	}
 	file_pando_shard_v1_replication_proto_msgTypes[6].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[12].OneofWrappers = []any{
 		(*ReplicateResponse_Ack)(nil),
 		(*ReplicateResponse_Nack)(nil),
 		(*ReplicateResponse_ConfirmationAck)(nil),
+		(*ReplicateResponse_Kept)(nil),
+		(*ReplicateResponse_Reconciled)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[14].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[18].OneofWrappers = []any{
 		(*Nack_StaleEpoch_)(nil),
 		(*Nack_Mismatch_)(nil),
 		(*Nack_WrongIncarnation_)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[18].OneofWrappers = []any{
+	file_pando_shard_v1_replication_proto_msgTypes[22].OneofWrappers = []any{
 		(*TransferResponse_Manifest)(nil),
 		(*TransferResponse_Chunk)(nil),
 	}
@@ -3355,7 +3488,7 @@ func file_pando_shard_v1_replication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -21,11 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Replication_Replicate_FullMethodName       = "/pando.shard.v1.Replication/Replicate"
-	Replication_Transfer_FullMethodName        = "/pando.shard.v1.Replication/Transfer"
-	Replication_Propose_FullMethodName         = "/pando.shard.v1.Replication/Propose"
-	Replication_CopyProvisional_FullMethodName = "/pando.shard.v1.Replication/CopyProvisional"
-	Replication_Reconcile_FullMethodName       = "/pando.shard.v1.Replication/Reconcile"
+	Replication_Replicate_FullMethodName = "/pando.shard.v1.Replication/Replicate"
+	Replication_Transfer_FullMethodName  = "/pando.shard.v1.Replication/Transfer"
+	Replication_Propose_FullMethodName   = "/pando.shard.v1.Replication/Propose"
 )
 
 // ReplicationClient is the client API for Replication service.
@@ -44,10 +42,6 @@ type ReplicationClient interface {
 	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferResponse], error)
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
-	// Copies a provisional operation to another Active replica; answered when durable. DETACHED if the receiver is not.
-	CopyProvisional(ctx context.Context, in *CopyProvisionalRequest, opts ...grpc.CallOption) (*CopyProvisionalResponse, error)
-	// Re-proposes provisional operations with their stamps, in the order of their clocks. NOT_PRIMARY.
-	Reconcile(ctx context.Context, in *ReconcileRequest, opts ...grpc.CallOption) (*ReconcileResponse, error)
 }
 
 type replicationClient struct {
@@ -100,26 +94,6 @@ func (c *replicationClient) Propose(ctx context.Context, in *ProposeRequest, opt
 	return out, nil
 }
 
-func (c *replicationClient) CopyProvisional(ctx context.Context, in *CopyProvisionalRequest, opts ...grpc.CallOption) (*CopyProvisionalResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CopyProvisionalResponse)
-	err := c.cc.Invoke(ctx, Replication_CopyProvisional_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *replicationClient) Reconcile(ctx context.Context, in *ReconcileRequest, opts ...grpc.CallOption) (*ReconcileResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReconcileResponse)
-	err := c.cc.Invoke(ctx, Replication_Reconcile_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // ReplicationServer is the server API for Replication service.
 // All implementations must embed UnimplementedReplicationServer
 // for forward compatibility.
@@ -136,10 +110,6 @@ type ReplicationServer interface {
 	Transfer(*TransferRequest, grpc.ServerStreamingServer[TransferResponse]) error
 	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
-	// Copies a provisional operation to another Active replica; answered when durable. DETACHED if the receiver is not.
-	CopyProvisional(context.Context, *CopyProvisionalRequest) (*CopyProvisionalResponse, error)
-	// Re-proposes provisional operations with their stamps, in the order of their clocks. NOT_PRIMARY.
-	Reconcile(context.Context, *ReconcileRequest) (*ReconcileResponse, error)
 	mustEmbedUnimplementedReplicationServer()
 }
 
@@ -158,12 +128,6 @@ func (UnimplementedReplicationServer) Transfer(*TransferRequest, grpc.ServerStre
 }
 func (UnimplementedReplicationServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
-}
-func (UnimplementedReplicationServer) CopyProvisional(context.Context, *CopyProvisionalRequest) (*CopyProvisionalResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CopyProvisional not implemented")
-}
-func (UnimplementedReplicationServer) Reconcile(context.Context, *ReconcileRequest) (*ReconcileResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Reconcile not implemented")
 }
 func (UnimplementedReplicationServer) mustEmbedUnimplementedReplicationServer() {}
 func (UnimplementedReplicationServer) testEmbeddedByValue()                     {}
@@ -222,42 +186,6 @@ func _Replication_Propose_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Replication_CopyProvisional_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CopyProvisionalRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ReplicationServer).CopyProvisional(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Replication_CopyProvisional_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ReplicationServer).CopyProvisional(ctx, req.(*CopyProvisionalRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Replication_Reconcile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ReconcileRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ReplicationServer).Reconcile(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Replication_Reconcile_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ReplicationServer).Reconcile(ctx, req.(*ReconcileRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // Replication_ServiceDesc is the grpc.ServiceDesc for Replication service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -268,14 +196,6 @@ var Replication_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Propose",
 			Handler:    _Replication_Propose_Handler,
-		},
-		{
-			MethodName: "CopyProvisional",
-			Handler:    _Replication_CopyProvisional_Handler,
-		},
-		{
-			MethodName: "Reconcile",
-			Handler:    _Replication_Reconcile_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

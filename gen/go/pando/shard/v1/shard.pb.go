@@ -2770,7 +2770,9 @@ type ShardWriteResult struct {
 	// Accepted while no quorum could be reached: it will be committed later.
 	Provisional bool `protobuf:"varint,4,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	// Entries that it took; more than one: it is not atomic. 0 = not known, of a repetition.
-	Parts         uint32 `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"`
+	Parts uint32 `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Of a provisional one: how many disks have it.
+	Disks         uint32 `protobuf:"varint,6,opt,name=disks,proto3" json:"disks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2836,6 +2838,13 @@ func (x *ShardWriteResult) GetProvisional() bool {
 func (x *ShardWriteResult) GetParts() uint32 {
 	if x != nil {
 		return x.Parts
+	}
+	return 0
+}
+
+func (x *ShardWriteResult) GetDisks() uint32 {
+	if x != nil {
+		return x.Disks
 	}
 	return 0
 }
@@ -3109,13 +3118,14 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06points\x18\x01 \x01(\v2\x16.qdrant.PointsSelectorR\x06points\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\"K\n" +
 	"\rWriteResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .pando.shard.v1.ShardWriteResultR\aresults\"\xd5\x01\n" +
+	"\aresults\x18\x01 \x03(\v2 .pando.shard.v1.ShardWriteResultR\aresults\"\xeb\x01\n" +
 	"\x10ShardWriteResult\x123\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1b.pando.shard.v1.WriteStatusR\x06status\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x126\n" +
 	"\afailure\x18\x03 \x01(\v2\x17.pando.shard.v1.FailureH\x00R\afailure\x88\x01\x01\x12 \n" +
 	"\vprovisional\x18\x04 \x01(\bR\vprovisional\x12\x14\n" +
-	"\x05parts\x18\x05 \x01(\rR\x05partsB\n" +
+	"\x05parts\x18\x05 \x01(\rR\x05parts\x12\x14\n" +
+	"\x05disks\x18\x06 \x01(\rR\x05disksB\n" +
 	"\n" +
 	"\b_failure\"\x98\x03\n" +
 	"\bSettings\x120\n" +

@@ -16,6 +16,7 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
+	"github.com/pandodb/pando/services/dataplane/internal/conflicts"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/wire"
@@ -58,6 +59,14 @@ type Unreachable struct {
 	At    time.Time // of the last one
 }
 
+// Detached is a shard of which the replica here is detached, or still holds operations
+// that it took while it was.
+type Detached struct {
+	Shard       topology.Shard
+	Since       time.Time // when the control plane was heard last
+	Provisional int       // operations
+}
+
 // Deps are the seams of a Service; all must be set but Unreachable.
 type Deps struct {
 	View    *view.Cluster
@@ -67,7 +76,11 @@ type Deps struct {
 	// AwaitRevision waits until the map has reached a revision.
 	AwaitRevision func(ctx context.Context, revision uint64) error
 	// Refetch gets the whole map anew.
-	Refetch     func(ctx context.Context) error
+	Refetch func(ctx context.Context) error
+	// Detached lists the shards of this peer that are, Conflicts what became of what they
+	// took; may be nil.
+	Detached    func() []Detached
+	Conflicts   func() []conflicts.Conflict
 	Unreachable func() map[topology.PeerID]Unreachable
 	Self        topology.PeerID
 	// ClusterEnabled is false where cluster operations answer NOT_CLUSTERED.
@@ -138,6 +151,7 @@ func (s *Service) ClusterStatus(ctx context.Context, _ *clusterv1.ClusterStatusR
 		out.Peers[uint64(p.ID)] = &clusterv1.PeerInfo{Uri: strings.TrimRight(p.URI, "/") + "/"}
 	}
 	out.InactiveReplicas = inactive(m)
+	s.detached(out, m)
 	s.failures(out)
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
@@ -172,6 +186,41 @@ func inactive(m *topology.Map) []*clusterv1.InactiveReplica {
 		}
 	}
 	return out
+}
+
+// detached lists the shards here that go on by themselves.
+func (s *Service) detached(out *clusterv1.ClusterStatus, m *topology.Map) {
+	if s.d.Detached == nil {
+		return
+	}
+	for _, d := range s.d.Detached() {
+		if c, ok := m.Collection(d.Shard.Collection); ok {
+			out.DetachedShards = append(out.DetachedShards, &clusterv1.DetachedShard{CollectionName: c.Name, ShardId: uint64(d.Shard.ID),
+				Since: timestamppb.New(d.Since), ProvisionalOperations: uint64(d.Provisional)})
+		}
+	}
+}
+
+// ListConflicts tells which operations that were acknowledged while a replica was cut
+// off have lost to later ones (P8, D2a), as replicas of this peer have seen it. It does not fail.
+func (s *Service) ListConflicts(context.Context, *clusterv1.ListConflictsRequest) (*clusterv1.ListConflictsResponse, error) {
+	out := &clusterv1.ListConflictsResponse{}
+	if s.d.Conflicts == nil {
+		return out, nil
+	}
+	m := s.d.View.Map()
+	for _, c := range s.d.Conflicts() {
+		one := &clusterv1.Conflict{ShardId: c.Shard, Operation: c.Operation, Point: c.Point, Effect: string(c.Effect),
+			Stamp: timestamppb.New(time.UnixMilli(int64(c.Stamp)))}
+		if col, ok := m.Collection(topology.CollectionID(c.Collection)); ok {
+			one.CollectionName = col.Name
+		}
+		if c.Winner != 0 {
+			one.Winner = timestamppb.New(time.UnixMilli(int64(c.Winner)))
+		}
+		out.Result = append(out.Result, one)
+	}
+	return out, nil
 }
 
 // failures lists the peers that could not be reached, by their URIs.

@@ -35,6 +35,11 @@ const HeaderOperationID = "pando-op-id"
 // the first of them alone until the operation is repeated.
 const HeaderParts = "pando-parts"
 
+// HeaderProvisional is the metadata key by which an answer says that a write was taken
+// while neither the other replicas nor the control plane could be reached, and how many
+// disks have it: it will be in the log later (docs/guarantees.md).
+const HeaderProvisional = "pando-provisional"
+
 // HeaderRead is the metadata key by which a client asks that a read shows
 // everything that was acknowledged before it: with the value "linearizable".
 const HeaderRead = "pando-read"

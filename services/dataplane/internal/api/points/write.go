@@ -82,7 +82,7 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 		return nil, err
 	}
 	out := make([]*qdrant.UpdateResult, 0, len(writes))
-	parts := uint32(0)
+	parts, disks := uint32(0), uint32(0)
 	for i, w := range writes {
 		w.ID, w.Index = id, uint32(i)
 		o, err := s.d.Coordinator.Write(ctx, w)
@@ -96,11 +96,22 @@ func (s *Service) write(ctx context.Context, f frame, ops []operation) ([]*qdran
 		}
 		out = append(out, &qdrant.UpdateResult{OperationId: proto.Uint64(o.Seq), Status: o.Status})
 		parts = max(parts, o.Parts)
+		if o.Disks > 0 && (disks == 0 || o.Disks < disks) {
+			disks = o.Disks
+		}
 	}
 	if parts > 1 {
-		_ = grpc.SetHeader(ctx, metadata.Pairs(HeaderParts, strconv.FormatUint(uint64(parts), 10))) // fails without a call only
+		say(ctx, HeaderParts, parts)
+	}
+	if disks > 0 {
+		say(ctx, HeaderProvisional, disks)
 	}
 	return out, nil
+}
+
+// say puts a number beside the answer.
+func say(ctx context.Context, key string, n uint32) {
+	_ = grpc.SetHeader(ctx, metadata.Pairs(key, strconv.FormatUint(uint64(n), 10))) // fails without a call only
 }
 
 // again is a write whose target was found by settings that a shard knows newer ones than.

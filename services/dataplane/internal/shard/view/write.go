@@ -27,8 +27,9 @@ type Write struct {
 	Keys []string
 	// Upsert: what to do with ids that exist or do not.
 	Mode UpdateMode
-	// Routed is that of core.Proposal.
+	// Routed and Weak are those of core.Proposal.
 	Routed uint64
+	Weak   bool
 }
 
 // UpdateMode restricts an upsert. The numbers are those of the public enum.
