@@ -139,7 +139,7 @@ func New(cfg Config, deps Deps) (_ *Service, err error) {
 	s.copies = &peer.Replication{Server: s.shards, Streams: s.streams, Export: s.export}
 	s.probe = &peer.Prober{Server: s.shards, Self: s.Self(), FS: deps.FS, Dir: cfg.Dir, Shards: s.held, Revision: s.revision,
 		Session: s.session.ID, Incarnation: s.incarnation}
-	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Detached: s.detachedHere, Peer: s.peer, Span: s.span})
+	c := coordinator.New(coordinator.Options{Self: s.Self(), Map: s.session.Map, Newer: s.session.Newer, Detached: s.detachedHere, Unsure: unsure, Peer: s.peer, Span: s.span})
 	s.promote = promote.New(promote.Options{Self: s.Self(), Changed: s.session.Changed, Await: s.session.Await, Coordinator: c,
 		Catalog: placementv1.NewCatalogClient(deps.Control), Draw: func() (uint64, error) { return node.Draw(deps.Random) }, Log: deps.Log})
 	also, err := rest.NewCollection(cfg.Collection.Members)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
+	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/conflicts"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
@@ -13,6 +14,8 @@ import (
 	"github.com/pandodb/pando/services/internal/topology"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // detachedHere tells whether the replica here takes weak writes provisionally (P1).
@@ -85,6 +88,11 @@ func (s *Service) saveConflicts(ctx context.Context) error {
 			return s.conflicts.Save()
 		}
 	}
+}
+
+// unsure says beside the answer to a read that a detached replica gave it (X2).
+func unsure(ctx context.Context) {
+	_ = grpc.SetHeader(ctx, metadata.Pairs(points.HeaderDetached, "true")) // fails without a call only
 }
 
 // heardControl is when the control plane answered last.

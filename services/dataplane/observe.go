@@ -30,6 +30,14 @@ func (s *Service) observe() error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	detached, err := m.Int64ObservableGauge("pando_data_detached_shards", metric.WithDescription("Shards whose replica here reaches neither the other replicas nor the control plane and goes on by itself."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	provisional, err := m.Int64ObservableGauge("pando_data_provisional_operations", metric.WithDescription("Acknowledged operations held here that are not known to be in their shard's log."))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	age, err := m.Float64ObservableGauge("pando_data_scrub_age", metric.WithUnit("s"), metric.WithDescription("How long ago the file of a sealed part was read and checked that was longest ago: all were since."))
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -46,16 +54,21 @@ func (s *Service) observe() error {
 		}
 		o.ObserveInt64(single, alone)
 		o.ObserveInt64(revision, int64(s.revision()))
-		found := uint64(0)
+		found, cut, held := uint64(0), int64(0), 0
 		for _, h := range s.node.Inventory() {
-			found += h.Status.Diverged
+			if found += h.Status.Diverged; h.Status.Detached {
+				cut++
+			}
+			held += h.Status.Provisional
 		}
 		o.ObserveInt64(diverged, int64(found))
+		o.ObserveInt64(detached, cut)
+		o.ObserveInt64(provisional, int64(held))
 		o.ObserveFloat64(age, s.scrubAge().Seconds())
 		folders, err := s.node.Aside()
 		o.ObserveInt64(aside, int64(len(folders)))
 		return err
-	}, replicas, single, revision, diverged, age, aside)
+	}, replicas, single, revision, diverged, detached, provisional, age, aside)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}

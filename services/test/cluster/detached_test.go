@@ -37,6 +37,10 @@ func (x *island) upsert(h *house, id int, v string, disks string) {
 // shows: all that was acknowledged is read, counted and found.
 func (x *island) shows(h *house) {
 	x.Helper()
+	w := h.send("POST", "/collections/c/points/count", `{"exact":true}`)
+	if said := w.Header().Get("Pando-Detached") == "true"; said != strings.Contains(fmt.Sprint(h.ok("GET", "/cluster", "")), "detached_shards:[map") {
+		x.Errorf("peer %d says that it is detached: %v", h.data.Self(), said)
+	}
 	for id, v := range x.acked {
 		out := h.ok("POST", "/collections/c/points", fmt.Sprintf(`{"ids":[%d],"with_payload":true}`, id))
 		if want := fmt.Sprintf("v:%s]", v); !strings.Contains(fmt.Sprint(out), want) {

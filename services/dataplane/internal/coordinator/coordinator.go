@@ -60,6 +60,9 @@ type Options struct {
 	// Detached tells of a replica here that takes weak writes provisionally (P1); nil:
 	// none ever does.
 	Detached func(topology.Shard) bool
+	// Unsure is told of a read that a detached replica has answered (X2), with the context
+	// of the request; nil: nobody is.
+	Unsure func(context.Context)
 	// Peer finds the way to a peer.
 	Peer func(topology.PeerID) (Shards, error)
 	// Span opens a span around the RPC to one peer; nil opens none.

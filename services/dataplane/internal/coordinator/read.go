@@ -94,6 +94,9 @@ func (c *Coordinator) readAll(ctx context.Context, r Read, bodies []body) ([][]*
 			return nil, err
 		}
 		if !open {
+			if c.o.Unsure != nil && slices.ContainsFunc(asks, func(a *ask) bool { return a.result.GetDetached() }) {
+				c.o.Unsure(ctx)
+			}
 			out := make([][]*shardv1.ShardReadResult, len(bodies))
 			for _, a := range asks {
 				if a == a.crew[0] {

@@ -10,7 +10,6 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	list "github.com/pandodb/pando/services/dataplane/internal/replica/core/provisional"
-	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -24,12 +23,18 @@ type provisional struct {
 	fsys  vfs.FS
 	dir   string // of the log
 	shard topology.Shard
-	over  *shard.Shard
+	over  layers
 	log   *oplog.Log // nil: there never were any
 }
 
+// layers shows operations over a state; a shard does.
+type layers interface {
+	Lay([]op.Entry) error
+	Lift([]op.ID) error
+}
+
 // openProvisional opens what a replica's folder has of it.
-func openProvisional(fsys vfs.FS, dir string, id topology.Shard, over *shard.Shard) (*provisional, error) {
+func openProvisional(fsys vfs.FS, dir string, id topology.Shard, over layers) (*provisional, error) {
 	p := &provisional{fsys: fsys, dir: filepath.Join(dir, provisionalDir), shard: id, over: over}
 	_, err := fsys.Stat(p.dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -40,6 +40,11 @@ const HeaderParts = "pando-parts"
 // disks have it: it will be in the log later (docs/guarantees.md).
 const HeaderProvisional = "pando-provisional"
 
+// HeaderDetached is the metadata key by which an answer to a read says that a replica
+// gave it which reaches neither the others nor the control plane: it may lack what was
+// acknowledged elsewhere since (docs/guarantees.md).
+const HeaderDetached = "pando-detached"
+
 // HeaderRead is the metadata key by which a client asks that a read shows
 // everything that was acknowledged before it: with the value "linearizable".
 const HeaderRead = "pando-read"
