@@ -31,7 +31,9 @@ var (
 //
 //	<dir>/lock        held while a process uses the folder
 //	<dir>/peer.json   format of the folder, peer id
-//	<dir>/collections/<collection>/<shard>/{log,state,state.new,meta}
+//	<dir>/collections/<collection>/<shard>/{log,provisional,state,state.new,meta}
+//	<dir>/conflicts.json  what was acknowledged and lost to later writes
+//	<dir>/set-aside   replicas that are kept and not used
 //	<dir>/trash       what is being removed
 type Folder struct {
 	FS   vfs.FS
