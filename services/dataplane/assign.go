@@ -104,10 +104,11 @@ func (s *Service) desired(m *topology.Map) (node.Desired, error) {
 }
 
 // Ready is nil once the peer belongs to the cluster, has caught up with its
-// placement, and its own replicas serve.
+// placement, and its own replicas serve; or they serve detached, by the placement that
+// was kept.
 func (s *Service) Ready() error {
 	m := s.session.Map()
-	if !s.session.Confirmed(m) {
+	if !s.session.Confirmed(m) && !s.Detached() {
 		return fmt.Errorf("not caught up with the control plane yet")
 	}
 	for _, c := range m.Collections() {

@@ -3,11 +3,13 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/api/cluster"
 	"github.com/pandodb/pando/services/dataplane/internal/api/points"
 	"github.com/pandodb/pando/services/dataplane/internal/conflicts"
+	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
@@ -32,6 +34,11 @@ func (s *Service) detached() (out []cluster.Detached) {
 		}
 	}
 	return out
+}
+
+// Detached tells whether replicas here go on without control plane and without others.
+func (s *Service) Detached() bool {
+	return slices.ContainsFunc(s.node.Inventory(), func(h node.Holding) bool { return h.Status.Detached })
 }
 
 // late remembers operations that were acknowledged and are in no log (D2a).

@@ -293,16 +293,25 @@ func (s *process) together(ctx context.Context) error {
 }
 
 // settled keeps that a cluster was founded, and is ready as soon as the control
-// plane has been reached, here or elsewhere.
+// plane has been reached, here or elsewhere, or the peer's replicas go on without it.
 func (s *process) settled(ctx context.Context) error {
-	select {
-	case <-s.control.Ready():
-	case <-s.data.Registered():
-	case <-ctx.Done():
-		return nil
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-s.control.Ready():
+		case <-s.data.Registered():
+		case <-look.C:
+			if s.data.Detached() && s.data.Ready() == nil {
+				s.health.Ready()
+			}
+			continue
+		case <-ctx.Done():
+			return nil
+		}
+		s.health.Ready()
+		return s.become(belongs)
 	}
-	s.health.Ready()
-	return s.become(belongs)
 }
 
 func exitCode(err error) error {
