@@ -248,6 +248,9 @@ func (l *loop) batch(q *request) {
 	if len(ps) > 0 {
 		l.step(core.Propose{Proposals: ps})
 	}
+	if l.parked != nil && l.m.Status().Detached { // what it waited for is shown
+		l.unpark()
+	}
 }
 
 // prove asks for the proof that a linearizable read waits for.

@@ -14,6 +14,8 @@ import (
 // whether they are committed, in whichever role (P1 to P9).
 type detached struct {
 	alone    bool         // P1: it is detached
+	since    int64        // when that began
+	probedAt int64        // when the others were asked last whether they know a newer placement
 	suffix   topology.Seq // number up to which P4 is done once it is durable
 	copyAt   int64        // when P4 is tried again; 0: it is done
 	list     provisional.List
@@ -49,7 +51,7 @@ func (m *Machine) setAlone(on bool) {
 	if m.alone == on {
 		return
 	}
-	m.alone, m.copyAt, m.ready = on, m.now.Mono, m.ready && on
+	m.alone, m.since, m.probedAt, m.copyAt, m.ready = on, m.now.Mono, 0, m.now.Mono, m.ready && on
 	if on && m.role == Primary {
 		m.giveUp()
 		m.heir = 0
@@ -264,6 +266,12 @@ func (m *Machine) onReconciled(r Reconciled) {
 func (m *Machine) hand() {
 	if m.mut.keepUnsynced {
 		m.list.Keep(m.list.End())
+	}
+	if m.alone && (m.probedAt == 0 || m.now.Mono-m.probedAt >= m.opt.Timing.Heartbeat) { // X2
+		m.probedAt = m.now.Mono
+		for _, p := range m.actives() {
+			m.say(p, Copy{Placement: m.hard.Placement})
+		}
 	}
 	if m.list.Len() == 0 && len(m.acks) == 0 && !m.list.Waits() {
 		return

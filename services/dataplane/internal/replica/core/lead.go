@@ -574,7 +574,7 @@ func (m *Machine) wake() int64 {
 	if m.role == Primary && len(m.peers) > 0 || m.role == Follower {
 		sooner(max(m.now.Control, m.now.Mono) + t.Detach)
 	}
-	if m.list.Len() > 0 || m.list.Waits() {
+	if m.alone || m.list.Len() > 0 || m.list.Waits() {
 		sooner(m.now.Mono + t.Repeat)
 	}
 	if at != 0 {

@@ -238,7 +238,8 @@ func (m *Machine) advance() {
 // cut off as any follower when it hears none.
 func (m *Machine) serves() bool {
 	if m.alone { // P4
-		return m.list.Kept() >= m.suffix && m.applied >= m.commit
+		asked := m.now.Mono-m.since >= m.opt.Timing.Repeat // X2: who knows a newer placement has said so
+		return asked && m.list.Kept() >= m.suffix && m.applied >= m.commit
 	}
 	switch m.role {
 	case Primary:
