@@ -57,7 +57,8 @@ func harms() []harm {
 		{name: "pair cut", begin: links(pair, lan.Link{Cut: true}), end: heal, hold: [2]time.Duration{500 * ms, 4000 * ms}, blinds: true, needsNet: true},
 		{name: "pair cut one way", begin: links(pairOneWay, lan.Link{Cut: true}), end: heal, hold: [2]time.Duration{500 * ms, 4000 * ms}, blinds: true, needsNet: true},
 		{name: "slow", begin: links(all, lan.Link{Delay: 40 * ms, Jitter: 40 * ms}), end: heal, hold: [2]time.Duration{1000 * ms, 4000 * ms}, blinds: true, needsNet: true},
-		{name: "lossy", begin: links(all, lan.Link{Loss: 0.1, Jitter: 5 * ms}), end: heal, hold: [2]time.Duration{1000 * ms, 4000 * ms}, blinds: true, needsNet: true},
+		{name: "30 % lost", begin: links(all, lan.Link{Loss: 0.3, Jitter: 5 * ms}), end: heal, hold: [2]time.Duration{1000 * ms, 4000 * ms}, blinds: true, needsNet: true},
+		{name: "10 % lost", begin: links(all, lan.Link{Loss: 0.1, Jitter: 5 * ms}), end: heal, hold: [2]time.Duration{1000 * ms, 4000 * ms}, blinds: true, needsNet: true},
 	}
 }
 

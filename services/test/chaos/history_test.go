@@ -124,3 +124,27 @@ func TestSpan(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestUnavailable: a fault counts from when it begins, and what is told of a kind of request is the longest pause in
+// each occurrence, not each answer.
+func TestUnavailable(t *testing.T) {
+	r := newReport()
+	first, second := r.befell("kill -9"), r.befell("kill -9")
+	upserts, gets := request{ofWrites, "upsert"}, request{ofReads, "get"}
+	for at, took := range map[occurrence]time.Duration{first: 2 * time.Second, second: time.Second, {}: time.Minute} {
+		l := newLoad(nil, "c")
+		l.pause.note(upserts, at, took)
+		l.pause.note(upserts, at, took/2)
+		r.add(l)
+	}
+	r.pause.note(gets, second, 5*time.Second)
+	if got := r.of("kill -9").times; got != 2 {
+		t.Errorf("%d times", got)
+	}
+	if got := span(r.pause.perFault(upserts)); got != "p50 1.00 s, p99 2.00 s, max 2.00 s" {
+		t.Error(got)
+	}
+	if w, g, any := r.pause.longest(ofWrites, "kill -9"), r.pause.longest(ofReads, ""), r.pause.longest(ofWrites, ""); w != 2*time.Second || g != 5*time.Second || any != time.Minute {
+		t.Error(w, g, any)
+	}
+}

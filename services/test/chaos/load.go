@@ -40,7 +40,7 @@ type load struct {
 	history    *history
 	// hurt tells whether a peer is being hurt, or has been since; current, what is going on at the moment.
 	hurt    func(peer int, since time.Time) bool
-	current func() string
+	current func() occurrence
 	note    func(format string, args ...any)
 
 	mu    sync.Mutex
@@ -63,21 +63,65 @@ type tally struct {
 	reads                                    int            // that were answered
 	failedReads, failedWrites                int            // attempts that failed at a peer that was well
 	failedHurt                               int            // attempts that failed at one that was hurt
-	pause                                    [2]pauses      // of reads, of writes, through peers that were well
+	pause                                    pauses         // through peers that were well
 	failures                                 map[string]int // at peers that were well, by what they said
 }
 
-// pauses are the longest times that a client was without an answer, by what was going on.
-type pauses map[string]time.Duration
+// occurrence is one of the times that a fault happens; the zero value: none does.
+type occurrence struct {
+	fault string
+	n     int // from 1
+}
 
-// The two kinds of pauses.
+// request is what a client had an answer to.
+type request struct {
+	side side
+	kind string
+}
+
+// side tells requests that change something from those that do not.
+type side int
+
 const (
-	ofReads = iota
+	ofReads side = iota
 	ofWrites
 )
 
+// pauses are the longest times that a client was without an answer, by the request that was answered in the end, and
+// by what was going on.
+type pauses map[request]map[occurrence]time.Duration
+
+func (p pauses) note(r request, at occurrence, took time.Duration) {
+	if p[r] == nil {
+		p[r] = map[occurrence]time.Duration{}
+	}
+	p[r][at] = max(p[r][at], took)
+}
+
+// longest of one side, during all faults that bear a name; "": of all.
+func (p pauses) longest(of side, fault string) (d time.Duration) {
+	for r, by := range p {
+		for at, took := range by {
+			if r.side == of && (fault == "" || at.fault == fault) {
+				d = max(d, took)
+			}
+		}
+	}
+	return d
+}
+
+// perFault are the longest pauses of a kind of request, one for each time that a fault happened.
+func (p pauses) perFault(r request) (all []time.Duration) {
+	for at, took := range p[r] {
+		if at.n > 0 {
+			all = append(all, took)
+		}
+	}
+	return all
+}
+
 func newTally() tally {
-	return tally{pause: [2]pauses{{}, {}}, failures: map[string]int{}}
+	return tally{pause: pauses{}, failures: map[string]int{}}
 }
 
 func newLoad(f *fleet.Fleet, collection string) *load {
@@ -89,9 +133,9 @@ func (l *load) run(ctx context.Context, rng *rand.Rand) {
 	var group sync.WaitGroup
 	for i := range writers + readers {
 		c := &client{load: l, rng: rand.New(rand.NewPCG(rng.Uint64(), uint64(i))), peer: i % len(l.fleet.Peers())}
-		c.do, c.kind = c.write, ofWrites
+		c.do = c.write
 		if i >= writers {
-			c.do, c.kind = c.read, ofReads
+			c.do = c.read
 		}
 		group.Go(func() { c.run(ctx) })
 	}
@@ -131,10 +175,10 @@ type client struct {
 	rng   *rand.Rand
 	peer  int
 	do    func(context.Context) bool
-	kind  int
-	since time.Time // it has been waiting for an answer; zero: it is not
-	under string    // what was going on when that began
-	last  string    // what it asked for last
+	asked request    // for last
+	since time.Time  // it has been waiting for an answer; zero: it is not
+	under occurrence // what was going on when that began
+	last  string     // what it asked for last, in full
 }
 
 func (c *client) run(ctx context.Context) {
@@ -152,11 +196,11 @@ func (c *client) run(ctx context.Context) {
 		}
 		c.mu.Lock()
 		label := c.under
-		if label == "" { // it may have begun since
+		if label.n == 0 { // it may have begun since
 			label = c.current()
 		}
 		took := time.Since(c.since)
-		c.pause[c.kind][label] = max(c.pause[c.kind][label], took)
+		c.pause.note(c.asked, label, took)
 		c.mu.Unlock()
 		if took > long {
 			c.note("%v: %s", took.Round(ms), c.last)
@@ -187,6 +231,7 @@ func (c *client) choose() int {
 // write draws a write and carries it out, more than once if it has an id of its own and its outcome is not known.
 func (c *client) write(ctx context.Context) bool {
 	w := c.drawWrite()
+	c.asked = request{ofWrites, w.kind.String()}
 	e := event{n: w.n, kind: w.kind, outcome: refused, start: c.history.now(), maybe: w.insertOnly}
 	var said error
 	for begun := time.Now(); ; {
@@ -270,7 +315,7 @@ func (c *client) failed(p int, begun time.Time, what string, counter *int, err e
 		return
 	}
 	*counter++
-	c.failures[fmt.Sprintf("%s, %s: %s", c.current(), what, general(err))]++
+	c.failures[fmt.Sprintf("%s, %s: %s", c.current().fault, what, general(err))]++
 }
 
 var numbers = regexp.MustCompile(`[0-9a-f-]{36}|[0-9]+(\.[0-9]+)*`)
@@ -327,6 +372,7 @@ func (c *client) read(ctx context.Context) bool {
 		return false
 	}
 	r := read{kind: readKind(c.rng.IntN(int(readKinds))), ids: membersOf(c.rng.IntN(points / groupSize))}
+	c.asked = request{ofReads, r.kind.String()}
 	c.last = fmt.Sprintf("%v of %v at peer %d", r.kind, r.ids, c.fleet.Peers()[p].ID)
 	start := c.history.now()
 	found, err := map[int]state(nil), error(nil)

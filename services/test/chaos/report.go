@@ -22,6 +22,7 @@ type report struct {
 
 // effects of all faults of a kind.
 type effects struct {
+	times       int // it has begun
 	dead, whole []time.Duration
 }
 
@@ -32,6 +33,13 @@ func (r *report) of(fault string) *effects {
 		r.faults[fault] = &effects{}
 	}
 	return r.faults[fault]
+}
+
+// befell counts a fault that begins.
+func (r *report) befell(fault string) occurrence {
+	e := r.of(fault)
+	e.times++
+	return occurrence{fault, e.times}
 }
 
 func (r *report) dead(fault string, took time.Duration) {
@@ -52,9 +60,9 @@ func (r *report) add(l *load) {
 	r.failedReads += l.failedReads
 	r.failedWrites += l.failedWrites
 	r.failedHurt += l.failedHurt
-	for k := range r.pause {
-		for fault, took := range l.pause[k] {
-			r.pause[k][fault] = max(r.pause[k][fault], took)
+	for asked, by := range l.pause {
+		for at, took := range by {
+			r.pause.note(asked, at, took)
 		}
 	}
 	for text, n := range l.failures {
@@ -85,8 +93,8 @@ func (r *report) print() {
 	say := func(what, format string, args ...any) { fmt.Printf("%-14s %s\n", what, fmt.Sprintf(format, args...)) }
 	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
 		f := r.faults[name]
-		say("fault", "%-24s %2d times, to Dead %s, to whole %s, longest pause of reads %s, of writes %s", name, len(f.whole), span(f.dead), span(f.whole),
-			seconds(r.pause[ofReads][name]), seconds(r.pause[ofWrites][name]))
+		say("fault", "%-24s %2d times, to Dead %s, to whole %s, longest pause of reads %s, of writes %s", name, f.times, span(f.dead), span(f.whole),
+			seconds(r.pause.longest(ofReads, name)), seconds(r.pause.longest(ofWrites, name)))
 	}
 	var dead, whole []time.Duration
 	for _, f := range r.faults {
@@ -95,7 +103,14 @@ func (r *report) print() {
 	say("writes", "%d acknowledged, %d unknown, %d of points that are not there, %d refused", r.acknowledged, r.unknown, r.notThere, r.refused)
 	say("reads", "%d answered", r.reads)
 	say("failed", "%d reads and %d writes at peers that were well, %d at the one that was hurt", r.failedReads, r.failedWrites, r.failedHurt)
-	say("longest pause", "reads %s, writes %s, through peers that were well", seconds(r.longest(ofReads)), seconds(r.longest(ofWrites)))
+	say("longest pause", "reads %s, writes %s, through peers that were well", seconds(r.pause.longest(ofReads, "")), seconds(r.pause.longest(ofWrites, "")))
+	for _, asked := range slices.SortedFunc(maps.Keys(r.pause), func(a, b request) int {
+		return cmp.Or(cmp.Compare(a.side, b.side), cmp.Compare(a.kind, b.kind))
+	}) {
+		if all := r.pause.perFault(asked); len(all) > 0 {
+			say("unavailable", "%-14s longest pause in each of %d faults: %s", asked.kind, len(all), span(all))
+		}
+	}
 	say("time to Dead", "%s", span(dead))
 	say("time to whole", "%s", span(whole))
 	say("audit", "%d acknowledged writes on %d replicas, %d points", r.sum.acknowledged, r.sum.replicas, r.sum.points)
@@ -108,13 +123,6 @@ func (r *report) print() {
 		}
 		say("failed", "%d × %s", r.failures[text], text)
 	}
-}
-
-func (r *report) longest(of int) (d time.Duration) {
-	for _, took := range r.pause[of] {
-		d = max(d, took)
-	}
-	return d
 }
 
 // verdict is an error if anything is not as it has to be.
@@ -130,8 +138,8 @@ func (r *report) verdict() error {
 	if r.linear.undecided > 0 {
 		err = errors.Join(err, fmt.Errorf("of %d registers it was not found out whether their histories are right", r.linear.undecided))
 	}
-	for k, what := range []string{"reads", "writes"} {
-		if d := r.longest(k); d > pauseLimit {
+	for k, what := range []string{ofReads: "reads", ofWrites: "writes"} {
+		if d := r.pause.longest(side(k), ""); d > pauseLimit {
 			err = errors.Join(err, fmt.Errorf("%s paused for %v", what, d.Round(time.Millisecond)))
 		}
 	}

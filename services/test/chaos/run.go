@@ -55,8 +55,8 @@ type run struct {
 	load             *load
 
 	hurt    []atomic.Bool
-	healed  []atomic.Int64         // when that was over last, in Unix nanoseconds
-	current atomic.Pointer[string] // name of the fault that is going on, "" = none
+	healed  []atomic.Int64             // when that was over last, in Unix nanoseconds
+	current atomic.Pointer[occurrence] // the fault that is going on
 
 	mu     sync.Mutex
 	blind  [][2]time.Time // when some peer could not know what the others did
@@ -65,7 +65,7 @@ type run struct {
 
 func newRun(o options) (*run, error) {
 	r := &run{options: o, rng: rand.New(rand.NewPCG(o.seed, 1)), hurt: make([]atomic.Bool, o.peers), healed: make([]atomic.Int64, o.peers), began: time.Now(), report: newReport()}
-	r.current.Store(new(string))
+	r.current.Store(&occurrence{})
 	f := fleet.Options{Binary: o.binary, Dir: o.dir, Peers: o.peers}
 	if o.lan {
 		var err error
@@ -154,7 +154,7 @@ func (r *run) round(ctx context.Context, cards *deck, collection string, factor 
 	r.note("%s: %d shards, replication factor %d", collection, r.shards, factor)
 	l := newLoad(r.fleet, collection)
 	l.hurt = func(i int, since time.Time) bool { return r.hurt[i].Load() || r.healed[i].Load() > since.UnixNano() }
-	l.current = func() string { return *r.current.Load() }
+	l.current = func() occurrence { return *r.current.Load() }
 	l.note = r.note
 	r.load = l
 	working, stop := context.WithCancel(ctx)
@@ -234,6 +234,7 @@ func (r *run) hurtAll(ctx context.Context, cards *deck, over time.Time) error {
 				return err
 			}
 			f.name = "one before another is whole"
+			r.report.befell(f.name)
 		}
 		if err := r.heals(ctx, f, ended); err != nil {
 			return err
@@ -276,7 +277,8 @@ func (r *run) befall(ctx context.Context, f harm, peer int) (ended time.Time, er
 	}
 	r.note("%s: peer %d (%d replicas, %d primaries%s)", f.name, id, replicas, primaries, role)
 	r.hurt[peer].Store(true)
-	r.current.Store(&f.name)
+	at := r.report.befell(f.name)
+	r.current.Store(&at)
 	began := time.Now()
 	if err := f.begin(ctx, r, peer); err != nil {
 		return began, fmt.Errorf("%s: %w", f.name, err)
@@ -340,7 +342,7 @@ func (r *run) heals(ctx context.Context, f harm, ended time.Time) error {
 	if err := r.settles(limited, f); err != nil {
 		return err
 	}
-	r.current.Store(new(string))
+	r.current.Store(&occurrence{})
 	return r.running()
 }
 
