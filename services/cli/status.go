@@ -73,7 +73,7 @@ other elsewhere, with --json one object a line. While the peer does not answer, 
 		}
 		return view.print(c.OutOrStdout(), time.Now())
 	}
-	c.AddCommand(st, forceCommand(w), conflictsCommand(w))
+	c.AddCommand(st, verifyCommand(w), forceCommand(w), conflictsCommand(w))
 	return c
 }
 

@@ -73,7 +73,7 @@ func TestEveryPublicMethodIsAReadOrAWrite(t *testing.T) {
 		"qdrant.Points": `Upsert Delete UpdateVectors DeleteVectors SetPayload OverwritePayload DeletePayload ClearPayload CreateFieldIndex
 			DeleteFieldIndex CreateVectorName DeleteVectorName UpdateBatch`,
 		"qdrant.Snapshots":             "Create Delete CreateFull DeleteFull",
-		"pando.cluster.v1.Cluster":     "RemovePeer RecoverPeer ForceReplica SetMetadata DeleteMetadata Reshard ClearIssues SetQuotas",
+		"pando.cluster.v1.Cluster":     "RemovePeer RecoverPeer ForceReplica VerifyReplicas SetMetadata DeleteMetadata Reshard ClearIssues SetQuotas",
 		"pando.cluster.v1.LocalShards": "CleanupShard",
 		"pando.cluster.v1.Archives":    "RecoverCollection CreateShardSnapshot DeleteShardSnapshot RecoverShard",
 	}

@@ -54,6 +54,8 @@ type street struct {
 	deaf   map[topology.PeerID]chan struct{} // hear nothing new of the placement until it is closed
 	pipes  map[*pipe]bool
 	all    []*house
+	// spoilt stores other bytes than the ones that its primaries send it.
+	spoilt topology.PeerID
 	// patience bounds what is waited for. Virtual time costs nothing, and returns of
 	// a peer that comes and goes are put off more and more.
 	patience time.Duration
@@ -204,6 +206,7 @@ func (h *house) dial(p topology.PeerID) (grpc.ClientConnInterface, error) {
 		return c, nil
 	}
 	c, err := grpc.NewClient("passthrough:///peer", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStreamInterceptor(s.spoil(p)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.connect(ctx, h.data.Self(), p) }),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second}}))
 	if err == nil {

@@ -383,6 +383,10 @@ func (s *shards) Info(context.Context, coordinator.Read) (coordinator.Info, erro
 	return s.info, nil
 }
 
+func (s *shards) Verify(context.Context, coordinator.Read) (*shardv1.Comparison, error) {
+	return &shardv1.Comparison{Seq: 5, Epoch: 1}, nil
+}
+
 func (s *shards) Settled(_ context.Context, t coordinator.Target, revision uint64, timeout time.Duration) (bool, error) {
 	s.settled = append(s.settled, revision)
 	return timeout != time.Second, nil

@@ -27,7 +27,7 @@ func built() []string {
 	var out []string
 	for service, methods := range map[string]string{
 		"qdrant.Qdrant":            "HealthCheck",
-		"pando.cluster.v1.Cluster": "GetPoint ClusterStatus ListConflicts RemovePeer RecoverPeer CollectionCluster ForceReplica",
+		"pando.cluster.v1.Cluster": "GetPoint ClusterStatus ListConflicts RemovePeer RecoverPeer CollectionCluster ForceReplica VerifyReplicas",
 		"qdrant.Collections": "Get List Create Update Delete UpdateAliases ListCollectionAliases ListAliases CollectionClusterInfo " +
 			"CollectionExists ListShardKeys CreateShardKey DeleteShardKey UpdateCollectionClusterSetup",
 		"qdrant.Points": "Upsert Delete Get UpdateVectors DeleteVectors SetPayload OverwritePayload DeletePayload ClearPayload " +
@@ -87,7 +87,7 @@ func TestEveryMethodWorksOrSaysThatItIsNotBuilt(t *testing.T) {
 		}
 	}
 	// 1 Qdrant, 14 Collections, 30 Points, 6 Snapshots, 20 Cluster, 4 LocalShards, 5 Archives
-	if seen != 80 || len(want) != 1+7+14+30 {
+	if seen != 81 || len(want) != 1+8+14+30 {
 		t.Errorf("%d methods, %d of them built", seen, len(want))
 	}
 }

@@ -55,3 +55,17 @@ func (c *Coordinator) Info(ctx context.Context, r Read) (Info, error) {
 	}
 	return out, nil
 }
+
+// Verify has all Active replicas of the target, which is one shard, tell the digests of
+// their states at one place in its log. nil: it is being born. The replicas that are
+// Active have all told; where one does not, it is TIMEOUT or SHARD_UNAVAILABLE.
+func (c *Coordinator) Verify(ctx context.Context, r Read) (*shardv1.Comparison, error) {
+	r.Linearizable = true // only the primary can
+	res, err := c.read(ctx, r, func(topology.Shard) *shardv1.ShardRead {
+		return &shardv1.ShardRead{Read: &shardv1.ShardRead_Compare{Compare: &shardv1.CompareReplicas{}}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res[0].GetComparison(), nil
+}

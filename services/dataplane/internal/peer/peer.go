@@ -19,6 +19,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -30,11 +31,17 @@ import (
 // Replica is what the loop of a replica offers.
 type Replica interface {
 	Propose(ctx context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error)
-	Linearize(context.Context) error
+	Witness
 	Status() replica.Status
 	Receive(from topology.PeerID, m core.Message, traceparents map[topology.Seq]string)
 	Pinned(receiver topology.PeerID, at topology.Seq)
 	Placed
+}
+
+// Witness is a primary that asks the others.
+type Witness interface {
+	Linearize(context.Context) error
+	Verify(context.Context) (proof.Verified, error)
 }
 
 // Placed is a replica as the control plane meets it.
@@ -129,6 +136,10 @@ func (s *Server) read(ctx context.Context, r *shardv1.ShardRead) (_ *shardv1.Sha
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
+	}
+	if r.GetCompare() != nil {
+		v, err := rep.Verify(ctx)
+		return comparison(v), err
 	}
 	if r.GetMode() == shardv1.ReadMode_READ_MODE_LINEARIZABLE {
 		if err := rep.Linearize(ctx); err != nil {

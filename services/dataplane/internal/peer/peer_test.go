@@ -24,6 +24,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/query"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/dataplane/internal/shard"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -51,6 +52,7 @@ type fake struct {
 	facet      query.Facet
 
 	frequencies []query.Frequencies
+	verified    proof.Verified
 }
 
 func (f *fake) Propose(_ context.Context, id op.ID, w shard.Write, wait replica.WaitMode, factor int) (replica.Result, error) {
@@ -65,6 +67,8 @@ func (f *fake) Linearize(context.Context) error {
 	f.linearized++
 	return f.err
 }
+
+func (f *fake) Verify(context.Context) (proof.Verified, error) { return f.verified, f.err }
 
 func (f *fake) Receive(topology.PeerID, core.Message, map[topology.Seq]string) {}
 func (f *fake) Pinned(topology.PeerID, topology.Seq)                           {}

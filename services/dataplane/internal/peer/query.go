@@ -2,11 +2,14 @@ package peer
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/query"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/internal/fault"
 )
 
@@ -81,6 +84,16 @@ func frequencies(ctx context.Context, e Engine, r *shardv1.ReadFrequencies) (*sh
 		out.Frequencies = append(out.Frequencies, &shardv1.Frequency{Points: n, WithIndex: each})
 	}
 	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Frequencies{Frequencies: out}}, nil
+}
+
+// comparison lists what replicas said of a mark, by their peers.
+func comparison(v proof.Verified) *shardv1.ShardReadResult {
+	out := &shardv1.Comparison{Epoch: uint64(v.Epoch), Seq: uint64(v.Seq)}
+	for _, p := range slices.Sorted(maps.Keys(v.Reports)) {
+		r := v.Reports[p]
+		out.Replicas = append(out.Replicas, &shardv1.Compared{PeerId: uint64(p), Digest: protoDigest(r.Digest), AppliedSeq: uint64(r.Applied)})
+	}
+	return &shardv1.ShardReadResult{Result: &shardv1.ShardReadResult_Comparison{Comparison: out}}
 }
 
 func info(e Engine) *shardv1.ShardReadResult {

@@ -23,6 +23,7 @@ type loop struct {
 	fetch   func(from CopySource)
 	refs    map[uint64]*request
 	proofs  map[uint64]chan<- error
+	audits  map[uint64]chan<- audit
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
 
@@ -86,7 +87,7 @@ type jobDone struct {
 func (r *Replica) Run(ctx context.Context) error {
 	defer r.end()
 	l := &loop{
-		r: r, refs: map[uint64]*request{}, proofs: map[uint64]chan<- error{}, watched: map[topology.Seq]string{},
+		r: r, refs: map[uint64]*request{}, proofs: map[uint64]chan<- error{}, audits: map[uint64]chan<- audit{}, watched: map[topology.Seq]string{},
 		m:    core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation, Session: r.o.Session, Timing: r.o.Timing}),
 		sync: make(chan bool, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
 		reads: make(chan core.Read, maxReads), read: make(chan core.ReadDone, maxReads), copies: make(chan copied, 1),
@@ -177,9 +178,9 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) err
 	l.step(start)
 	for l.outcome == nil {
 		l.feed()
-		mailbox, news := l.r.mailbox, l.r.news
+		mailbox, news, audits := l.r.mailbox, l.r.news, l.r.audits
 		if l.syncing {
-			mailbox, news = nil, nil
+			mailbox, news, audits = nil, nil, nil
 		}
 		if l.parked != nil || l.m.Status().Unapplied > l.r.o.Limits.Unapplied {
 			mailbox = nil
@@ -196,6 +197,8 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) err
 			l.batch(q)
 		case p := <-l.r.proofs:
 			l.prove(p)
+		case a := <-audits:
+			l.audit(a)
 		case d := <-l.synced:
 			l.onSync(d)
 		case d := <-l.finished:
@@ -354,6 +357,7 @@ func (l *loop) step(ev core.Event) {
 	}
 	l.publish()
 	l.answer(fx.Answers)
+	l.report(fx.Verified)
 	if fx.Broken != "" {
 		l.unsound = fmt.Errorf("invariant violated: %s", fx.Broken)
 		failed = errors.Join(failed, l.unsound)
@@ -441,6 +445,11 @@ func (l *loop) answer(as []core.Answer) {
 		if p, ok := l.proofs[a.Ref]; ok {
 			delete(l.proofs, a.Ref)
 			p <- l.errorOf(a.Outcome)
+			continue
+		}
+		if v, ok := l.audits[a.Ref]; ok {
+			delete(l.audits, a.Ref)
+			v <- audit{err: l.errorOf(a.Outcome)}
 			continue
 		}
 		q := l.refs[a.Ref]

@@ -298,10 +298,11 @@ type Replica struct {
 	o       Options
 	mailbox chan *request
 	proofs  chan chan error // linearizable reads
-	inbox   chan arrival    // from other peers
-	began   time.Time       // start of the monotonic clock
-	news    chan struct{}   // a placement is there, cap 1
-	ended   chan struct{}   // closed when Run has ended
+	audits  chan chan audit
+	inbox   chan arrival  // from other peers
+	began   time.Time     // start of the monotonic clock
+	news    chan struct{} // a placement is there, cap 1
+	ended   chan struct{} // closed when Run has ended
 	commit  atomic.Uint64
 	config  atomic.Uint64 // revision that the engine has
 	// progress of the newest copy that was fetched; nil: none.
@@ -329,7 +330,7 @@ func New(o Options) *Replica {
 	o.Limits = o.Limits.withDefaults()
 	o.Logger = o.Logger.With("collection", uint64(o.Shard.Collection), "shard", uint64(o.Shard.ID))
 	r := &Replica{
-		o: o, mailbox: make(chan *request, o.Limits.Mailbox), proofs: make(chan chan error), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
+		o: o, mailbox: make(chan *request, o.Limits.Mailbox), proofs: make(chan chan error), audits: make(chan chan audit), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	r.mu.status, r.mu.placed = Status{Since: o.Now()}, make(chan struct{})
 	r.mu.readable = fmt.Errorf("%w: it is loading", ErrNotReady)

@@ -30,6 +30,7 @@ func twins() []route {
 		{"GET", c + "/cluster", "pando.cluster.v1.Cluster/CollectionCluster", ``},
 		{"POST", c + "/cluster", "qdrant.Collections/UpdateCollectionClusterSetup", `{"drop_replica":{"shard_id":0,"peer_id":1}}`},
 		{"POST", c + "/cluster/force", "pando.cluster.v1.Cluster/ForceReplica", `{"shard_id":0,"peer_id":1}`},
+		{"POST", c + "/cluster/verify", "pando.cluster.v1.Cluster/VerifyReplicas", ""},
 		{"GET", "/cluster/conflicts", "pando.cluster.v1.Cluster/ListConflicts", ``},
 		{"GET", c + "/shards", "qdrant.Collections/ListShardKeys", ``},
 		{"PUT", c + "/shards", "qdrant.Collections/CreateShardKey", `{"shard_key":1}`},
@@ -77,8 +78,8 @@ func twins() []route {
 // TestRoutes sends every twin route, with names that look like other routes
 // too, and asks which method it reached.
 func TestRoutes(t *testing.T) {
-	if n := len(twins()); n != 52+2 {
-		t.Errorf("%d routes, Qdrant has 52 with a twin, and two are ours", n)
+	if n := len(twins()); n != 52+3 {
+		t.Errorf("%d routes, Qdrant has 52 with a twin, and three are ours", n)
 	}
 	conn := &recorder{fill: rand.New(rand.NewPCG(1, 2))}
 	h := handler(t, Deps{Conn: conn})
@@ -139,8 +140,8 @@ func TestRouteMap(t *testing.T) {
 	if n != len(twins()) {
 		t.Errorf("%d of %d routes are in the map", n, len(twins()))
 	}
-	if all != 98+2 {
-		t.Errorf("%d routes are answered, Qdrant has 98, and two are ours", all)
+	if all != 98+3 {
+		t.Errorf("%d routes are answered, Qdrant has 98, and three are ours", all)
 	}
 }
 

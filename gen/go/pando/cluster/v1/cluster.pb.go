@@ -196,6 +196,63 @@ func (ConsensusThreadStatus_State) EnumDescriptor() ([]byte, []int) {
 	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{8, 0}
 }
 
+// What came of it.
+type VerifiedReplica_Verdict int32
+
+const (
+	// Never sent.
+	VerifiedReplica_VERDICT_UNSPECIFIED VerifiedReplica_Verdict = 0
+	// It has the digest that most have; of two, the primary's.
+	VerifiedReplica_VERDICT_EQUAL VerifiedReplica_Verdict = 1
+	// It has another one. It will be copied anew by itself.
+	VerifiedReplica_VERDICT_DIFFERS VerifiedReplica_Verdict = 2
+	// It was not compared.
+	VerifiedReplica_VERDICT_NOT_COMPARED VerifiedReplica_Verdict = 3
+)
+
+// Enum value maps for VerifiedReplica_Verdict.
+var (
+	VerifiedReplica_Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_EQUAL",
+		2: "VERDICT_DIFFERS",
+		3: "VERDICT_NOT_COMPARED",
+	}
+	VerifiedReplica_Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED":  0,
+		"VERDICT_EQUAL":        1,
+		"VERDICT_DIFFERS":      2,
+		"VERDICT_NOT_COMPARED": 3,
+	}
+)
+
+func (x VerifiedReplica_Verdict) Enum() *VerifiedReplica_Verdict {
+	p := new(VerifiedReplica_Verdict)
+	*p = x
+	return p
+}
+
+func (x VerifiedReplica_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (VerifiedReplica_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_pando_cluster_v1_cluster_proto_enumTypes[3].Descriptor()
+}
+
+func (VerifiedReplica_Verdict) Type() protoreflect.EnumType {
+	return &file_pando_cluster_v1_cluster_proto_enumTypes[3]
+}
+
+func (x VerifiedReplica_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use VerifiedReplica_Verdict.Descriptor instead.
+func (VerifiedReplica_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24, 0}
+}
+
 // A step without parameters.
 type ReshardRequest_Step int32
 
@@ -245,11 +302,11 @@ func (x ReshardRequest_Step) String() string {
 }
 
 func (ReshardRequest_Step) Descriptor() protoreflect.EnumDescriptor {
-	return file_pando_cluster_v1_cluster_proto_enumTypes[3].Descriptor()
+	return file_pando_cluster_v1_cluster_proto_enumTypes[4].Descriptor()
 }
 
 func (ReshardRequest_Step) Type() protoreflect.EnumType {
-	return &file_pando_cluster_v1_cluster_proto_enumTypes[3]
+	return &file_pando_cluster_v1_cluster_proto_enumTypes[4]
 }
 
 func (x ReshardRequest_Step) Number() protoreflect.EnumNumber {
@@ -258,7 +315,7 @@ func (x ReshardRequest_Step) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReshardRequest_Step.Descriptor instead.
 func (ReshardRequest_Step) EnumDescriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36, 0}
 }
 
 // Asks for one point. A message cannot be a path parameter, so the id is text.
@@ -1631,6 +1688,344 @@ func (x *ForceReplicaResponse) GetTime() float64 {
 	return 0
 }
 
+// Asks to compare the replicas of each shard.
+type VerifyReplicasRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or alias.
+	CollectionName string `protobuf:"bytes,1,opt,name=collection_name,json=collectionName,proto3" json:"collection_name,omitempty"`
+	// Seconds, >= 1. Default 30.
+	Timeout       *uint64 `protobuf:"varint,2,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyReplicasRequest) Reset() {
+	*x = VerifyReplicasRequest{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyReplicasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyReplicasRequest) ProtoMessage() {}
+
+func (x *VerifyReplicasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyReplicasRequest.ProtoReflect.Descriptor instead.
+func (*VerifyReplicasRequest) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *VerifyReplicasRequest) GetCollectionName() string {
+	if x != nil {
+		return x.CollectionName
+	}
+	return ""
+}
+
+func (x *VerifyReplicasRequest) GetTimeout() uint64 {
+	if x != nil && x.Timeout != nil {
+		return *x.Timeout
+	}
+	return 0
+}
+
+// What came of it.
+type VerifyReplicasResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Never unset.
+	Result *Verification `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Seconds spent.
+	Time          float64 `protobuf:"fixed64,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyReplicasResponse) Reset() {
+	*x = VerifyReplicasResponse{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyReplicasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyReplicasResponse) ProtoMessage() {}
+
+func (x *VerifyReplicasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyReplicasResponse.ProtoReflect.Descriptor instead.
+func (*VerifyReplicasResponse) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *VerifyReplicasResponse) GetResult() *Verification {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *VerifyReplicasResponse) GetTime() float64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+// How the replicas of a collection compare.
+type Verification struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every replica of every shard was compared, and each is equal to the others of its shard.
+	Equal bool `protobuf:"varint,1,opt,name=equal,proto3" json:"equal,omitempty"`
+	// Ascending by id.
+	Shards        []*VerifiedShard `protobuf:"bytes,2,rep,name=shards,proto3" json:"shards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verification) Reset() {
+	*x = Verification{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verification) ProtoMessage() {}
+
+func (x *Verification) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verification.ProtoReflect.Descriptor instead.
+func (*Verification) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Verification) GetEqual() bool {
+	if x != nil {
+		return x.Equal
+	}
+	return false
+}
+
+func (x *Verification) GetShards() []*VerifiedShard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+// How the replicas of a shard compare.
+type VerifiedShard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint32 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Place in the log of which the digests are; 0 = nothing was compared.
+	Seq uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Version of the replica set that was compared.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Ascending by peer.
+	Replicas      []*VerifiedReplica `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifiedShard) Reset() {
+	*x = VerifiedShard{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifiedShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifiedShard) ProtoMessage() {}
+
+func (x *VerifiedShard) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifiedShard.ProtoReflect.Descriptor instead.
+func (*VerifiedShard) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *VerifiedShard) GetShardId() uint32 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *VerifiedShard) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *VerifiedShard) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *VerifiedShard) GetReplicas() []*VerifiedReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// How a replica compares with the others.
+type VerifiedReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who holds it.
+	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// Its state, after the comparison.
+	State qdrant.ReplicaState `protobuf:"varint,2,opt,name=state,proto3,enum=qdrant.ReplicaState" json:"state,omitempty"`
+	// It answers for the shard.
+	Primary bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	// Digest of its points at seq, in hexadecimal; empty if it was not compared.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How far it had applied the log when it told its digest; at least seq.
+	Applied uint64 `protobuf:"varint,5,opt,name=applied,proto3" json:"applied,omitempty"`
+	// What came of it.
+	Verdict VerifiedReplica_Verdict `protobuf:"varint,6,opt,name=verdict,proto3,enum=pando.cluster.v1.VerifiedReplica_Verdict" json:"verdict,omitempty"`
+	// Why it was not compared.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifiedReplica) Reset() {
+	*x = VerifiedReplica{}
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifiedReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifiedReplica) ProtoMessage() {}
+
+func (x *VerifiedReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifiedReplica.ProtoReflect.Descriptor instead.
+func (*VerifiedReplica) Descriptor() ([]byte, []int) {
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *VerifiedReplica) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *VerifiedReplica) GetState() qdrant.ReplicaState {
+	if x != nil {
+		return x.State
+	}
+	return qdrant.ReplicaState(0)
+}
+
+func (x *VerifiedReplica) GetPrimary() bool {
+	if x != nil {
+		return x.Primary
+	}
+	return false
+}
+
+func (x *VerifiedReplica) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *VerifiedReplica) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *VerifiedReplica) GetVerdict() VerifiedReplica_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return VerifiedReplica_VERDICT_UNSPECIFIED
+}
+
+func (x *VerifiedReplica) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Outcome of RemovePeer.
 type RemovePeerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1644,7 +2039,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +2051,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +2064,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemovePeerResponse) GetResult() bool {
@@ -1695,7 +2090,7 @@ type RecoverPeerRequest struct {
 
 func (x *RecoverPeerRequest) Reset() {
 	*x = RecoverPeerRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +2102,7 @@ func (x *RecoverPeerRequest) String() string {
 func (*RecoverPeerRequest) ProtoMessage() {}
 
 func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +2115,7 @@ func (x *RecoverPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerRequest.ProtoReflect.Descriptor instead.
 func (*RecoverPeerRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 // Outcome of RecoverPeer.
@@ -1736,7 +2131,7 @@ type RecoverPeerResponse struct {
 
 func (x *RecoverPeerResponse) Reset() {
 	*x = RecoverPeerResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2143,7 @@ func (x *RecoverPeerResponse) String() string {
 func (*RecoverPeerResponse) ProtoMessage() {}
 
 func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2156,7 @@ func (x *RecoverPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverPeerResponse.ProtoReflect.Descriptor instead.
 func (*RecoverPeerResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RecoverPeerResponse) GetResult() bool {
@@ -1787,7 +2182,7 @@ type ListMetadataKeysRequest struct {
 
 func (x *ListMetadataKeysRequest) Reset() {
 	*x = ListMetadataKeysRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2194,7 @@ func (x *ListMetadataKeysRequest) String() string {
 func (*ListMetadataKeysRequest) ProtoMessage() {}
 
 func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2207,7 @@ func (x *ListMetadataKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 // The metadata's keys.
@@ -1828,7 +2223,7 @@ type ListMetadataKeysResponse struct {
 
 func (x *ListMetadataKeysResponse) Reset() {
 	*x = ListMetadataKeysResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +2235,7 @@ func (x *ListMetadataKeysResponse) String() string {
 func (*ListMetadataKeysResponse) ProtoMessage() {}
 
 func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +2248,7 @@ func (x *ListMetadataKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetadataKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListMetadataKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListMetadataKeysResponse) GetResult() []string {
@@ -1881,7 +2276,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2288,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2301,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetMetadataRequest) GetKey() string {
@@ -1929,7 +2324,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2336,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2349,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetMetadataResponse) GetResult() *qdrant.Value {
@@ -1986,7 +2381,7 @@ type SetMetadataRequest struct {
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2393,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2406,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetMetadataRequest) GetKey() string {
@@ -2048,7 +2443,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2455,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2468,7 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetMetadataResponse) GetResult() bool {
@@ -2103,7 +2498,7 @@ type DeleteMetadataRequest struct {
 
 func (x *DeleteMetadataRequest) Reset() {
 	*x = DeleteMetadataRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2510,7 @@ func (x *DeleteMetadataRequest) String() string {
 func (*DeleteMetadataRequest) ProtoMessage() {}
 
 func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2523,7 @@ func (x *DeleteMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteMetadataRequest) GetKey() string {
@@ -2158,7 +2553,7 @@ type DeleteMetadataResponse struct {
 
 func (x *DeleteMetadataResponse) Reset() {
 	*x = DeleteMetadataResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2565,7 @@ func (x *DeleteMetadataResponse) String() string {
 func (*DeleteMetadataResponse) ProtoMessage() {}
 
 func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2578,7 @@ func (x *DeleteMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMetadataResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeleteMetadataResponse) GetResult() bool {
@@ -2220,7 +2615,7 @@ type ReshardRequest struct {
 
 func (x *ReshardRequest) Reset() {
 	*x = ReshardRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2627,7 @@ func (x *ReshardRequest) String() string {
 func (*ReshardRequest) ProtoMessage() {}
 
 func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2640,7 @@ func (x *ReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest.ProtoReflect.Descriptor instead.
 func (*ReshardRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReshardRequest) GetCollectionName() string {
@@ -2318,7 +2713,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2725,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2738,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReshardResponse) GetResult() bool {
@@ -2377,7 +2772,7 @@ type TelemetryRequest struct {
 
 func (x *TelemetryRequest) Reset() {
 	*x = TelemetryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2784,7 @@ func (x *TelemetryRequest) String() string {
 func (*TelemetryRequest) ProtoMessage() {}
 
 func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2797,7 @@ func (x *TelemetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryRequest.ProtoReflect.Descriptor instead.
 func (*TelemetryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TelemetryRequest) GetAnonymize() bool {
@@ -2446,7 +2841,7 @@ type TelemetryResponse struct {
 
 func (x *TelemetryResponse) Reset() {
 	*x = TelemetryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2853,7 @@ func (x *TelemetryResponse) String() string {
 func (*TelemetryResponse) ProtoMessage() {}
 
 func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2866,7 @@ func (x *TelemetryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TelemetryResponse.ProtoReflect.Descriptor instead.
 func (*TelemetryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TelemetryResponse) GetResult() *qdrant.Struct {
@@ -2497,7 +2892,7 @@ type ListIssuesRequest struct {
 
 func (x *ListIssuesRequest) Reset() {
 	*x = ListIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2904,7 @@ func (x *ListIssuesRequest) String() string {
 func (*ListIssuesRequest) ProtoMessage() {}
 
 func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2917,7 @@ func (x *ListIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ListIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 // Issues of this peer.
@@ -2538,7 +2933,7 @@ type ListIssuesResponse struct {
 
 func (x *ListIssuesResponse) Reset() {
 	*x = ListIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2945,7 @@ func (x *ListIssuesResponse) String() string {
 func (*ListIssuesResponse) ProtoMessage() {}
 
 func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2958,7 @@ func (x *ListIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ListIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListIssuesResponse) GetResult() *Issues {
@@ -2591,7 +2986,7 @@ type Issues struct {
 
 func (x *Issues) Reset() {
 	*x = Issues{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2998,7 @@ func (x *Issues) String() string {
 func (*Issues) ProtoMessage() {}
 
 func (x *Issues) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +3011,7 @@ func (x *Issues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issues.ProtoReflect.Descriptor instead.
 func (*Issues) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Issues) GetIssues() []*Issue {
@@ -2645,7 +3040,7 @@ type Issue struct {
 
 func (x *Issue) Reset() {
 	*x = Issue{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2657,7 +3052,7 @@ func (x *Issue) String() string {
 func (*Issue) ProtoMessage() {}
 
 func (x *Issue) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2670,7 +3065,7 @@ func (x *Issue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issue.ProtoReflect.Descriptor instead.
 func (*Issue) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Issue) GetId() string {
@@ -2717,7 +3112,7 @@ type ClearIssuesRequest struct {
 
 func (x *ClearIssuesRequest) Reset() {
 	*x = ClearIssuesRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +3124,7 @@ func (x *ClearIssuesRequest) String() string {
 func (*ClearIssuesRequest) ProtoMessage() {}
 
 func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +3137,7 @@ func (x *ClearIssuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesRequest.ProtoReflect.Descriptor instead.
 func (*ClearIssuesRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 // Outcome of ClearIssues.
@@ -2758,7 +3153,7 @@ type ClearIssuesResponse struct {
 
 func (x *ClearIssuesResponse) Reset() {
 	*x = ClearIssuesResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +3165,7 @@ func (x *ClearIssuesResponse) String() string {
 func (*ClearIssuesResponse) ProtoMessage() {}
 
 func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +3178,7 @@ func (x *ClearIssuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearIssuesResponse.ProtoReflect.Descriptor instead.
 func (*ClearIssuesResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ClearIssuesResponse) GetResult() bool {
@@ -2817,7 +3212,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +3224,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +3237,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *QuotaConfig) GetEnabled() bool {
@@ -2888,7 +3283,7 @@ type QuotaUsage struct {
 
 func (x *QuotaUsage) Reset() {
 	*x = QuotaUsage{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2900,7 +3295,7 @@ func (x *QuotaUsage) String() string {
 func (*QuotaUsage) ProtoMessage() {}
 
 func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2913,7 +3308,7 @@ func (x *QuotaUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUsage.ProtoReflect.Descriptor instead.
 func (*QuotaUsage) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *QuotaUsage) GetResidentMemoryPercent() float64 {
@@ -2946,7 +3341,7 @@ type GetQuotasRequest struct {
 
 func (x *GetQuotasRequest) Reset() {
 	*x = GetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3353,7 @@ func (x *GetQuotasRequest) String() string {
 func (*GetQuotasRequest) ProtoMessage() {}
 
 func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3366,7 @@ func (x *GetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{43}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 // Limits and their use.
@@ -2987,7 +3382,7 @@ type GetQuotasResponse struct {
 
 func (x *GetQuotasResponse) Reset() {
 	*x = GetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2999,7 +3394,7 @@ func (x *GetQuotasResponse) String() string {
 func (*GetQuotasResponse) ProtoMessage() {}
 
 func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3012,7 +3407,7 @@ func (x *GetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{44}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetQuotasResponse) GetResult() *Quotas {
@@ -3044,7 +3439,7 @@ type Quotas struct {
 
 func (x *Quotas) Reset() {
 	*x = Quotas{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3451,7 @@ func (x *Quotas) String() string {
 func (*Quotas) ProtoMessage() {}
 
 func (x *Quotas) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3464,7 @@ func (x *Quotas) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quotas.ProtoReflect.Descriptor instead.
 func (*Quotas) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{45}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Quotas) GetConfig() *QuotaConfig {
@@ -3106,7 +3501,7 @@ type SetQuotasRequest struct {
 
 func (x *SetQuotasRequest) Reset() {
 	*x = SetQuotasRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3513,7 @@ func (x *SetQuotasRequest) String() string {
 func (*SetQuotasRequest) ProtoMessage() {}
 
 func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3526,7 @@ func (x *SetQuotasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasRequest.ProtoReflect.Descriptor instead.
 func (*SetQuotasRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{46}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SetQuotasRequest) GetConfig() *QuotaConfig {
@@ -3161,7 +3556,7 @@ type SetQuotasResponse struct {
 
 func (x *SetQuotasResponse) Reset() {
 	*x = SetQuotasResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3568,7 @@ func (x *SetQuotasResponse) String() string {
 func (*SetQuotasResponse) ProtoMessage() {}
 
 func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[47]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3581,7 @@ func (x *SetQuotasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuotasResponse.ProtoReflect.Descriptor instead.
 func (*SetQuotasResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{47}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetQuotasResponse) GetResult() bool {
@@ -3218,7 +3613,7 @@ type ListOptimizationsRequest struct {
 
 func (x *ListOptimizationsRequest) Reset() {
 	*x = ListOptimizationsRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3625,7 @@ func (x *ListOptimizationsRequest) String() string {
 func (*ListOptimizationsRequest) ProtoMessage() {}
 
 func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[48]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3638,7 @@ func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{48}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListOptimizationsRequest) GetCollectionName() string {
@@ -3280,7 +3675,7 @@ type ListOptimizationsResponse struct {
 
 func (x *ListOptimizationsResponse) Reset() {
 	*x = ListOptimizationsResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3687,7 @@ func (x *ListOptimizationsResponse) String() string {
 func (*ListOptimizationsResponse) ProtoMessage() {}
 
 func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[49]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3700,7 @@ func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{49}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListOptimizationsResponse) GetResult() *qdrant.Struct {
@@ -3333,7 +3728,7 @@ type CollectionMemoryRequest struct {
 
 func (x *CollectionMemoryRequest) Reset() {
 	*x = CollectionMemoryRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3740,7 @@ func (x *CollectionMemoryRequest) String() string {
 func (*CollectionMemoryRequest) ProtoMessage() {}
 
 func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[50]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3753,7 @@ func (x *CollectionMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryRequest.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{50}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CollectionMemoryRequest) GetCollectionName() string {
@@ -3381,7 +3776,7 @@ type CollectionMemoryResponse struct {
 
 func (x *CollectionMemoryResponse) Reset() {
 	*x = CollectionMemoryResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3393,7 +3788,7 @@ func (x *CollectionMemoryResponse) String() string {
 func (*CollectionMemoryResponse) ProtoMessage() {}
 
 func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[51]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3406,7 +3801,7 @@ func (x *CollectionMemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionMemoryResponse.ProtoReflect.Descriptor instead.
 func (*CollectionMemoryResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{51}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectionMemoryResponse) GetResult() *qdrant.Struct {
@@ -3434,7 +3829,7 @@ type CollectionClusterRequest struct {
 
 func (x *CollectionClusterRequest) Reset() {
 	*x = CollectionClusterRequest{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3446,7 +3841,7 @@ func (x *CollectionClusterRequest) String() string {
 func (*CollectionClusterRequest) ProtoMessage() {}
 
 func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[52]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3459,7 +3854,7 @@ func (x *CollectionClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterRequest.ProtoReflect.Descriptor instead.
 func (*CollectionClusterRequest) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{52}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CollectionClusterRequest) GetCollectionName() string {
@@ -3490,7 +3885,7 @@ type CollectionClusterResponse struct {
 
 func (x *CollectionClusterResponse) Reset() {
 	*x = CollectionClusterResponse{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3897,7 @@ func (x *CollectionClusterResponse) String() string {
 func (*CollectionClusterResponse) ProtoMessage() {}
 
 func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[53]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3910,7 @@ func (x *CollectionClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectionClusterResponse.ProtoReflect.Descriptor instead.
 func (*CollectionClusterResponse) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{53}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectionClusterResponse) GetPeerId() uint64 {
@@ -3583,7 +3978,7 @@ type ShardTransfer struct {
 
 func (x *ShardTransfer) Reset() {
 	*x = ShardTransfer{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +3990,7 @@ func (x *ShardTransfer) String() string {
 func (*ShardTransfer) ProtoMessage() {}
 
 func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[54]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +4003,7 @@ func (x *ShardTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardTransfer.ProtoReflect.Descriptor instead.
 func (*ShardTransfer) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{54}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShardTransfer) GetShardId() uint32 {
@@ -3675,7 +4070,7 @@ type ReshardRequest_Start struct {
 
 func (x *ReshardRequest_Start) Reset() {
 	*x = ReshardRequest_Start{}
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3687,7 +4082,7 @@ func (x *ReshardRequest_Start) String() string {
 func (*ReshardRequest_Start) ProtoMessage() {}
 
 func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[57]
+	mi := &file_pando_cluster_v1_cluster_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3700,7 +4095,7 @@ func (x *ReshardRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardRequest_Start.ProtoReflect.Descriptor instead.
 func (*ReshardRequest_Start) Descriptor() ([]byte, []int) {
-	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
+	return file_pando_cluster_v1_cluster_proto_rawDescGZIP(), []int{36, 0}
 }
 
 func (x *ReshardRequest_Start) GetDirection() qdrant.ReshardingDirection {
@@ -3863,7 +4258,36 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\b_timeout\"B\n" +
 	"\x14ForceReplicaResponse\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\bR\x06result\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x01R\x04time\"@\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"k\n" +
+	"\x15VerifyReplicasRequest\x12'\n" +
+	"\x0fcollection_name\x18\x01 \x01(\tR\x0ecollectionName\x12\x1d\n" +
+	"\atimeout\x18\x02 \x01(\x04H\x00R\atimeout\x88\x01\x01B\n" +
+	"\n" +
+	"\b_timeout\"d\n" +
+	"\x16VerifyReplicasResponse\x126\n" +
+	"\x06result\x18\x01 \x01(\v2\x1e.pando.cluster.v1.VerificationR\x06result\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x01R\x04time\"]\n" +
+	"\fVerification\x12\x14\n" +
+	"\x05equal\x18\x01 \x01(\bR\x05equal\x127\n" +
+	"\x06shards\x18\x02 \x03(\v2\x1f.pando.cluster.v1.VerifiedShardR\x06shards\"\x91\x01\n" +
+	"\rVerifiedShard\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\rR\ashardId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12=\n" +
+	"\breplicas\x18\x04 \x03(\v2!.pando.cluster.v1.VerifiedReplicaR\breplicas\"\xe5\x02\n" +
+	"\x0fVerifiedReplica\x12\x17\n" +
+	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12*\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x14.qdrant.ReplicaStateR\x05state\x12\x18\n" +
+	"\aprimary\x18\x03 \x01(\bR\aprimary\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x18\n" +
+	"\aapplied\x18\x05 \x01(\x04R\aapplied\x12C\n" +
+	"\averdict\x18\x06 \x01(\x0e2).pando.cluster.v1.VerifiedReplica.VerdictR\averdict\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"d\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rVERDICT_EQUAL\x10\x01\x12\x13\n" +
+	"\x0fVERDICT_DIFFERS\x10\x02\x12\x18\n" +
+	"\x14VERDICT_NOT_COMPARED\x10\x03\"@\n" +
 	"\x12RemovePeerResponse\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\bR\x06result\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x01R\x04time\"\x14\n" +
@@ -4024,14 +4448,15 @@ const file_pando_cluster_v1_cluster_proto_rawDesc = "" +
 	"\f_to_shard_idB\t\n" +
 	"\a_methodB\n" +
 	"\n" +
-	"\b_comment2\xf5\x0e\n" +
+	"\b_comment2\xda\x0f\n" +
 	"\aCluster\x12Q\n" +
 	"\bGetPoint\x12!.pando.cluster.v1.GetPointRequest\x1a\".pando.cluster.v1.GetPointResponse\x12`\n" +
 	"\rClusterStatus\x12&.pando.cluster.v1.ClusterStatusRequest\x1a'.pando.cluster.v1.ClusterStatusResponse\x12i\n" +
 	"\x10ClusterTelemetry\x12).pando.cluster.v1.ClusterTelemetryRequest\x1a*.pando.cluster.v1.ClusterTelemetryResponse\x12W\n" +
 	"\n" +
 	"RemovePeer\x12#.pando.cluster.v1.RemovePeerRequest\x1a$.pando.cluster.v1.RemovePeerResponse\x12]\n" +
-	"\fForceReplica\x12%.pando.cluster.v1.ForceReplicaRequest\x1a&.pando.cluster.v1.ForceReplicaResponse\x12`\n" +
+	"\fForceReplica\x12%.pando.cluster.v1.ForceReplicaRequest\x1a&.pando.cluster.v1.ForceReplicaResponse\x12c\n" +
+	"\x0eVerifyReplicas\x12'.pando.cluster.v1.VerifyReplicasRequest\x1a(.pando.cluster.v1.VerifyReplicasResponse\x12`\n" +
 	"\rListConflicts\x12&.pando.cluster.v1.ListConflictsRequest\x1a'.pando.cluster.v1.ListConflictsResponse\x12Z\n" +
 	"\vRecoverPeer\x12$.pando.cluster.v1.RecoverPeerRequest\x1a%.pando.cluster.v1.RecoverPeerResponse\x12i\n" +
 	"\x10ListMetadataKeys\x12).pando.cluster.v1.ListMetadataKeysRequest\x1a*.pando.cluster.v1.ListMetadataKeysResponse\x12Z\n" +
@@ -4061,183 +4486,196 @@ func file_pando_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_pando_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_pando_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_pando_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_pando_cluster_v1_cluster_proto_goTypes = []any{
 	(ClusterStatus_Mode)(0),           // 0: pando.cluster.v1.ClusterStatus.Mode
 	(RaftInfo_Role)(0),                // 1: pando.cluster.v1.RaftInfo.Role
 	(ConsensusThreadStatus_State)(0),  // 2: pando.cluster.v1.ConsensusThreadStatus.State
-	(ReshardRequest_Step)(0),          // 3: pando.cluster.v1.ReshardRequest.Step
-	(*GetPointRequest)(nil),           // 4: pando.cluster.v1.GetPointRequest
-	(*GetPointResponse)(nil),          // 5: pando.cluster.v1.GetPointResponse
-	(*ClusterStatusRequest)(nil),      // 6: pando.cluster.v1.ClusterStatusRequest
-	(*ClusterStatusResponse)(nil),     // 7: pando.cluster.v1.ClusterStatusResponse
-	(*ClusterStatus)(nil),             // 8: pando.cluster.v1.ClusterStatus
-	(*ControlMember)(nil),             // 9: pando.cluster.v1.ControlMember
-	(*PeerInfo)(nil),                  // 10: pando.cluster.v1.PeerInfo
-	(*RaftInfo)(nil),                  // 11: pando.cluster.v1.RaftInfo
-	(*ConsensusThreadStatus)(nil),     // 12: pando.cluster.v1.ConsensusThreadStatus
-	(*MessageSendFailure)(nil),        // 13: pando.cluster.v1.MessageSendFailure
-	(*ListConflictsRequest)(nil),      // 14: pando.cluster.v1.ListConflictsRequest
-	(*ListConflictsResponse)(nil),     // 15: pando.cluster.v1.ListConflictsResponse
-	(*Conflict)(nil),                  // 16: pando.cluster.v1.Conflict
-	(*DetachedShard)(nil),             // 17: pando.cluster.v1.DetachedShard
-	(*InactiveReplica)(nil),           // 18: pando.cluster.v1.InactiveReplica
-	(*ClusterTelemetryRequest)(nil),   // 19: pando.cluster.v1.ClusterTelemetryRequest
-	(*ClusterTelemetryResponse)(nil),  // 20: pando.cluster.v1.ClusterTelemetryResponse
-	(*RemovePeerRequest)(nil),         // 21: pando.cluster.v1.RemovePeerRequest
-	(*ForceReplicaRequest)(nil),       // 22: pando.cluster.v1.ForceReplicaRequest
-	(*ForceReplicaResponse)(nil),      // 23: pando.cluster.v1.ForceReplicaResponse
-	(*RemovePeerResponse)(nil),        // 24: pando.cluster.v1.RemovePeerResponse
-	(*RecoverPeerRequest)(nil),        // 25: pando.cluster.v1.RecoverPeerRequest
-	(*RecoverPeerResponse)(nil),       // 26: pando.cluster.v1.RecoverPeerResponse
-	(*ListMetadataKeysRequest)(nil),   // 27: pando.cluster.v1.ListMetadataKeysRequest
-	(*ListMetadataKeysResponse)(nil),  // 28: pando.cluster.v1.ListMetadataKeysResponse
-	(*GetMetadataRequest)(nil),        // 29: pando.cluster.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),       // 30: pando.cluster.v1.GetMetadataResponse
-	(*SetMetadataRequest)(nil),        // 31: pando.cluster.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),       // 32: pando.cluster.v1.SetMetadataResponse
-	(*DeleteMetadataRequest)(nil),     // 33: pando.cluster.v1.DeleteMetadataRequest
-	(*DeleteMetadataResponse)(nil),    // 34: pando.cluster.v1.DeleteMetadataResponse
-	(*ReshardRequest)(nil),            // 35: pando.cluster.v1.ReshardRequest
-	(*ReshardResponse)(nil),           // 36: pando.cluster.v1.ReshardResponse
-	(*TelemetryRequest)(nil),          // 37: pando.cluster.v1.TelemetryRequest
-	(*TelemetryResponse)(nil),         // 38: pando.cluster.v1.TelemetryResponse
-	(*ListIssuesRequest)(nil),         // 39: pando.cluster.v1.ListIssuesRequest
-	(*ListIssuesResponse)(nil),        // 40: pando.cluster.v1.ListIssuesResponse
-	(*Issues)(nil),                    // 41: pando.cluster.v1.Issues
-	(*Issue)(nil),                     // 42: pando.cluster.v1.Issue
-	(*ClearIssuesRequest)(nil),        // 43: pando.cluster.v1.ClearIssuesRequest
-	(*ClearIssuesResponse)(nil),       // 44: pando.cluster.v1.ClearIssuesResponse
-	(*QuotaConfig)(nil),               // 45: pando.cluster.v1.QuotaConfig
-	(*QuotaUsage)(nil),                // 46: pando.cluster.v1.QuotaUsage
-	(*GetQuotasRequest)(nil),          // 47: pando.cluster.v1.GetQuotasRequest
-	(*GetQuotasResponse)(nil),         // 48: pando.cluster.v1.GetQuotasResponse
-	(*Quotas)(nil),                    // 49: pando.cluster.v1.Quotas
-	(*SetQuotasRequest)(nil),          // 50: pando.cluster.v1.SetQuotasRequest
-	(*SetQuotasResponse)(nil),         // 51: pando.cluster.v1.SetQuotasResponse
-	(*ListOptimizationsRequest)(nil),  // 52: pando.cluster.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil), // 53: pando.cluster.v1.ListOptimizationsResponse
-	(*CollectionMemoryRequest)(nil),   // 54: pando.cluster.v1.CollectionMemoryRequest
-	(*CollectionMemoryResponse)(nil),  // 55: pando.cluster.v1.CollectionMemoryResponse
-	(*CollectionClusterRequest)(nil),  // 56: pando.cluster.v1.CollectionClusterRequest
-	(*CollectionClusterResponse)(nil), // 57: pando.cluster.v1.CollectionClusterResponse
-	(*ShardTransfer)(nil),             // 58: pando.cluster.v1.ShardTransfer
-	nil,                               // 59: pando.cluster.v1.ClusterStatus.PeersEntry
-	nil,                               // 60: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	(*ReshardRequest_Start)(nil),      // 61: pando.cluster.v1.ReshardRequest.Start
-	nil,                               // 62: pando.cluster.v1.Quotas.PeersEntry
-	(*qdrant.ReadConsistency)(nil),    // 63: qdrant.ReadConsistency
-	(*qdrant.ShardKeySelector)(nil),   // 64: qdrant.ShardKeySelector
-	(*qdrant.RetrievedPoint)(nil),     // 65: qdrant.RetrievedPoint
-	(*qdrant.Usage)(nil),              // 66: qdrant.Usage
-	(*timestamppb.Timestamp)(nil),     // 67: google.protobuf.Timestamp
-	(qdrant.ReplicaState)(0),          // 68: qdrant.ReplicaState
-	(*qdrant.Struct)(nil),             // 69: qdrant.Struct
-	(*qdrant.Value)(nil),              // 70: qdrant.Value
-	(*qdrant.LocalShardInfo)(nil),     // 71: qdrant.LocalShardInfo
-	(*qdrant.RemoteShardInfo)(nil),    // 72: qdrant.RemoteShardInfo
-	(*qdrant.ReshardingInfo)(nil),     // 73: qdrant.ReshardingInfo
-	(qdrant.ShardTransferMethod)(0),   // 74: qdrant.ShardTransferMethod
-	(qdrant.ReshardingDirection)(0),   // 75: qdrant.ReshardingDirection
-	(*qdrant.ShardKey)(nil),           // 76: qdrant.ShardKey
+	(VerifiedReplica_Verdict)(0),      // 3: pando.cluster.v1.VerifiedReplica.Verdict
+	(ReshardRequest_Step)(0),          // 4: pando.cluster.v1.ReshardRequest.Step
+	(*GetPointRequest)(nil),           // 5: pando.cluster.v1.GetPointRequest
+	(*GetPointResponse)(nil),          // 6: pando.cluster.v1.GetPointResponse
+	(*ClusterStatusRequest)(nil),      // 7: pando.cluster.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),     // 8: pando.cluster.v1.ClusterStatusResponse
+	(*ClusterStatus)(nil),             // 9: pando.cluster.v1.ClusterStatus
+	(*ControlMember)(nil),             // 10: pando.cluster.v1.ControlMember
+	(*PeerInfo)(nil),                  // 11: pando.cluster.v1.PeerInfo
+	(*RaftInfo)(nil),                  // 12: pando.cluster.v1.RaftInfo
+	(*ConsensusThreadStatus)(nil),     // 13: pando.cluster.v1.ConsensusThreadStatus
+	(*MessageSendFailure)(nil),        // 14: pando.cluster.v1.MessageSendFailure
+	(*ListConflictsRequest)(nil),      // 15: pando.cluster.v1.ListConflictsRequest
+	(*ListConflictsResponse)(nil),     // 16: pando.cluster.v1.ListConflictsResponse
+	(*Conflict)(nil),                  // 17: pando.cluster.v1.Conflict
+	(*DetachedShard)(nil),             // 18: pando.cluster.v1.DetachedShard
+	(*InactiveReplica)(nil),           // 19: pando.cluster.v1.InactiveReplica
+	(*ClusterTelemetryRequest)(nil),   // 20: pando.cluster.v1.ClusterTelemetryRequest
+	(*ClusterTelemetryResponse)(nil),  // 21: pando.cluster.v1.ClusterTelemetryResponse
+	(*RemovePeerRequest)(nil),         // 22: pando.cluster.v1.RemovePeerRequest
+	(*ForceReplicaRequest)(nil),       // 23: pando.cluster.v1.ForceReplicaRequest
+	(*ForceReplicaResponse)(nil),      // 24: pando.cluster.v1.ForceReplicaResponse
+	(*VerifyReplicasRequest)(nil),     // 25: pando.cluster.v1.VerifyReplicasRequest
+	(*VerifyReplicasResponse)(nil),    // 26: pando.cluster.v1.VerifyReplicasResponse
+	(*Verification)(nil),              // 27: pando.cluster.v1.Verification
+	(*VerifiedShard)(nil),             // 28: pando.cluster.v1.VerifiedShard
+	(*VerifiedReplica)(nil),           // 29: pando.cluster.v1.VerifiedReplica
+	(*RemovePeerResponse)(nil),        // 30: pando.cluster.v1.RemovePeerResponse
+	(*RecoverPeerRequest)(nil),        // 31: pando.cluster.v1.RecoverPeerRequest
+	(*RecoverPeerResponse)(nil),       // 32: pando.cluster.v1.RecoverPeerResponse
+	(*ListMetadataKeysRequest)(nil),   // 33: pando.cluster.v1.ListMetadataKeysRequest
+	(*ListMetadataKeysResponse)(nil),  // 34: pando.cluster.v1.ListMetadataKeysResponse
+	(*GetMetadataRequest)(nil),        // 35: pando.cluster.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),       // 36: pando.cluster.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),        // 37: pando.cluster.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),       // 38: pando.cluster.v1.SetMetadataResponse
+	(*DeleteMetadataRequest)(nil),     // 39: pando.cluster.v1.DeleteMetadataRequest
+	(*DeleteMetadataResponse)(nil),    // 40: pando.cluster.v1.DeleteMetadataResponse
+	(*ReshardRequest)(nil),            // 41: pando.cluster.v1.ReshardRequest
+	(*ReshardResponse)(nil),           // 42: pando.cluster.v1.ReshardResponse
+	(*TelemetryRequest)(nil),          // 43: pando.cluster.v1.TelemetryRequest
+	(*TelemetryResponse)(nil),         // 44: pando.cluster.v1.TelemetryResponse
+	(*ListIssuesRequest)(nil),         // 45: pando.cluster.v1.ListIssuesRequest
+	(*ListIssuesResponse)(nil),        // 46: pando.cluster.v1.ListIssuesResponse
+	(*Issues)(nil),                    // 47: pando.cluster.v1.Issues
+	(*Issue)(nil),                     // 48: pando.cluster.v1.Issue
+	(*ClearIssuesRequest)(nil),        // 49: pando.cluster.v1.ClearIssuesRequest
+	(*ClearIssuesResponse)(nil),       // 50: pando.cluster.v1.ClearIssuesResponse
+	(*QuotaConfig)(nil),               // 51: pando.cluster.v1.QuotaConfig
+	(*QuotaUsage)(nil),                // 52: pando.cluster.v1.QuotaUsage
+	(*GetQuotasRequest)(nil),          // 53: pando.cluster.v1.GetQuotasRequest
+	(*GetQuotasResponse)(nil),         // 54: pando.cluster.v1.GetQuotasResponse
+	(*Quotas)(nil),                    // 55: pando.cluster.v1.Quotas
+	(*SetQuotasRequest)(nil),          // 56: pando.cluster.v1.SetQuotasRequest
+	(*SetQuotasResponse)(nil),         // 57: pando.cluster.v1.SetQuotasResponse
+	(*ListOptimizationsRequest)(nil),  // 58: pando.cluster.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil), // 59: pando.cluster.v1.ListOptimizationsResponse
+	(*CollectionMemoryRequest)(nil),   // 60: pando.cluster.v1.CollectionMemoryRequest
+	(*CollectionMemoryResponse)(nil),  // 61: pando.cluster.v1.CollectionMemoryResponse
+	(*CollectionClusterRequest)(nil),  // 62: pando.cluster.v1.CollectionClusterRequest
+	(*CollectionClusterResponse)(nil), // 63: pando.cluster.v1.CollectionClusterResponse
+	(*ShardTransfer)(nil),             // 64: pando.cluster.v1.ShardTransfer
+	nil,                               // 65: pando.cluster.v1.ClusterStatus.PeersEntry
+	nil,                               // 66: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	(*ReshardRequest_Start)(nil),      // 67: pando.cluster.v1.ReshardRequest.Start
+	nil,                               // 68: pando.cluster.v1.Quotas.PeersEntry
+	(*qdrant.ReadConsistency)(nil),    // 69: qdrant.ReadConsistency
+	(*qdrant.ShardKeySelector)(nil),   // 70: qdrant.ShardKeySelector
+	(*qdrant.RetrievedPoint)(nil),     // 71: qdrant.RetrievedPoint
+	(*qdrant.Usage)(nil),              // 72: qdrant.Usage
+	(*timestamppb.Timestamp)(nil),     // 73: google.protobuf.Timestamp
+	(qdrant.ReplicaState)(0),          // 74: qdrant.ReplicaState
+	(*qdrant.Struct)(nil),             // 75: qdrant.Struct
+	(*qdrant.Value)(nil),              // 76: qdrant.Value
+	(*qdrant.LocalShardInfo)(nil),     // 77: qdrant.LocalShardInfo
+	(*qdrant.RemoteShardInfo)(nil),    // 78: qdrant.RemoteShardInfo
+	(*qdrant.ReshardingInfo)(nil),     // 79: qdrant.ReshardingInfo
+	(qdrant.ShardTransferMethod)(0),   // 80: qdrant.ShardTransferMethod
+	(qdrant.ReshardingDirection)(0),   // 81: qdrant.ReshardingDirection
+	(*qdrant.ShardKey)(nil),           // 82: qdrant.ShardKey
 }
 var file_pando_cluster_v1_cluster_proto_depIdxs = []int32{
-	63, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
-	64, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
-	65, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
-	66, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
-	8,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
+	69, // 0: pando.cluster.v1.GetPointRequest.read_consistency:type_name -> qdrant.ReadConsistency
+	70, // 1: pando.cluster.v1.GetPointRequest.shard_key_selector:type_name -> qdrant.ShardKeySelector
+	71, // 2: pando.cluster.v1.GetPointResponse.result:type_name -> qdrant.RetrievedPoint
+	72, // 3: pando.cluster.v1.GetPointResponse.usage:type_name -> qdrant.Usage
+	9,  // 4: pando.cluster.v1.ClusterStatusResponse.result:type_name -> pando.cluster.v1.ClusterStatus
 	0,  // 5: pando.cluster.v1.ClusterStatus.status:type_name -> pando.cluster.v1.ClusterStatus.Mode
-	59, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
-	11, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
-	12, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
-	60, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
-	17, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
-	18, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
-	9,  // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
+	65, // 6: pando.cluster.v1.ClusterStatus.peers:type_name -> pando.cluster.v1.ClusterStatus.PeersEntry
+	12, // 7: pando.cluster.v1.ClusterStatus.raft_info:type_name -> pando.cluster.v1.RaftInfo
+	13, // 8: pando.cluster.v1.ClusterStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus
+	66, // 9: pando.cluster.v1.ClusterStatus.message_send_failures:type_name -> pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry
+	18, // 10: pando.cluster.v1.ClusterStatus.detached_shards:type_name -> pando.cluster.v1.DetachedShard
+	19, // 11: pando.cluster.v1.ClusterStatus.inactive_replicas:type_name -> pando.cluster.v1.InactiveReplica
+	10, // 12: pando.cluster.v1.ClusterStatus.control_members:type_name -> pando.cluster.v1.ControlMember
 	1,  // 13: pando.cluster.v1.RaftInfo.role:type_name -> pando.cluster.v1.RaftInfo.Role
 	2,  // 14: pando.cluster.v1.ConsensusThreadStatus.consensus_thread_status:type_name -> pando.cluster.v1.ConsensusThreadStatus.State
-	67, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
-	67, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
-	16, // 17: pando.cluster.v1.ListConflictsResponse.result:type_name -> pando.cluster.v1.Conflict
-	67, // 18: pando.cluster.v1.Conflict.stamp:type_name -> google.protobuf.Timestamp
-	67, // 19: pando.cluster.v1.Conflict.winner:type_name -> google.protobuf.Timestamp
-	67, // 20: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
-	68, // 21: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
-	67, // 22: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
-	69, // 23: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
-	70, // 24: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
-	70, // 25: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
-	61, // 26: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
-	3,  // 27: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
-	69, // 28: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
-	41, // 29: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
-	42, // 30: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
-	69, // 31: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
-	67, // 32: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
-	49, // 33: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
-	45, // 34: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
-	46, // 35: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
-	62, // 36: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
-	45, // 37: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
-	69, // 38: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
-	69, // 39: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
-	71, // 40: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
-	72, // 41: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
-	58, // 42: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
-	73, // 43: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
-	74, // 44: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
-	10, // 45: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
-	13, // 46: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
-	75, // 47: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
-	76, // 48: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
-	46, // 49: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
-	4,  // 50: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
-	6,  // 51: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
-	19, // 52: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
-	21, // 53: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
-	22, // 54: pando.cluster.v1.Cluster.ForceReplica:input_type -> pando.cluster.v1.ForceReplicaRequest
-	14, // 55: pando.cluster.v1.Cluster.ListConflicts:input_type -> pando.cluster.v1.ListConflictsRequest
-	25, // 56: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
-	27, // 57: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
-	29, // 58: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
-	31, // 59: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
-	33, // 60: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
-	35, // 61: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
-	37, // 62: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
-	39, // 63: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
-	43, // 64: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
-	47, // 65: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
-	50, // 66: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
-	52, // 67: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
-	54, // 68: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
-	56, // 69: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
-	5,  // 70: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
-	7,  // 71: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
-	20, // 72: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
-	24, // 73: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
-	23, // 74: pando.cluster.v1.Cluster.ForceReplica:output_type -> pando.cluster.v1.ForceReplicaResponse
-	15, // 75: pando.cluster.v1.Cluster.ListConflicts:output_type -> pando.cluster.v1.ListConflictsResponse
-	26, // 76: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
-	28, // 77: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
-	30, // 78: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
-	32, // 79: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
-	34, // 80: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
-	36, // 81: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
-	38, // 82: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
-	40, // 83: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
-	44, // 84: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
-	48, // 85: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
-	51, // 86: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
-	53, // 87: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
-	55, // 88: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
-	57, // 89: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
-	70, // [70:90] is the sub-list for method output_type
-	50, // [50:70] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	73, // 15: pando.cluster.v1.ConsensusThreadStatus.last_update:type_name -> google.protobuf.Timestamp
+	73, // 16: pando.cluster.v1.MessageSendFailure.latest_error_timestamp:type_name -> google.protobuf.Timestamp
+	17, // 17: pando.cluster.v1.ListConflictsResponse.result:type_name -> pando.cluster.v1.Conflict
+	73, // 18: pando.cluster.v1.Conflict.stamp:type_name -> google.protobuf.Timestamp
+	73, // 19: pando.cluster.v1.Conflict.winner:type_name -> google.protobuf.Timestamp
+	73, // 20: pando.cluster.v1.DetachedShard.since:type_name -> google.protobuf.Timestamp
+	74, // 21: pando.cluster.v1.InactiveReplica.state:type_name -> qdrant.ReplicaState
+	73, // 22: pando.cluster.v1.InactiveReplica.since:type_name -> google.protobuf.Timestamp
+	75, // 23: pando.cluster.v1.ClusterTelemetryResponse.result:type_name -> qdrant.Struct
+	27, // 24: pando.cluster.v1.VerifyReplicasResponse.result:type_name -> pando.cluster.v1.Verification
+	28, // 25: pando.cluster.v1.Verification.shards:type_name -> pando.cluster.v1.VerifiedShard
+	29, // 26: pando.cluster.v1.VerifiedShard.replicas:type_name -> pando.cluster.v1.VerifiedReplica
+	74, // 27: pando.cluster.v1.VerifiedReplica.state:type_name -> qdrant.ReplicaState
+	3,  // 28: pando.cluster.v1.VerifiedReplica.verdict:type_name -> pando.cluster.v1.VerifiedReplica.Verdict
+	76, // 29: pando.cluster.v1.GetMetadataResponse.result:type_name -> qdrant.Value
+	76, // 30: pando.cluster.v1.SetMetadataRequest.value:type_name -> qdrant.Value
+	67, // 31: pando.cluster.v1.ReshardRequest.start:type_name -> pando.cluster.v1.ReshardRequest.Start
+	4,  // 32: pando.cluster.v1.ReshardRequest.step:type_name -> pando.cluster.v1.ReshardRequest.Step
+	75, // 33: pando.cluster.v1.TelemetryResponse.result:type_name -> qdrant.Struct
+	47, // 34: pando.cluster.v1.ListIssuesResponse.result:type_name -> pando.cluster.v1.Issues
+	48, // 35: pando.cluster.v1.Issues.issues:type_name -> pando.cluster.v1.Issue
+	75, // 36: pando.cluster.v1.Issue.solution:type_name -> qdrant.Struct
+	73, // 37: pando.cluster.v1.Issue.timestamp:type_name -> google.protobuf.Timestamp
+	55, // 38: pando.cluster.v1.GetQuotasResponse.result:type_name -> pando.cluster.v1.Quotas
+	51, // 39: pando.cluster.v1.Quotas.config:type_name -> pando.cluster.v1.QuotaConfig
+	52, // 40: pando.cluster.v1.Quotas.usage:type_name -> pando.cluster.v1.QuotaUsage
+	68, // 41: pando.cluster.v1.Quotas.peers:type_name -> pando.cluster.v1.Quotas.PeersEntry
+	51, // 42: pando.cluster.v1.SetQuotasRequest.config:type_name -> pando.cluster.v1.QuotaConfig
+	75, // 43: pando.cluster.v1.ListOptimizationsResponse.result:type_name -> qdrant.Struct
+	75, // 44: pando.cluster.v1.CollectionMemoryResponse.result:type_name -> qdrant.Struct
+	77, // 45: pando.cluster.v1.CollectionClusterResponse.local_shards:type_name -> qdrant.LocalShardInfo
+	78, // 46: pando.cluster.v1.CollectionClusterResponse.remote_shards:type_name -> qdrant.RemoteShardInfo
+	64, // 47: pando.cluster.v1.CollectionClusterResponse.shard_transfers:type_name -> pando.cluster.v1.ShardTransfer
+	79, // 48: pando.cluster.v1.CollectionClusterResponse.resharding_operations:type_name -> qdrant.ReshardingInfo
+	80, // 49: pando.cluster.v1.ShardTransfer.method:type_name -> qdrant.ShardTransferMethod
+	11, // 50: pando.cluster.v1.ClusterStatus.PeersEntry.value:type_name -> pando.cluster.v1.PeerInfo
+	14, // 51: pando.cluster.v1.ClusterStatus.MessageSendFailuresEntry.value:type_name -> pando.cluster.v1.MessageSendFailure
+	81, // 52: pando.cluster.v1.ReshardRequest.Start.direction:type_name -> qdrant.ReshardingDirection
+	82, // 53: pando.cluster.v1.ReshardRequest.Start.shard_key:type_name -> qdrant.ShardKey
+	52, // 54: pando.cluster.v1.Quotas.PeersEntry.value:type_name -> pando.cluster.v1.QuotaUsage
+	5,  // 55: pando.cluster.v1.Cluster.GetPoint:input_type -> pando.cluster.v1.GetPointRequest
+	7,  // 56: pando.cluster.v1.Cluster.ClusterStatus:input_type -> pando.cluster.v1.ClusterStatusRequest
+	20, // 57: pando.cluster.v1.Cluster.ClusterTelemetry:input_type -> pando.cluster.v1.ClusterTelemetryRequest
+	22, // 58: pando.cluster.v1.Cluster.RemovePeer:input_type -> pando.cluster.v1.RemovePeerRequest
+	23, // 59: pando.cluster.v1.Cluster.ForceReplica:input_type -> pando.cluster.v1.ForceReplicaRequest
+	25, // 60: pando.cluster.v1.Cluster.VerifyReplicas:input_type -> pando.cluster.v1.VerifyReplicasRequest
+	15, // 61: pando.cluster.v1.Cluster.ListConflicts:input_type -> pando.cluster.v1.ListConflictsRequest
+	31, // 62: pando.cluster.v1.Cluster.RecoverPeer:input_type -> pando.cluster.v1.RecoverPeerRequest
+	33, // 63: pando.cluster.v1.Cluster.ListMetadataKeys:input_type -> pando.cluster.v1.ListMetadataKeysRequest
+	35, // 64: pando.cluster.v1.Cluster.GetMetadata:input_type -> pando.cluster.v1.GetMetadataRequest
+	37, // 65: pando.cluster.v1.Cluster.SetMetadata:input_type -> pando.cluster.v1.SetMetadataRequest
+	39, // 66: pando.cluster.v1.Cluster.DeleteMetadata:input_type -> pando.cluster.v1.DeleteMetadataRequest
+	41, // 67: pando.cluster.v1.Cluster.Reshard:input_type -> pando.cluster.v1.ReshardRequest
+	43, // 68: pando.cluster.v1.Cluster.Telemetry:input_type -> pando.cluster.v1.TelemetryRequest
+	45, // 69: pando.cluster.v1.Cluster.ListIssues:input_type -> pando.cluster.v1.ListIssuesRequest
+	49, // 70: pando.cluster.v1.Cluster.ClearIssues:input_type -> pando.cluster.v1.ClearIssuesRequest
+	53, // 71: pando.cluster.v1.Cluster.GetQuotas:input_type -> pando.cluster.v1.GetQuotasRequest
+	56, // 72: pando.cluster.v1.Cluster.SetQuotas:input_type -> pando.cluster.v1.SetQuotasRequest
+	58, // 73: pando.cluster.v1.Cluster.ListOptimizations:input_type -> pando.cluster.v1.ListOptimizationsRequest
+	60, // 74: pando.cluster.v1.Cluster.CollectionMemory:input_type -> pando.cluster.v1.CollectionMemoryRequest
+	62, // 75: pando.cluster.v1.Cluster.CollectionCluster:input_type -> pando.cluster.v1.CollectionClusterRequest
+	6,  // 76: pando.cluster.v1.Cluster.GetPoint:output_type -> pando.cluster.v1.GetPointResponse
+	8,  // 77: pando.cluster.v1.Cluster.ClusterStatus:output_type -> pando.cluster.v1.ClusterStatusResponse
+	21, // 78: pando.cluster.v1.Cluster.ClusterTelemetry:output_type -> pando.cluster.v1.ClusterTelemetryResponse
+	30, // 79: pando.cluster.v1.Cluster.RemovePeer:output_type -> pando.cluster.v1.RemovePeerResponse
+	24, // 80: pando.cluster.v1.Cluster.ForceReplica:output_type -> pando.cluster.v1.ForceReplicaResponse
+	26, // 81: pando.cluster.v1.Cluster.VerifyReplicas:output_type -> pando.cluster.v1.VerifyReplicasResponse
+	16, // 82: pando.cluster.v1.Cluster.ListConflicts:output_type -> pando.cluster.v1.ListConflictsResponse
+	32, // 83: pando.cluster.v1.Cluster.RecoverPeer:output_type -> pando.cluster.v1.RecoverPeerResponse
+	34, // 84: pando.cluster.v1.Cluster.ListMetadataKeys:output_type -> pando.cluster.v1.ListMetadataKeysResponse
+	36, // 85: pando.cluster.v1.Cluster.GetMetadata:output_type -> pando.cluster.v1.GetMetadataResponse
+	38, // 86: pando.cluster.v1.Cluster.SetMetadata:output_type -> pando.cluster.v1.SetMetadataResponse
+	40, // 87: pando.cluster.v1.Cluster.DeleteMetadata:output_type -> pando.cluster.v1.DeleteMetadataResponse
+	42, // 88: pando.cluster.v1.Cluster.Reshard:output_type -> pando.cluster.v1.ReshardResponse
+	44, // 89: pando.cluster.v1.Cluster.Telemetry:output_type -> pando.cluster.v1.TelemetryResponse
+	46, // 90: pando.cluster.v1.Cluster.ListIssues:output_type -> pando.cluster.v1.ListIssuesResponse
+	50, // 91: pando.cluster.v1.Cluster.ClearIssues:output_type -> pando.cluster.v1.ClearIssuesResponse
+	54, // 92: pando.cluster.v1.Cluster.GetQuotas:output_type -> pando.cluster.v1.GetQuotasResponse
+	57, // 93: pando.cluster.v1.Cluster.SetQuotas:output_type -> pando.cluster.v1.SetQuotasResponse
+	59, // 94: pando.cluster.v1.Cluster.ListOptimizations:output_type -> pando.cluster.v1.ListOptimizationsResponse
+	61, // 95: pando.cluster.v1.Cluster.CollectionMemory:output_type -> pando.cluster.v1.CollectionMemoryResponse
+	63, // 96: pando.cluster.v1.Cluster.CollectionCluster:output_type -> pando.cluster.v1.CollectionClusterResponse
+	76, // [76:97] is the sub-list for method output_type
+	55, // [55:76] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_pando_cluster_v1_cluster_proto_init() }
@@ -4253,27 +4691,28 @@ func file_pando_cluster_v1_cluster_proto_init() {
 	file_pando_cluster_v1_cluster_proto_msgTypes[15].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[17].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[18].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[29].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[31].OneofWrappers = []any{
+	file_pando_cluster_v1_cluster_proto_msgTypes[20].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[32].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[34].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[36].OneofWrappers = []any{
 		(*ReshardRequest_Start_)(nil),
 		(*ReshardRequest_Step_)(nil),
 	}
-	file_pando_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[38].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[41].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[42].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[43].OneofWrappers = []any{}
 	file_pando_cluster_v1_cluster_proto_msgTypes[46].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[48].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[54].OneofWrappers = []any{}
-	file_pando_cluster_v1_cluster_proto_msgTypes[57].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[47].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[51].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[53].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[59].OneofWrappers = []any{}
+	file_pando_cluster_v1_cluster_proto_msgTypes[62].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_cluster_v1_cluster_proto_rawDesc), len(file_pando_cluster_v1_cluster_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   59,
+			NumEnums:      5,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

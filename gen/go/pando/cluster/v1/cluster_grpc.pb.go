@@ -26,6 +26,7 @@ const (
 	Cluster_ClusterTelemetry_FullMethodName  = "/pando.cluster.v1.Cluster/ClusterTelemetry"
 	Cluster_RemovePeer_FullMethodName        = "/pando.cluster.v1.Cluster/RemovePeer"
 	Cluster_ForceReplica_FullMethodName      = "/pando.cluster.v1.Cluster/ForceReplica"
+	Cluster_VerifyReplicas_FullMethodName    = "/pando.cluster.v1.Cluster/VerifyReplicas"
 	Cluster_ListConflicts_FullMethodName     = "/pando.cluster.v1.Cluster/ListConflicts"
 	Cluster_RecoverPeer_FullMethodName       = "/pando.cluster.v1.Cluster/RecoverPeer"
 	Cluster_ListMetadataKeys_FullMethodName  = "/pando.cluster.v1.Cluster/ListMetadataKeys"
@@ -62,6 +63,9 @@ type ClusterClient interface {
 	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
 	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
 	ForceReplica(ctx context.Context, in *ForceReplicaRequest, opts ...grpc.CallOption) (*ForceReplicaResponse, error)
+	// Compares the replicas of each shard of a collection, as they are now. Whatever is wrong with a shard is in its answer.
+	// COLLECTION_NOT_FOUND, VALIDATION.
+	VerifyReplicas(ctx context.Context, in *VerifyReplicasRequest, opts ...grpc.CallOption) (*VerifyReplicasResponse, error)
 	// Operations that were acknowledged while a replica was cut off and of which later ones left nothing, or not all: the newest that
 	// replicas of this peer have seen.
 	ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error)
@@ -148,6 +152,16 @@ func (c *clusterClient) ForceReplica(ctx context.Context, in *ForceReplicaReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ForceReplicaResponse)
 	err := c.cc.Invoke(ctx, Cluster_ForceReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) VerifyReplicas(ctx context.Context, in *VerifyReplicasRequest, opts ...grpc.CallOption) (*VerifyReplicasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyReplicasResponse)
+	err := c.cc.Invoke(ctx, Cluster_VerifyReplicas_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -323,6 +337,9 @@ type ClusterServer interface {
 	// Makes a replica Active that may lack acknowledged writes, where no Active one of its shard can come. COLLECTION_NOT_FOUND,
 	// INVALID_ARGUMENT if there is something better to do, SHARD_UNAVAILABLE if the replica does not confirm itself, NOT_CLUSTERED, NO_LEADER.
 	ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error)
+	// Compares the replicas of each shard of a collection, as they are now. Whatever is wrong with a shard is in its answer.
+	// COLLECTION_NOT_FOUND, VALIDATION.
+	VerifyReplicas(context.Context, *VerifyReplicasRequest) (*VerifyReplicasResponse, error)
 	// Operations that were acknowledged while a replica was cut off and of which later ones left nothing, or not all: the newest that
 	// replicas of this peer have seen.
 	ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error)
@@ -379,6 +396,9 @@ func (UnimplementedClusterServer) RemovePeer(context.Context, *RemovePeerRequest
 }
 func (UnimplementedClusterServer) ForceReplica(context.Context, *ForceReplicaRequest) (*ForceReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForceReplica not implemented")
+}
+func (UnimplementedClusterServer) VerifyReplicas(context.Context, *VerifyReplicasRequest) (*VerifyReplicasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyReplicas not implemented")
 }
 func (UnimplementedClusterServer) ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConflicts not implemented")
@@ -532,6 +552,24 @@ func _Cluster_ForceReplica_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ClusterServer).ForceReplica(ctx, req.(*ForceReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_VerifyReplicas_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyReplicasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).VerifyReplicas(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_VerifyReplicas_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).VerifyReplicas(ctx, req.(*VerifyReplicasRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -832,6 +870,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForceReplica",
 			Handler:    _Cluster_ForceReplica_Handler,
+		},
+		{
+			MethodName: "VerifyReplicas",
+			Handler:    _Cluster_VerifyReplicas_Handler,
 		},
 		{
 			MethodName: "ListConflicts",

@@ -2457,7 +2457,13 @@ type CopyProgress struct {
 	// Records that are here.
 	Points uint64 `protobuf:"varint,1,opt,name=points,proto3" json:"points,omitempty"`
 	// Records of the whole copy; 0 while that is not known.
-	TotalPoints   uint64 `protobuf:"varint,2,opt,name=total_points,json=totalPoints,proto3" json:"total_points,omitempty"`
+	TotalPoints uint64 `protobuf:"varint,2,opt,name=total_points,json=totalPoints,proto3" json:"total_points,omitempty"`
+	// Bytes that are here.
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// About how many the whole copy has; 0 while that is not known.
+	TotalBytes uint64 `protobuf:"varint,4,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Since when they come.
+	Elapsed       *durationpb.Duration `protobuf:"bytes,5,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2504,6 +2510,27 @@ func (x *CopyProgress) GetTotalPoints() uint64 {
 		return x.TotalPoints
 	}
 	return 0
+}
+
+func (x *CopyProgress) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *CopyProgress) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *CopyProgress) GetElapsed() *durationpb.Duration {
+	if x != nil {
+		return x.Elapsed
+	}
+	return nil
 }
 
 // How a disk is.
@@ -3255,10 +3282,14 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\aCatchup\x125\n" +
 	"\x04copy\x18\x01 \x01(\v2\x1c.pando.shard.v1.CopyProgressH\x00R\x04copy\x88\x01\x01\x12\x16\n" +
 	"\x06behind\x18\x02 \x01(\x04R\x06behindB\a\n" +
-	"\x05_copy\"I\n" +
+	"\x05_copy\"\xb5\x01\n" +
 	"\fCopyProgress\x12\x16\n" +
 	"\x06points\x18\x01 \x01(\x04R\x06points\x12!\n" +
-	"\ftotal_points\x18\x02 \x01(\x04R\vtotalPoints\"\xcd\x01\n" +
+	"\ftotal_points\x18\x02 \x01(\x04R\vtotalPoints\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x04 \x01(\x04R\n" +
+	"totalBytes\x123\n" +
+	"\aelapsed\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\"\xcd\x01\n" +
 	"\n" +
 	"DiskHealth\x12/\n" +
 	"\x05fsync\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05fsync\x12+\n" +
@@ -3416,33 +3447,34 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	47, // 51: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
 	30, // 52: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
 	31, // 53: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
-	43, // 54: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	43, // 55: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	47, // 56: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	42, // 57: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	42, // 58: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
-	0,  // 59: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 60: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	3,  // 61: pando.shard.v1.Reconciled.Settled.id:type_name -> pando.shard.v1.EntryId
-	42, // 62: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	2,  // 63: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	5,  // 64: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	20, // 65: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	25, // 66: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	27, // 67: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	33, // 68: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	34, // 69: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
-	12, // 70: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	22, // 71: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	26, // 72: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	28, // 73: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	36, // 74: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	35, // 75: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
-	70, // [70:76] is the sub-list for method output_type
-	64, // [64:70] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	43, // 54: pando.shard.v1.CopyProgress.elapsed:type_name -> google.protobuf.Duration
+	43, // 55: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	43, // 56: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	47, // 57: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	42, // 58: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	42, // 59: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 60: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 61: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	3,  // 62: pando.shard.v1.Reconciled.Settled.id:type_name -> pando.shard.v1.EntryId
+	42, // 63: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 64: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 65: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	20, // 66: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	25, // 67: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
+	27, // 68: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	33, // 69: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	34, // 70: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 71: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	22, // 72: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	26, // 73: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
+	28, // 74: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	36, // 75: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	35, // 76: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	71, // [71:77] is the sub-list for method output_type
+	65, // [65:71] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }

@@ -347,6 +347,7 @@ type ShardRead struct {
 	//	*ShardRead_Fields
 	//	*ShardRead_Frequencies
 	//	*ShardRead_Info
+	//	*ShardRead_Compare
 	Read          isShardRead_Read `protobuf_oneof:"read"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -489,6 +490,15 @@ func (x *ShardRead) GetInfo() *ReadInfo {
 	return nil
 }
 
+func (x *ShardRead) GetCompare() *CompareReplicas {
+	if x != nil {
+		if x, ok := x.Read.(*ShardRead_Compare); ok {
+			return x.Compare
+		}
+	}
+	return nil
+}
+
 type isShardRead_Read interface {
 	isShardRead_Read()
 }
@@ -533,6 +543,11 @@ type ShardRead_Info struct {
 	Info *ReadInfo `protobuf:"bytes,12,opt,name=info,proto3,oneof"`
 }
 
+type ShardRead_Compare struct {
+	// Digests of all replicas. Of the primary alone, and it waits for no proof of that: the comparison is one.
+	Compare *CompareReplicas `protobuf:"bytes,13,opt,name=compare,proto3,oneof"`
+}
+
 func (*ShardRead_Get) isShardRead_Read() {}
 
 func (*ShardRead_Scroll) isShardRead_Read() {}
@@ -548,6 +563,8 @@ func (*ShardRead_Fields) isShardRead_Read() {}
 func (*ShardRead_Frequencies) isShardRead_Read() {}
 
 func (*ShardRead_Info) isShardRead_Read() {}
+
+func (*ShardRead_Compare) isShardRead_Read() {}
 
 // Reads points by id.
 type GetPoints struct {
@@ -1189,6 +1206,43 @@ func (*ReadInfo) Descriptor() ([]byte, []int) {
 	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{13}
 }
 
+// Compares all Active replicas at a mark that is appended now.
+type CompareReplicas struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareReplicas) Reset() {
+	*x = CompareReplicas{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareReplicas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareReplicas) ProtoMessage() {}
+
+func (x *CompareReplicas) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareReplicas.ProtoReflect.Descriptor instead.
+func (*CompareReplicas) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+}
+
 // Answers of several shards.
 type ReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1200,7 +1254,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1266,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1279,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadResponse) GetResults() []*ShardReadResult {
@@ -1250,6 +1304,7 @@ type ShardReadResult struct {
 	//	*ShardReadResult_Fields
 	//	*ShardReadResult_Frequencies
 	//	*ShardReadResult_Info
+	//	*ShardReadResult_Comparison
 	Result isShardReadResult_Result `protobuf_oneof:"result"`
 	// Applied position at the time of the answer.
 	AppliedSeq uint64 `protobuf:"varint,6,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
@@ -1261,7 +1316,7 @@ type ShardReadResult struct {
 
 func (x *ShardReadResult) Reset() {
 	*x = ShardReadResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1328,7 @@ func (x *ShardReadResult) String() string {
 func (*ShardReadResult) ProtoMessage() {}
 
 func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1341,7 @@ func (x *ShardReadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardReadResult.ProtoReflect.Descriptor instead.
 func (*ShardReadResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{15}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ShardReadResult) GetResult() isShardReadResult_Result {
@@ -1368,6 +1423,15 @@ func (x *ShardReadResult) GetInfo() *Info {
 	return nil
 }
 
+func (x *ShardReadResult) GetComparison() *Comparison {
+	if x != nil {
+		if x, ok := x.Result.(*ShardReadResult_Comparison); ok {
+			return x.Comparison
+		}
+	}
+	return nil
+}
+
 func (x *ShardReadResult) GetAppliedSeq() uint64 {
 	if x != nil {
 		return x.AppliedSeq
@@ -1426,6 +1490,11 @@ type ShardReadResult_Info struct {
 	Info *Info `protobuf:"bytes,10,opt,name=info,proto3,oneof"`
 }
 
+type ShardReadResult_Comparison struct {
+	// To compare.
+	Comparison *Comparison `protobuf:"bytes,11,opt,name=comparison,proto3,oneof"`
+}
+
 func (*ShardReadResult_Records) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Rankings) isShardReadResult_Result() {}
@@ -1442,6 +1511,8 @@ func (*ShardReadResult_Frequencies) isShardReadResult_Result() {}
 
 func (*ShardReadResult_Info) isShardReadResult_Result() {}
 
+func (*ShardReadResult_Comparison) isShardReadResult_Result() {}
+
 // Points as read.
 type Records struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1453,7 +1524,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1536,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1549,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{16}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -1501,7 +1572,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1584,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[17]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1597,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{17}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Record) GetPoint() *qdrant.RetrievedPoint {
@@ -1554,7 +1625,7 @@ type Rankings struct {
 
 func (x *Rankings) Reset() {
 	*x = Rankings{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1637,7 @@ func (x *Rankings) String() string {
 func (*Rankings) ProtoMessage() {}
 
 func (x *Rankings) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[18]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1650,7 @@ func (x *Rankings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rankings.ProtoReflect.Descriptor instead.
 func (*Rankings) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{18}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rankings) GetRankings() []*Ranking {
@@ -1600,7 +1671,7 @@ type Ranking struct {
 
 func (x *Ranking) Reset() {
 	*x = Ranking{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1683,7 @@ func (x *Ranking) String() string {
 func (*Ranking) ProtoMessage() {}
 
 func (x *Ranking) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[19]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1696,7 @@ func (x *Ranking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranking.ProtoReflect.Descriptor instead.
 func (*Ranking) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{19}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Ranking) GetPoints() []*qdrant.ScoredPoint {
@@ -1646,7 +1717,7 @@ type Facets struct {
 
 func (x *Facets) Reset() {
 	*x = Facets{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1729,7 @@ func (x *Facets) String() string {
 func (*Facets) ProtoMessage() {}
 
 func (x *Facets) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[20]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1742,7 @@ func (x *Facets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facets.ProtoReflect.Descriptor instead.
 func (*Facets) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{20}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Facets) GetHits() []*qdrant.FacetHit {
@@ -1694,7 +1765,7 @@ type Fields struct {
 
 func (x *Fields) Reset() {
 	*x = Fields{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1777,7 @@ func (x *Fields) String() string {
 func (*Fields) ProtoMessage() {}
 
 func (x *Fields) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[21]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1790,7 @@ func (x *Fields) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fields.ProtoReflect.Descriptor instead.
 func (*Fields) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{21}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Fields) GetRevision() uint64 {
@@ -1747,7 +1818,7 @@ type Frequencies struct {
 
 func (x *Frequencies) Reset() {
 	*x = Frequencies{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1830,7 @@ func (x *Frequencies) String() string {
 func (*Frequencies) ProtoMessage() {}
 
 func (x *Frequencies) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[22]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1843,7 @@ func (x *Frequencies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frequencies.ProtoReflect.Descriptor instead.
 func (*Frequencies) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{22}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Frequencies) GetFrequencies() []*Frequency {
@@ -1795,7 +1866,7 @@ type Frequency struct {
 
 func (x *Frequency) Reset() {
 	*x = Frequency{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1878,7 @@ func (x *Frequency) String() string {
 func (*Frequency) ProtoMessage() {}
 
 func (x *Frequency) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[23]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1891,7 @@ func (x *Frequency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frequency.ProtoReflect.Descriptor instead.
 func (*Frequency) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{23}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Frequency) GetPoints() uint64 {
@@ -1864,7 +1935,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1947,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +1960,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Info) GetSegments() uint64 {
@@ -1955,6 +2026,134 @@ func (x *Info) GetUnapplied() uint64 {
 	return 0
 }
 
+// What the Active replicas of a shard say of one mark.
+type Comparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the replica set.
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Place of the mark.
+	Seq uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// The primary's own among them.
+	Replicas      []*Compared `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Comparison) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Comparison) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Comparison) GetReplicas() []*Compared {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// What a replica says of a mark.
+type Compared struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who holds it.
+	PeerId uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// Of its state there.
+	Digest []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How far it had applied.
+	AppliedSeq    uint64 `protobuf:"varint,3,opt,name=applied_seq,json=appliedSeq,proto3" json:"applied_seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compared) Reset() {
+	*x = Compared{}
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compared) ProtoMessage() {}
+
+func (x *Compared) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compared.ProtoReflect.Descriptor instead.
+func (*Compared) Descriptor() ([]byte, []int) {
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Compared) GetPeerId() uint64 {
+	if x != nil {
+		return x.PeerId
+	}
+	return 0
+}
+
+func (x *Compared) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Compared) GetAppliedSeq() uint64 {
+	if x != nil {
+		return x.AppliedSeq
+	}
+	return 0
+}
+
 // Operations for several shards on one peer.
 type WriteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1966,7 +2165,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2177,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2190,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{25}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WriteRequest) GetWrites() []*ShardWrite {
@@ -2014,7 +2213,7 @@ type OperationId struct {
 
 func (x *OperationId) Reset() {
 	*x = OperationId{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2225,7 @@ func (x *OperationId) String() string {
 func (*OperationId) ProtoMessage() {}
 
 func (x *OperationId) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2238,7 @@ func (x *OperationId) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationId.ProtoReflect.Descriptor instead.
 func (*OperationId) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{26}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OperationId) GetRequest() []byte {
@@ -2097,7 +2296,7 @@ type ShardWrite struct {
 
 func (x *ShardWrite) Reset() {
 	*x = ShardWrite{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2308,7 @@ func (x *ShardWrite) String() string {
 func (*ShardWrite) ProtoMessage() {}
 
 func (x *ShardWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2321,7 @@ func (x *ShardWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWrite.ProtoReflect.Descriptor instead.
 func (*ShardWrite) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ShardWrite) GetRoute() *Route {
@@ -2342,7 +2541,7 @@ type UpsertPoints struct {
 
 func (x *UpsertPoints) Reset() {
 	*x = UpsertPoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2553,7 @@ func (x *UpsertPoints) String() string {
 func (*UpsertPoints) ProtoMessage() {}
 
 func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2566,7 @@ func (x *UpsertPoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertPoints.ProtoReflect.Descriptor instead.
 func (*UpsertPoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpsertPoints) GetPoints() []*qdrant.PointStruct {
@@ -2402,7 +2601,7 @@ type DeletePoints struct {
 
 func (x *DeletePoints) Reset() {
 	*x = DeletePoints{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2613,7 @@ func (x *DeletePoints) String() string {
 func (*DeletePoints) ProtoMessage() {}
 
 func (x *DeletePoints) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2626,7 @@ func (x *DeletePoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePoints.ProtoReflect.Descriptor instead.
 func (*DeletePoints) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{29}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeletePoints) GetPoints() *qdrant.PointsSelector {
@@ -2452,7 +2651,7 @@ type SetPayload struct {
 
 func (x *SetPayload) Reset() {
 	*x = SetPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2663,7 @@ func (x *SetPayload) String() string {
 func (*SetPayload) ProtoMessage() {}
 
 func (x *SetPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2676,7 @@ func (x *SetPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPayload.ProtoReflect.Descriptor instead.
 func (*SetPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetPayload) GetPayload() map[string]*qdrant.Value {
@@ -2514,7 +2713,7 @@ type DeletePayload struct {
 
 func (x *DeletePayload) Reset() {
 	*x = DeletePayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2725,7 @@ func (x *DeletePayload) String() string {
 func (*DeletePayload) ProtoMessage() {}
 
 func (x *DeletePayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2738,7 @@ func (x *DeletePayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePayload.ProtoReflect.Descriptor instead.
 func (*DeletePayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{31}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeletePayload) GetKeys() []string {
@@ -2567,7 +2766,7 @@ type ClearPayload struct {
 
 func (x *ClearPayload) Reset() {
 	*x = ClearPayload{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2778,7 @@ func (x *ClearPayload) String() string {
 func (*ClearPayload) ProtoMessage() {}
 
 func (x *ClearPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2791,7 @@ func (x *ClearPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearPayload.ProtoReflect.Descriptor instead.
 func (*ClearPayload) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{32}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClearPayload) GetPoints() *qdrant.PointsSelector {
@@ -2615,7 +2814,7 @@ type UpdateVectors struct {
 
 func (x *UpdateVectors) Reset() {
 	*x = UpdateVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2826,7 @@ func (x *UpdateVectors) String() string {
 func (*UpdateVectors) ProtoMessage() {}
 
 func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2839,7 @@ func (x *UpdateVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateVectors.ProtoReflect.Descriptor instead.
 func (*UpdateVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{33}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UpdateVectors) GetPoints() []*qdrant.PointVectors {
@@ -2670,7 +2869,7 @@ type DeleteVectors struct {
 
 func (x *DeleteVectors) Reset() {
 	*x = DeleteVectors{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2881,7 @@ func (x *DeleteVectors) String() string {
 func (*DeleteVectors) ProtoMessage() {}
 
 func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2894,7 @@ func (x *DeleteVectors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVectors.ProtoReflect.Descriptor instead.
 func (*DeleteVectors) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{34}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeleteVectors) GetPoints() *qdrant.PointsSelector {
@@ -2723,7 +2922,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2934,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2947,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{35}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WriteResponse) GetResults() []*ShardWriteResult {
@@ -2779,7 +2978,7 @@ type ShardWriteResult struct {
 
 func (x *ShardWriteResult) Reset() {
 	*x = ShardWriteResult{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2990,7 @@ func (x *ShardWriteResult) String() string {
 func (*ShardWriteResult) ProtoMessage() {}
 
 func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +3003,7 @@ func (x *ShardWriteResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardWriteResult.ProtoReflect.Descriptor instead.
 func (*ShardWriteResult) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{36}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShardWriteResult) GetStatus() WriteStatus {
@@ -2865,7 +3064,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3076,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_shard_proto_msgTypes[37]
+	mi := &file_pando_shard_v1_shard_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3089,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{37}
+	return file_pando_shard_v1_shard_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Settings) GetConfig() *qdrant.CollectionConfig {
@@ -2934,7 +3133,7 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\n" +
 	"_placement\">\n" +
 	"\vReadRequest\x12/\n" +
-	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\xfd\x04\n" +
+	"\x05reads\x18\x01 \x03(\v2\x19.pando.shard.v1.ShardReadR\x05reads\"\xba\x05\n" +
 	"\tShardRead\x12+\n" +
 	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x12,\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x18.pando.shard.v1.ReadModeR\x04mode\x123\n" +
@@ -2948,7 +3147,8 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06fields\x18\n" +
 	" \x01(\v2\x1a.pando.shard.v1.ReadFieldsH\x00R\x06fields\x12C\n" +
 	"\vfrequencies\x18\v \x01(\v2\x1f.pando.shard.v1.ReadFrequenciesH\x00R\vfrequencies\x12.\n" +
-	"\x04info\x18\f \x01(\v2\x18.pando.shard.v1.ReadInfoH\x00R\x04infoB\x06\n" +
+	"\x04info\x18\f \x01(\v2\x18.pando.shard.v1.ReadInfoH\x00R\x04info\x12;\n" +
+	"\acompare\x18\r \x01(\v2\x1f.pando.shard.v1.CompareReplicasH\x00R\acompareB\x06\n" +
 	"\x04read\"\xda\x01\n" +
 	"\tGetPoints\x12!\n" +
 	"\x03ids\x18\x01 \x03(\v2\x0f.qdrant.PointIdR\x03ids\x12C\n" +
@@ -3010,9 +3210,10 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06corpus\x18\x03 \x01(\v2\x0e.qdrant.FilterH\x00R\x06corpus\x88\x01\x01B\t\n" +
 	"\a_corpus\"\n" +
 	"\n" +
-	"\bReadInfo\"I\n" +
+	"\bReadInfo\"\x11\n" +
+	"\x0fCompareReplicas\"I\n" +
 	"\fReadResponse\x129\n" +
-	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xe3\x03\n" +
+	"\aresults\x18\x01 \x03(\v2\x1f.pando.shard.v1.ShardReadResultR\aresults\"\xa1\x04\n" +
 	"\x0fShardReadResult\x123\n" +
 	"\arecords\x18\x01 \x01(\v2\x17.pando.shard.v1.RecordsH\x00R\arecords\x126\n" +
 	"\brankings\x18\x02 \x01(\v2\x18.pando.shard.v1.RankingsH\x00R\brankings\x12\x16\n" +
@@ -3022,7 +3223,10 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\x06fields\x18\b \x01(\v2\x16.pando.shard.v1.FieldsH\x00R\x06fields\x12?\n" +
 	"\vfrequencies\x18\t \x01(\v2\x1b.pando.shard.v1.FrequenciesH\x00R\vfrequencies\x12*\n" +
 	"\x04info\x18\n" +
-	" \x01(\v2\x14.pando.shard.v1.InfoH\x00R\x04info\x12\x1f\n" +
+	" \x01(\v2\x14.pando.shard.v1.InfoH\x00R\x04info\x12<\n" +
+	"\n" +
+	"comparison\x18\v \x01(\v2\x1a.pando.shard.v1.ComparisonH\x00R\n" +
+	"comparison\x12\x1f\n" +
 	"\vapplied_seq\x18\x06 \x01(\x04R\n" +
 	"appliedSeq\x12\x1a\n" +
 	"\bdetached\x18\a \x01(\bR\bdetachedB\b\n" +
@@ -3062,7 +3266,17 @@ const file_pando_shard_v1_shard_proto_rawDesc = "" +
 	"\tunapplied\x18\t \x01(\x04R\tunapplied\x1a:\n" +
 	"\fIndexedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"B\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"j\n" +
+	"\n" +
+	"Comparison\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x124\n" +
+	"\breplicas\x18\x03 \x03(\v2\x18.pando.shard.v1.ComparedR\breplicas\"\\\n" +
+	"\bCompared\x12\x17\n" +
+	"\apeer_id\x18\x01 \x01(\x04R\x06peerId\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1f\n" +
+	"\vapplied_seq\x18\x03 \x01(\x04R\n" +
+	"appliedSeq\"B\n" +
 	"\fWriteRequest\x122\n" +
 	"\x06writes\x18\x01 \x03(\v2\x1a.pando.shard.v1.ShardWriteR\x06writes\"=\n" +
 	"\vOperationId\x12\x18\n" +
@@ -3165,7 +3379,7 @@ func file_pando_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_pando_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_pando_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(ReadMode)(0),                      // 0: pando.shard.v1.ReadMode
 	(WriteStatus)(0),                   // 1: pando.shard.v1.WriteStatus
@@ -3183,67 +3397,70 @@ var file_pando_shard_v1_shard_proto_goTypes = []any{
 	(*ReadFrequencies)(nil),            // 13: pando.shard.v1.ReadFrequencies
 	(*FrequencyQuery)(nil),             // 14: pando.shard.v1.FrequencyQuery
 	(*ReadInfo)(nil),                   // 15: pando.shard.v1.ReadInfo
-	(*ReadResponse)(nil),               // 16: pando.shard.v1.ReadResponse
-	(*ShardReadResult)(nil),            // 17: pando.shard.v1.ShardReadResult
-	(*Records)(nil),                    // 18: pando.shard.v1.Records
-	(*Record)(nil),                     // 19: pando.shard.v1.Record
-	(*Rankings)(nil),                   // 20: pando.shard.v1.Rankings
-	(*Ranking)(nil),                    // 21: pando.shard.v1.Ranking
-	(*Facets)(nil),                     // 22: pando.shard.v1.Facets
-	(*Fields)(nil),                     // 23: pando.shard.v1.Fields
-	(*Frequencies)(nil),                // 24: pando.shard.v1.Frequencies
-	(*Frequency)(nil),                  // 25: pando.shard.v1.Frequency
-	(*Info)(nil),                       // 26: pando.shard.v1.Info
-	(*WriteRequest)(nil),               // 27: pando.shard.v1.WriteRequest
-	(*OperationId)(nil),                // 28: pando.shard.v1.OperationId
-	(*ShardWrite)(nil),                 // 29: pando.shard.v1.ShardWrite
-	(*UpsertPoints)(nil),               // 30: pando.shard.v1.UpsertPoints
-	(*DeletePoints)(nil),               // 31: pando.shard.v1.DeletePoints
-	(*SetPayload)(nil),                 // 32: pando.shard.v1.SetPayload
-	(*DeletePayload)(nil),              // 33: pando.shard.v1.DeletePayload
-	(*ClearPayload)(nil),               // 34: pando.shard.v1.ClearPayload
-	(*UpdateVectors)(nil),              // 35: pando.shard.v1.UpdateVectors
-	(*DeleteVectors)(nil),              // 36: pando.shard.v1.DeleteVectors
-	(*WriteResponse)(nil),              // 37: pando.shard.v1.WriteResponse
-	(*ShardWriteResult)(nil),           // 38: pando.shard.v1.ShardWriteResult
-	(*Settings)(nil),                   // 39: pando.shard.v1.Settings
-	nil,                                // 40: pando.shard.v1.Failure.MetaEntry
-	nil,                                // 41: pando.shard.v1.Fields.PointsEntry
-	nil,                                // 42: pando.shard.v1.Info.IndexedEntry
-	nil,                                // 43: pando.shard.v1.SetPayload.PayloadEntry
-	nil,                                // 44: pando.shard.v1.Settings.PayloadIndexesEntry
-	nil,                                // 45: pando.shard.v1.Settings.VectorGenerationsEntry
-	(v1.Reason)(0),                     // 46: pando.cluster.v1.Reason
-	(*v11.Shard)(nil),                  // 47: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),        // 48: google.protobuf.Duration
-	(*qdrant.PointId)(nil),             // 49: qdrant.PointId
-	(*qdrant.WithPayloadSelector)(nil), // 50: qdrant.WithPayloadSelector
-	(*qdrant.WithVectorsSelector)(nil), // 51: qdrant.WithVectorsSelector
-	(*qdrant.Filter)(nil),              // 52: qdrant.Filter
-	(*qdrant.OrderBy)(nil),             // 53: qdrant.OrderBy
-	(*qdrant.Query)(nil),               // 54: qdrant.Query
-	(*qdrant.PrefetchQuery)(nil),       // 55: qdrant.PrefetchQuery
-	(*qdrant.SearchParams)(nil),        // 56: qdrant.SearchParams
-	(*qdrant.RetrievedPoint)(nil),      // 57: qdrant.RetrievedPoint
-	(*qdrant.ScoredPoint)(nil),         // 58: qdrant.ScoredPoint
-	(*qdrant.FacetHit)(nil),            // 59: qdrant.FacetHit
-	(qdrant.WriteOrderingType)(0),      // 60: qdrant.WriteOrderingType
-	(*qdrant.PointStruct)(nil),         // 61: qdrant.PointStruct
-	(qdrant.UpdateMode)(0),             // 62: qdrant.UpdateMode
-	(*qdrant.PointsSelector)(nil),      // 63: qdrant.PointsSelector
-	(*qdrant.PointVectors)(nil),        // 64: qdrant.PointVectors
-	(*qdrant.CollectionConfig)(nil),    // 65: qdrant.CollectionConfig
-	(*qdrant.Value)(nil),               // 66: qdrant.Value
-	(*qdrant.PayloadIndexParams)(nil),  // 67: qdrant.PayloadIndexParams
+	(*CompareReplicas)(nil),            // 16: pando.shard.v1.CompareReplicas
+	(*ReadResponse)(nil),               // 17: pando.shard.v1.ReadResponse
+	(*ShardReadResult)(nil),            // 18: pando.shard.v1.ShardReadResult
+	(*Records)(nil),                    // 19: pando.shard.v1.Records
+	(*Record)(nil),                     // 20: pando.shard.v1.Record
+	(*Rankings)(nil),                   // 21: pando.shard.v1.Rankings
+	(*Ranking)(nil),                    // 22: pando.shard.v1.Ranking
+	(*Facets)(nil),                     // 23: pando.shard.v1.Facets
+	(*Fields)(nil),                     // 24: pando.shard.v1.Fields
+	(*Frequencies)(nil),                // 25: pando.shard.v1.Frequencies
+	(*Frequency)(nil),                  // 26: pando.shard.v1.Frequency
+	(*Info)(nil),                       // 27: pando.shard.v1.Info
+	(*Comparison)(nil),                 // 28: pando.shard.v1.Comparison
+	(*Compared)(nil),                   // 29: pando.shard.v1.Compared
+	(*WriteRequest)(nil),               // 30: pando.shard.v1.WriteRequest
+	(*OperationId)(nil),                // 31: pando.shard.v1.OperationId
+	(*ShardWrite)(nil),                 // 32: pando.shard.v1.ShardWrite
+	(*UpsertPoints)(nil),               // 33: pando.shard.v1.UpsertPoints
+	(*DeletePoints)(nil),               // 34: pando.shard.v1.DeletePoints
+	(*SetPayload)(nil),                 // 35: pando.shard.v1.SetPayload
+	(*DeletePayload)(nil),              // 36: pando.shard.v1.DeletePayload
+	(*ClearPayload)(nil),               // 37: pando.shard.v1.ClearPayload
+	(*UpdateVectors)(nil),              // 38: pando.shard.v1.UpdateVectors
+	(*DeleteVectors)(nil),              // 39: pando.shard.v1.DeleteVectors
+	(*WriteResponse)(nil),              // 40: pando.shard.v1.WriteResponse
+	(*ShardWriteResult)(nil),           // 41: pando.shard.v1.ShardWriteResult
+	(*Settings)(nil),                   // 42: pando.shard.v1.Settings
+	nil,                                // 43: pando.shard.v1.Failure.MetaEntry
+	nil,                                // 44: pando.shard.v1.Fields.PointsEntry
+	nil,                                // 45: pando.shard.v1.Info.IndexedEntry
+	nil,                                // 46: pando.shard.v1.SetPayload.PayloadEntry
+	nil,                                // 47: pando.shard.v1.Settings.PayloadIndexesEntry
+	nil,                                // 48: pando.shard.v1.Settings.VectorGenerationsEntry
+	(v1.Reason)(0),                     // 49: pando.cluster.v1.Reason
+	(*v11.Shard)(nil),                  // 50: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),        // 51: google.protobuf.Duration
+	(*qdrant.PointId)(nil),             // 52: qdrant.PointId
+	(*qdrant.WithPayloadSelector)(nil), // 53: qdrant.WithPayloadSelector
+	(*qdrant.WithVectorsSelector)(nil), // 54: qdrant.WithVectorsSelector
+	(*qdrant.Filter)(nil),              // 55: qdrant.Filter
+	(*qdrant.OrderBy)(nil),             // 56: qdrant.OrderBy
+	(*qdrant.Query)(nil),               // 57: qdrant.Query
+	(*qdrant.PrefetchQuery)(nil),       // 58: qdrant.PrefetchQuery
+	(*qdrant.SearchParams)(nil),        // 59: qdrant.SearchParams
+	(*qdrant.RetrievedPoint)(nil),      // 60: qdrant.RetrievedPoint
+	(*qdrant.ScoredPoint)(nil),         // 61: qdrant.ScoredPoint
+	(*qdrant.FacetHit)(nil),            // 62: qdrant.FacetHit
+	(qdrant.WriteOrderingType)(0),      // 63: qdrant.WriteOrderingType
+	(*qdrant.PointStruct)(nil),         // 64: qdrant.PointStruct
+	(qdrant.UpdateMode)(0),             // 65: qdrant.UpdateMode
+	(*qdrant.PointsSelector)(nil),      // 66: qdrant.PointsSelector
+	(*qdrant.PointVectors)(nil),        // 67: qdrant.PointVectors
+	(*qdrant.CollectionConfig)(nil),    // 68: qdrant.CollectionConfig
+	(*qdrant.Value)(nil),               // 69: qdrant.Value
+	(*qdrant.PayloadIndexParams)(nil),  // 70: qdrant.PayloadIndexParams
 }
 var file_pando_shard_v1_shard_proto_depIdxs = []int32{
-	46, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
-	47, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
-	40, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
+	49, // 0: pando.shard.v1.Failure.reason:type_name -> pando.cluster.v1.Reason
+	50, // 1: pando.shard.v1.Failure.placement:type_name -> pando.placement.v1.Shard
+	43, // 2: pando.shard.v1.Failure.meta:type_name -> pando.shard.v1.Failure.MetaEntry
 	5,  // 3: pando.shard.v1.ReadRequest.reads:type_name -> pando.shard.v1.ShardRead
 	2,  // 4: pando.shard.v1.ShardRead.route:type_name -> pando.shard.v1.Route
 	0,  // 5: pando.shard.v1.ShardRead.mode:type_name -> pando.shard.v1.ReadMode
-	48, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
+	51, // 6: pando.shard.v1.ShardRead.timeout:type_name -> google.protobuf.Duration
 	6,  // 7: pando.shard.v1.ShardRead.get:type_name -> pando.shard.v1.GetPoints
 	7,  // 8: pando.shard.v1.ShardRead.scroll:type_name -> pando.shard.v1.ScrollPoints
 	8,  // 9: pando.shard.v1.ShardRead.count:type_name -> pando.shard.v1.CountPoints
@@ -3252,82 +3469,85 @@ var file_pando_shard_v1_shard_proto_depIdxs = []int32{
 	12, // 12: pando.shard.v1.ShardRead.fields:type_name -> pando.shard.v1.ReadFields
 	13, // 13: pando.shard.v1.ShardRead.frequencies:type_name -> pando.shard.v1.ReadFrequencies
 	15, // 14: pando.shard.v1.ShardRead.info:type_name -> pando.shard.v1.ReadInfo
-	49, // 15: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
-	50, // 16: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	51, // 17: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	52, // 18: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
-	49, // 19: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
-	50, // 20: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
-	51, // 21: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
-	53, // 22: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
-	52, // 23: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
-	10, // 24: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
-	54, // 25: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
-	55, // 26: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
-	52, // 27: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
-	56, // 28: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
-	50, // 29: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
-	51, // 30: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
-	52, // 31: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
-	14, // 32: pando.shard.v1.ReadFrequencies.queries:type_name -> pando.shard.v1.FrequencyQuery
-	52, // 33: pando.shard.v1.FrequencyQuery.corpus:type_name -> qdrant.Filter
-	17, // 34: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
-	18, // 35: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
-	20, // 36: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
-	22, // 37: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
-	3,  // 38: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
-	23, // 39: pando.shard.v1.ShardReadResult.fields:type_name -> pando.shard.v1.Fields
-	24, // 40: pando.shard.v1.ShardReadResult.frequencies:type_name -> pando.shard.v1.Frequencies
-	26, // 41: pando.shard.v1.ShardReadResult.info:type_name -> pando.shard.v1.Info
-	19, // 42: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
-	57, // 43: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
-	21, // 44: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
-	58, // 45: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
-	59, // 46: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
-	41, // 47: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
-	25, // 48: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
-	42, // 49: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
-	29, // 50: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
-	2,  // 51: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
-	28, // 52: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
-	60, // 53: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
-	48, // 54: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
-	30, // 55: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
-	31, // 56: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
-	32, // 57: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
-	32, // 58: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
-	33, // 59: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
-	34, // 60: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
-	35, // 61: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
-	36, // 62: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
-	61, // 63: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
-	52, // 64: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
-	62, // 65: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
-	63, // 66: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
-	43, // 67: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
-	63, // 68: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
-	63, // 69: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
-	63, // 70: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
-	64, // 71: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
-	52, // 72: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
-	63, // 73: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
-	38, // 74: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
-	1,  // 75: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
-	3,  // 76: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
-	65, // 77: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
-	44, // 78: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
-	45, // 79: pando.shard.v1.Settings.vector_generations:type_name -> pando.shard.v1.Settings.VectorGenerationsEntry
-	66, // 80: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
-	67, // 81: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
-	4,  // 82: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
-	27, // 83: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
-	16, // 84: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
-	37, // 85: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
-	84, // [84:86] is the sub-list for method output_type
-	82, // [82:84] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	16, // 15: pando.shard.v1.ShardRead.compare:type_name -> pando.shard.v1.CompareReplicas
+	52, // 16: pando.shard.v1.GetPoints.ids:type_name -> qdrant.PointId
+	53, // 17: pando.shard.v1.GetPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	54, // 18: pando.shard.v1.GetPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	55, // 19: pando.shard.v1.ScrollPoints.filter:type_name -> qdrant.Filter
+	52, // 20: pando.shard.v1.ScrollPoints.offset:type_name -> qdrant.PointId
+	53, // 21: pando.shard.v1.ScrollPoints.with_payload:type_name -> qdrant.WithPayloadSelector
+	54, // 22: pando.shard.v1.ScrollPoints.with_vectors:type_name -> qdrant.WithVectorsSelector
+	56, // 23: pando.shard.v1.ScrollPoints.order_by:type_name -> qdrant.OrderBy
+	55, // 24: pando.shard.v1.CountPoints.filter:type_name -> qdrant.Filter
+	10, // 25: pando.shard.v1.QueryPoints.queries:type_name -> pando.shard.v1.ShardQuery
+	57, // 26: pando.shard.v1.ShardQuery.query:type_name -> qdrant.Query
+	58, // 27: pando.shard.v1.ShardQuery.prefetch:type_name -> qdrant.PrefetchQuery
+	55, // 28: pando.shard.v1.ShardQuery.filter:type_name -> qdrant.Filter
+	59, // 29: pando.shard.v1.ShardQuery.params:type_name -> qdrant.SearchParams
+	53, // 30: pando.shard.v1.ShardQuery.with_payload:type_name -> qdrant.WithPayloadSelector
+	54, // 31: pando.shard.v1.ShardQuery.with_vectors:type_name -> qdrant.WithVectorsSelector
+	55, // 32: pando.shard.v1.FacetPoints.filter:type_name -> qdrant.Filter
+	14, // 33: pando.shard.v1.ReadFrequencies.queries:type_name -> pando.shard.v1.FrequencyQuery
+	55, // 34: pando.shard.v1.FrequencyQuery.corpus:type_name -> qdrant.Filter
+	18, // 35: pando.shard.v1.ReadResponse.results:type_name -> pando.shard.v1.ShardReadResult
+	19, // 36: pando.shard.v1.ShardReadResult.records:type_name -> pando.shard.v1.Records
+	21, // 37: pando.shard.v1.ShardReadResult.rankings:type_name -> pando.shard.v1.Rankings
+	23, // 38: pando.shard.v1.ShardReadResult.facets:type_name -> pando.shard.v1.Facets
+	3,  // 39: pando.shard.v1.ShardReadResult.failure:type_name -> pando.shard.v1.Failure
+	24, // 40: pando.shard.v1.ShardReadResult.fields:type_name -> pando.shard.v1.Fields
+	25, // 41: pando.shard.v1.ShardReadResult.frequencies:type_name -> pando.shard.v1.Frequencies
+	27, // 42: pando.shard.v1.ShardReadResult.info:type_name -> pando.shard.v1.Info
+	28, // 43: pando.shard.v1.ShardReadResult.comparison:type_name -> pando.shard.v1.Comparison
+	20, // 44: pando.shard.v1.Records.records:type_name -> pando.shard.v1.Record
+	60, // 45: pando.shard.v1.Record.point:type_name -> qdrant.RetrievedPoint
+	22, // 46: pando.shard.v1.Rankings.rankings:type_name -> pando.shard.v1.Ranking
+	61, // 47: pando.shard.v1.Ranking.points:type_name -> qdrant.ScoredPoint
+	62, // 48: pando.shard.v1.Facets.hits:type_name -> qdrant.FacetHit
+	44, // 49: pando.shard.v1.Fields.points:type_name -> pando.shard.v1.Fields.PointsEntry
+	26, // 50: pando.shard.v1.Frequencies.frequencies:type_name -> pando.shard.v1.Frequency
+	45, // 51: pando.shard.v1.Info.indexed:type_name -> pando.shard.v1.Info.IndexedEntry
+	29, // 52: pando.shard.v1.Comparison.replicas:type_name -> pando.shard.v1.Compared
+	32, // 53: pando.shard.v1.WriteRequest.writes:type_name -> pando.shard.v1.ShardWrite
+	2,  // 54: pando.shard.v1.ShardWrite.route:type_name -> pando.shard.v1.Route
+	31, // 55: pando.shard.v1.ShardWrite.id:type_name -> pando.shard.v1.OperationId
+	63, // 56: pando.shard.v1.ShardWrite.ordering:type_name -> qdrant.WriteOrderingType
+	51, // 57: pando.shard.v1.ShardWrite.timeout:type_name -> google.protobuf.Duration
+	33, // 58: pando.shard.v1.ShardWrite.upsert:type_name -> pando.shard.v1.UpsertPoints
+	34, // 59: pando.shard.v1.ShardWrite.delete:type_name -> pando.shard.v1.DeletePoints
+	35, // 60: pando.shard.v1.ShardWrite.set_payload:type_name -> pando.shard.v1.SetPayload
+	35, // 61: pando.shard.v1.ShardWrite.overwrite_payload:type_name -> pando.shard.v1.SetPayload
+	36, // 62: pando.shard.v1.ShardWrite.delete_payload:type_name -> pando.shard.v1.DeletePayload
+	37, // 63: pando.shard.v1.ShardWrite.clear_payload:type_name -> pando.shard.v1.ClearPayload
+	38, // 64: pando.shard.v1.ShardWrite.update_vectors:type_name -> pando.shard.v1.UpdateVectors
+	39, // 65: pando.shard.v1.ShardWrite.delete_vectors:type_name -> pando.shard.v1.DeleteVectors
+	64, // 66: pando.shard.v1.UpsertPoints.points:type_name -> qdrant.PointStruct
+	55, // 67: pando.shard.v1.UpsertPoints.update_filter:type_name -> qdrant.Filter
+	65, // 68: pando.shard.v1.UpsertPoints.mode:type_name -> qdrant.UpdateMode
+	66, // 69: pando.shard.v1.DeletePoints.points:type_name -> qdrant.PointsSelector
+	46, // 70: pando.shard.v1.SetPayload.payload:type_name -> pando.shard.v1.SetPayload.PayloadEntry
+	66, // 71: pando.shard.v1.SetPayload.points:type_name -> qdrant.PointsSelector
+	66, // 72: pando.shard.v1.DeletePayload.points:type_name -> qdrant.PointsSelector
+	66, // 73: pando.shard.v1.ClearPayload.points:type_name -> qdrant.PointsSelector
+	67, // 74: pando.shard.v1.UpdateVectors.points:type_name -> qdrant.PointVectors
+	55, // 75: pando.shard.v1.UpdateVectors.update_filter:type_name -> qdrant.Filter
+	66, // 76: pando.shard.v1.DeleteVectors.points:type_name -> qdrant.PointsSelector
+	41, // 77: pando.shard.v1.WriteResponse.results:type_name -> pando.shard.v1.ShardWriteResult
+	1,  // 78: pando.shard.v1.ShardWriteResult.status:type_name -> pando.shard.v1.WriteStatus
+	3,  // 79: pando.shard.v1.ShardWriteResult.failure:type_name -> pando.shard.v1.Failure
+	68, // 80: pando.shard.v1.Settings.config:type_name -> qdrant.CollectionConfig
+	47, // 81: pando.shard.v1.Settings.payload_indexes:type_name -> pando.shard.v1.Settings.PayloadIndexesEntry
+	48, // 82: pando.shard.v1.Settings.vector_generations:type_name -> pando.shard.v1.Settings.VectorGenerationsEntry
+	69, // 83: pando.shard.v1.SetPayload.PayloadEntry.value:type_name -> qdrant.Value
+	70, // 84: pando.shard.v1.Settings.PayloadIndexesEntry.value:type_name -> qdrant.PayloadIndexParams
+	4,  // 85: pando.shard.v1.Shard.Read:input_type -> pando.shard.v1.ReadRequest
+	30, // 86: pando.shard.v1.Shard.Write:input_type -> pando.shard.v1.WriteRequest
+	17, // 87: pando.shard.v1.Shard.Read:output_type -> pando.shard.v1.ReadResponse
+	40, // 88: pando.shard.v1.Shard.Write:output_type -> pando.shard.v1.WriteResponse
+	87, // [87:89] is the sub-list for method output_type
+	85, // [85:87] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_shard_proto_init() }
@@ -3345,6 +3565,7 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardRead_Fields)(nil),
 		(*ShardRead_Frequencies)(nil),
 		(*ShardRead_Info)(nil),
+		(*ShardRead_Compare)(nil),
 	}
 	file_pando_shard_v1_shard_proto_msgTypes[4].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[5].OneofWrappers = []any{}
@@ -3352,7 +3573,7 @@ func file_pando_shard_v1_shard_proto_init() {
 	file_pando_shard_v1_shard_proto_msgTypes[8].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[9].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[12].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[15].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[16].OneofWrappers = []any{
 		(*ShardReadResult_Records)(nil),
 		(*ShardReadResult_Rankings)(nil),
 		(*ShardReadResult_Count)(nil),
@@ -3361,8 +3582,9 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardReadResult_Fields)(nil),
 		(*ShardReadResult_Frequencies)(nil),
 		(*ShardReadResult_Info)(nil),
+		(*ShardReadResult_Comparison)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[27].OneofWrappers = []any{
+	file_pando_shard_v1_shard_proto_msgTypes[30].OneofWrappers = []any{
 		(*ShardWrite_Upsert)(nil),
 		(*ShardWrite_Delete)(nil),
 		(*ShardWrite_SetPayload)(nil),
@@ -3372,16 +3594,16 @@ func file_pando_shard_v1_shard_proto_init() {
 		(*ShardWrite_UpdateVectors)(nil),
 		(*ShardWrite_DeleteVectors)(nil),
 	}
-	file_pando_shard_v1_shard_proto_msgTypes[28].OneofWrappers = []any{}
-	file_pando_shard_v1_shard_proto_msgTypes[33].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[31].OneofWrappers = []any{}
 	file_pando_shard_v1_shard_proto_msgTypes[36].OneofWrappers = []any{}
+	file_pando_shard_v1_shard_proto_msgTypes[39].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_shard_proto_rawDesc), len(file_pando_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   44,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

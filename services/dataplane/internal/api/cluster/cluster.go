@@ -46,10 +46,12 @@ type Getter interface {
 	Get(context.Context, *qdrant.GetPoints) (*qdrant.GetResponse, error)
 }
 
-// Collections tells where the shards of a collection are, and changes that.
+// Collections tells where the shards of a collection are, compares their replicas, and
+// changes where they are.
 type Collections interface {
 	Cluster(ctx context.Context, name string) (*clusterv1.CollectionClusterResponse, error)
 	Force(ctx context.Context, r *clusterv1.ForceReplicaRequest) error
+	Verify(ctx context.Context, r *clusterv1.VerifyReplicasRequest) (*clusterv1.Verification, error)
 }
 
 // Unreachable is why a peer cannot be connected to.
@@ -303,6 +305,17 @@ func (s *Service) ForceReplica(ctx context.Context, r *clusterv1.ForceReplicaReq
 		return nil, err
 	}
 	return &clusterv1.ForceReplicaResponse{Result: true, Time: time.Since(begin).Seconds()}, nil
+}
+
+// VerifyReplicas compares all replicas of a collection as they are now; each that was
+// not compared is named with the reason. COLLECTION_NOT_FOUND, VALIDATION.
+func (s *Service) VerifyReplicas(ctx context.Context, r *clusterv1.VerifyReplicasRequest) (*clusterv1.VerifyReplicasResponse, error) {
+	begin := time.Now()
+	v, err := s.d.Shards.Verify(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &clusterv1.VerifyReplicasResponse{Result: v, Time: time.Since(begin).Seconds()}, nil
 }
 
 // recoverTimeout is how long the cluster's state may take to come.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	placementv1 "github.com/pandodb/pando/gen/go/pando/placement/v1"
+	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/dataplane/internal/api/validate"
 	"github.com/pandodb/pando/services/dataplane/internal/api/view"
@@ -42,11 +43,12 @@ type Catalog interface {
 }
 
 // Counter counts points, and those that indexes on payload fields hold, and tells
-// how segments are.
+// how segments are, and what replicas say of one place in the log.
 type Counter interface {
 	Count(ctx context.Context, r coordinator.Read, filter *qdrant.Filter, exact bool) (uint64, error)
 	Fields(ctx context.Context, r coordinator.Read) (map[string]uint64, error)
 	Info(ctx context.Context, r coordinator.Read) (coordinator.Info, error)
+	Verify(ctx context.Context, r coordinator.Read) (*shardv1.Comparison, error)
 }
 
 // Deps are the seams of a Service; all but Defaults, New and MaxCollections must be set.

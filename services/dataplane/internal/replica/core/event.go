@@ -3,6 +3,7 @@ package core
 import (
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -75,6 +76,9 @@ type Proposal struct {
 // acknowledged before (R3). Its Ref is of the same kind as a Proposal's.
 type Linearize struct{ Ref uint64 }
 
+// Verify asks the primary for what all Active replicas say of a mark that it appends now.
+type Verify struct{ Ref uint64 }
+
 // Received brings a message of another replica.
 type Received struct {
 	From topology.PeerID
@@ -146,6 +150,7 @@ func (Start) event()         {}
 func (PlacementSeen) event() {}
 func (Propose) event()       {}
 func (Linearize) event()     {}
+func (Verify) event()        {}
 func (Received) event()      {}
 func (Durable) event()       {}
 func (AppliedTo) event()     {}
@@ -209,6 +214,7 @@ type Effects struct {
 	// Accepted tells the places of proposals that now wait; Answers follow later.
 	Accepted []Answer
 	Answers  []Answer
+	Verified []proof.Verified // answers Verify
 	// Broken names a violated invariant. The replica must stop.
 	Broken string
 	// Wake is the monotonic time of the next Tick at the latest; 0: none is needed.
@@ -256,7 +262,7 @@ const (
 	Install
 )
 
-// Answer ends the waiting of one Proposal or Linearize.
+// Answer ends the waiting of one Proposal, Linearize or Verify.
 type Answer struct {
 	Ref     uint64
 	Outcome Outcome      // 0 in Accepted

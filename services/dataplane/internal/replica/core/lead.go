@@ -10,6 +10,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -41,6 +42,7 @@ type leader struct {
 	owed  []owed    // who is told when an entry is committed (P6)
 	reads []reading // in the order of their coming
 	asked uint64    // newest round of this term
+	book  proof.Book
 }
 
 func newLeader() leader {
@@ -120,6 +122,11 @@ func (m *Machine) each(do func(f *progress)) {
 	}
 }
 
+// active are the followers that are.
+func (m *Machine) active() []topology.PeerID {
+	return slices.DeleteFunc(slices.Clone(m.ranks), func(p topology.PeerID) bool { return m.peers[p].State != topology.Active })
+}
+
 // reached is the lowest position over the required replicas; the own one is given (W6).
 func (m *Machine) reached(own topology.Seq, of func(*progress) topology.Seq) topology.Seq {
 	m.each(func(f *progress) {
@@ -157,6 +164,7 @@ func (m *Machine) behind(f *progress) bool {
 func (m *Machine) lead() {
 	t := m.opt.Timing
 	m.settle()
+	m.fx.Verified = m.book.Conclude(m.term.Epoch, m.opt.Self, m.applied, m.marks, m.active())
 	m.compare()
 	m.each(func(f *progress) {
 		switch silent, stuck := m.now.Mono-max(f.heardAt, m.resumed), m.now.Mono-max(f.movedAt, m.resumed); {
@@ -200,7 +208,7 @@ func (m *Machine) promote(f *progress) {
 	case f.mark.Seq <= f.gate || i < 0 || f.match < m.commit && !m.mut.skipPending:
 	case m.marks[i] != f.mark && !m.mut.ignoreDigest:
 		m.send(f, Diverged{Term: m.term, Mark: f.mark.Seq})
-		m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
+		m.ask(f, topology.Dead, proof.Differs(f.mark, m.marks[i]))
 	case m.compareAt() != math.MaxInt64 && m.judged <= f.gate: // the Active ones come first
 	case !m.outvoted || m.mut.promoteOutvoted: // a copy of what is wrong would be a vote for it
 		m.ask(f, topology.Active, "")
@@ -217,7 +225,7 @@ func (m *Machine) markDue() bool {
 
 // compareAt is when the next mark is due, if anybody is there to compare with.
 func (m *Machine) compareAt() int64 {
-	if !slices.ContainsFunc(m.ranks, func(p topology.PeerID) bool { return m.peers[p].State == topology.Active }) {
+	if len(m.active()) == 0 {
 		return math.MaxInt64
 	}
 	return m.markedAt + m.opt.Timing.Compare
@@ -229,19 +237,19 @@ func (m *Machine) compareAt() int64 {
 // proven (C8). If more of the others agree with each other than with this one, it is
 // this one that is wrong, and one of them takes the lead.
 func (m *Machine) compare() {
-	low, at := topology.Seq(math.MaxUint64), topology.Seq(0)
-	m.each(func(f *progress) {
-		if f.State == topology.Active {
-			low, at = min(low, f.mark.Seq), max(at, f.mark.Seq)
-		}
-	})
+	low, at, votes := topology.Seq(math.MaxUint64), topology.Seq(0), map[point.Digest]int{}
+	for _, p := range m.active() {
+		k := m.peers[p].mark
+		low, at = min(low, k.Seq), max(at, k.Seq)
+		votes[k.Digest]++
+	}
 	i := slices.IndexFunc(m.marks, func(k point.Mark) bool { return k.Seq == at })
 	if low != at || at == 0 || i < 0 || m.mut.neverCompare {
 		return
 	}
-	own, most, heir := m.votes(m.marks[i].Digest)+1, 0, topology.PeerID(0)
+	own, most, heir := votes[m.marks[i].Digest]+1, 0, topology.PeerID(0)
 	m.each(func(f *progress) {
-		if n := m.votes(f.mark.Digest); f.State == topology.Active && f.mark.Digest != m.marks[i].Digest && n > most {
+		if n := votes[f.mark.Digest]; f.State == topology.Active && f.mark.Digest != m.marks[i].Digest && n > most {
 			most, heir = n, f.Peer
 		}
 	})
@@ -262,23 +270,9 @@ func (m *Machine) compare() {
 			if first {
 				m.diverged++
 			}
-			m.ask(f, topology.Dead, differs(f.mark, m.marks[i]))
+			m.ask(f, topology.Dead, proof.Differs(f.mark, m.marks[i]))
 		})
 	}
-}
-
-// votes counts the Active followers that reported a digest.
-func (m *Machine) votes(d point.Digest) (n int) {
-	m.each(func(f *progress) {
-		if f.State == topology.Active && f.mark.Digest == d {
-			n++
-		}
-	})
-	return n
-}
-
-func differs(theirs, own point.Mark) string {
-	return fmt.Sprintf("its copy differs from the primary's at entry %d: digest %s, not %s", own.Seq, theirs.Digest, own.Digest)
 }
 
 // ask goes out again while its cause stands.
@@ -464,6 +458,7 @@ func (m *Machine) onAck(from topology.PeerID, a Ack) {
 	f.match, f.applied, f.round = max(f.match, durable), max(f.applied, a.Applied), max(f.round, a.Round)
 	if a.Mark.Seq >= f.mark.Seq {
 		f.mark = a.Mark
+		m.book.Hear(from, a.Mark, a.Applied)
 	}
 	n := 0
 	for n < len(f.flight) && f.flight[n].upTo <= f.match {

@@ -114,7 +114,7 @@ func Changes(ev Event) bool {
 			return len(x.Entries) > 0 || x.Placement != nil
 		}
 		return true
-	case Start, PlacementSeen, Propose, Tick, Maintain, AppendFailed:
+	case Start, PlacementSeen, Propose, Verify, Tick, Maintain, AppendFailed:
 		return true
 	}
 	return false
@@ -157,7 +157,9 @@ func (m *Machine) take(ev Event) {
 	case Propose:
 		m.propose(e.Proposals)
 	case Linearize:
-		m.linearize(e.Ref)
+		m.linearize(e.Ref, false)
+	case Verify:
+		m.linearize(e.Ref, true)
 	case Received:
 		m.receive(e.From, e.Message)
 	case Durable:
@@ -456,6 +458,7 @@ func (m *Machine) giveUp() {
 		m.answer(r.ref, NotPrimary, 0)
 	}
 	m.reads = nil
+	m.book.GiveUp(func(ref uint64) { m.answer(ref, NotPrimary, 0) })
 	for _, w := range []map[topology.Seq][]uint64{m.onCommit, m.onApply} {
 		for _, s := range slices.Sorted(maps.Keys(w)) {
 			for _, ref := range w[s] {

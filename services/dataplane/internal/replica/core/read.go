@@ -1,6 +1,9 @@
 package core
 
-import "github.com/pandodb/pando/services/internal/topology"
+import (
+	"github.com/pandodb/pando/services/dataplane/internal/op"
+	"github.com/pandodb/pando/services/internal/topology"
+)
 
 // reading is a linearizable read that waits for its proof (R3).
 type reading struct {
@@ -11,20 +14,22 @@ type reading struct {
 
 // linearize: R3. What was acknowledged before is committed here, or another replica
 // acknowledged it, which then has a higher term, and is one that the proof asks.
-func (m *Machine) linearize(ref uint64) {
-	if m.alone {
-		m.answer(ref, Detached, 0)
-		return
-	}
-	if m.role != Primary {
-		m.answer(ref, NotPrimary, 0)
-		return
-	}
+func (m *Machine) linearize(ref uint64, verify bool) {
 	next := m.asked + 1
 	if m.mut.readByOldRound {
 		next = m.asked
 	}
-	m.reads = append(m.reads, reading{ref, m.commit, next})
+	switch {
+	case m.alone:
+		m.answer(ref, Detached, 0)
+	case m.role != Primary || verify && (m.heir != 0 || m.opened == 0):
+		m.answer(ref, NotPrimary, 0)
+	case verify:
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Mark}.Append(nil))
+		m.book.Ask(ref, m.last.Seq)
+	default:
+		m.reads = append(m.reads, reading{ref, m.commit, next})
+	}
 }
 
 // again: what was answered under another term proves nothing.
