@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -64,11 +65,26 @@ func progressText(c *shardv1.Catchup) string {
 	case c == nil:
 		return ""
 	case copied.GetTotalPoints() > 0:
-		return fmt.Sprintf("transferring records (%d/%d)", copied.GetPoints(), copied.GetTotalPoints())
+		return fmt.Sprintf("transferring records (%d/%d%s)", copied.GetPoints(), copied.GetTotalPoints(), bytesText(copied))
 	case copied != nil:
 		return "transferring records"
 	case c.GetBehind() > 0:
 		return fmt.Sprintf("catching up from the log (%d entries behind)", c.GetBehind())
 	}
 	return "comparing its digest with the primary's"
+}
+
+// bytesText says how many bytes of about how many are there, and, by their mean rate until
+// now, how long the rest will take; "" while nothing is known of them.
+func bytesText(c *shardv1.CopyProgress) string {
+	const mb = 1e6
+	done, total, took := float64(c.GetBytes()), float64(max(c.GetBytes(), c.GetTotalBytes())), c.GetElapsed().AsDuration().Seconds()
+	if total == 0 {
+		return ""
+	}
+	out := fmt.Sprintf(", %.0f %%, %.1f of %.1f MB", math.Floor(100*done/total), done/mb, total/mb)
+	if took <= 0 || done == 0 {
+		return out
+	}
+	return out + fmt.Sprintf(", %.1f MB/s, %.0f s left", done/took/mb, math.Ceil((total-done)*took/done))
 }

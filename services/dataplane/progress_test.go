@@ -5,12 +5,14 @@ import (
 	"errors"
 	"maps"
 	"testing"
+	"time"
 
 	shardv1 "github.com/pandodb/pando/gen/go/pando/shard/v1"
 	"github.com/pandodb/pando/services/dataplane/internal/node"
 	"github.com/pandodb/pando/services/internal/rpc"
 	"github.com/pandodb/pando/services/internal/topology"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 func TestProgressText(t *testing.T) {
@@ -18,8 +20,12 @@ func TestProgressText(t *testing.T) {
 		"":                                 nil,
 		"transferring records":             {Copy: &shardv1.CopyProgress{}, Behind: 9},
 		"transferring records (1234/5678)": {Copy: &shardv1.CopyProgress{Points: 1234, TotalPoints: 5678}},
-		"catching up from the log (9 entries behind)": {Behind: 9},
-		"comparing its digest with the primary's":     {},
+		"transferring records (0/5678, 0 %, 0.0 of 20.0 MB)":                        {Copy: &shardv1.CopyProgress{TotalPoints: 5678, TotalBytes: 20e6}},
+		"transferring records (1/3, 25 %, 5.0 of 20.0 MB, 2.5 MB/s, 6 s left)":      {Copy: &shardv1.CopyProgress{Points: 1, TotalPoints: 3, Bytes: 5e6, TotalBytes: 20e6, Elapsed: durationpb.New(2 * time.Second)}},
+		"transferring records (2/3, 99 %, 1999.0 of 2000.0 MB, 4.0 MB/s, 1 s left)": {Copy: &shardv1.CopyProgress{Points: 2, TotalPoints: 3, Bytes: 1999e6, TotalBytes: 2000e6, Elapsed: durationpb.New(500 * time.Second)}},
+		"transferring records (3/3, 100 %, 21.0 of 21.0 MB, 21.0 MB/s, 0 s left)":   {Copy: &shardv1.CopyProgress{Points: 3, TotalPoints: 3, Bytes: 21e6, TotalBytes: 20e6, Elapsed: durationpb.New(time.Second)}},
+		"catching up from the log (9 entries behind)":                               {Behind: 9},
+		"comparing its digest with the primary's":                                   {},
 	} {
 		if got := progressText(of); got != want {
 			t.Errorf("%v: %q, want %q", of, got, want)

@@ -383,7 +383,7 @@ func (s *Server) Health(ctx context.Context, sh topology.Shard, self topology.Pe
 			if st.Fetching {
 				out.Catchup.Copy = &shardv1.CopyProgress{}
 				if c := st.Copy; c != nil {
-					out.Catchup.Copy.Points, out.Catchup.Copy.TotalPoints = c.Points, c.TotalPoints
+					out.Catchup.Copy = &shardv1.CopyProgress{Points: c.Points, TotalPoints: c.TotalPoints, Bytes: c.Bytes, TotalBytes: c.TotalBytes, Elapsed: durationpb.New(c.Elapsed)}
 				}
 			}
 		}

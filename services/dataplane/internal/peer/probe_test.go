@@ -17,6 +17,7 @@ import (
 	"github.com/pandodb/pando/services/internal/vfs/faultfs"
 	"github.com/pandodb/pando/services/internal/vfs/memfs"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // status is a replica of which only its status matters.
@@ -72,8 +73,8 @@ func TestCatchup(t *testing.T) {
 		{"nothing heard yet", replica.Status{Status: core.Status{Role: core.Receiver}}, nil},
 		{"from the log", replica.Status{Status: core.Status{Role: core.Receiver, Told: 9, Behind: 5}}, &shardv1.Catchup{Behind: 5}},
 		{"a copy that begins", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}}, &shardv1.Catchup{Copy: &shardv1.CopyProgress{}}},
-		{"a copy", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}, Copy: &replica.CopyProgress{Points: 3, TotalPoints: 7}},
-			&shardv1.Catchup{Copy: &shardv1.CopyProgress{Points: 3, TotalPoints: 7}}},
+		{"a copy", replica.Status{Status: core.Status{Role: core.Receiver, Fetching: true}, Copy: &replica.CopyProgress{Points: 3, TotalPoints: 7, Bytes: 30, TotalBytes: 70, Elapsed: time.Second}},
+			&shardv1.Catchup{Copy: &shardv1.CopyProgress{Points: 3, TotalPoints: 7, Bytes: 30, TotalBytes: 70, Elapsed: durationpb.New(time.Second)}}},
 	} {
 		f := &fake{readErr: replica.ErrNotReady}
 		s := serverOf(map[topology.ShardID]*fake{0: f})

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -39,10 +40,12 @@ type CopySource struct {
 	Line core.Line
 }
 
-// CopyProgress tells how far a copy has come. TotalBytes is an estimate.
+// CopyProgress tells how far a copy has come. TotalBytes is an estimate. Elapsed is how
+// long it has been fetched, which the replica fills in.
 type CopyProgress struct {
 	Points, TotalPoints uint64
 	Bytes, TotalBytes   uint64
+	Elapsed             time.Duration
 }
 
 // Copy is a state that waits to take the place of the replica's own. Either

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -42,7 +43,11 @@ func (l *loop) reader(ctx context.Context) error {
 
 // fetcher brings one copy.
 func (l *loop) fetcher(ctx context.Context, from CopySource) error {
-	c, err := l.r.o.Copier.Fetch(ctx, from, func(p CopyProgress) { l.r.progress.Store(&p) })
+	begun := time.Now()
+	c, err := l.r.o.Copier.Fetch(ctx, from, func(p CopyProgress) {
+		p.Elapsed = time.Since(begun)
+		l.r.progress.Store(&p)
+	})
 	select {
 	case l.copies <- copied{c, err}:
 		return nil
