@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/qdrant/go-client/qdrant"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -28,8 +29,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "PANDO_GRPC_PORT:", err)
 		os.Exit(2)
 	}
-	s := &suite{coll: "conformance_go", truth: newTruth(qdrant.Distance_Cosine)}
-	cfg := &qdrant.Config{SkipCompatibilityCheck: true}
+	s := &suite{coll: "conformance_go", truth: newTruth(qdrant.Distance_Cosine), calls: calls{made: map[string]bool{}}}
+	cfg := &qdrant.Config{SkipCompatibilityCheck: true, GrpcOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(s.calls.watch)}}
 	flag.StringVar(&cfg.Host, "host", cmp.Or(os.Getenv("PANDO_HOST"), "127.0.0.1"), "host of the peer (PANDO_HOST)")
 	flag.IntVar(&cfg.Port, "grpc-port", port, "gRPC port of the peer (PANDO_GRPC_PORT)")
 	flag.StringVar(&cfg.APIKey, "api-key", os.Getenv("PANDO_API_KEY"), "API key (PANDO_API_KEY)")
@@ -64,6 +65,7 @@ type suite struct {
 	coll           string
 	factor         *uint32 // replicas of a shard; nil leaves it to the server
 	truth          *truth
+	calls          calls
 	verbose        bool
 	turn           int
 	passed, failed int
@@ -77,8 +79,8 @@ func (s *suite) checks(ctx context.Context) {
 		do   func(context.Context)
 	}{
 		{"service", s.service}, {"create", s.create}, {"upsert", s.upsert}, {"get", s.get}, {"query", s.query}, {"filters", s.filters}, {"indexes", s.indexes},
-		{"search", s.search}, {"scroll", s.scroll}, {"payloads", s.payloads}, {"delete", s.remove}, {"batch", s.batch}, {"knobs", s.knobs}, {"named", s.named},
-		{"aliases", s.aliases}, {"info", s.info}, {"errors", s.errors}, {"drop", s.drop},
+		{"search", s.search}, {"older", s.older}, {"scroll", s.scroll}, {"pages", s.pages}, {"payloads", s.payloads}, {"delete", s.remove}, {"batch", s.batch}, {"knobs", s.knobs}, {"named", s.named},
+		{"aliases", s.aliases}, {"info", s.info}, {"errors", s.errors}, {"keys", s.keys}, {"unbuilt", s.unbuilt}, {"drop", s.drop}, {"covered", s.covered},
 	} {
 		s.part(p.name, func() { p.do(ctx) })
 		if s.passed == 0 {

@@ -167,7 +167,9 @@ func (s *suite) aliases(ctx context.Context) {
 	s.same("rename", must(s.ListCollectionAliases(ctx, s.coll)), []string{b})
 	_, err := s.Count(ctx, &qdrant.CountPoints{CollectionName: a})
 	s.refused("the old name is gone", codes.NotFound, err)
-	need(s.DeleteAlias(ctx, b))
+	need(s.UpdateAliases(ctx, []*qdrant.AliasOperations{qdrant.NewAliasCreate(a, s.coll), qdrant.NewAliasDelete(b)}))
+	s.same("one comes and one goes at once", must(s.ListCollectionAliases(ctx, s.coll)), []string{a})
+	need(s.DeleteAlias(ctx, a))
 	s.same("delete the alias", len(must(s.ListCollectionAliases(ctx, s.coll))), 0)
 }
 
