@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts fresh peers on free loopback ports, each with a folder of its own, runs the conformance programs of this folder
 # against them, and stops them. Programs whose toolchain is not there are named and left out.
-#   clients/run.sh [curl] [python[-rest|-grpc]] [go] [typescript[-rest|-grpc]] [rust] [java]      without names: all these
+#   clients/run.sh [curl] [python[-rest|-grpc|-async]] [go] [typescript[-rest|-grpc]] [rust] [java]      without names: all these
 #   clients/run.sh stores      LangChain's, LlamaIndex's and Haystack's, with PEERS=1 (installs 400 MB of packages the first time)
 # PEERS=1 (default): one peer. PEERS=3: a cluster; each program runs against it, then one peer is killed (KILL=2: the
 # second) and each checks the points of before through the two that live, then the peer is started again and each checks
@@ -23,8 +23,9 @@ names=()
 for name in "$@"; do
   case $name in
     stores) ((peers == 1)) || { echo 'the stores run against one peer' >&2; exit 2; }; names+=("$name") ;;
-    curl | go | rust | java | python-rest | python-grpc | typescript-rest | typescript-grpc) names+=("$name") ;;
-    python | typescript) names+=("$name-rest" "$name-grpc") ;;
+    curl | go | rust | java | python-rest | python-grpc | python-async | typescript-rest | typescript-grpc) names+=("$name") ;;
+    python) names+=(python-rest python-grpc); ((peers > 1)) || names+=(python-async) ;; # against a cluster by name only
+    typescript) names+=(typescript-rest typescript-grpc) ;;
     *) echo "there is no program $name; see the head of $0" >&2; exit 2 ;;
   esac
 done
@@ -135,6 +136,7 @@ run() { # run NAME [MODE]
   local begin=$SECONDS last command
   case $1 in
     curl) command=(clients/curl/conformance.sh) ;;
+    python-async) command=("$python" clients/python/conformance.py --async) ;;
     python-*) command=("$python" clients/python/conformance.py --over "${1#python-}") ;;
     stores) command=("$work/clients-python-stores/bin/python" -B clients/python/stores) ;;
     go) command=("$work/conformance-go") ;;

@@ -1,6 +1,6 @@
 """Checks a running peer with the published Python client and compares every answer with one computed here.
 
-    python conformance.py [--host 127.0.0.1] [--rest-port 6333] [--grpc-port 6334] [--over rest|grpc|memory] [-v]
+    python conformance.py [--host 127.0.0.1] [--rest-port 6333] [--grpc-port 6334] [--over rest|grpc|memory] [--async] [-v]
                           [cluster | cluster-down | cluster-back]
 
 `--over memory` runs the same checks against the client's own in-memory engine: a test of this program, not of a peer.
@@ -9,6 +9,7 @@ The defaults come from PANDO_HOST, PANDO_REST_PORT and PANDO_GRPC_PORT; a cluste
 """
 
 import argparse
+import asyncio
 import math
 import os
 import sys
@@ -16,12 +17,13 @@ import traceback
 
 import grpc
 import httpx
-from calls import Calls, Recorded
+from calls import Calls, Counted
 from cluster import Cluster, addresses, within
 from contract import Contract
 from kinds import Kinds
 from other_kinds import OtherKinds
 from queries import Queries
+from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import UnexpectedResponse
@@ -35,6 +37,7 @@ class Suite(Cluster, Kinds, OtherKinds, Queries, Calls):
         self.verbose, self.over, self.mode = args.verbose, args.over, args.mode
         self.passed = self.failed = self.turn = 0
         self.factor = int(os.environ.get("PANDO_FACTOR", "2")) if args.mode else None
+        self.kind, self.runner = AsyncQdrantClient if args.asynchronous else QdrantClient, asyncio.Runner()
         self.peers = [self.connect(args, *peer) for peer in addresses(args)]
         self.client, self.http = self.peers[0]
         self.contract = None
@@ -48,10 +51,10 @@ class Suite(Cluster, Kinds, OtherKinds, Queries, Calls):
         key = args.api_key or None
         http = httpx.Client(base_url=f"http://{host}:{rest_port}", timeout=60, headers={"api-key": key} if key else {})
         if args.over == "memory":
-            return Recorded(":memory:"), http
+            return Counted(self.kind, self.runner, ":memory:"), http
         over_grpc = args.over == "grpc"
         self.where = {"host": host, "port": rest_port, "grpc_port": grpc_port, "https": False, "api_key": key, "prefer_grpc": over_grpc, "timeout": 60}
-        return Recorded(**self.where), http
+        return Counted(self.kind, self.runner, **self.where), http
 
     # -- bookkeeping
 
@@ -703,6 +706,7 @@ def main():
     p.add_argument("--grpc-port", type=int, default=int(env("PANDO_GRPC_PORT", "6334")))
     p.add_argument("--api-key", default=env("PANDO_API_KEY", ""))
     p.add_argument("--over", choices=["rest", "grpc", "memory"], default="rest")
+    p.add_argument("--async", action="store_true", dest="asynchronous", help="with the asynchronous client")
     p.add_argument("-v", "--verbose", action="store_true")
     sys.exit(0 if Suite(p.parse_args()).run() else 1)
 
