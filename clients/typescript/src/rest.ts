@@ -5,6 +5,7 @@
 // The peer is named by PANDO_HOST, PANDO_REST_PORT and PANDO_API_KEY, a cluster by PANDO_PEERS. The last line is
 // `N passed, M failed`.
 import { QdrantClient, type Schemas } from "@qdrant/js-client-rest";
+import { counted, covered, keys, questions, unbuilt } from "./calls-rest.js";
 import { type Filter, FILTERS, flag, match, range } from "./filters-rest.js";
 import { API_KEY, FACTOR, peers, type Replica, Suite } from "./suite.js";
 import {
@@ -30,10 +31,18 @@ class Rest extends Suite<QdrantClient> {
   private readonly q = vector(10_001);
 
   constructor(private readonly addresses: string[]) {
+    const called = new Set<string>();
+    const connect = (a: string) => new QdrantClient({ url: `http://${a}`, apiKey: API_KEY, timeout: 60_000, checkCompatibility: false });
     super(
       "rest",
-      addresses.map((a) => new QdrantClient({ url: `http://${a}`, apiKey: API_KEY, timeout: 60_000, checkCompatibility: false })),
+      addresses.map((a) => counted(connect(a), called)),
     );
+    this.more = {
+      questions: () => questions(this, this.client, `${this.collection}_calls`),
+      keys: () => keys(this, this.client, `${this.collection}_keys`),
+      unbuilt: () => unbuilt(this, this.client, this.collection),
+      covered: async () => covered(this, called),
+    };
   }
 
   protected async service() {
