@@ -82,11 +82,19 @@ type Collection struct {
 	Groups            []ShardGroup // with automatic sharding exactly one
 	ReplicationFactor uint32       // the wish, kept even where fewer peers exist
 	WriteConsistency  uint32
+	FanOut            FanOut
 	Settings          []byte
 	Indexes           map[string][]byte // payload indexes by key
 	Generations       map[string]uint64 // of vectors by name, apart from 0
 	CreatedMs         int64             // Unix milliseconds; 0: not known
 	Shards            []Placement       // ordered by shard id
+}
+
+// FanOut says how many more replicas are asked for a read, and after how long; the first
+// answer counts. Without a delay they are asked at once, without a number one is.
+type FanOut struct {
+	Factor  uint32
+	DelayMs uint64
 }
 
 // ShardGroup is the ordered list of shards that the hash rule counts.

@@ -125,8 +125,10 @@ func Collection(c *placementv1.Collection) (topology.Collection, error) {
 			N: int(c.GetHash().GetN()), Seed: c.GetHash().GetSeed()},
 		ReplicationFactor: c.GetConfig().GetParams().GetReplicationFactor(),
 		WriteConsistency:  c.GetConfig().GetParams().GetWriteConsistencyFactor(),
-		Settings:          settings,
-		Generations:       c.GetVectorGenerations(),
+		FanOut: topology.FanOut{Factor: c.GetConfig().GetParams().GetReadFanOutFactor(),
+			DelayMs: c.GetConfig().GetParams().GetReadFanOutDelayMs()},
+		Settings:    settings,
+		Generations: c.GetVectorGenerations(),
 	}
 	if c.GetCreatedAt() != nil {
 		out.CreatedMs = c.GetCreatedAt().AsTime().UnixMilli()

@@ -69,7 +69,7 @@ func (c *Coordinator) allSettled(ctx context.Context, m *topology.Map, t Target,
 	if !all {
 		return false, nil
 	}
-	each(byPeer, func(peer topology.PeerID, as []*ask) { c.fetch(ctx, peer, as) })
+	each(byPeer, func(peer topology.PeerID, as []*ask) { c.single(ctx, peer, as) })
 	for _, as := range byPeer {
 		for _, a := range as {
 			switch {

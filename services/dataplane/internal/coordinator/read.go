@@ -10,8 +10,6 @@ import (
 	"github.com/pandodb/pando/gen/go/qdrant"
 	"github.com/pandodb/pando/services/internal/fault"
 	"github.com/pandodb/pando/services/internal/topology"
-	"github.com/pandodb/pando/services/internal/wire"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Read says how a client wants to be answered.
@@ -157,7 +155,7 @@ func (c *Coordinator) tryReads(ctx context.Context, m *topology.Map, r Read, ask
 		if len(byPeer) == 0 || ctx.Err() != nil {
 			return nil
 		}
-		each(byPeer, func(peer topology.PeerID, as []*ask) { c.fetch(ctx, peer, as) })
+		each(byPeer, func(peer topology.PeerID, as []*ask) { c.fetch(ctx, m, r, peer, as) })
 	}
 }
 
@@ -201,49 +199,6 @@ func (c *Coordinator) choose(m *topology.Map, r Read, a *ask) (topology.PeerID, 
 		return c.o.Self, pl.Epoch, nil
 	}
 	return left[rand.IntN(len(left))], pl.Epoch, nil
-}
-
-// fetch is one RPC to one peer.
-func (c *Coordinator) fetch(ctx context.Context, peer topology.PeerID, as []*ask) {
-	shards, err := c.o.Peer(peer)
-	var resp *shardv1.ReadResponse
-	if err == nil {
-		req := &shardv1.ReadRequest{}
-		timeout := durationpb.New(left(ctx))
-		for _, a := range as {
-			a.read.Timeout = timeout
-			req.Reads = append(req.Reads, a.read)
-		}
-		rctx, cancel := c.rpcContext(ctx, func(m *topology.Map) bool {
-			return !slices.ContainsFunc(as, func(a *ask) bool {
-				pl, _ := m.Placement(a.shard)
-				rep, ok := pl.Replica(peer)
-				return !ok || rep.State != topology.Active
-			})
-		})
-		rctx, end := c.o.Span(rctx, "shard.read", peer, len(as))
-		if resp, err = shards.Read(rctx, req); context.Cause(rctx) == errLeft {
-			err = errLeft
-		}
-		end(err)
-		cancel()
-	}
-	for i, a := range as {
-		switch {
-		case err != nil && refused(err):
-			a.err, a.final = located(fault.From(err), a.shard, peer), true
-		case err != nil || i >= len(resp.GetResults()):
-			a.err = located(fault.Wrap(fault.ShardUnavailable, err, "peer %d did not answer for shard %d", peer, a.shard.ID), a.shard, peer)
-		case resp.GetResults()[i].GetFailure() != nil:
-			a.err = failureOf(resp.GetResults()[i].GetFailure(), a.shard, peer)
-			a.final = !elsewhere(a.err.Reason)
-		default:
-			a.result = resp.GetResults()[i]
-			label(a.result, wire.ProtoShardKey(a.key))
-			continue
-		}
-		a.hope = a.hope || mends(a.err.Reason)
-	}
 }
 
 // label says of points which shard key they were found under.
