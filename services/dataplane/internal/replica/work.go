@@ -61,8 +61,11 @@ func (l *loop) onJob(d jobDone) {
 			l.queue = append(d.entries, l.queue...)
 		}
 	default:
-		l.unsound = fmt.Errorf("engine after %d: %w", d.at.Applied, d.err)
-		l.fail(l.unsound)
+		err := fmt.Errorf("engine after %d: %w", d.at.Applied, d.err)
+		if !d.checkpoint { // what is applied is as it was
+			l.unsound = err
+		}
+		l.fail(err)
 		return
 	}
 	l.step(core.AppliedTo{Seq: d.at.Applied, Mark: d.at.Mark})

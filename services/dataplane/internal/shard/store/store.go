@@ -254,23 +254,26 @@ func (s *Store) setDamaged(path string) {
 	}
 }
 
-// before vetoes changes after a failure. New tables also wait a little while
-// the disk is full, since pebble repeats a failed flush at once.
+// before vetoes changes after a failure. Pebble repeats a failed flush at once and for
+// ever: new tables wait a little while the disk is full, and to the end after a failure.
+// Where the disk obeys, and it is a sealed part that is damaged, the manifest may change: a
+// flush that has nothing to put into a table is over then, and what it makes durable was right.
 func (s *Store) before(path string, create bool) error {
 	s.mu.Lock()
 	failed, full := s.mu.failed, s.mu.full
 	s.mu.Unlock()
-	if create && strings.HasSuffix(path, ".sst") {
-		switch {
-		case failed != nil:
-			<-s.done
-		case full:
-			t := time.NewTimer(retrySpace)
-			defer t.Stop()
-			select {
-			case <-s.done:
-			case <-t.C:
-			}
+	table := create && strings.HasSuffix(path, ".sst")
+	switch {
+	case table && failed != nil:
+		<-s.done
+	case failed != nil && !create && !errors.Is(failed, ErrFailed) && strings.HasPrefix(filepath.Base(path), "MANIFEST"):
+		return nil
+	case table && full:
+		t := time.NewTimer(retrySpace)
+		defer t.Stop()
+		select {
+		case <-s.done:
+		case <-t.C:
 		}
 	}
 	return failed
