@@ -23,13 +23,6 @@ type detached struct {
 	handedAt int64                               // when Reconcile was sent last; 0: it was answered
 }
 
-// owed is an operation that another replica, or this one, wants to know committed.
-type owed struct {
-	to  topology.PeerID
-	id  op.ID
-	seq topology.Seq
-}
-
 // maxProvisional is how many bytes of provisional operations are held.
 const maxProvisional = 128 << 20
 
@@ -197,9 +190,7 @@ func (m *Machine) onReconcile(from topology.PeerID, r Reconcile) {
 			}
 			s = m.last.Seq
 		}
-		if o := (owed{from, e.ID, s}); !slices.Contains(m.owed, o) {
-			m.owed = append(m.owed, o)
-		}
+		m.owed.Owe(from, e.ID, s)
 	}
 	if len(late) > 0 {
 		m.say(from, Reconciled{Settled: late})
@@ -229,20 +220,6 @@ func (m *Machine) putAgain(e op.Entry) {
 	m.bound()
 	e.Term, e.Seq = m.term, m.last.Seq+1
 	m.put(e)
-}
-
-// settle tells who waits for entries that are committed now.
-func (m *Machine) settle() {
-	tell := map[topology.PeerID][]Settled{}
-	m.owed = slices.DeleteFunc(m.owed, func(o owed) bool {
-		if o.seq <= m.commit {
-			tell[o.to] = append(tell[o.to], Settled{ID: o.id, Seq: o.seq})
-		}
-		return o.seq <= m.commit
-	})
-	for _, p := range slices.Sorted(maps.Keys(tell)) {
-		m.say(p, Reconciled{Settled: tell[p]})
-	}
 }
 
 // onReconciled: P6, the end of provisional operations.

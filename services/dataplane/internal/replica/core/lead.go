@@ -11,6 +11,7 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
+	"github.com/pandodb/pando/services/dataplane/internal/replica/core/provisional"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
@@ -39,7 +40,7 @@ type leader struct {
 	onApply  map[topology.Seq][]uint64
 	told     topology.Seq // waiters on apply are answered up to here
 
-	owed  []owed    // who is told when an entry is committed (P6)
+	owed  provisional.Debts
 	reads []reading // in the order of their coming
 	asked uint64    // newest round of this term
 	book  proof.Book
@@ -122,11 +123,6 @@ func (m *Machine) each(do func(f *progress)) {
 	}
 }
 
-// active are the followers that are.
-func (m *Machine) active() []topology.PeerID {
-	return slices.DeleteFunc(slices.Clone(m.ranks), func(p topology.PeerID) bool { return m.peers[p].State != topology.Active })
-}
-
 // reached is the lowest position over the required replicas; the own one is given (W6).
 func (m *Machine) reached(own topology.Seq, of func(*progress) topology.Seq) topology.Seq {
 	m.each(func(f *progress) {
@@ -163,8 +159,10 @@ func (m *Machine) behind(f *progress) bool {
 // lead does what follows from the step for the other replicas.
 func (m *Machine) lead() {
 	t := m.opt.Timing
-	m.settle()
-	m.fx.Verified = m.book.Conclude(m.term.Epoch, m.opt.Self, m.applied, m.marks, m.active())
+	m.fx.Send = append(m.fx.Send, m.owed.Settle(m.commit)...)
+	if m.book.Asked() {
+		m.fx.Verified = m.book.Conclude(m.term.Epoch, m.opt.Self, m.applied, m.marks, m.actives())
+	}
 	m.compare()
 	m.each(func(f *progress) {
 		switch silent, stuck := m.now.Mono-max(f.heardAt, m.resumed), m.now.Mono-max(f.movedAt, m.resumed); {
@@ -225,7 +223,7 @@ func (m *Machine) markDue() bool {
 
 // compareAt is when the next mark is due, if anybody is there to compare with.
 func (m *Machine) compareAt() int64 {
-	if len(m.active()) == 0 {
+	if m.hard.Placement.ActiveCount() < 2 {
 		return math.MaxInt64
 	}
 	return m.markedAt + m.opt.Timing.Compare
@@ -237,15 +235,19 @@ func (m *Machine) compareAt() int64 {
 // proven (C8). If more of the others agree with each other than with this one, it is
 // this one that is wrong, and one of them takes the lead.
 func (m *Machine) compare() {
-	low, at, votes := topology.Seq(math.MaxUint64), topology.Seq(0), map[point.Digest]int{}
-	for _, p := range m.active() {
-		k := m.peers[p].mark
-		low, at = min(low, k.Seq), max(at, k.Seq)
-		votes[k.Digest]++
-	}
+	low, at := topology.Seq(math.MaxUint64), topology.Seq(0)
+	m.each(func(f *progress) {
+		if f.State == topology.Active {
+			low, at = min(low, f.mark.Seq), max(at, f.mark.Seq)
+		}
+	})
 	i := slices.IndexFunc(m.marks, func(k point.Mark) bool { return k.Seq == at })
 	if low != at || at == 0 || i < 0 || m.mut.neverCompare {
 		return
+	}
+	votes := map[point.Digest]int{}
+	for _, p := range m.actives() {
+		votes[m.peers[p].mark.Digest]++
 	}
 	own, most, heir := votes[m.marks[i].Digest]+1, 0, topology.PeerID(0)
 	m.each(func(f *progress) {
@@ -567,7 +569,7 @@ func (m *Machine) wake() int64 {
 		}
 	}
 	if m.role == Primary && len(m.peers) > 0 || m.role == Follower {
-		sooner(max(m.now.Control, m.now.Mono) + t.Detach)
+		sooner(m.now.Mono + t.Detach)
 	}
 	if m.alone || m.list.Len() > 0 || m.list.Waits() {
 		sooner(m.now.Mono + t.Repeat)

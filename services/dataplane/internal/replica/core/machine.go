@@ -157,9 +157,9 @@ func (m *Machine) take(ev Event) {
 	case Propose:
 		m.propose(e.Proposals)
 	case Linearize:
-		m.linearize(e.Ref, false)
+		m.linearize(e.Ref)
 	case Verify:
-		m.linearize(e.Ref, true)
+		m.verify(e.Ref)
 	case Received:
 		m.receive(e.From, e.Message)
 	case Durable:

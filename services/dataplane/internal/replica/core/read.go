@@ -14,22 +14,33 @@ type reading struct {
 
 // linearize: R3. What was acknowledged before is committed here, or another replica
 // acknowledged it, which then has a higher term, and is one that the proof asks.
-func (m *Machine) linearize(ref uint64, verify bool) {
+func (m *Machine) linearize(ref uint64) {
 	next := m.asked + 1
 	if m.mut.readByOldRound {
 		next = m.asked
 	}
+	if m.leads(ref, m.role == Primary) {
+		m.reads = append(m.reads, reading{ref, m.commit, next})
+	}
+}
+
+// verify appends the mark that a question is about.
+func (m *Machine) verify(ref uint64) {
+	if m.leads(ref, m.role == Primary && m.heir == 0 && m.opened != 0) {
+		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Mark}.Append(nil))
+		m.book.Ask(ref, m.last.Seq)
+	}
+}
+
+// leads answers what takes all replicas where it cannot be had.
+func (m *Machine) leads(ref uint64, can bool) bool {
 	switch {
 	case m.alone:
 		m.answer(ref, Detached, 0)
-	case m.role != Primary || verify && (m.heir != 0 || m.opened == 0):
+	case !can:
 		m.answer(ref, NotPrimary, 0)
-	case verify:
-		m.append(op.ID{Part: op.LastPart}, op.Op{Kind: op.Mark}.Append(nil))
-		m.book.Ask(ref, m.last.Seq)
-	default:
-		m.reads = append(m.reads, reading{ref, m.commit, next})
 	}
+	return can && !m.alone
 }
 
 // again: what was answered under another term proves nothing.

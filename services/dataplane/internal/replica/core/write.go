@@ -313,7 +313,7 @@ func (m *Machine) unappend(from topology.Seq) {
 		m.tell(m.onCommit, s, outcome)
 		m.tell(m.onApply, s, outcome)
 	}
-	m.owed = slices.DeleteFunc(m.owed, func(o owed) bool { return o.seq >= from })
+	m.owed.Refuse(from)
 	m.shorten(from - 1)
 	m.proven = min(m.proven, from-1)
 	if m.opened >= from {

@@ -39,9 +39,12 @@ type ask struct {
 // Ask notes a question: a mark at a place, or any after it, answers it.
 func (b *Book) Ask(ref uint64, from topology.Seq) { b.asks = append(b.asks, ask{ref, from}) }
 
+// Asked tells whether questions are open.
+func (b *Book) Asked() bool { return len(b.asks) > 0 }
+
 // Hear notes what a replica says of its newest mark, if somebody asks.
 func (b *Book) Hear(from topology.PeerID, k point.Mark, applied topology.Seq) {
-	if len(b.asks) == 0 || k.Seq < b.asks[0].from {
+	if !b.Asked() || k.Seq < b.asks[0].from {
 		return
 	}
 	if b.reports == nil {
