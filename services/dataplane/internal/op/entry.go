@@ -17,6 +17,16 @@ const EntryOverhead = 1 + 5*8 + 16 + 2*4
 // the one that W2 looks up.
 func (i ID) IsLast() bool { return i.Part == LastPart }
 
+// Remembered is the lowest stamp at which replicas remember the id still, by a floor that
+// lags by a window of so many milliseconds. An id that a coordinator made is kept for 2 of
+// 15 minutes of it, since a coordinator repeats it no longer (D2a).
+func (i ID) Remembered(floor HLC, windowMS uint64) HLC {
+	if floor == 0 || i.Index&ClientIndexBit != 0 {
+		return floor
+	}
+	return floor + MakeHLC(windowMS*13/15, 0)
+}
+
 // IDSize is the length of an ID's binary form.
 const IDSize = 16 + 2*4
 

@@ -21,6 +21,10 @@ const LastPart uint32 = 0xFFFFFFFF
 // `pando-op-id`.
 const ClientIndexBit uint32 = 1 << 31
 
+// RetryWindowMS is how long a client may repeat an operation by its id: the floor, below
+// which nobody does, lags by it (D2).
+const RetryWindowMS = 15 * 60 * 1000
+
 // ID names an operation over all its retries (W1): the request's 16 bytes, the
 // operation's index in the request and the part of a split operation.
 type ID struct {

@@ -391,3 +391,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// D2a: ids of clients are remembered down to the floor, those of coordinators for 2 minutes
+// of the 15 by which it lags; without a floor all are.
+func TestRemembered(t *testing.T) {
+	floor := MakeHLC(1_700_000_000_000, 7)
+	client, coordinator := ID{Index: ClientIndexBit}, ID{}
+	if client.Remembered(floor, RetryWindowMS) != floor || coordinator.Remembered(0, RetryWindowMS) != 0 {
+		t.Error("not down to the floor")
+	}
+	if got, want := coordinator.Remembered(floor, RetryWindowMS), MakeHLC(1_700_000_000_000+13*60*1000, 7); got != want {
+		t.Errorf("%d, want %d", got, want)
+	}
+}

@@ -16,10 +16,6 @@ import (
 // batchBytes is about how much of the log goes into one atomic step.
 const batchBytes = 4 << 20
 
-// coordinatorHead is how much less long the ids that coordinators made are kept
-// than those of clients: 2 of the 15 minutes by which floor lags (D2a).
-const coordinatorHead = 13 * 60 * 1000
-
 // staged is a point that the current step changes.
 type staged struct {
 	point.Point
@@ -417,7 +413,7 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 	if err != nil {
 		return err
 	}
-	late := floor + op.MakeHLC(coordinatorHead, 0)
+	late := op.ID{}.Remembered(floor, op.RetryWindowMS)
 	return s.store.Scan([]byte{store.AgeSpace}, []byte{store.AgeSpace + 1}, func(key, _ []byte) error {
 		h, id, err := store.DecodeAgeKey(key)
 		if err != nil {
@@ -426,7 +422,7 @@ func (s *Shard) stageFloor(floor op.HLC) error {
 		if h >= late {
 			return store.ErrEnough
 		}
-		if h >= floor && id.Index&op.ClientIndexBit != 0 {
+		if h >= id.Remembered(floor, op.RetryWindowMS) {
 			return nil
 		}
 		a.key = store.DedupKey(a.key, id)

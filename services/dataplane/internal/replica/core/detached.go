@@ -181,7 +181,7 @@ func (m *Machine) onReconcile(from topology.PeerID, r Reconcile) {
 		s, ok := m.find(e.ID, seen)
 		switch {
 		case ok:
-		case m.forgotten(e):
+		case e.HLC <= e.ID.Remembered(m.own.floor, m.opt.RetryWindowMS): // D2a: nobody can tell any more
 			late = append(late, Settled{ID: e.ID})
 			continue
 		default:
@@ -195,15 +195,6 @@ func (m *Machine) onReconcile(from topology.PeerID, r Reconcile) {
 	if len(late) > 0 {
 		m.say(from, Reconciled{Settled: late})
 	}
-}
-
-// forgotten: D2a, nobody can tell any more whether it is in the log already.
-func (m *Machine) forgotten(e *op.Entry) bool {
-	floor := m.own.floor
-	if e.ID.Index&op.ClientIndexBit == 0 && floor > 0 {
-		floor = op.MakeHLC(floor.Ms()+m.opt.RetryWindowMS*13/15, 0)
-	}
-	return e.HLC <= floor
 }
 
 // putAgain appends an entry under the stamp that it has, unless that is far ahead (P9).

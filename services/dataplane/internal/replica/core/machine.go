@@ -19,9 +19,6 @@ const boundAheadMS = 2000
 // maxWallMS leaves the highest 48-bit times to the counter's overflow.
 const maxWallMS = 1<<48 - 1<<32
 
-// defaultRetryWindowMS: how long a client may repeat an operation by its id (D2).
-const defaultRetryWindowMS = 15 * 60 * 1000
-
 // Options name the replica.
 type Options struct {
 	Self        topology.PeerID
@@ -94,7 +91,7 @@ const keptMarks = 32
 // New makes a machine that awaits Start.
 func New(opt Options) *Machine {
 	if opt.RetryWindowMS == 0 {
-		opt.RetryWindowMS = defaultRetryWindowMS
+		opt.RetryWindowMS = op.RetryWindowMS
 	}
 	if opt.Timing == (Timing{}) {
 		opt.Timing = DefaultTiming()

@@ -302,7 +302,7 @@ func TestFloor(t *testing.T) {
 		}
 		return o.Floor
 	}
-	const window, step = defaultRetryWindowMS, defaultRetryWindowMS / 15
+	const window, step = op.RetryWindowMS, op.RetryWindowMS / 15
 	if f := at(start); f != 0 {
 		t.Errorf("D2: %d at once", f.Ms())
 	}
