@@ -29,7 +29,7 @@ func engine() []string {
 func pure() []string {
 	return []string{"internal/topology", "internal/book", "controlplane/internal/placement", "controlplane/internal/evidence",
 		"healthcheck/internal/verdict", "dataplane/internal/filter",
-		"dataplane/internal/kernel", "dataplane/internal/replica/core", "dataplane/internal/query", "dataplane/internal/op",
+		"dataplane/internal/kernel", "dataplane/internal/replica/core", "dataplane/internal/line", "dataplane/internal/query", "dataplane/internal/op",
 		"dataplane/internal/point", "dataplane/internal/payload", "dataplane/internal/shard/optimize"}
 }
 

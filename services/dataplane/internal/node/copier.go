@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog"
 	"github.com/pandodb/pando/services/dataplane/internal/replica"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core"
@@ -57,7 +58,7 @@ func exportOf(sh *shard.Shard, log *oplog.Log) (*Export, error) {
 	h := e.Head()
 	for _, t := range log.History() {
 		if t.First <= h.Seq {
-			x.history = append(x.history, core.TermStart{Term: t.Term, First: t.First})
+			x.history = append(x.history, t)
 		}
 	}
 	return x, nil
@@ -139,10 +140,7 @@ func (t *intake) Begin(head []byte, history []core.TermStart) error {
 		return fmt.Errorf("%w: it is at entry %d, this replica at %d", replica.ErrCopyOld, h.Seq, t.from.After)
 	}
 	t.head = h
-	t.install = install{at: oplog.Position{Term: h.Term, Seq: h.Seq}, digest: h.Digest}
-	for _, s := range history {
-		t.install.history = append(t.install.history, oplog.TermStart{Term: s.Term, First: s.First})
-	}
+	t.install = install{at: oplog.Position{Term: h.Term, Seq: h.Seq}, digest: h.Digest, history: history}
 	if !leads(t.install.history, t.install.at) {
 		return errTerms
 	}
@@ -155,13 +153,8 @@ func (t *intake) Begin(head []byte, history []core.TermStart) error {
 
 // leads tells whether a history is one, and ends with the term of at.
 func leads(h []oplog.TermStart, at oplog.Position) bool {
-	for i := 1; i < len(h); i++ {
-		if !h[i-1].Less(h[i].Term) || h[i-1].First >= h[i].First {
-			return false
-		}
-	}
 	n := len(h)
-	return n > 0 && h[n-1].Term == at.Term && h[n-1].First <= at.Seq
+	return n > 0 && line.Ordered(h) && h[n-1].Term == at.Term && h[n-1].First <= at.Seq
 }
 
 // room refuses a copy that the disk has no space for, before it takes any: until
@@ -209,7 +202,7 @@ type prepared struct {
 }
 
 // At implements replica.Copy.
-func (p *prepared) At() core.Position { return core.Position{Term: p.in.at.Term, Seq: p.in.at.Seq} }
+func (p *prepared) At() core.Position { return p.in.at }
 
 // Commit implements replica.Copy.
 func (p *prepared) Commit() error {

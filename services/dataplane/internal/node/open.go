@@ -114,14 +114,7 @@ func (l logOf) Read(from topology.Seq, bytes int) (out []op.Entry, err error) {
 
 func (l logOf) Mark() error { return spare(l.Log.Mark()) }
 
-func (l logOf) Tail() replica.Tail {
-	last := l.Last()
-	t := replica.Tail{Last: core.Position{Term: last.Term, Seq: last.Seq}}
-	for _, h := range l.History() {
-		t.History = append(t.History, core.TermStart{Term: h.Term, First: h.First})
-	}
-	return t
-}
+func (l logOf) Tail() replica.Tail { return replica.Tail{Last: l.Last(), History: l.History()} }
 
 func (l logOf) Iterate(from topology.Seq, fn func(op.Entry) error) error {
 	r := l.Reader(from)

@@ -99,7 +99,7 @@ func (l *Log) admit(entries []op.Entry) (int64, error) {
 		if len(e.Body) > op.MaxBody {
 			return 0, fmt.Errorf("%s: entry %d: %w: a body of %d bytes", l.opt.Dir, e.Seq, ErrTooLarge, len(e.Body))
 		}
-		last = Position{e.Term, e.Seq}
+		last = Position{Term: e.Term, Seq: e.Seq}
 		total += recordSize(len(e.Body))
 	}
 	if total > MaxBatch {

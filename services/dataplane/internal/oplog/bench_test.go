@@ -53,7 +53,7 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				if l.Size() > 256<<20 {
 					b.StopTimer()
-					ok(b, l.Reset(Position{entries[0].Term, entries[0].Seq - 1}, nil))
+					ok(b, l.Reset(Position{Term: entries[0].Term, Seq: entries[0].Seq - 1}, nil))
 					b.StartTimer()
 				}
 			}

@@ -1,12 +1,11 @@
 package oplog
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog/statefile"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
@@ -83,7 +82,7 @@ func decodeChain(b []byte) (chain, error) {
 	}
 	for range terms {
 		term := topology.Term{Epoch: topology.Epoch(next()), Run: topology.Run(next())}
-		c.history = append(c.history, TermStart{term, topology.Seq(next())})
+		c.history = append(c.history, TermStart{Term: term, First: topology.Seq(next())})
 	}
 	for range links {
 		c.links = append(c.links, link{serial: next(), first: topology.Seq(next()), last: topology.Seq(next()), end: int64(next())})
@@ -93,7 +92,7 @@ func decodeChain(b []byte) (chain, error) {
 
 // check refuses a chain with a gap, a serial used twice or a history out of order.
 func (c *chain) check() error {
-	if c.floor < 0 || checkHistory(c.history) != nil {
+	if c.floor < 0 || !line.Ordered(c.history) {
 		return errChain
 	}
 	for i, k := range c.links {
@@ -105,15 +104,6 @@ func (c *chain) check() error {
 			return errChain
 		case sealed && (k.end < segHead || k.last+1 < k.first):
 			return errChain
-		}
-	}
-	return nil
-}
-
-func checkHistory(h []TermStart) error {
-	for i := 1; i < len(h); i++ {
-		if !h[i-1].Term.Less(h[i].Term) || h[i-1].First >= h[i].First {
-			return errTerm
 		}
 	}
 	return nil
@@ -145,16 +135,4 @@ func pruneHistory(h []TermStart, first topology.Seq) []TermStart {
 		h = h[1:]
 	}
 	return h
-}
-
-// termAt returns the term of seq under h; false if h does not reach back to it.
-func termAt(h []TermStart, seq topology.Seq) (topology.Term, bool) {
-	i, exact := slices.BinarySearchFunc(h, seq, func(t TermStart, s topology.Seq) int { return cmp.Compare(t.First, s) })
-	if !exact {
-		i--
-	}
-	if i < 0 {
-		return topology.Term{}, false
-	}
-	return h[i].Term, true
 }

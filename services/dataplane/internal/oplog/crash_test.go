@@ -26,7 +26,7 @@ type model struct {
 
 func (m model) last() Position {
 	if n := len(m.entries); n > 0 {
-		return Position{m.entries[n-1].Term, m.entries[n-1].Seq}
+		return Position{Term: m.entries[n-1].Term, Seq: m.entries[n-1].Seq}
 	}
 	return m.base
 }
@@ -108,11 +108,11 @@ func (s *script) step() error {
 	case k < 19:
 		return s.truncateBack()
 	}
-	pos := Position{s.term, s.now.last().Seq + topology.Seq(1+s.rng.IntN(10))}
+	pos := Position{Term: s.term, Seq: s.now.last().Seq + topology.Seq(1+s.rng.IntN(10))}
 	if s.rng.IntN(2) == 0 {
 		return nil
 	}
-	s.hope = model{base: pos, acked: pos.Seq, front: pos.Seq, history: []TermStart{{s.term, pos.Seq}}}
+	s.hope = model{base: pos, acked: pos.Seq, front: pos.Seq, history: []TermStart{{Term: s.term, First: pos.Seq}}}
 	return s.log.Reset(pos, nil)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/internal/topology"
 	"github.com/pandodb/pando/services/internal/vfs"
 )
@@ -158,9 +159,9 @@ func (l *Log) Reset(pos Position, history []TermStart) error {
 		return err
 	}
 	if history == nil && pos.Seq > 0 {
-		history = []TermStart{{pos.Term, pos.Seq}}
+		history = []TermStart{{Term: pos.Term, First: pos.Seq}}
 	}
-	if term, _ := termAt(history, pos.Seq); term != pos.Term || checkHistory(history) != nil ||
+	if term, _ := line.TermAt(history, pos.Seq); term != pos.Term || !line.Ordered(history) ||
 		(len(history) > 0 && history[len(history)-1].First > pos.Seq) {
 		return fmt.Errorf("%s: reset to entry %d: %w: the history is of another position", l.opt.Dir, pos.Seq, ErrOrder)
 	}

@@ -65,7 +65,7 @@ func TestGolden(t *testing.T) {
 	}
 	l := mustOpen(t, old)
 	same(t, all(t, l), want)
-	history := []TermStart{{term(1, 1), 1}, {term(2, 1), 4}, {term(2, 2), 7}}
+	history := []TermStart{{Term: term(1, 1), First: 1}, {Term: term(2, 1), First: 4}, {Term: term(2, 2), First: 7}}
 	if d := cmp.Diff(history, l.History()); d != "" {
 		t.Fatal(d)
 	}

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/oplog/statefile"
 	"github.com/pandodb/pando/services/internal/topology"
@@ -66,17 +67,11 @@ const (
 	MaxBatch = 1 << 30
 )
 
-// TermStart says where the entries of a term begin.
-type TermStart struct {
-	topology.Term
-	First topology.Seq
-}
-
-// Position names an entry; equal positions imply equal prefixes (I4).
-type Position struct {
-	topology.Term
-	Seq topology.Seq
-}
+// Names of package line.
+type (
+	TermStart = line.TermStart
+	Position  = line.Position
+)
 
 // Options say where the log is and how it is kept.
 type Options struct {
@@ -236,7 +231,7 @@ func (l *Log) recover(s *segment) error {
 		return err
 	}
 	index := []place{{s.first, segHead}}
-	before, _ := termAt(l.mu.history, s.first-1)
+	before, _ := line.TermAt(l.mu.history, s.first-1)
 	at, err := s.walk(w, before, func(r *record, off int64) {
 		index = noteRecord(index, r.entry.Seq, off)
 		l.mu.history = noteTerm(l.mu.history, &r.entry)
@@ -319,7 +314,7 @@ func (l *Log) sweep(c *chain) error {
 
 func noteTerm(h []TermStart, e *op.Entry) []TermStart {
 	if len(h) == 0 || h[len(h)-1].Term != e.Term {
-		h = append(h, TermStart{e.Term, e.Seq})
+		h = append(h, TermStart{Term: e.Term, First: e.Seq})
 	}
 	return h
 }
@@ -344,8 +339,8 @@ func (l *Log) Last() Position {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	seq := l.active().last
-	term, _ := termAt(l.mu.history, seq)
-	return Position{term, seq}
+	term, _ := line.TermAt(l.mu.history, seq)
+	return Position{Term: term, Seq: seq}
 }
 
 // Durable returns the greatest seq that no crash can take away.
@@ -360,14 +355,14 @@ func (l *Log) Durable() topology.Seq {
 func (l *Log) Position(seq topology.Seq) (Position, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	term, known := termAt(l.mu.history, seq)
+	term, known := line.TermAt(l.mu.history, seq)
 	switch {
 	case seq > l.active().last:
 		return Position{}, fmt.Errorf("entry %d: %w", seq, ErrBeyond)
 	case seq+1 < l.mu.segs[0].first, !known && seq > 0:
 		return Position{}, fmt.Errorf("entry %d: %w", seq, ErrTruncated)
 	}
-	return Position{term, seq}, nil
+	return Position{Term: term, Seq: seq}, nil
 }
 
 // History returns where each term starts, oldest first, also of entries that

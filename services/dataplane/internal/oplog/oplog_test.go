@@ -140,7 +140,7 @@ func TestAppendSyncReopen(t *testing.T) {
 			t.Fatalf("durable %d and %d, want %d", durable, l.Durable(), seq-1)
 		}
 	}
-	history := []TermStart{{term(1, 1), 1}, {term(1, 2), 2}, {term(2, 2), 5}, {term(3, 1), 13}, {term(3, 2), 14}}
+	history := []TermStart{{Term: term(1, 1), First: 1}, {Term: term(1, 2), First: 2}, {Term: term(2, 2), First: 5}, {Term: term(3, 1), First: 13}, {Term: term(3, 2), First: 14}}
 	for range 2 {
 		if d := cmp.Diff(history, l.History()); d != "" {
 			t.Fatal(d)
@@ -148,7 +148,7 @@ func TestAppendSyncReopen(t *testing.T) {
 		for _, e := range want {
 			p, err := l.Position(e.Seq)
 			ok(t, err)
-			if p != (Position{e.Term, e.Seq}) {
+			if p != (Position{Term: e.Term, Seq: e.Seq}) {
 				t.Fatalf("position of %d: %v", e.Seq, p)
 			}
 			got, err := l.Read(e.Seq)
@@ -252,7 +252,7 @@ func TestTruncateFront(t *testing.T) {
 		}
 		_, err = l.Position(first - 2)
 		is(t, err, ErrTruncated)
-		if d := cmp.Diff([]TermStart{{term(1, 1), 1}, {term(3, 2), 13}}, l.History()); d != "" {
+		if d := cmp.Diff([]TermStart{{Term: term(1, 1), First: 1}, {Term: term(3, 2), First: 13}}, l.History()); d != "" {
 			t.Fatal(d)
 		}
 		_, err = l.Sync()
@@ -318,16 +318,16 @@ func TestTruncateBackBeforeTheLog(t *testing.T) {
 func TestReset(t *testing.T) {
 	m := memfs.New()
 	l, _ := filled(t, m)
-	pos := Position{term(5, 1), 1000}
-	history := []TermStart{{term(2, 1), 1}, {term(5, 1), 990}}
+	pos := Position{Term: term(5, 1), Seq: 1000}
+	history := []TermStart{{Term: term(2, 1), First: 1}, {Term: term(5, 1), First: 990}}
 	for _, bad := range []struct {
 		pos     Position
 		history []TermStart
 	}{
-		{Position{term(5, 2), 1000}, history},
-		{Position{term(5, 1), 989}, history},
-		{pos, []TermStart{{term(5, 1), 5}, {term(5, 1), 6}}},
-		{pos, []TermStart{{term(5, 1), 990}, {term(6, 1), 1001}}},
+		{Position{Term: term(5, 2), Seq: 1000}, history},
+		{Position{Term: term(5, 1), Seq: 989}, history},
+		{pos, []TermStart{{Term: term(5, 1), First: 5}, {Term: term(5, 1), First: 6}}},
+		{pos, []TermStart{{Term: term(5, 1), First: 990}, {Term: term(6, 1), First: 1001}}},
 	} {
 		is(t, l.Reset(bad.pos, bad.history), ErrOrder)
 	}
@@ -352,8 +352,8 @@ func TestReset(t *testing.T) {
 	want := batch(term(6, 1), 1001, 2, 10)
 	ok(t, l.Append(want))
 	same(t, all(t, l), want)
-	ok(t, l.Reset(Position{term(7, 7), 3}, nil))
-	if d := cmp.Diff([]TermStart{{term(7, 7), 3}}, l.History()); d != "" || l.First() != 4 {
+	ok(t, l.Reset(Position{Term: term(7, 7), Seq: 3}, nil))
+	if d := cmp.Diff([]TermStart{{Term: term(7, 7), First: 3}}, l.History()); d != "" || l.First() != 4 {
 		t.Fatal(l.First(), d)
 	}
 	ok(t, l.Reset(Position{}, nil))

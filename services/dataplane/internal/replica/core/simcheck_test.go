@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/pandodb/pando/services/dataplane/internal/op"
-	"github.com/pandodb/pando/services/dataplane/internal/replica/core/line"
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 

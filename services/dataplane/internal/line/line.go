@@ -3,6 +3,7 @@
 package line
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/pandodb/pando/services/internal/topology"
@@ -22,22 +23,24 @@ type Position struct {
 
 // TermAt gives the term of the entry at a place, if the history reaches so far.
 func TermAt(h []TermStart, s topology.Seq) (topology.Term, bool) {
-	i, exact := slices.BinarySearchFunc(h, s, func(t TermStart, s topology.Seq) int {
-		switch {
-		case t.First < s:
-			return -1
-		case t.First > s:
-			return 1
-		}
-		return 0
-	})
-	if exact {
-		return h[i].Term, true
+	i, exact := slices.BinarySearchFunc(h, s, func(t TermStart, s topology.Seq) int { return cmp.Compare(t.First, s) })
+	if !exact {
+		i--
 	}
-	if i == 0 {
+	if i < 0 {
 		return topology.Term{}, false
 	}
-	return h[i-1].Term, true
+	return h[i].Term, true
+}
+
+// Ordered tells whether a list is a history: terms and places ascend.
+func Ordered(h []TermStart) bool {
+	for i := 1; i < len(h); i++ {
+		if !h[i-1].Less(h[i].Term) || h[i-1].First >= h[i].First {
+			return false
+		}
+	}
+	return true
 }
 
 // Common is the last place at which two logs have the same entry (I4); false if
