@@ -97,14 +97,17 @@ func (l *List) All() []Conflict {
 // Save writes what was added since the last time.
 func (l *List) Save() error {
 	l.mu.Lock()
-	b, err := json.Marshal(l.mu.all)
 	dirty := l.mu.dirty
 	l.mu.dirty = false
 	l.mu.Unlock()
-	if !dirty || err != nil {
-		return err
+	if !dirty {
+		return nil
 	}
-	if err = vfs.WriteFileAtomic(l.fsys, l.path, b); err != nil {
+	b, err := json.Marshal(l.All())
+	if err == nil {
+		err = vfs.WriteFileAtomic(l.fsys, l.path, b)
+	}
+	if err != nil {
 		l.mu.Lock()
 		l.mu.dirty = true
 		l.mu.Unlock()

@@ -92,12 +92,10 @@ func (p *provisional) Lift(ids []op.ID, upto topology.Seq) error {
 	if err := p.over.Lift(ids); err != nil || p.log == nil {
 		return err
 	}
-	switch last := p.log.Last(); {
-	case upto >= last.Seq && p.log.First() <= last.Seq:
+	if last := p.log.Last(); upto >= last.Seq && p.log.First() <= last.Seq {
 		return spare(p.log.Reset(last, nil))
-	default:
-		return spare(p.log.TruncateFront(upto))
 	}
+	return spare(p.log.TruncateFront(upto))
 }
 
 // Close closes the log.

@@ -22,8 +22,7 @@ type loop struct {
 	resolve func(*shard.Write) ([][]byte, error)
 	fetch   func(from CopySource)
 	refs    map[uint64]*request
-	proofs  map[uint64]chan<- error
-	audits  map[uint64]chan<- audit
+	asked   map[uint64]chan<- told
 	nextRef uint64
 	parked  *request // waits for earlier entries to be applied and holds back the mailbox (W3)
 
@@ -87,7 +86,7 @@ type jobDone struct {
 func (r *Replica) Run(ctx context.Context) error {
 	defer r.end()
 	l := &loop{
-		r: r, refs: map[uint64]*request{}, proofs: map[uint64]chan<- error{}, audits: map[uint64]chan<- audit{}, watched: map[topology.Seq]string{},
+		r: r, refs: map[uint64]*request{}, asked: map[uint64]chan<- told{}, watched: map[topology.Seq]string{},
 		m:    core.New(core.Options{Self: r.o.Self, Incarnation: r.o.Incarnation, Session: r.o.Session, Timing: r.o.Timing}),
 		sync: make(chan bool, 1), synced: make(chan syncDone, 1), jobs: make(chan job, 1), finished: make(chan jobDone, 1),
 		reads: make(chan core.Read, maxReads), read: make(chan core.ReadDone, maxReads), copies: make(chan copied, 1),
@@ -195,10 +194,10 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group, start core.Start) err
 			return ctx.Err()
 		case q := <-mailbox:
 			l.batch(q)
-		case p := <-l.r.proofs:
-			l.prove(p)
-		case a := <-audits:
-			l.audit(a)
+		case to := <-l.r.proofs:
+			l.ask(to, func(ref uint64) core.Event { return core.Linearize{Ref: ref} })
+		case to := <-audits:
+			l.ask(to, func(ref uint64) core.Event { return core.Verify{Ref: ref} })
 		case d := <-l.synced:
 			l.onSync(d)
 		case d := <-l.finished:
@@ -256,17 +255,6 @@ func (l *loop) batch(q *request) {
 	}
 }
 
-// prove asks for the proof that a linearizable read waits for.
-func (l *loop) prove(p chan<- error) {
-	if l.failed != nil || l.unsound != nil {
-		p <- fmt.Errorf("%w: %w", ErrFailed, errors.Join(l.failed, l.unsound))
-		return
-	}
-	l.nextRef++
-	l.proofs[l.nextRef] = p
-	l.step(core.Linearize{Ref: l.nextRef})
-}
-
 // admit makes a proposal of a write, answers it, or parks it. quiet says that no
 // proposal is ahead of it in this batch.
 func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
@@ -289,10 +277,8 @@ func (l *loop) admit(q *request, quiet bool) (core.Proposal, bool) {
 	}
 	s := l.m.Status()
 	if p.Seen == 0 && !l.m.Pending(q.id) && (s.Role == core.Primary || s.Detached) { // W2 before the evaluation: a repetition is not judged anew
-		hold := q.write.NeedsState() && (s.Applied != s.Last.Seq || !quiet)
-		if s.Detached { // it is decided on what is shown, which a batch adds to at once (P3, X3)
-			hold = q.write.NeedsState() && !quiet
-		}
+		// Detached, it is decided on what is shown, to which a batch adds at once (P3, X3).
+		hold := q.write.NeedsState() && (!quiet || !s.Detached && s.Applied != s.Last.Seq)
 		if hold || !s.Settled && !s.Detached {
 			l.parked = q
 			return p, false
@@ -442,14 +428,9 @@ func (l *loop) accept(as []core.Answer) {
 
 func (l *loop) answer(as []core.Answer) {
 	for _, a := range as {
-		if p, ok := l.proofs[a.Ref]; ok {
-			delete(l.proofs, a.Ref)
-			p <- l.errorOf(a.Outcome)
-			continue
-		}
-		if v, ok := l.audits[a.Ref]; ok {
-			delete(l.audits, a.Ref)
-			v <- audit{err: l.errorOf(a.Outcome)}
+		if to, ok := l.asked[a.Ref]; ok {
+			delete(l.asked, a.Ref)
+			to <- told{err: l.errorOf(a.Outcome)}
 			continue
 		}
 		q := l.refs[a.Ref]

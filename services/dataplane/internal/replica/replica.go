@@ -297,12 +297,12 @@ type Status struct {
 type Replica struct {
 	o       Options
 	mailbox chan *request
-	proofs  chan chan error // linearizable reads
-	audits  chan chan audit
-	inbox   chan arrival  // from other peers
-	began   time.Time     // start of the monotonic clock
-	news    chan struct{} // a placement is there, cap 1
-	ended   chan struct{} // closed when Run has ended
+	proofs  chan chan<- told // Linearize
+	audits  chan chan<- told // Verify
+	inbox   chan arrival     // from other peers
+	began   time.Time        // start of the monotonic clock
+	news    chan struct{}    // a placement is there, cap 1
+	ended   chan struct{}    // closed when Run has ended
 	commit  atomic.Uint64
 	config  atomic.Uint64 // revision that the engine has
 	// progress of the newest copy that was fetched; nil: none.
@@ -330,7 +330,7 @@ func New(o Options) *Replica {
 	o.Limits = o.Limits.withDefaults()
 	o.Logger = o.Logger.With("collection", uint64(o.Shard.Collection), "shard", uint64(o.Shard.ID))
 	r := &Replica{
-		o: o, mailbox: make(chan *request, o.Limits.Mailbox), proofs: make(chan chan error), audits: make(chan chan audit), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
+		o: o, mailbox: make(chan *request, o.Limits.Mailbox), proofs: make(chan chan<- told), audits: make(chan chan<- told), inbox: make(chan arrival, o.Limits.Inbox), began: time.Now(), news: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	r.mu.status, r.mu.placed = Status{Since: o.Now()}, make(chan struct{})
 	r.mu.readable = fmt.Errorf("%w: it is loading", ErrNotReady)
@@ -530,19 +530,8 @@ func (r *Replica) prepare(ctx context.Context, q *request) {
 // acknowledged before the call, by whichever replica (R3). ErrNotPrimary, ErrFailed,
 // ErrStopped, or ctx's error where followers do not answer in time.
 func (r *Replica) Linearize(ctx context.Context) error {
-	proof := make(chan error, 1)
-	for to := r.proofs; ; {
-		select {
-		case to <- proof:
-			to = nil
-		case err := <-proof:
-			return err
-		case <-r.ended:
-			return ErrStopped
-		case <-ctx.Done():
-			return fmt.Errorf("the other replicas have not confirmed the primary: %w", ctx.Err())
-		}
-	}
+	_, err := r.ask(ctx, r.proofs, "the other replicas have not confirmed the primary")
+	return err
 }
 
 // enter is Acquire for writes: the replica need not be readable.

@@ -9,8 +9,8 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 )
 
-// audit is the answer to Verify.
-type audit struct {
+// told is the answer to a question that takes all replicas: to Linearize, or to Verify.
+type told struct {
 	proof.Verified
 	err error
 }
@@ -20,8 +20,14 @@ type audit struct {
 // told. ErrNotPrimary, ErrDetached, ErrMoving, ErrNoSpace, ErrFailed, ErrStopped, or ctx's
 // error where one is Active and does not tell.
 func (r *Replica) Verify(ctx context.Context) (proof.Verified, error) {
-	out := make(chan audit, 1)
-	for to := r.audits; ; {
+	return r.ask(ctx, r.audits, "not all Active replicas have told their digests")
+}
+
+// ask has the loop ask the other replicas, and waits; late says what is missing when ctx
+// ends before they have answered.
+func (r *Replica) ask(ctx context.Context, to chan chan<- told, late string) (proof.Verified, error) {
+	out := make(chan told, 1)
+	for {
 		select {
 		case to <- out:
 			to = nil
@@ -30,25 +36,25 @@ func (r *Replica) Verify(ctx context.Context) (proof.Verified, error) {
 		case <-r.ended:
 			return proof.Verified{}, ErrStopped
 		case <-ctx.Done():
-			return proof.Verified{}, fmt.Errorf("not all Active replicas have told their digests: %w", ctx.Err())
+			return proof.Verified{}, fmt.Errorf("%s: %w", late, ctx.Err())
 		}
 	}
 }
 
-// audit asks for what Verify waits for.
-func (l *loop) audit(a chan<- audit) {
+// ask puts a question to the protocol.
+func (l *loop) ask(to chan<- told, question func(ref uint64) core.Event) {
 	if l.failed != nil || l.unsound != nil {
-		a <- audit{err: fmt.Errorf("%w: %w", ErrFailed, errors.Join(l.failed, l.unsound))}
+		to <- told{err: fmt.Errorf("%w: %w", ErrFailed, errors.Join(l.failed, l.unsound))}
 		return
 	}
 	l.nextRef++
-	l.audits[l.nextRef] = a
-	l.step(core.Verify{Ref: l.nextRef})
+	l.asked[l.nextRef] = to
+	l.step(question(l.nextRef))
 }
 
 func (l *loop) report(vs []proof.Verified) {
 	for _, v := range vs {
-		l.audits[v.Ref] <- audit{Verified: v}
-		delete(l.audits, v.Ref)
+		l.asked[v.Ref] <- told{Verified: v}
+		delete(l.asked, v.Ref)
 	}
 }

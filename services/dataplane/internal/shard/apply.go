@@ -36,6 +36,12 @@ type staged struct {
 // prefix. Errors: ErrGap, ErrNoSpace, ErrFailed, ErrCorrupt (stored bytes or an
 // entry that cannot be read). After an error Applied says how far it came.
 func (s *Shard) Apply(entries []op.Entry) error {
+	return s.alone(func() error { return s.applyAll(entries) })
+}
+
+// alone changes the state, or what is laid over it, and nobody else does. A disk that
+// cannot answer fails this replica, not the process.
+func (s *Shard) alone(change func() error) error {
 	a := &s.apply
 	a.Lock()
 	defer a.Unlock()
@@ -43,7 +49,7 @@ func (s *Shard) Apply(entries []op.Entry) error {
 		return ErrClosed
 	}
 	var err error
-	if fault := vfs.Guard(func() { err = s.applyAll(entries) }); fault != nil {
+	if fault := vfs.Guard(func() { err = change() }); fault != nil {
 		return s.giveUp(s.store.Fail(fault))
 	}
 	return err

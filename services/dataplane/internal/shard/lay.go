@@ -10,7 +10,6 @@ import (
 	"github.com/pandodb/pando/services/dataplane/internal/shard/sealed"
 	"github.com/pandodb/pando/services/dataplane/internal/shard/store"
 	"github.com/pandodb/pando/services/internal/topology"
-	"github.com/pandodb/pando/services/internal/vfs"
 )
 
 // Lay shows operations over the stored points until they are lifted (P4), all of them at
@@ -21,13 +20,13 @@ import (
 // must not be changed any more. Errors: ErrClosed, ErrCorrupt (a body or stored bytes
 // that cannot be read, or a vector that the schema does not allow), ErrFailed.
 func (s *Shard) Lay(entries []op.Entry) error {
-	return s.cover(func() error { return s.lay(entries) })
+	return s.alone(func() error { return s.lay(entries) })
 }
 
 // Lift takes operations out again, all of them at one instant, by their ids; one that is
 // not laid is passed over. Errors: ErrClosed, ErrFailed.
 func (s *Shard) Lift(ids []op.ID) error {
-	return s.cover(func() error {
+	return s.alone(func() error {
 		o := s.state.Overlay
 		if o == nil {
 			return nil
@@ -35,21 +34,6 @@ func (s *Shard) Lift(ids []op.ID) error {
 		o.Lift(ids)
 		return s.showLaid(o)
 	})
-}
-
-// cover changes what is laid.
-func (s *Shard) cover(do func() error) error {
-	a := &s.apply
-	a.Lock()
-	defer a.Unlock()
-	if a.closed {
-		return ErrClosed
-	}
-	var err error
-	if fault := vfs.Guard(func() { err = do() }); fault != nil {
-		return s.store.Fail(fault)
-	}
-	return err
 }
 
 func (s *Shard) lay(entries []op.Entry) error {

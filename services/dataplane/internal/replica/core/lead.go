@@ -6,10 +6,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
-	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/proof"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/provisional"
 	"github.com/pandodb/pando/services/internal/topology"

@@ -5,10 +5,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/floor"
-	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 

@@ -3,8 +3,8 @@ package core
 import (
 	"slices"
 
-	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/dataplane/internal/line"
+	"github.com/pandodb/pando/services/dataplane/internal/point"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 

@@ -17,8 +17,8 @@
 package core
 
 import (
-	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/line"
+	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/message"
 	"github.com/pandodb/pando/services/dataplane/internal/replica/core/timing"
 	"github.com/pandodb/pando/services/internal/topology"

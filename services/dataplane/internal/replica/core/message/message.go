@@ -2,9 +2,9 @@
 package message
 
 import (
+	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/dataplane/internal/op"
 	"github.com/pandodb/pando/services/dataplane/internal/point"
-	"github.com/pandodb/pando/services/dataplane/internal/line"
 	"github.com/pandodb/pando/services/internal/topology"
 )
 
