@@ -1967,189 +1967,6 @@ func (x *Chunk) GetLast() bool {
 	return false
 }
 
-// An operation in log form, not yet appended.
-type Operation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identity over all retries.
-	Id *EntryId `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Set for provisional operations, which keep their stamp.
-	Hlc uint64 `protobuf:"fixed64,2,opt,name=hlc,proto3" json:"hlc,omitempty"`
-	// Peer where it entered.
-	Origin uint64 `protobuf:"varint,3,opt,name=origin,proto3" json:"origin,omitempty"`
-	// Versioned binary form, opaque here.
-	Body          []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Operation) Reset() {
-	*x = Operation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Operation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Operation) ProtoMessage() {}
-
-func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
-func (*Operation) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *Operation) GetId() *EntryId {
-	if x != nil {
-		return x.Id
-	}
-	return nil
-}
-
-func (x *Operation) GetHlc() uint64 {
-	if x != nil {
-		return x.Hlc
-	}
-	return 0
-}
-
-func (x *Operation) GetOrigin() uint64 {
-	if x != nil {
-		return x.Origin
-	}
-	return 0
-}
-
-func (x *Operation) GetBody() []byte {
-	if x != nil {
-		return x.Body
-	}
-	return nil
-}
-
-// Hands an operation to the primary.
-type ProposeRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which shard.
-	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	// What.
-	Operation *Operation `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`
-	// Answer when applied, not only when committed.
-	Wait          bool `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProposeRequest) Reset() {
-	*x = ProposeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProposeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProposeRequest) ProtoMessage() {}
-
-func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
-func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *ProposeRequest) GetRoute() *Route {
-	if x != nil {
-		return x.Route
-	}
-	return nil
-}
-
-func (x *ProposeRequest) GetOperation() *Operation {
-	if x != nil {
-		return x.Operation
-	}
-	return nil
-}
-
-func (x *ProposeRequest) GetWait() bool {
-	if x != nil {
-		return x.Wait
-	}
-	return false
-}
-
-// Outcome of a proposal.
-type ProposeResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How far it has come.
-	Result        *ShardWriteResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProposeResponse) Reset() {
-	*x = ProposeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProposeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProposeResponse) ProtoMessage() {}
-
-func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
-func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
-}
-
-func (x *ProposeResponse) GetResult() *ShardWriteResult {
-	if x != nil {
-		return x.Result
-	}
-	return nil
-}
-
 // Asks for a deep probe.
 type ProbeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2163,7 +1980,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +1992,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2005,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProbeRequest) GetShards() []*v1.ShardRef {
@@ -2222,7 +2039,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2051,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2064,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProbeResponse) GetPeerId() uint64 {
@@ -2305,7 +2122,7 @@ type ReplicaHealth struct {
 
 func (x *ReplicaHealth) Reset() {
 	*x = ReplicaHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2134,7 @@ func (x *ReplicaHealth) String() string {
 func (*ReplicaHealth) ProtoMessage() {}
 
 func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2147,7 @@ func (x *ReplicaHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaHealth.ProtoReflect.Descriptor instead.
 func (*ReplicaHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReplicaHealth) GetCollectionId() uint64 {
@@ -2409,7 +2226,7 @@ type Catchup struct {
 
 func (x *Catchup) Reset() {
 	*x = Catchup{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2238,7 @@ func (x *Catchup) String() string {
 func (*Catchup) ProtoMessage() {}
 
 func (x *Catchup) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2251,7 @@ func (x *Catchup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Catchup.ProtoReflect.Descriptor instead.
 func (*Catchup) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Catchup) GetCopy() *CopyProgress {
@@ -2470,7 +2287,7 @@ type CopyProgress struct {
 
 func (x *CopyProgress) Reset() {
 	*x = CopyProgress{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2299,7 @@ func (x *CopyProgress) String() string {
 func (*CopyProgress) ProtoMessage() {}
 
 func (x *CopyProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2312,7 @@ func (x *CopyProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyProgress.ProtoReflect.Descriptor instead.
 func (*CopyProgress) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CopyProgress) GetPoints() uint64 {
@@ -2550,7 +2367,7 @@ type DiskHealth struct {
 
 func (x *DiskHealth) Reset() {
 	*x = DiskHealth{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2379,7 @@ func (x *DiskHealth) String() string {
 func (*DiskHealth) ProtoMessage() {}
 
 func (x *DiskHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2392,7 @@ func (x *DiskHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHealth.ProtoReflect.Descriptor instead.
 func (*DiskHealth) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DiskHealth) GetFsync() *durationpb.Duration {
@@ -2623,7 +2440,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2452,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2465,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConfirmRequest) GetCollectionId() uint64 {
@@ -2696,7 +2513,7 @@ type HandoverRequest struct {
 
 func (x *HandoverRequest) Reset() {
 	*x = HandoverRequest{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2525,7 @@ func (x *HandoverRequest) String() string {
 func (*HandoverRequest) ProtoMessage() {}
 
 func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[34]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2538,7 @@ func (x *HandoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoverRequest.ProtoReflect.Descriptor instead.
 func (*HandoverRequest) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{34}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HandoverRequest) GetCollectionId() uint64 {
@@ -2763,7 +2580,7 @@ type HandoverResponse struct {
 
 func (x *HandoverResponse) Reset() {
 	*x = HandoverResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2592,7 @@ func (x *HandoverResponse) String() string {
 func (*HandoverResponse) ProtoMessage() {}
 
 func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2605,7 @@ func (x *HandoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoverResponse.ProtoReflect.Descriptor instead.
 func (*HandoverResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{35}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HandoverResponse) GetPlacement() *v1.Shard {
@@ -2819,7 +2636,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +2648,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +2661,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{36}
+	return file_pando_shard_v1_replication_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ConfirmResponse) GetNonce() uint64 {
@@ -2902,7 +2719,7 @@ type Reconciled_Settled struct {
 
 func (x *Reconciled_Settled) Reset() {
 	*x = Reconciled_Settled{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +2731,7 @@ func (x *Reconciled_Settled) String() string {
 func (*Reconciled_Settled) ProtoMessage() {}
 
 func (x *Reconciled_Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2955,7 +2772,7 @@ type Nack_StaleEpoch struct {
 
 func (x *Nack_StaleEpoch) Reset() {
 	*x = Nack_StaleEpoch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +2784,7 @@ func (x *Nack_StaleEpoch) String() string {
 func (*Nack_StaleEpoch) ProtoMessage() {}
 
 func (x *Nack_StaleEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[39]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +2822,7 @@ type Nack_Mismatch struct {
 
 func (x *Nack_Mismatch) Reset() {
 	*x = Nack_Mismatch{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +2834,7 @@ func (x *Nack_Mismatch) String() string {
 func (*Nack_Mismatch) ProtoMessage() {}
 
 func (x *Nack_Mismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[40]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +2880,7 @@ type Nack_WrongIncarnation struct {
 
 func (x *Nack_WrongIncarnation) Reset() {
 	*x = Nack_WrongIncarnation{}
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[41]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +2892,7 @@ func (x *Nack_WrongIncarnation) String() string {
 func (*Nack_WrongIncarnation) ProtoMessage() {}
 
 func (x *Nack_WrongIncarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_shard_v1_replication_proto_msgTypes[41]
+	mi := &file_pando_shard_v1_replication_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,18 +3059,7 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\x12\x12\n" +
-	"\x04last\x18\x05 \x01(\bR\x04last\"r\n" +
-	"\tOperation\x12'\n" +
-	"\x02id\x18\x01 \x01(\v2\x17.pando.shard.v1.EntryIdR\x02id\x12\x10\n" +
-	"\x03hlc\x18\x02 \x01(\x06R\x03hlc\x12\x16\n" +
-	"\x06origin\x18\x03 \x01(\x04R\x06origin\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"\x8a\x01\n" +
-	"\x0eProposeRequest\x12+\n" +
-	"\x05route\x18\x01 \x01(\v2\x15.pando.shard.v1.RouteR\x05route\x127\n" +
-	"\toperation\x18\x02 \x01(\v2\x19.pando.shard.v1.OperationR\toperation\x12\x12\n" +
-	"\x04wait\x18\x03 \x01(\bR\x04wait\"K\n" +
-	"\x0fProposeResponse\x128\n" +
-	"\x06result\x18\x01 \x01(\v2 .pando.shard.v1.ShardWriteResultR\x06result\"X\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"X\n" +
 	"\fProbeRequest\x124\n" +
 	"\x06shards\x18\x01 \x03(\v2\x1c.pando.placement.v1.ShardRefR\x06shards\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\bR\x04disk\"\xd0\x01\n" +
@@ -3318,11 +3124,10 @@ const file_pando_shard_v1_replication_proto_rawDesc = "" +
 	"\bpromised\x18\x04 \x01(\v2\x14.pando.shard.v1.TermR\bpromised\x12,\n" +
 	"\x04last\x18\x05 \x01(\v2\x18.pando.shard.v1.PositionR\x04last\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\x04R\tsessionId2\x80\x02\n" +
+	"session_id\x18\x06 \x01(\x04R\tsessionId2\xb4\x01\n" +
 	"\vReplication\x12T\n" +
 	"\tReplicate\x12 .pando.shard.v1.ReplicateRequest\x1a!.pando.shard.v1.ReplicateResponse(\x010\x01\x12O\n" +
-	"\bTransfer\x12\x1f.pando.shard.v1.TransferRequest\x1a .pando.shard.v1.TransferResponse0\x01\x12J\n" +
-	"\aPropose\x12\x1e.pando.shard.v1.ProposeRequest\x1a\x1f.pando.shard.v1.ProposeResponse2M\n" +
+	"\bTransfer\x12\x1f.pando.shard.v1.TransferRequest\x1a .pando.shard.v1.TransferResponse0\x012M\n" +
 	"\x05Probe\x12D\n" +
 	"\x05Probe\x12\x1c.pando.shard.v1.ProbeRequest\x1a\x1d.pando.shard.v1.ProbeResponse2\xa4\x01\n" +
 	"\aConfirm\x12J\n" +
@@ -3341,7 +3146,7 @@ func file_pando_shard_v1_replication_proto_rawDescGZIP() []byte {
 	return file_pando_shard_v1_replication_proto_rawDescData
 }
 
-var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_pando_shard_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*Term)(nil),                  // 0: pando.shard.v1.Term
 	(*Position)(nil),              // 1: pando.shard.v1.Position
@@ -3367,30 +3172,25 @@ var file_pando_shard_v1_replication_proto_goTypes = []any{
 	(*FileRange)(nil),             // 21: pando.shard.v1.FileRange
 	(*TransferResponse)(nil),      // 22: pando.shard.v1.TransferResponse
 	(*Chunk)(nil),                 // 23: pando.shard.v1.Chunk
-	(*Operation)(nil),             // 24: pando.shard.v1.Operation
-	(*ProposeRequest)(nil),        // 25: pando.shard.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 26: pando.shard.v1.ProposeResponse
-	(*ProbeRequest)(nil),          // 27: pando.shard.v1.ProbeRequest
-	(*ProbeResponse)(nil),         // 28: pando.shard.v1.ProbeResponse
-	(*ReplicaHealth)(nil),         // 29: pando.shard.v1.ReplicaHealth
-	(*Catchup)(nil),               // 30: pando.shard.v1.Catchup
-	(*CopyProgress)(nil),          // 31: pando.shard.v1.CopyProgress
-	(*DiskHealth)(nil),            // 32: pando.shard.v1.DiskHealth
-	(*ConfirmRequest)(nil),        // 33: pando.shard.v1.ConfirmRequest
-	(*HandoverRequest)(nil),       // 34: pando.shard.v1.HandoverRequest
-	(*HandoverResponse)(nil),      // 35: pando.shard.v1.HandoverResponse
-	(*ConfirmResponse)(nil),       // 36: pando.shard.v1.ConfirmResponse
-	nil,                           // 37: pando.shard.v1.Append.TraceparentsEntry
-	(*Reconciled_Settled)(nil),    // 38: pando.shard.v1.Reconciled.Settled
-	(*Nack_StaleEpoch)(nil),       // 39: pando.shard.v1.Nack.StaleEpoch
-	(*Nack_Mismatch)(nil),         // 40: pando.shard.v1.Nack.Mismatch
-	(*Nack_WrongIncarnation)(nil), // 41: pando.shard.v1.Nack.WrongIncarnation
-	(*v1.Shard)(nil),              // 42: pando.placement.v1.Shard
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
-	(*Route)(nil),                 // 44: pando.shard.v1.Route
-	(*ShardWriteResult)(nil),      // 45: pando.shard.v1.ShardWriteResult
-	(*v1.ShardRef)(nil),           // 46: pando.placement.v1.ShardRef
-	(*Failure)(nil),               // 47: pando.shard.v1.Failure
+	(*ProbeRequest)(nil),          // 24: pando.shard.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 25: pando.shard.v1.ProbeResponse
+	(*ReplicaHealth)(nil),         // 26: pando.shard.v1.ReplicaHealth
+	(*Catchup)(nil),               // 27: pando.shard.v1.Catchup
+	(*CopyProgress)(nil),          // 28: pando.shard.v1.CopyProgress
+	(*DiskHealth)(nil),            // 29: pando.shard.v1.DiskHealth
+	(*ConfirmRequest)(nil),        // 30: pando.shard.v1.ConfirmRequest
+	(*HandoverRequest)(nil),       // 31: pando.shard.v1.HandoverRequest
+	(*HandoverResponse)(nil),      // 32: pando.shard.v1.HandoverResponse
+	(*ConfirmResponse)(nil),       // 33: pando.shard.v1.ConfirmResponse
+	nil,                           // 34: pando.shard.v1.Append.TraceparentsEntry
+	(*Reconciled_Settled)(nil),    // 35: pando.shard.v1.Reconciled.Settled
+	(*Nack_StaleEpoch)(nil),       // 36: pando.shard.v1.Nack.StaleEpoch
+	(*Nack_Mismatch)(nil),         // 37: pando.shard.v1.Nack.Mismatch
+	(*Nack_WrongIncarnation)(nil), // 38: pando.shard.v1.Nack.WrongIncarnation
+	(*v1.Shard)(nil),              // 39: pando.placement.v1.Shard
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(*v1.ShardRef)(nil),           // 41: pando.placement.v1.ShardRef
+	(*Failure)(nil),               // 42: pando.shard.v1.Failure
 }
 var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 0: pando.shard.v1.Position.term:type_name -> pando.shard.v1.Term
@@ -3408,8 +3208,8 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	0,  // 12: pando.shard.v1.Append.term:type_name -> pando.shard.v1.Term
 	1,  // 13: pando.shard.v1.Append.prev:type_name -> pando.shard.v1.Position
 	4,  // 14: pando.shard.v1.Append.entries:type_name -> pando.shard.v1.Entry
-	42, // 15: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
-	37, // 16: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
+	39, // 15: pando.shard.v1.Append.placement:type_name -> pando.placement.v1.Shard
+	34, // 16: pando.shard.v1.Append.traceparents:type_name -> pando.shard.v1.Append.TraceparentsEntry
 	0,  // 17: pando.shard.v1.Snapshot.term:type_name -> pando.shard.v1.Term
 	1,  // 18: pando.shard.v1.Snapshot.at:type_name -> pando.shard.v1.Position
 	2,  // 19: pando.shard.v1.Snapshot.epoch_history:type_name -> pando.shard.v1.TermStart
@@ -3423,58 +3223,52 @@ var file_pando_shard_v1_replication_proto_depIdxs = []int32{
 	15, // 27: pando.shard.v1.ReplicateResponse.kept:type_name -> pando.shard.v1.ProvisionalKept
 	17, // 28: pando.shard.v1.ReplicateResponse.reconciled:type_name -> pando.shard.v1.Reconciled
 	0,  // 29: pando.shard.v1.AppendAck.term:type_name -> pando.shard.v1.Term
-	43, // 30: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
-	42, // 31: pando.shard.v1.ProvisionalCopy.placement:type_name -> pando.placement.v1.Shard
+	40, // 30: pando.shard.v1.AppendAck.lease:type_name -> google.protobuf.Duration
+	39, // 31: pando.shard.v1.ProvisionalCopy.placement:type_name -> pando.placement.v1.Shard
 	4,  // 32: pando.shard.v1.ProvisionalCopy.entries:type_name -> pando.shard.v1.Entry
 	4,  // 33: pando.shard.v1.Reconcile.entries:type_name -> pando.shard.v1.Entry
-	38, // 34: pando.shard.v1.Reconciled.settled:type_name -> pando.shard.v1.Reconciled.Settled
+	35, // 34: pando.shard.v1.Reconciled.settled:type_name -> pando.shard.v1.Reconciled.Settled
 	0,  // 35: pando.shard.v1.Nack.term:type_name -> pando.shard.v1.Term
-	39, // 36: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
-	40, // 37: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
-	41, // 38: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
+	36, // 36: pando.shard.v1.Nack.stale_epoch:type_name -> pando.shard.v1.Nack.StaleEpoch
+	37, // 37: pando.shard.v1.Nack.mismatch:type_name -> pando.shard.v1.Nack.Mismatch
+	38, // 38: pando.shard.v1.Nack.wrong_incarnation:type_name -> pando.shard.v1.Nack.WrongIncarnation
 	0,  // 39: pando.shard.v1.ConfirmationAck.promised:type_name -> pando.shard.v1.Term
 	21, // 40: pando.shard.v1.TransferRequest.files:type_name -> pando.shard.v1.FileRange
 	7,  // 41: pando.shard.v1.TransferResponse.manifest:type_name -> pando.shard.v1.Snapshot
 	23, // 42: pando.shard.v1.TransferResponse.chunk:type_name -> pando.shard.v1.Chunk
-	3,  // 43: pando.shard.v1.Operation.id:type_name -> pando.shard.v1.EntryId
-	44, // 44: pando.shard.v1.ProposeRequest.route:type_name -> pando.shard.v1.Route
-	24, // 45: pando.shard.v1.ProposeRequest.operation:type_name -> pando.shard.v1.Operation
-	45, // 46: pando.shard.v1.ProposeResponse.result:type_name -> pando.shard.v1.ShardWriteResult
-	46, // 47: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
-	29, // 48: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
-	32, // 49: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
-	43, // 50: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
-	47, // 51: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
-	30, // 52: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
-	31, // 53: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
-	43, // 54: pando.shard.v1.CopyProgress.elapsed:type_name -> google.protobuf.Duration
-	43, // 55: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
-	43, // 56: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
-	47, // 57: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
-	42, // 58: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
-	42, // 59: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
-	0,  // 60: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
-	1,  // 61: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
-	3,  // 62: pando.shard.v1.Reconciled.Settled.id:type_name -> pando.shard.v1.EntryId
-	42, // 63: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
-	2,  // 64: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
-	5,  // 65: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
-	20, // 66: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
-	25, // 67: pando.shard.v1.Replication.Propose:input_type -> pando.shard.v1.ProposeRequest
-	27, // 68: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
-	33, // 69: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
-	34, // 70: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
-	12, // 71: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
-	22, // 72: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
-	26, // 73: pando.shard.v1.Replication.Propose:output_type -> pando.shard.v1.ProposeResponse
-	28, // 74: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
-	36, // 75: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
-	35, // 76: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
-	71, // [71:77] is the sub-list for method output_type
-	65, // [65:71] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	41, // 43: pando.shard.v1.ProbeRequest.shards:type_name -> pando.placement.v1.ShardRef
+	26, // 44: pando.shard.v1.ProbeResponse.replicas:type_name -> pando.shard.v1.ReplicaHealth
+	29, // 45: pando.shard.v1.ProbeResponse.disk:type_name -> pando.shard.v1.DiskHealth
+	40, // 46: pando.shard.v1.ReplicaHealth.latency:type_name -> google.protobuf.Duration
+	42, // 47: pando.shard.v1.ReplicaHealth.failure:type_name -> pando.shard.v1.Failure
+	27, // 48: pando.shard.v1.ReplicaHealth.catchup:type_name -> pando.shard.v1.Catchup
+	28, // 49: pando.shard.v1.Catchup.copy:type_name -> pando.shard.v1.CopyProgress
+	40, // 50: pando.shard.v1.CopyProgress.elapsed:type_name -> google.protobuf.Duration
+	40, // 51: pando.shard.v1.DiskHealth.fsync:type_name -> google.protobuf.Duration
+	40, // 52: pando.shard.v1.DiskHealth.age:type_name -> google.protobuf.Duration
+	42, // 53: pando.shard.v1.DiskHealth.failure:type_name -> pando.shard.v1.Failure
+	39, // 54: pando.shard.v1.ConfirmRequest.placement:type_name -> pando.placement.v1.Shard
+	39, // 55: pando.shard.v1.HandoverResponse.placement:type_name -> pando.placement.v1.Shard
+	0,  // 56: pando.shard.v1.ConfirmResponse.promised:type_name -> pando.shard.v1.Term
+	1,  // 57: pando.shard.v1.ConfirmResponse.last:type_name -> pando.shard.v1.Position
+	3,  // 58: pando.shard.v1.Reconciled.Settled.id:type_name -> pando.shard.v1.EntryId
+	39, // 59: pando.shard.v1.Nack.StaleEpoch.placement:type_name -> pando.placement.v1.Shard
+	2,  // 60: pando.shard.v1.Nack.Mismatch.epoch_history:type_name -> pando.shard.v1.TermStart
+	5,  // 61: pando.shard.v1.Replication.Replicate:input_type -> pando.shard.v1.ReplicateRequest
+	20, // 62: pando.shard.v1.Replication.Transfer:input_type -> pando.shard.v1.TransferRequest
+	24, // 63: pando.shard.v1.Probe.Probe:input_type -> pando.shard.v1.ProbeRequest
+	30, // 64: pando.shard.v1.Confirm.Confirm:input_type -> pando.shard.v1.ConfirmRequest
+	31, // 65: pando.shard.v1.Confirm.Handover:input_type -> pando.shard.v1.HandoverRequest
+	12, // 66: pando.shard.v1.Replication.Replicate:output_type -> pando.shard.v1.ReplicateResponse
+	22, // 67: pando.shard.v1.Replication.Transfer:output_type -> pando.shard.v1.TransferResponse
+	25, // 68: pando.shard.v1.Probe.Probe:output_type -> pando.shard.v1.ProbeResponse
+	33, // 69: pando.shard.v1.Confirm.Confirm:output_type -> pando.shard.v1.ConfirmResponse
+	32, // 70: pando.shard.v1.Confirm.Handover:output_type -> pando.shard.v1.HandoverResponse
+	66, // [66:71] is the sub-list for method output_type
+	61, // [61:66] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_pando_shard_v1_replication_proto_init() }
@@ -3510,17 +3304,17 @@ func file_pando_shard_v1_replication_proto_init() {
 		(*TransferResponse_Manifest)(nil),
 		(*TransferResponse_Chunk)(nil),
 	}
-	file_pando_shard_v1_replication_proto_msgTypes[28].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[25].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[26].OneofWrappers = []any{}
+	file_pando_shard_v1_replication_proto_msgTypes[27].OneofWrappers = []any{}
 	file_pando_shard_v1_replication_proto_msgTypes[29].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[30].OneofWrappers = []any{}
-	file_pando_shard_v1_replication_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_shard_v1_replication_proto_rawDesc), len(file_pando_shard_v1_replication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

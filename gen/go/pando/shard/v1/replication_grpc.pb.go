@@ -23,25 +23,23 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Replication_Replicate_FullMethodName = "/pando.shard.v1.Replication/Replicate"
 	Replication_Transfer_FullMethodName  = "/pando.shard.v1.Replication/Transfer"
-	Replication_Propose_FullMethodName   = "/pando.shard.v1.Replication/Propose"
 )
 
 // ReplicationClient is the client API for Replication service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
+// replica -> replica (Replicate), receiver -> source (Transfer)
 //
 // One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationClient interface {
-	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
+	// The log, streamed: appends one way, acknowledgements the other; and provisional operations on their way to other replicas and
+	// into the log. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplicateRequest, ReplicateResponse], error)
 	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
 	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
 	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferResponse], error)
-	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
-	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
 }
 
 type replicationClient struct {
@@ -84,32 +82,21 @@ func (c *replicationClient) Transfer(ctx context.Context, in *TransferRequest, o
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replication_TransferClient = grpc.ServerStreamingClient[TransferResponse]
 
-func (c *replicationClient) Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ProposeResponse)
-	err := c.cc.Invoke(ctx, Replication_Propose_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // ReplicationServer is the server API for Replication service.
 // All implementations must embed UnimplementedReplicationServer
 // for forward compatibility.
 //
-// primary -> follower (Replicate), receiver -> source (Transfer), replica -> replica (the others)
+// replica -> replica (Replicate), receiver -> source (Transfer)
 //
 // One stream serves all shards that two peers share. What is for a shard that is not here is dropped: the sender repeats it.
 type ReplicationServer interface {
-	// The log, streamed: appends one way, acknowledgements the other. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
+	// The log, streamed: appends one way, acknowledgements the other; and provisional operations on their way to other replicas and
+	// into the log. WRONG_CLUSTER, UNAUTHENTICATED, SHUTTING_DOWN.
 	Replicate(grpc.BidiStreamingServer[ReplicateRequest, ReplicateResponse]) error
 	// A copy of an Active replica's state, in chunks: as records, or as files that can be resumed by name and offset. The source pins
 	// its state while the stream lives. SHARD_UNAVAILABLE (not here, not Active, knows only an older epoch), STORAGE_CORRUPT,
 	// REPLICA_FAILED, SHUTTING_DOWN; NOT_BUILT for files.
 	Transfer(*TransferRequest, grpc.ServerStreamingServer[TransferResponse]) error
-	// Hands one operation that is already in log form to the primary. NOT_PRIMARY, DETACHED.
-	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	mustEmbedUnimplementedReplicationServer()
 }
 
@@ -125,9 +112,6 @@ func (UnimplementedReplicationServer) Replicate(grpc.BidiStreamingServer[Replica
 }
 func (UnimplementedReplicationServer) Transfer(*TransferRequest, grpc.ServerStreamingServer[TransferResponse]) error {
 	return status.Error(codes.Unimplemented, "method Transfer not implemented")
-}
-func (UnimplementedReplicationServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
 }
 func (UnimplementedReplicationServer) mustEmbedUnimplementedReplicationServer() {}
 func (UnimplementedReplicationServer) testEmbeddedByValue()                     {}
@@ -168,36 +152,13 @@ func _Replication_Transfer_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replication_TransferServer = grpc.ServerStreamingServer[TransferResponse]
 
-func _Replication_Propose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ProposeRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ReplicationServer).Propose(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Replication_Propose_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ReplicationServer).Propose(ctx, req.(*ProposeRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // Replication_ServiceDesc is the grpc.ServiceDesc for Replication service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var Replication_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "pando.shard.v1.Replication",
 	HandlerType: (*ReplicationServer)(nil),
-	Methods: []grpc.MethodDesc{
-		{
-			MethodName: "Propose",
-			Handler:    _Replication_Propose_Handler,
-		},
-	},
+	Methods:     []grpc.MethodDesc{},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Replicate",
